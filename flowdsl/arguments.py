@@ -1,4 +1,6 @@
-"""Validation of arguments that many public functions share; each error names the argument and what is allowed."""
+"""Validation of arguments that many public functions share; each error names the argument and what is
+allowed.
+"""
 
 from __future__ import annotations
 

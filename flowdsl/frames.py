@@ -231,7 +231,8 @@ def _spelled_out(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArra
     if isinstance(column.type, pa.UuidType):
         return _uuid_texts(column)
     if pa.types.is_run_end_encoded(column.type):
-        chunks = [pc.run_end_decode(chunk) for chunk in column.chunks]  # pyright: ignore[reportAttributeAccessIssue]
+        decode = pc.run_end_decode  # pyright: ignore[reportAttributeAccessIssue]
+        chunks = [decode(chunk) for chunk in column.chunks]
         decoded = pa.chunked_array(chunks, column.type.value_type)
         return decoded if decoded.type == target else _spelled_out(decoded, target)
     if _has_no_cast(column.type):

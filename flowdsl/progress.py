@@ -15,8 +15,8 @@ from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
 Progress = bool | Callable[[int, int | None], None] | None
-"""True or False shows or hides progress; None shows it on a terminal or in a notebook; a function is called with the number
-of events done and of all events (None if unknown)."""
+"""True or False shows or hides progress; None shows it on a terminal or in a notebook; a function is called
+with the number of events done and of all events (None if unknown)."""
 Tick = Callable[[int], None]
 """Callback for the number of events (or rows, or deliveries) done since the last call; 0 is a heartbeat."""
 
@@ -186,7 +186,8 @@ class _NotebookLine:
 
         line = text.strip()
         if line and self._output is None:
-            self._output = display({"text/plain": line}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            shown = {"text/plain": line}
+            self._output = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         elif line:
             self._output.update({"text/plain": line}, raw=True)
 

@@ -20,13 +20,15 @@ class Rules:
 
     name: str
     early_checks: bool
-    """Whether documents are read strictly, and a flow that cannot work is refused when it is built; otherwise it fails event
-    by event."""
+    """Whether documents are read strictly, and a flow that cannot work is refused when it is built; otherwise
+    it fails event by event."""
     event_variable: bool
-    """Whether contexts have the variable `event` with id, kind, timestamp and seq_no, and on events of entities `before`."""
+    """Whether contexts have the variable `event` with id, kind, timestamp and seq_no, and on events of
+    entities `before`.
+    """
     timers: bool
-    """Whether windows close, and queued contexts go on, when their time comes; otherwise an event must come by, and what
-    finds no token is dropped."""
+    """Whether windows close, and queued contexts go on, when their time comes; otherwise an event must come
+    by, and what finds no token is dropped."""
     batch_names: tuple[str, ...]
     """The variables that a batch becomes."""
     typed_keys: bool
@@ -38,16 +40,20 @@ class Rules:
     recipient: tuple[Path, ...]
     """Where the recipient of a delivery is looked for, in this order."""
     uuids: bool
-    """Whether ids are UUIDs: their spellings are one, and what is no id of log or graph is none to start from."""
+    """Whether ids are UUIDs: their spellings are one, and what is no id of log or graph is none to start
+    from.
+    """
     first_type: bool
     """Whether an id that lives in several entity types means the first of them; otherwise it is ambiguous."""
     entity_ids: bool
     """Whether an entity always has an `id`, also where its data lacks it."""
     merges: bool
-    """Whether a graph may have its updates change only the fields that they have; otherwise they replace the entity."""
+    """Whether a graph may have its updates change only the fields that they have; otherwise they replace the
+    entity.
+    """
     crashes: bool
-    """Whether a template that makes its engine crash ends the run, and no later event is processed; otherwise its context
-    fails like any other."""
+    """Whether a template that makes its engine crash ends the run, and no later event is processed; otherwise
+    its context fails like any other."""
 
     @property
     def target(self) -> Target | None:

@@ -82,7 +82,8 @@ class Scope:
         for depth, part in enumerate(path[1:], 1):
             if shape.scalar:
                 raise BuildError(
-                    f"{what} reads {path_text(path)!r}, but {path_text(path[:depth])!r} is {shape.what} and has no parts"
+                    f"{what} reads {path_text(path)!r}, but {path_text(path[:depth])!r} is {shape.what} and "
+                    "has no parts"
                 )
             if shape.fields is None:
                 return

@@ -150,9 +150,9 @@ class Flow(FlowSpec, Steps):
 
         Examples
         --------
-        >>> flow = on("entity.created", entity_type="post").map(to="{{ entity_id }}")
+        >>> flow = on("link.created").map(to="{{ target_id }}")
         >>> print(flow.check()[0])
-        on('entity.created', entity_type='post'): warning: nothing is delivered: the flow has no deliver [no-deliver]
+        on('link.created'): warning: nothing is delivered: the flow has no deliver [no-deliver]
           hint: add a map and a deliver
         """
         from flowdsl.findings import check_flow
@@ -249,8 +249,8 @@ class Flow(FlowSpec, Steps):
 
         Examples
         --------
-        >>> on("link.created").where("not (source_id == target_id)").deduplicate("source_id", window="7d").portable()
-        <Flow 'link.created': on('link.created').where('source_id != target_id').deduplicate('source_id', window='168h')>
+        >>> on("link.created").where("not (source_id == target_id)").portable()
+        <Flow 'link.created': on('link.created').where('source_id != target_id')>
         """
         from flowdsl.production.portable import portable
 
@@ -271,7 +271,8 @@ class Flow(FlowSpec, Steps):
 
         Examples
         --------
-        >>> on("link.created", name="f").map(title="hello").deliver("in-app").to_dict()["events"]["flows"][0]["pipeline"]
+        >>> document = on("link.created", name="f").map(title="hello").deliver("in-app").to_dict()
+        >>> document["events"]["flows"][0]["pipeline"]
         [{'map': {'template': {'title': 'hello'}}}, {'deliver': {'sink': 'in-app'}}]
         """
         from flowdsl.production.export import flow_to_dict
@@ -296,7 +297,12 @@ class Flow(FlowSpec, Steps):
 
         Examples
         --------
-        >>> print(on("link.created", link_type="likes", name="notify").map(title="on").deliver("in-app").to_yaml())
+        >>> print(
+        ...     on("link.created", link_type="likes", name="notify")
+        ...     .map(title="on")
+        ...     .deliver("in-app")
+        ...     .to_yaml()
+        ... )
         # yaml-language-server: $schema=flowdsl.schema.json
         # a part of a file: production wants `entities` and `links` beside `events`, as save(path) writes them
         events:

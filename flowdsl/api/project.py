@@ -242,7 +242,9 @@ class Project(ProjectSpec):
         --------
         >>> from flowdsl import on
         >>> from flowdsl.production.project_spec import SinkConfig
-        >>> print(Project((on("link.created", name="a"),), (SinkConfig("in-app", "in_app"),)).to_yaml(), end="")
+        >>> print(
+        ...     Project((on("link.created", name="a"),), (SinkConfig("in-app", "in_app"),)).to_yaml(), end=""
+        ... )
         # yaml-language-server: $schema=flowdsl.schema.json
         # a part of a file: production wants `entities` and `links` beside `events`, as save(path) writes them
         events:

@@ -44,7 +44,9 @@ class Result(ResultData):
     --------
     >>> from flowdsl import link_created, on, replay
     >>> flow = on("link.created").map(title="{{ source_id }} follows you").deliver("in-app")
-    >>> result = replay(flow, [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}])
+    >>> result = replay(
+    ...     flow, [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}]
+    ... )
     >>> result["in-app"]["title"].tolist()
     ['ann follows you']
     """
@@ -212,14 +214,14 @@ class Result(ResultData):
         Examples
         --------
         >>> from flowdsl import link_created, on, replay
-        >>> flow = on("link.created", name="hello").where("source_id != target_id").map(a=1).deliver("in-app")
-        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "ann")}
+        >>> flow = on("link.created", name="hello").where("link_type == 'likes'").map(a=1).deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "bob", "ann")}
         >>> print(replay(flow, [event]).why(1, recipient="ann"))
-        event 1: link.created follows ann → ann, 2026-01-01 00:00:00 UTC
+        event 1: link.created follows bob → ann, 2026-01-01 00:00:00 UTC
         No: event 1 did not reach ann.
         <BLANKLINE>
         hello: no
-          It was dropped at step 0 (where): source_id != target_id is false, for source_id is "ann" and target_id is "ann".
+          It was dropped at step 0 (where): link_type == "likes" is false, for link_type is "follows".
         """
         from flowdsl.explanation.why import why
 

@@ -199,7 +199,9 @@ class Runtime:
         Examples
         --------
         >>> from flowdsl import MemoryEventLog, Runtime, on
-        >>> runtime = Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).start()
+        >>> runtime = Runtime(
+        ...     on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()
+        ... ).start()
         >>> runtime.stop()
         """
         with track(progress, None, "start") as follower:
@@ -307,7 +309,9 @@ class Runtime:
         >>> from flowdsl import MemoryEventLog, Runtime, link_created, on
         >>> log = MemoryEventLog()
         >>> _ = log.append(link_created("follows", "ann", "bob"))
-        >>> Runtime(on("link.created").map(title="hello").deliver("in-app"), log).run_until_idle().metrics().events
+        >>> Runtime(
+        ...     on("link.created").map(title="hello").deliver("in-app"), log
+        ... ).run_until_idle().metrics().events
         1
         """
         if timeout is not None:
@@ -352,7 +356,9 @@ class Runtime:
         Examples
         --------
         >>> from flowdsl import MemoryEventLog, Runtime, on
-        >>> Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).metrics().events
+        >>> Runtime(
+        ...     on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()
+        ... ).metrics().events
         0
         """
         live = self._live

@@ -107,7 +107,8 @@ class Steps:
         Examples
         --------
         >>> from flowdsl import on
-        >>> on("link.created").resolve("target_id", via="owns", direction="reverse", as_="owner").steps[0].text
+        >>> flow = on("link.created").resolve("target_id", via="owns", direction="reverse", as_="owner")
+        >>> flow.steps[0].text
         "resolve('target_id', via='owns', direction='reverse', as_='owner')"
         """
         from flowdsl.operators.resolve import Resolve
@@ -158,7 +159,9 @@ class Steps:
         Examples
         --------
         >>> from flowdsl import on
-        >>> flow = on("entity.created").fan_out("data.author_id", via="follows", direction="reverse", as_="follower")
+        >>> flow = on("entity.created").fan_out(
+        ...     "data.author_id", via="follows", direction="reverse", as_="follower"
+        ... )
         >>> flow.steps[0].text
         "fan_out('data.author_id', via='follows', direction='reverse', as_='follower')"
         """
@@ -351,7 +354,11 @@ class Steps:
         >>> on("link.created").batch("target_id", window="5m", min_count=2).steps[0].text
         "batch('target_id', window='5m', min_count=2)"
         >>> digest = on("entity.created").batch(
-        ...     "data.user_id", every="week", on="mon", at="09:00", tz="Europe/Berlin",
+        ...     "data.user_id",
+        ...     every="week",
+        ...     on="mon",
+        ...     at="09:00",
+        ...     tz="Europe/Berlin",
         ...     collect={"titles": var.data.title, "total": fn.sum(var.data.amount)},
         ... )
         >>> digest.steps[0].caption

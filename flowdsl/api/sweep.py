@@ -44,7 +44,9 @@ class Sweep(SweepData):
     >>> log = MemoryEventLog()
     >>> for minute in (0, 1, 3, 20):
     ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
-    >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+    >>> digest = (
+    ...     on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+    ... )
     >>> tried = sweep(digest, log, window=["1m", "1h"])
     >>> len(tried), tried.variants[1].name
     (2, 'window=1h')
@@ -70,8 +72,15 @@ class Sweep(SweepData):
         >>> from flowdsl import MemoryEventLog, link_created, on, sweep
         >>> log = MemoryEventLog()
         >>> for minute in (0, 1, 3, 20):
-        ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
-        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+        ...     _ = log.append(
+        ...         link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z"
+        ...     )
+        >>> digest = (
+        ...     on("link.created")
+        ...     .batch("target_id", window="1m")
+        ...     .map(title="{{ batch.count }}")
+        ...     .deliver("push")
+        ... )
         >>> tried = sweep(digest, log, window=["1m", "1h"])
         >>> tried.flow("window=1h").steps[0].window.text
         '1h'
@@ -125,7 +134,9 @@ def sweep(
     >>> log = MemoryEventLog()
     >>> for minute in (0, 1, 3, 20):
     ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
-    >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+    >>> digest = (
+    ...     on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+    ... )
     >>> columns = ["window", "deliveries", "delay_p50"]
     >>> sweep(digest, log, window=["1m", "2m", "1h"]).table[columns].values.tolist()
     [['1m', 4, 60.0], ['2m', 3, 120.0], ['1h', 1, 2400.0]]

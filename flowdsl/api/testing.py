@@ -102,7 +102,9 @@ class FlowTest(FlowTestSpec):
         Examples
         --------
         >>> from flowdsl import on
-        >>> FlowTest(name="nothing happens", events=[]).run(on("link.created").map(title="hello").deliver("in-app")).passed
+        >>> FlowTest(name="nothing happens", events=[]).run(
+        ...     on("link.created").map(title="hello").deliver("in-app")
+        ... ).passed
         True
         """
         return Outcome.of(runner.run(self, flows))
@@ -123,7 +125,9 @@ class FlowTest(FlowTestSpec):
         Examples
         --------
         >>> from flowdsl import on
-        >>> FlowTest(name="nothing happens", events=[]).check(on("link.created").map(title="hello").deliver("in-app"))
+        >>> FlowTest(name="nothing happens", events=[]).check(
+        ...     on("link.created").map(title="hello").deliver("in-app")
+        ... )
         """
         outcome = self.run(flows)
         if not outcome.passed:
@@ -149,7 +153,9 @@ class Outcome(RunOutcome):
     --------
     >>> from flowdsl import on
     >>> from flowdsl.testing import FlowTest
-    >>> FlowTest(name="nothing happens", events=[]).run(on("link.created").map(title="hello").deliver("in-app")).error is None
+    >>> FlowTest(name="nothing happens", events=[]).run(
+    ...     on("link.created").map(title="hello").deliver("in-app")
+    ... ).error is None
     True
     """
 

@@ -38,8 +38,13 @@ def line_chart(
     A value that is None or not a number leaves a gap. With `from_zero=False` the axis begins near the
     smallest value.
 
-    >>> chart = line_chart(["1m", "5m", "1h"], {"in-app": [90, 40, 12], "push": [30, 30, None]},
-    ...                    title="deliveries by window", x_label="window", y_label="deliveries")
+    >>> chart = line_chart(
+    ...     ["1m", "5m", "1h"],
+    ...     {"in-app": [90, 40, 12], "push": [30, 30, None]},
+    ...     title="deliveries by window",
+    ...     x_label="window",
+    ...     y_label="deliveries",
+    ... )
     >>> print(chart)
     deliveries by window
     window  in-app  push

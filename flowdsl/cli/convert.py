@@ -62,7 +62,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="VALUE=KIND,KIND",
-        help="several events of one row: 'u=link.deleted(source_id=old),link.created(source_id=new)', with columns where they differ",
+        help=(
+            "several events of one row: 'u=link.deleted(source_id=old),link.created(source_id=new)', with "
+            "columns where they differ"
+        ),
     )
     parser.add_argument(
         "--time-unit", choices=("s", "ms", "us", "ns"), help="unit of timestamps that are numbers"
@@ -131,7 +134,8 @@ def _told(done: Converted, options: argparse.Namespace, last: int) -> int:
         )
     else:
         show(
-            f"{done.events:,} events appended to {options.log}, {done.skipped:,} rows left out; the last is event {last:,}"
+            f"{done.events:,} events appended to {options.log}, {done.skipped:,} rows left out; the last is "
+            f"event {last:,}"
         )
         if done.dropped:
             show(f"{done.dropped:,} events left out: their ids are there already")
@@ -150,7 +154,8 @@ def _parts(text: str) -> list[str | dict[str, Any]]:
         found = _PART.fullmatch(piece)
         if found is None:
             raise UsageError(
-                f"--split {piece!r} is no kind of event\n  hint: like link.deleted, or link.deleted(source_id=old)"
+                f"--split {piece!r} is no kind of event\n  hint: like link.deleted, or "
+                "link.deleted(source_id=old)"
             )
         kind, own = found["kind"], found["own"]
         columns = pairs(own.split(","), "--split") if own else []

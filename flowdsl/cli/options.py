@@ -67,7 +67,8 @@ def _readable(path: str) -> Any:
         log = read_events(file)
         if len(log.problems):
             say(
-                f"{len(log.problems):,} rows of {path} have problems, the first: {log.problems.iloc[0]['reason']}"
+                f"{len(log.problems):,} rows of {path} have problems, the first: "
+                f"{log.problems.iloc[0]['reason']}"
             )
         return log
     if not any(sign in path for sign in "*?["):

@@ -43,10 +43,11 @@ def run(options: argparse.Namespace) -> int:
     for path in options.flows:
         outcomes += [(path, outcome) for outcome in _outcomes(path, options)]
     if not outcomes:
+        files = ", ".join(options.flows)
+        if options.name:
+            raise UsageError(f"no test of {files} has {options.name!r} in its name")
         raise UsageError(
-            f"no test of {', '.join(options.flows)} has {options.name!r} in its name"
-            if options.name
-            else f"there are no tests in {', '.join(options.flows)}; they stand beside the flows, below the key tests: "
+            f"there are no tests in {files}; they stand beside the flows, below the key tests: "
             "(docs/tests.md), and result.as_test(seq_no) makes one of a real event"
         )
     failed = [outcome for _, outcome in outcomes if not outcome.passed]

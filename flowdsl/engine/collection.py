@@ -42,8 +42,8 @@ class RunForgetting:
         spaces = {id(space): space for kernel in run.kernels if (space := kernel.space) is not None}
         for space in spaces.values():
             for number, table in enumerate(space.tables):
-                held = partial(self._in_space, space, number)
-                self._tables.append(Forgetting(table, held, partial(space.forget, number)))  # pyright: ignore[reportArgumentType]
+                held, forget = partial(self._in_space, space, number), partial(space.forget, number)
+                self._tables.append(Forgetting(table, held, forget))  # pyright: ignore[reportArgumentType]
         self._links: dict[str | None, Forgetting] = {}
         # links of the type that comes first are looked at first
         self._tables_of_links = deque(run.graph.links.values())

@@ -104,4 +104,7 @@ class Stopped:
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"production stops at event {self.seq_no}, at step {self.step} ({self.operator}) of {self.flow}: {self.reason}"
+        return (
+            f"production stops at event {self.seq_no}, at step {self.step} ({self.operator}) of {self.flow}: "
+            f"{self.reason}"
+        )

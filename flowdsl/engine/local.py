@@ -357,7 +357,9 @@ class LocalExecutor:
         horizon: int,
         pool: ThreadPoolExecutor,
     ) -> None:
-        """Take what is before a crash through the flows; of its event the flows after its flow see nothing."""
+        """Take what is before a crash through the flows; of its event the flows after its flow see
+        nothing.
+        """
         for entry, branches in self._entries:
             triggered = _triggered(entry, chunk, runs, self._roots(entry))
             for branch in branches:
@@ -395,7 +397,8 @@ class LocalExecutor:
             return
         inside = marks.filter((pl.col("seq_no") >= self.position) & (pl.col("seq_no") < until))
         if inside.height:
-            self.move_clock(int(inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max()))  # type: ignore[arg-type]
+            clocks = inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical()
+            self.move_clock(int(clocks.max()))  # type: ignore[arg-type]
 
     def _advance(self, chunk: Chunk, horizon: int, *, ending: bool) -> None:
         for entry, branches in self._entries:

@@ -49,8 +49,8 @@ class TraceRows:
     """Contexts with the same outcome at a step: event and branch of each, and why.
 
     `outcome` is `entered`, `passed`, `dropped`, `failed`, `absorbed` or `delivered`; a context that does not
-    reach one of its sinks is `dropped` with the reason `preference` or `capped` as well. `into` are the event and branch
-    that a batch goes on with; one of its members goes on, and is in its rows too.
+    reach one of its sinks is `dropped` with the reason `preference` or `capped` as well. `into` are the event
+    and branch that a batch goes on with; one of its members goes on, and is in its rows too.
     """
 
     step: CompiledStep

@@ -43,7 +43,9 @@ def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
 
 
 def branch_of(flow: FlowSpec, seen: StepTrace) -> str | None:
-    """Return the id that the last step that branches gave a branch: its recipient if nothing else names one."""
+    """Return the id that the last step that branches gave a branch: its recipient if nothing else names
+    one.
+    """
     for step in reversed(flow.steps[: seen.stage.number + 1]):
         if step.branch_variable is not None:
             value = seen.variables.get(step.branch_variable)

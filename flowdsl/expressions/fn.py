@@ -201,7 +201,8 @@ class Functions:
         return called("count_links", start, link_type, direction=direction)
 
     def first_link(self, start: object, link_type: object, direction: object = "forward") -> Var:
-        """Return the metadata of the first link of a type that an id has, or with direction="reverse" that ends at it.
+        """Return the metadata of the first link of a type that an id has, or with direction="reverse" that
+        ends at it.
 
         >>> from flowdsl import fn, var
         >>> fn.first_link(var.source_id, "rates")
@@ -241,7 +242,8 @@ class Functions:
     @overload
     def min(self, number: object, other: object, /, *numbers: object) -> Var: ...
     def min(self, *numbers: object) -> Aggregate | Var:
-        """Return the least of some numbers. Of one expression: those of a window, for `collect` of a batch.
+        """Return the least of some numbers. Of one expression: those of a window, for `collect` of a
+        batch.
 
         >>> from flowdsl import fn, var
         >>> fn.min(var.data.amount)
@@ -256,7 +258,8 @@ class Functions:
     @overload
     def max(self, number: object, other: object, /, *numbers: object) -> Var: ...
     def max(self, *numbers: object) -> Aggregate | Var:
-        """Return the greatest of some numbers. Of one expression: those of a window, for `collect` of a batch.
+        """Return the greatest of some numbers. Of one expression: those of a window, for `collect` of a
+        batch.
 
         >>> from flowdsl import fn, var
         >>> fn.max(var.data.amount)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import textwrap
 
 from flowdsl.expressions.aggregates import AGGREGATES
 from flowdsl.expressions.conditions.declaration import Function
@@ -92,7 +93,7 @@ def _method(function: Function) -> str:
     written = (f"{name}={_python(node)}" if name else _python(node) for name, node in usage.written)
     return f'''
     def {function.name}(self, {", ".join(parameters)}) -> Var:
-        """{function.doc}
+        """{_wrapped(function.doc)}
 
         >>> from flowdsl import fn, var
         >>> fn.{function.name}({", ".join(written)})
@@ -100,6 +101,10 @@ def _method(function: Function) -> str:
         """
         return called("{function.name}", {", ".join(passed)})
 '''
+
+
+def _wrapped(text: str) -> str:
+    return "\n        ".join(textwrap.wrap(text, 96, break_on_hyphens=False))
 
 
 def _constant(value: Scalar) -> str:
@@ -126,7 +131,7 @@ def _aggregate(name: str, doc: str) -> str:
     @overload
     def {name}(self, number: object, other: object, /, *numbers: object) -> Var: ...
     def {name}(self, *numbers: object) -> Aggregate | Var:
-        """{function.doc} Of one expression: those of a window, for `collect` of a batch.
+        """{_wrapped(function.doc + " Of one expression: those of a window, for `collect` of a batch.")}
 {example}        >>> fn.{name}(var.data.price, var.data.offer)
         var('{name}(data.price, data.offer)')
         """

@@ -25,7 +25,10 @@ from flowdsl.expressions.conditions.nodes import (
     negative,
 )
 
-_NO_TRUTH: Final = "write & for and, | for or, ~ for not, each comparison in parentheses; fn.is_in(x, […]) for in; (a < b) & (b < c) for a chain"
+_NO_TRUTH: Final = (
+    "write & for and, | for or, ~ for not, each comparison in parentheses; fn.is_in(x, […]) for in; (a < b) "
+    "& (b < c) for a chain"
+)
 
 
 class Var:

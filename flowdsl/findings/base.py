@@ -27,7 +27,11 @@ class Finding:
     reach the wrong person), `warning` (they may) or `note`; `step` counts from 0; `where` is the place in the
     YAML (`flows.yaml:12:5`), or the text of the step.
 
-    >>> print(Finding("no-deliver", "warning", "f", None, "flows.yaml:3:5", "nothing is delivered", "add a deliver"))
+    >>> print(
+    ...     Finding(
+    ...         "no-deliver", "warning", "f", None, "flows.yaml:3:5", "nothing is delivered", "add a deliver"
+    ...     )
+    ... )
     flows.yaml:3:5: warning: nothing is delivered [no-deliver]
       hint: add a deliver
     """

@@ -136,7 +136,10 @@ def check_source(
 
     With a log, the flows that flowdsl can build are replayed over it too.
 
-    >>> [finding.code for finding in check_source("- {name: f, trigger: {kind: link.created}, pipeline: []}", "f.yaml")]
+    >>> [
+    ...     finding.code
+    ...     for finding in check_source("- {name: f, trigger: {kind: link.created}, pipeline: []}", "f.yaml")
+    ... ]
     ['no-deliver', 'every-type']
     """
     return check_sources([(source, name)], target, log, graph)

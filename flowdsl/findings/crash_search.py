@@ -50,8 +50,10 @@ def stops_in_log(
             stopped.flow,
             stopped.step,
             where,
-            f"production stops at event {stopped.seq_no}: {stopped.reason}; no later event is processed, by any flow",
-            "what stops it has a finding of its own, with what helps: stops-production or can-stop-production",
+            f"production stops at event {stopped.seq_no}: {stopped.reason}; no later event is processed, by "
+            "any flow",
+            "what stops it has a finding of its own, with what helps: stops-production or "
+            "can-stop-production",
         )
 
 

@@ -231,9 +231,10 @@ def _null_keys(
                 seen.stages[key],
                 flows,
                 places,
-                f"{path_text(path)} is null or missing for {tally.seen:,} of {tally.of:,} contexts, first for event "
-                f"{tally.example}: without a key they fail",
-                f'where("{path_text(path)} != null and {path_text(path)} exists") before it lets go on what has a key',
+                f"{path_text(path)} is null or missing for {tally.seen:,} of {tally.of:,} contexts, first "
+                f"for event {tally.example}: without a key they fail",
+                f'where("{path_text(path)} != null and {path_text(path)} exists") before it lets go on what '
+                "has a key",
             )
 
 
@@ -303,7 +304,7 @@ def _comparisons(
                 seen.stages[key],
                 flows,
                 places,
-                f"production compares text, and finds otherwise for {tally.seen:,} of {tally.of:,} contexts: at event "
-                f"{tally.example} {tally.text}",
+                f"production compares text, and finds otherwise for {tally.seen:,} of {tally.of:,} contexts: "
+                f"at event {tally.example} {tally.text}",
                 "write the value in one type and spelling wherever events are made",
             )

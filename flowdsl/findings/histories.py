@@ -68,8 +68,10 @@ def _unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
     said = ", ".join(f"{name}={short_repr(first[name])}" for name in names if first.get(name) is not None)
     yield _finding(
         "deletions-unmatched",
-        f"{noted.unmatched:,} of {deletions:,} deletions meet no link or entity: first event {first['seq_no']}, {said}",
-        "they end nothing: are the links before the log given as graph=, and are type, ids and direction those of the creation?",
+        f"{noted.unmatched:,} of {deletions:,} deletions meet no link or entity: first event "
+        f"{first['seq_no']}, {said}",
+        "they end nothing: are the links before the log given as graph=, and are type, ids and direction "
+        "those of the creation?",
     )
 
 
@@ -88,9 +90,11 @@ def _future(clock: int, count: int, source: EventSource) -> Iterator[Finding]:
             if clock - latest > LONG:
                 yield _finding(
                     "future-event",
-                    f"event {frame['seq_no'][int(at[0])]} is dated {timestamp_text(clock)}, and {count:,} events after it are "
-                    "older by more than an hour: they come late, and windows that are open then are over",
-                    'replay(…, max_ahead_of_next="1h") leaves the clock alone; a live run does so by itself (max_ahead)',
+                    f"event {frame['seq_no'][int(at[0])]} is dated {timestamp_text(clock)}, and {count:,} "
+                    "events after it are older by more than an hour: they come late, and windows that are "
+                    "open then are over",
+                    'replay(…, max_ahead_of_next="1h") leaves the clock alone; a live run does so by itself '
+                    "(max_ahead)",
                 )
             return
 

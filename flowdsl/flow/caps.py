@@ -13,7 +13,8 @@ from flowdsl.text import short_repr
 
 
 def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[FlowError]) -> Caps:
-    """Return the caps of the sinks of flows: those of the project that was given, and `caps`, which come first.
+    """Return the caps of the sinks of flows: those of the project that was given, and `caps`, which come
+    first.
 
     Raises
     ------

@@ -131,7 +131,9 @@ class Plan:
 
     @cached_property
     def cap_steps(self) -> tuple[CompiledStep, ...]:
-        """The caps of sinks as steps that count by recipient: of no flow, or of one that is counted by itself."""
+        """The caps of sinks as steps that count by recipient: of no flow, or of one that is counted by
+        itself.
+        """
         numbers = {flow.name: number for number, flow in enumerate(self.flows)}
         found = []
         for sink, cap, flow in self.caps:

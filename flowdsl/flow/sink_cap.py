@@ -32,7 +32,10 @@ class Cap:
     --------
     >>> from flowdsl import Cap, link_created, on, replay
     >>> flow = on("link.created").map(title="hello").deliver("push")
-    >>> events = [{"timestamp": f"2026-01-01T0{n}:00:00Z", "event": link_created("likes", "ann", "bob")} for n in range(5)]
+    >>> events = [
+    ...     {"timestamp": f"2026-01-01T0{n}:00:00Z", "event": link_created("likes", "ann", "bob")}
+    ...     for n in range(5)
+    ... ]
     >>> len(replay(flow, events, caps={"push": Cap(3, per="day", tz="Europe/Berlin")})["push"])
     3
     """

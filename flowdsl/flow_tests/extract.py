@@ -88,7 +88,10 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
             return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
     raise ReplayError(
         f"what came of event {seq_no} does not come of any part of the log that is small enough for a test",
-        hint="flows that say event.seq_no, and those in which very many events share a window, cannot be cut down",
+        hint=(
+            "flows that say event.seq_no, and those in which very many events share a window, cannot be cut "
+            "down"
+        ),
     )
 
 

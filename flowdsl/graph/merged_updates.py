@@ -91,7 +91,9 @@ def _folded(
     objects: Mask,
     rows: Index,
 ) -> pl.Series:
-    """Return the documents after these rows, which come entity by entity and say something; others are null."""
+    """Return the documents after these rows, which come entity by entity and say something; others are
+    null.
+    """
     kinds, objects = kinds[rows], objects[rows]
     follows = np.append(False, entities[rows][1:] == entities[rows][:-1])
     there = np.append(False, (objects | (kinds == DELETED) | _absent(kinds, texts[rows]))[:-1])

@@ -10,14 +10,16 @@ from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, spread
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Mask
 
-# links of a bucket that are tried one after the other; a bucket that has more is mostly one pair with many links
+# links of a bucket that are tried one after the other; a bucket that has more is mostly one pair with many
+# links
 _TRIED: Final = 4
 # bits of a hash
 _BITS: Final = 31
 
 
 class PairRun:
-    """Links sorted by a hash of both ends and by their place in the block, with a table of hashes' first bits.
+    """Links sorted by a hash of both ends and by their place in the block, with a table of hashes' first
+    bits.
 
     Such a bucket has about one link, so most pairs are found at the first place that is looked at.
     """

@@ -195,7 +195,8 @@ class EntityGraph:
         """
         if self.merge and not rules.merges:
             raise DataError(
-                f"updates of {', '.join(sorted(self.merge))} are merged, and {rules.name} replaces the whole entity",
+                f"updates of {', '.join(sorted(self.merge))} are merged, and {rules.name} replaces the whole "
+                "entity",
                 allowed="a graph without merge",
                 hint="let updates carry the whole entity, and leave merge out: that is what production needs",
             )

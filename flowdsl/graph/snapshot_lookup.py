@@ -54,7 +54,12 @@ def links_of(
     """Return the links of a type from the ids, or with `reverse` to them: source, target and link id, in link
     order.
 
-    >>> links_of(EntityGraph(links=[{"link_type": "owns", "source_id": "a", "target_id": "b"}]), "owns", "reverse", ["b"])
+    >>> links_of(
+    ...     EntityGraph(links=[{"link_type": "owns", "source_id": "a", "target_id": "b"}]),
+    ...     "owns",
+    ...     "reverse",
+    ...     ["b"],
+    ... )
     [('a', 'b', None)]
     """
     table = graph._links.get(link_type)

@@ -1,4 +1,6 @@
-"""Counts of caps: how many of each key went on, in every stretch of time or by local days, weeks and months."""
+"""Counts of caps: how many of each key went on, in every stretch of time or by local days, weeks and
+months.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,8 @@ class CapCounts(StateObject):
 
 
 class SlidingCounts(CapCounts):
-    """The moments at which the last `most` contexts of each key went on: one more may go on `per` µs after the
-    first of these.
+    """The moments at which the last `most` contexts of each key went on: one more may go on `per` µs after
+    the first of these.
     """
 
     saved = keeps(_memory=ObjectField(KeyMemory))
@@ -102,8 +104,8 @@ class SlidingCounts(CapCounts):
     def _one_by_one(
         self, groups: Groups, group: Ints, first: Ints, line: Ints, begins: Ints, counts: Ints, passing: Mask
     ) -> None:
-        """Let contexts of some groups go on from their row `first`, of which the `counts` before fill a stretch:
-        of all groups one context at a time. `line` becomes what went on.
+        """Let contexts of some groups go on from their row `first`, of which the `counts` before fill a
+        stretch: of all groups one context at a time. `line` becomes what went on.
         """
         for g, row in zip(group.tolist(), first.tolist(), strict=True):
             passing[row : groups.ends[g]] = False

@@ -26,7 +26,9 @@ LARGEST = 1 << 18
 
 @dataclass(frozen=True)
 class KeyLists(StateObject):
-    """A list of numbers for each key, the keys ascending: those of key k are `values[ends[k - 1]:ends[k]]`."""
+    """A list of numbers for each key, the keys ascending: those of key k are `values[ends[k -
+    1]:ends[k]]`.
+    """
 
     saved = keeps(
         keys=ArrayField(np.int64, ascending=True), ends=ArrayField(np.int64, 1, ascending=True), values=INTS

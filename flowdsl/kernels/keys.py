@@ -65,7 +65,9 @@ class KeySpace(StateObject):
 
     @property
     def tables(self) -> list[HashTable]:
-        """The tables of what is no text, then of the first two paths together, then of these and the third …"""
+        """The tables of what is no text, then of the first two paths together, then of these and the
+        third …
+        """
         return [self._others.table, *self._pairs]
 
     def forget(self, table: int, codes: Keys) -> None:
@@ -147,7 +149,9 @@ def _halves(words: Hashes) -> tuple[Keys, Keys]:
 
 
 def typed_spelling(column: Column) -> pl.Series:
-    """Values that are no text, spelled so that equal ones are spelled alike: 1 and 1.0, but not 1 and true."""
+    """Values that are no text, spelled so that equal ones are spelled alike: 1 and 1.0, but not 1 and
+    true.
+    """
     texts = column.to_json()
     floats = np.flatnonzero(column.is_(Tag.FLOAT))
     if len(floats) and column.floats is not None:

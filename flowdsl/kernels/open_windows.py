@@ -44,7 +44,9 @@ class Open(Arrays):
 
 
 class _Tier(StateObject):
-    """Windows sorted by key, with the members of each in a row; those that were taken out are marked as gone."""
+    """Windows sorted by key, with the members of each in a row; those that were taken out are marked as
+    gone.
+    """
 
     saved = keeps(windows=ObjectField(Open), members=ObjectField(ItemLists), there=ArrayField(np.bool_))
 
@@ -58,8 +60,8 @@ class _Tier(StateObject):
         self.windows, self.members, self.starts, self.there = windows, members, starts, there
         self.size = int(np.count_nonzero(there))
         self.held = int(windows.counts[there].sum())
-        # windows in the order in which they are due, and how many of the first are gone: known from when it is
-        # first asked for, until then no window is due before this clock
+        # windows in the order in which they are due, and how many of the first are gone: known from when it
+        # is first asked for, until then no window is due before this clock
         self._order: Index | None = None
         self._gone = 0
         self._due_from = int(self.windows.due.min())

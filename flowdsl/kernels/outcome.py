@@ -90,7 +90,8 @@ class Branched:
 class Absorbed:
     """Contexts that went into batches which go on as one context each: `count` of them are no more.
 
-    `batches` are the contexts that go on, or fail; `inside[offsets[i] … offsets[i + 1]-1]` went into the i-th.
+    `batches` are the contexts that go on, or fail; `inside[offsets[i] … offsets[i + 1]-1]` went into the
+    i-th.
     """
 
     count: int
@@ -151,7 +152,9 @@ def failed_where(contexts: ContextBatch, failures: Failures | None) -> tuple[Fai
 
 
 def dropped_rows(contexts: ContextBatch, rows: Index, reason: str) -> tuple[Dropped, ...]:
-    """Return the rows of a batch that end for a reason as a part of an outcome; nothing where there are none."""
+    """Return the rows of a batch that end for a reason as a part of an outcome; nothing where there are
+    none.
+    """
     return (Dropped(contexts, rows, reason),) if len(rows) else ()
 
 

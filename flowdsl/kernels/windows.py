@@ -24,7 +24,9 @@ _BITS: Final = 62
 
 @dataclass(frozen=True)
 class Groups:
-    """A batch sorted by key: `order` says where each row came from; group g is rows `starts[g] … ends[g]-1`."""
+    """A batch sorted by key: `order` says where each row came from; group g is rows `starts[g] …
+    ends[g]-1`.
+    """
 
     keys: Ints
     order: Ints
@@ -49,7 +51,9 @@ class Groups:
         return cls(sorted_keys.take(starts), order, starts, ends, sorted_times, searchable, scale)
 
     def first_at_or_after(self, groups: Ints, moments: Ints) -> Ints:
-        """For each of these groups its first row at or after a moment; the group's end where there is none."""
+        """For each of these groups its first row at or after a moment; the group's end where there is
+        none.
+        """
         wanted = groups * self._scale.width + self._scale.at(moments)
         found = np.searchsorted(self._searchable, wanted, side="left")
         first: Ints = np.minimum(found, self.ends[groups])

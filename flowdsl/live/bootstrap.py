@@ -66,7 +66,10 @@ class Bootstrap:
                     "a state was given for a consumer that has one"
                     if found
                     else "a state and a position were both given",
-                    hint="a state says where to begin: leave the position out, or give a consumer_name that is new",
+                    hint=(
+                        "a state says where to begin: leave the position out, or give a consumer_name that "
+                        "is new"
+                    ),
                 )
             return self._new(self._given(state))
         moved = acknowledged not in self._own_positions(acknowledged)
@@ -102,7 +105,8 @@ class Bootstrap:
             self._give_up(found.state, lost)
         elif lost:
             raise LiveError(
-                f"the consumer {self.consumer.name!r} has the state of other flows: {lost_text(lost, found.state.clock)}",
+                f"the consumer {self.consumer.name!r} has the state of other flows: "
+                f"{lost_text(lost, found.state.clock)}",
                 allowed="flows in which these steps, and all before them, are as they were",
                 hint='state="discard" (flowdsl run --discard-state) gives this up; '
                 "another consumer_name begins anew beside it",
@@ -127,7 +131,8 @@ class Bootstrap:
             ", ".join(sorted(names)) or "nothing" for names in (state.graph.merge, self.graph.merge)
         )
         raise LiveError(
-            f"the consumer {self.consumer.name!r} has a state in which updates merge {before}, and the graph merges {now}",
+            f"the consumer {self.consumer.name!r} has a state in which updates merge {before}, and the graph "
+            f"merges {now}",
             hint="give the graph with the merge of before; another consumer_name begins anew beside it",
         )
 
@@ -137,7 +142,9 @@ class Bootstrap:
         self._tell_given_up(rows, f"that other flows held: {lost_text(lost, state.clock)}")
 
     def _leave_behind(self, state: State, after: int) -> None:
-        """List what windows and queues hold of events that a run starting after `after` will not see again."""
+        """List what windows and queues hold of events that a run starting after `after` will not see
+        again.
+        """
         holding = [step for step in state.steps if step.kernel.held]
         rows = given_up(state, holding, self.now(), after)
         if rows:

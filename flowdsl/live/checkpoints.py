@@ -114,8 +114,8 @@ class Checkpoints:
             why = problems[0] if problems else "there is none any more"
             raise LiveError(
                 f"no checkpoint of the consumer {self._consumer.name!r} can be read: {why}",
-                hint='state="discard" (flowdsl run --discard-state) goes on from the last position without what windows, '
-                "queues and limits remembered",
+                hint='state="discard" (flowdsl run --discard-state) goes on from the last position without '
+                "what windows, queues and limits remembered",
             )
         return None
 

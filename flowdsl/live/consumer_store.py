@@ -28,7 +28,10 @@ from flowdsl.sinks.database import Database, insert, marks, sealed
 from flowdsl.text import short_repr
 
 _SCHEMA: Final = (
-    "create table if not exists progress (sink text, run text, number integer not null, crc integer not null, primary key (sink, run)) without rowid",
+    (
+        "create table if not exists progress (sink text, run text, number integer not null, crc integer not "
+        "null, primary key (sink, run)) without rowid"
+    ),
     "create table if not exists facts (name text primary key, value, crc integer not null) without rowid",
     *LETTERS,
     *GIVEN_UP,

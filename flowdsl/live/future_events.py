@@ -1,4 +1,6 @@
-"""Detection of events dated too far ahead of the wall clock, which a live run marks before it processes them."""
+"""Detection of events dated too far ahead of the wall clock, which a live run marks before it processes
+them.
+"""
 
 from __future__ import annotations
 

@@ -33,10 +33,13 @@ class GivenUp(NamedTuple):
 
 GIVEN_UP: Final = (
     (
-        "create table if not exists given_up (flow text, step integer, operator text, key text, branch text, seq_no integer, "
-        "held_since integer, what text, discarded_at integer, crc integer not null)"
+        "create table if not exists given_up (flow text, step integer, operator text, key text, branch text, "
+        "seq_no integer, held_since integer, what text, discarded_at integer, crc integer not null)"
     ),
-    "create unique index if not exists given_up_once on given_up (flow, step, operator, branch, coalesce(seq_no, what))",
+    (
+        "create unique index if not exists given_up_once on given_up (flow, step, operator, branch, "
+        "coalesce(seq_no, what))"
+    ),
 )
 _TYPES: Final[dict[str, Any]] = {
     "flow": pl.String,

@@ -104,7 +104,10 @@ class EventLog(ABC):
         Examples
         --------
         >>> from flowdsl import MemoryEventLog
-        >>> event = {"id": "e1", "event": {"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": "ann"}}
+        >>> event = {
+        ...     "id": "e1",
+        ...     "event": {"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": "ann"},
+        ... }
         >>> log = MemoryEventLog()
         >>> log.append(event), log.append(event, duplicates="drop"), log.problem_counts
         (1, 1, {'duplicate': 1})
@@ -550,7 +553,10 @@ class Subscription:
             self._ready = iter(event_rows(as_json_text(chunk)))
 
     def __repr__(self) -> str:
-        return f"<Subscription {self.consumer!r}, {'closed' if self._closed else f'read up to event {self.after}'}>"
+        return (
+            f"<Subscription {self.consumer!r}, "
+            f"{'closed' if self._closed else f'read up to event {self.after}'}>"
+        )
 
     def __enter__(self) -> Subscription:
         return self

@@ -40,10 +40,11 @@ _BREATH: Final = 0.001
 _REPAIR: Final = "verify() says what else is, verify(repair=True) makes the catalog anew from the segments"
 _READING: Final = "BEGIN"
 _TABLES: Final = f"""
-CREATE TABLE segments (name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL,
+CREATE TABLE segments (name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT
+NULL,
                        crc INTEGER NOT NULL, statistics TEXT NOT NULL, row_crc INTEGER NOT NULL);
-CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, reason TEXT NOT NULL, row_crc INTEGER NOT NULL);
-CREATE TABLE consumers (name TEXT PRIMARY KEY, seq_no INTEGER NOT NULL, row_crc INTEGER NOT NULL);
+CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, reason TEXT NOT NULL, row_crc INTEGER NOT
+NULL); CREATE TABLE consumers (name TEXT PRIMARY KEY, seq_no INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE clock_marks (seq_no INTEGER NOT NULL, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE ahead_marks (seq_no INTEGER PRIMARY KEY, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE counter (last INTEGER NOT NULL, row_crc INTEGER NOT NULL);
@@ -64,7 +65,9 @@ CHECKED: Final = {
 
 @dataclass(frozen=True)
 class MissingRange:
-    """Numbers of events that a log no longer has, and why: `retained` (dropped by `retain`) or `quarantined`."""
+    """Numbers of events that a log no longer has, and why: `retained` (dropped by `retain`) or
+    `quarantined`.
+    """
 
     first: int
     last: int
@@ -165,7 +168,8 @@ class Catalog:
             if not _are_numbers(first, last) or name != segment_name(first, last):
                 raise self._nonsense(
                     "segments",
-                    f"{short_repr(name, 200)} is no name of a segment of events {short_repr(first, 30)} to {short_repr(last, 30)}",
+                    f"{short_repr(name, 200)} is no name of a segment of events {short_repr(first, 30)} to "
+                    f"{short_repr(last, 30)}",
                 )
         return rows
 

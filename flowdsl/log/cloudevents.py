@@ -30,10 +30,17 @@ def cloud_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     its `type`; the members of its `data` are the other fields. Extensions, `subject` and `dataschema` go into
     `metadata`, with `ce_` before a name that `metadata` has already.
 
-    >>> cloud_fields({"specversion": "1.0", "type": "entity.deleted", "source": "/crm", "id": "7", "trace": "t1",
-    ...               "data": {"entity_type": "user", "entity_id": "ann"}})
-    {'entity_type': 'user', 'entity_id': 'ann', 'event_id': '/crm 7', 'timestamp': None, 'kind': 'entity.deleted',\
- 'metadata': {'trace': 't1'}}
+    >>> data = {"entity_type": "user", "entity_id": "ann"}
+    >>> envelope = {
+    ...     "specversion": "1.0",
+    ...     "type": "entity.deleted",
+    ...     "source": "/crm",
+    ...     "id": "7",
+    ...     "trace": "t1",
+    ... }
+    >>> fields = cloud_fields({**envelope, "data": data})
+    >>> fields["kind"], fields["entity_id"], fields["event_id"], fields["timestamp"], fields["metadata"]
+    ('entity.deleted', 'ann', '/crm 7', None, {'trace': 't1'})
     """
     if row["specversion"] != "1.0":
         raise DataError(

@@ -73,7 +73,10 @@ def check_types(schema: Mapping[str, pl.DataType], place: str) -> None:
                 f"no column {name!r} among {', '.join(map(repr, list(schema)[:12])) or 'none'}",
                 place=place,
                 allowed="kind and timestamp are needed; " + ", ".join(EVENT_COLUMNS) + " are known",
-                hint="read_events(…, columns={'kind': …, 'timestamp': …}) reads tables of other shapes; guess(…) proposes a call",
+                hint=(
+                    "read_events(…, columns={'kind': …, 'timestamp': …}) reads tables of other shapes; "
+                    "guess(…) proposes a call"
+                ),
             )
     for name in EVENT_COLUMNS:
         if name in schema and not _fits(name, schema[name]):
@@ -231,8 +234,8 @@ def chunk_columns(columns: Iterable[str]) -> list[str]:
 
 
 def asked_columns(columns: Iterable[str], size: int, after: int) -> list[str]:
-    """Return the columns of chunks as `EventSource.chunks` is asked for them. Raises `DataError` if an argument is
-    not valid.
+    """Return the columns of chunks as `EventSource.chunks` is asked for them. Raises `DataError` if an
+    argument is not valid.
 
     >>> asked_columns(["source_id"], 100, 0)
     ['seq_no', 'timestamp', 'kind', 'source_id']

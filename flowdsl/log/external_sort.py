@@ -144,7 +144,8 @@ class SortedTable:
         for name, dtype in frame.schema.items():
             if name in self._schema and dtype != self._schema[name]:
                 raise DataError(
-                    f"column {name!r} is {dtype} here and {self._schema[name]} elsewhere, and the rows must be sorted",
+                    f"column {name!r} is {dtype} here and {self._schema[name]} elsewhere, and the rows must "
+                    "be sorted",
                     hint="give the column one type in all files, or make it JSON text",
                 )
 

@@ -39,7 +39,9 @@ def frame_table(source: Any) -> RawTable | None:
 
 
 def polars_frame(source: Any, all_columns: bool = False) -> pl.DataFrame | None:
-    """Return a frame in memory as a Polars frame, without a copy where possible; None if it is not a frame."""
+    """Return a frame in memory as a Polars frame, without a copy where possible; None if it is not a
+    frame.
+    """
     if not is_frame(source):
         return None
 

@@ -42,14 +42,14 @@ _ACTIONS: Final = _words(
 )
 # who acts, and what is acted on
 _SOURCES: Final = _words(
-    "source_id source user_id userid user actor actor_id who customer_id customer author_id author follower_id "
-    "follower from from_id sender_id sender member_id member visitor_id visitor subscriber_id account_id "
-    "distinct_id anonymous_id person_id person profile_id"
+    "source_id source user_id userid user actor actor_id who customer_id customer author_id author "
+    "follower_id follower from from_id sender_id sender member_id member visitor_id visitor subscriber_id "
+    "account_id distinct_id anonymous_id person_id person profile_id"
 )
 _TARGETS: Final = _words(
-    "target_id target object_id object post_id post item_id item product_id product movie_id movieid page_id page "
-    "repo_id repo repository video_id video song_id order_id article_id group_id channel channel_id followee_id "
-    "followed_id to to_id recipient_id recipient url"
+    "target_id target object_id object post_id post item_id item product_id product movie_id movieid page_id "
+    "page repo_id repo repository video_id video song_id order_id article_id group_id channel channel_id "
+    "followee_id followed_id to to_id recipient_id recipient url"
 )
 _ACTED: Final = {
     **dict.fromkeys(_words("c create created insert inserted add added new i r"), "created"),
@@ -308,7 +308,8 @@ def _time(paths: Mapping[str, list[Any]], notes: list[str]) -> tuple[str, dict[s
     if not read:
         raise DataError(
             "no column holds times",
-            allowed="times such as 2026-01-02T03:04:05Z or 02.01.2026 03:04, or numbers of seconds since 1970",
+            allowed="times such as 2026-01-02T03:04:05Z or 02.01.2026 03:04, "
+            "or numbers of seconds since 1970",
             hint=f"the columns are {', '.join(paths)}",
         )
     path = min(read, key=lambda path: (order.get(_word(path), len(order)), path.count("."), path))

@@ -50,7 +50,9 @@ class LogFolder:
         return self._writer
 
     def catalog(self) -> Catalog | None:
-        """Return the catalog, also of a log that another process has created since; None if there is no log."""
+        """Return the catalog, also of a log that another process has created since; None if there is no
+        log.
+        """
         writer = self._writer
         if writer is not None and writer.catalog is not None:
             return writer.catalog

@@ -103,9 +103,17 @@ def read_events(
     Examples
     --------
     >>> from flowdsl.log import literal
-    >>> log = read_events([{"at": 5, "who": "ann", "what": "post-1"}], time_unit="s", columns={
-    ...     "timestamp": "at", "kind": literal("link.created"), "link_type": literal("likes"),
-    ...     "source_id": "who", "target_id": "what"})
+    >>> log = read_events(
+    ...     [{"at": 5, "who": "ann", "what": "post-1"}],
+    ...     time_unit="s",
+    ...     columns={
+    ...         "timestamp": "at",
+    ...         "kind": literal("link.created"),
+    ...         "link_type": literal("likes"),
+    ...         "source_id": "who",
+    ...         "target_id": "what",
+    ...     },
+    ... )
     >>> log.last_seq_no()
     1
     """
@@ -205,8 +213,17 @@ def convert(
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     convert([{"kind": "entity.deleted", "timestamp": "2024-01-01T00:00:00Z", "entity_type": "user",
-    ...               "entity_id": "ann"}], ParquetEventLog(folder)).events
+    ...     convert(
+    ...         [
+    ...             {
+    ...                 "kind": "entity.deleted",
+    ...                 "timestamp": "2024-01-01T00:00:00Z",
+    ...                 "entity_type": "user",
+    ...                 "entity_id": "ann",
+    ...             }
+    ...         ],
+    ...         ParquetEventLog(folder),
+    ...     ).events
     1
     """
     reader = EventImporter(_shape(columns, kinds, split, time_unit, time_format), duplicates)
@@ -280,7 +297,9 @@ class EventImporter:
             yield shaped.select(name for name in shaped.columns if name in SCHEMA)
 
     def refuse_nothing(self) -> None:
-        """Refuse a source all of whose rows are broken: something that was said of it, or not said, is wrong."""
+        """Refuse a source all of whose rows are broken: something that was said of it, or not said, is
+        wrong.
+        """
         broken = self.problems.counts["broken"]
         if not broken or self.skipped:
             return

@@ -50,8 +50,14 @@ def open_log(log: LogLike) -> EventSource:
     Examples
     --------
     >>> import polars as pl
-    >>> frame = pl.DataFrame({"kind": ["entity.deleted"], "timestamp": ["2024-01-01T00:00:00Z"],
-    ...                       "entity_type": ["user"], "entity_id": ["ann"]})
+    >>> frame = pl.DataFrame(
+    ...     {
+    ...         "kind": ["entity.deleted"],
+    ...         "timestamp": ["2024-01-01T00:00:00Z"],
+    ...         "entity_type": ["user"],
+    ...         "entity_id": ["ann"],
+    ...     }
+    ... )
     >>> [chunk["seq_no"].to_list() for chunk in open_log(frame).chunks([], 100)]
     [[1]]
     """

@@ -1,4 +1,6 @@
-"""JSON lines as columns of fields: lines of known shapes are read by Polars and DuckDB, the others by Python."""
+"""JSON lines as columns of fields: lines of known shapes are read by Polars and DuckDB, the others by
+Python.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _BLANK: Final = " \t\r\n"
 
 @dataclass(frozen=True)
 class JsonRows:
-    """Objects of JSON lines: the fields asked for as columns, and the objects that had to be read by Python."""
+    """Objects of JSON lines: the fields asked for as columns, and the objects that had to be read by
+    Python.
+    """
 
     columns: dict[Request, pl.Series]
     plain: dict[int, dict[str, Any]]
@@ -66,7 +70,9 @@ class JsonLines:
     _shapes: list[LineShape] = field(default_factory=list)
 
     def read(self, data: bytes, requests: list[Request] | None) -> FoundRows:
-        """Return the objects of a piece, as fields of these paths; as they are where there are no requests."""
+        """Return the objects of a piece, as fields of these paths; as they are where there are no
+        requests.
+        """
         data, broken = _in_utf8(data)
         bounds = bounds_of(data)
         left = np.arange(len(bounds) - 1)

@@ -28,7 +28,8 @@ _PLAIN: Final = r'[^"\\\x00-\x1f]'
 _ANY_TEXT: Final = rf'"(?:{_PLAIN}|\\(?:["\\/bfnrt]|u{_HEX}{{4}}))*"'
 # escapes that DuckDB unpacks as Python does: no control characters, surrogates only in pairs
 _SAFE_TEXT: Final = (
-    rf'"(?:{_PLAIN}|\\(?:["\\/bfnrt]|u(?:[1-9a-cA-CeEfF]{_HEX}{{3}}|0(?:[1-9a-fA-F]{_HEX}{{2}}|0[2-9a-fA-F]{_HEX})'
+    rf'"(?:{_PLAIN}|\\(?:["\\/bfnrt]|u(?:[1-9a-cA-CeEfF]{_HEX}{{3}}|0(?:[1-9a-fA-F]{_HEX}{{2}}'
+    rf"|0[2-9a-fA-F]{_HEX})"
     rf'|[dD](?:[0-7]{_HEX}{{2}}|[89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}))))*"'
 )
 _WORD: Final = "true|false|null"

@@ -21,7 +21,9 @@ from flowdsl.text import short_repr
 
 
 def compact(writer: LogWriter, sealed: SealedEvents, follower: ProgressReporter) -> int:
-    """Merge neighbouring small segments; return how many segments fewer there are. Appends go on meanwhile."""
+    """Merge neighbouring small segments; return how many segments fewer there are. Appends go on
+    meanwhile.
+    """
     fewer = 0
     with writer.maintaining() as catalog:
         groups = list(_groups(catalog.segments()))

@@ -128,8 +128,8 @@ class MemoryEventLog(EventLog):
     ) -> int:
         if self._process != os.getpid():
             raise DataError(
-                f"this log is in the memory of process {self._process}, of which this one was forked off: nobody "
-                "there would see what is appended here",
+                f"this log is in the memory of process {self._process}, of which this one was forked off: "
+                "nobody there would see what is appended here",
                 hint="make a log in this process, or use a ParquetEventLog, which several processes can open",
             )
         rows = rows_of(events, timestamp, follower)

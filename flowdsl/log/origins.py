@@ -83,7 +83,8 @@ def check_origin(where: str, name: str, origin: object, known: Sequence[str] = E
     """Refuse what says nowhere where a field comes from."""
     if name not in known:
         raise DataError(
-            f"{where} names {name!r}, which {'no event table has' if name not in EVENT_COLUMNS else 'is the same for all parts'}",
+            f"{where} names {name!r}, which "
+            f"{'no event table has' if name not in EVENT_COLUMNS else 'is the same for all parts'}",
             allowed=", ".join(known),
             hint=did_you_mean(name, known) or f"{where} is {{field of the event: column of the source}}",
         )

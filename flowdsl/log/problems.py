@@ -23,7 +23,9 @@ _VALUES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?[0-9][0-9.]*")
 
 
 class RowProblems:
-    """Collector of problems in the order they are found; `counts` is exact, the table may be cut at `SHOWN`."""
+    """Collector of problems in the order they are found; `counts` is exact, the table may be cut at
+    `SHOWN`.
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

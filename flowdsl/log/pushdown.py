@@ -20,7 +20,9 @@ class ScanFilter:
     `stop` (a number, a time) may be left out but for their first and last event, and it is told how many that
     were. `ahead` are the numbers of events that do not move the clock, and are told with their ids.
 
-    >>> ScanFilter((("link.created", "likes"),)).met_by(Statistics(0, 9, True, ("link.created",), ("views",), (), False))
+    >>> ScanFilter((("link.created", "likes"),)).met_by(
+    ...     Statistics(0, 9, True, ("link.created",), ("views",), (), False)
+    ... )
     False
     """
 

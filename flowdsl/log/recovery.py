@@ -44,7 +44,8 @@ class Holdings:
             if list(without([numbers_in(path.name)], self.holes)) != [numbers_in(path.name)]
         ]
         why = (
-            f"; {len(found)} segments that {CATALOG} does not know are there, {found[0].name} the first: it is older than they are"
+            f"; {len(found)} segments that {CATALOG} does not know are there, {found[0].name} the first: it "
+            "is older than they are"
             if found
             else f"; {CATALOG} or {TAIL} is not as it was left, or of another time"
         )

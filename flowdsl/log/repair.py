@@ -209,7 +209,9 @@ def _rows_of(path: Path, segment: Segment, first: int, last: int) -> Iterator[pl
 
 
 def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
-    """Write the good rows of a tail to segments, record what is lost, and start a new tail after all numbers."""
+    """Write the good rows of a tail to segments, record what is lost, and start a new tail after all
+    numbers.
+    """
     found = tail.found
     reason = "lost with the tail"
     if not tail.is_whole and (folder / TAIL).is_file():

@@ -1,4 +1,6 @@
-"""Shapes of rows that `read_events` recognises by itself, and those that other packages add (`flowdsl.rows`)."""
+"""Shapes of rows that `read_events` recognises by itself, and those that other packages add
+(`flowdsl.rows`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Mapping of the rows of a file of another shape to events: which column is which field, what its kinds mean."""
+"""Mapping of the rows of a file of another shape to events: which column is which field, what its kinds
+mean.
+"""
 
 from __future__ import annotations
 
@@ -201,7 +203,9 @@ class _Source:
         return any(fields.get(name) is not None for fields in self._known.values())
 
     def _found(self, name: str, at: Ints, origin: str | Callable[[Row], Any] | None) -> list[Any]:
-        """Return a field of rows that are objects, or of whatever a path or a function sees, as it is stored."""
+        """Return a field of rows that are objects, or of whatever a path or a function sees, as it is
+        stored.
+        """
         if origin is None:
             return self._converted(name, at, [self._known[i].get(name) for i in at.tolist()])
         return self._converted(name, at, self.values(origin, name, at))
@@ -354,7 +358,9 @@ def _split(frame: pl.DataFrame, kinds: pl.Series, source: _Source) -> pl.DataFra
 def _parts(
     at: Ints, kinds: pl.Series, split: Mapping[str, Sequence[PartOrigin]]
 ) -> tuple[Ints, Ints, list[PartOrigin]]:
-    """Return for each event its row among `at`, the number of its part, and the parts that numbers stand for."""
+    """Return for each event its row among `at`, the number of its part, and the parts that numbers stand
+    for.
+    """
     parts: list[PartOrigin] = []
     first, count = np.zeros(len(kinds), np.int64), np.ones(len(kinds), np.int64)
     for kind in kinds.unique(maintain_order=True).drop_nulls():

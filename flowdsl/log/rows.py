@@ -17,7 +17,8 @@ def rows_frame(events: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Return events as a frame in their order, without `seq_no`; raise `DataError` with its place for the
     first invalid one.
 
-    >>> rows_frame([{"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": 7}])["entity_id"][0]
+    >>> row = {"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": 7}
+    >>> rows_frame([row])["entity_id"][0]
     '7'
     """
     with warned_once():

@@ -41,7 +41,9 @@ class JsonPiece:
 
 @dataclass(frozen=True)
 class TextBlock:
-    """Some rows of a source: JSON objects, or a table; with the place, the row or line of each, and its text."""
+    """Some rows of a source: JSON objects, or a table; with the place, the row or line of each, and its
+    text.
+    """
 
     place: str
     rows: Sequence[int] | npt.NDArray[np.int64]
@@ -73,7 +75,9 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
 
 
 def with_objects(block: TextBlock, requests: list[Request] | None, problems: RowProblems) -> TextBlock:
-    """Return a block of JSON lines with what they hold: fields, or whole objects where there are no requests."""
+    """Return a block of JSON lines with what they hold: fields, or whole objects where there are no
+    requests.
+    """
     piece = block.content
     if not isinstance(piece, JsonPiece):
         return block

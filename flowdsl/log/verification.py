@@ -66,7 +66,10 @@ class Verification:
 
     def __str__(self) -> str:
         lines = [
-            f"{count_text(self.segments, 'segment')} and the tail checked, {count_text(self.events, 'event')} whole"
+            (
+                f"{count_text(self.segments, 'segment')} and the tail checked, "
+                f"{count_text(self.events, 'event')} whole"
+            )
         ]
         lines += [f"{d.place}: {d.what}" for d in self.damage]
         if self.repaired and self.damage:

@@ -36,7 +36,9 @@ _ROW_SIZE: Final = len(_encode([None] * len(EventRow._fields)))
 
 @dataclass(frozen=True)
 class WalHeader:
-    """Header of a tail: its first event, where it ends, the last event before that, and the log's identity."""
+    """Header of a tail: its first event, where it ends, the last event before that, and the log's
+    identity.
+    """
 
     first: int
     end: int

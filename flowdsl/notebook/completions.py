@@ -38,7 +38,9 @@ def control(option: Option) -> str:
 
 
 def offered_by(option: Option) -> str | None:
-    """Return the completion list of a field: `paths`, `links`, `entities` or `examples`; None if it has none."""
+    """Return the completion list of a field: `paths`, `links`, `entities` or `examples`; None if it has
+    none.
+    """
     return option.kind.offers
 
 

@@ -106,7 +106,9 @@ def draft_of(flow: FlowSpec) -> Draft:
     """Return the draft of an existing flow.
 
     >>> from flowdsl import on
-    >>> draft = draft_of(on("link.created", link_type="likes", name="f").deduplicate("source_id", window="1h"))
+    >>> draft = draft_of(
+    ...     on("link.created", link_type="likes", name="f").deduplicate("source_id", window="1h")
+    ... )
     >>> draft.type, dict(draft.steps[0].options)
     ('likes', {'key': 'source_id', 'window': '1h'})
     """
@@ -120,7 +122,9 @@ def draft_of(flow: FlowSpec) -> Draft:
 def built(draft: Draft) -> DraftResult:
     """Build the flow of a draft, and collect the problems of its steps.
 
-    >>> draft = Draft("link.created", "likes", steps=(StepDraft(1, "resolve", {"from": "nobody", "as": "owner"}),))
+    >>> draft = Draft(
+    ...     "link.created", "likes", steps=(StepDraft(1, "resolve", {"from": "nobody", "as": "owner"}),)
+    ... )
     >>> [(problem.step, problem.what) for problem in built(draft).problems]
     [(0, "resolve reads 'nobody', but there is no variable 'nobody' at this step")]
     """

@@ -29,7 +29,9 @@ OUTCOMES: Final = ("delivered", "dropped", "failed", "absorbed", "not matched")
 
 @dataclass(frozen=True)
 class EventFilter:
-    """EventFilter of the listed events; `ending` is one of `OUTCOMES`, or the number of an ending of the index."""
+    """EventFilter of the listed events; `ending` is one of `OUTCOMES`, or the number of an ending of the
+    index.
+    """
 
     text: str = ""
     kind: str | None = None

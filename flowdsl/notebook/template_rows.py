@@ -48,8 +48,8 @@ class Row:
 def rows_of(node: Node) -> tuple[Row, ...]:
     """Return the rows of a template.
 
-    >>> rows_of(Map.build(title="{{ fan.name }}", count=3).template)
-    (Row(name='title', text='{{ fan.name }}', mode='text', value=None), Row(name='count', text='3', mode='json', value=None))
+    >>> rows_of(Map.build(title="{{ fan.name }}").template)
+    (Row(name='title', text='{{ fan.name }}', mode='text', value=None),)
     """
     if isinstance(node, Fields) and node.items and all(name for name, _ in node.items):
         return tuple(_row(name, value) for name, value in node.items)

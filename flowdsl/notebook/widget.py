@@ -26,7 +26,8 @@ def require_widgets() -> None:
     missing = [name for name in ("ipywidgets", "anywidget") if importlib.util.find_spec(name) is None]
     if missing:
         raise FlowError(
-            f"widgets need {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            f"widgets need {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+            "installed",
             hint="pip install 'flowdsl[notebook]', then restart the kernel and load the page again",
         )
 

@@ -44,7 +44,8 @@ class Operator:
     method: ClassVar[str]
     summary: ClassVar[str]
     example: ClassVar[str]
-    # words that people who come from other tools have for it: an unknown method or operator is answered with it
+    # words that people who come from other tools have for it: an unknown method or operator is answered with
+    # it
     synonyms: ClassVar[tuple[str, ...]] = ()
     # what JSON Schema says of the options taken together
     option_rules: ClassVar[Mapping[str, Any]] = {}

@@ -188,7 +188,11 @@ class Batch(Operator):
         >>> on("link.created").batch("target_id", window="5m", min_count=2).steps[0].text
         "batch('target_id', window='5m', min_count=2)"
         >>> digest = on("entity.created").batch(
-        ...     "data.user_id", every="week", on="mon", at="09:00", tz="Europe/Berlin",
+        ...     "data.user_id",
+        ...     every="week",
+        ...     on="mon",
+        ...     at="09:00",
+        ...     tz="Europe/Berlin",
         ...     collect={"titles": var.data.title, "total": fn.sum(var.data.amount)},
         ... )
         >>> digest.steps[0].caption

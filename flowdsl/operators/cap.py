@@ -66,7 +66,8 @@ class KeyCap(Operator):
     name: ClassVar[str] = "cap"
     method: ClassVar[str] = "cap"
     summary: ClassVar[str] = (
-        "let at most `max` contexts go on in any stretch of `per`, or in a local day, week or month; drop the others"
+        "let at most `max` contexts go on in any stretch of `per`, or in a local day, week or month; drop "
+        "the others"
     )
     example: ClassVar[str] = 'cap(3, per="day", key="target_id", tz="Europe/Berlin")'
     synonyms: ClassVar[tuple[str, ...]] = ("limit", "quota", "at_most", "max_per")

@@ -102,7 +102,9 @@ class FanOut(Operator):
         Examples
         --------
         >>> from flowdsl import on
-        >>> flow = on("entity.created").fan_out("data.author_id", via="follows", direction="reverse", as_="follower")
+        >>> flow = on("entity.created").fan_out(
+        ...     "data.author_id", via="follows", direction="reverse", as_="follower"
+        ... )
         >>> flow.steps[0].text
         "fan_out('data.author_id', via='follows', direction='reverse', as_='follower')"
         """

@@ -15,7 +15,8 @@ from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 
 STARS: dict[object, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-HEAD = '''"""The builder methods of a flow, one an operator. Written by `python -m flowdsl.operators.generate`."""
+HEAD = '''\
+"""The builder methods of a flow, one an operator. Written by `python -m flowdsl.operators.generate`."""
 
 from __future__ import annotations
 

@@ -304,7 +304,8 @@ def _check_unicode(text: str, place: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise BuildError(
-            f"map: {place.lstrip('.') or 'the template'} holds half of a surrogate pair, which is no character: {text!a:.60}"
+            f"map: {place.lstrip('.') or 'the template'} holds half of a surrogate pair, which is no "
+            f"character: {text!a:.60}"
         ) from None
 
 

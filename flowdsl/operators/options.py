@@ -143,7 +143,10 @@ def text_schema(*examples: str) -> dict[str, Any]:
 _PATH_PATTERN = r"^(?=[\s\S]*\S)[^.]+(\.[^.]+)*$"
 # as `str.isidentifier`, but for letters beyond ASCII, which are all taken; `$` alone would let a line break
 # follow
-_NAME_PATTERN = r"^(?!(true|false|null)$)[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f][^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*$(?!\n)"
+_NAME_PATTERN = (
+    r"^(?!(true|false|null)$)[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f]"
+    r"[^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*$(?!\n)"
+)
 # each unit at most once, from large to small
 DURATION_PATTERN = (
     r"^\s*(?=[0-9])"

@@ -117,7 +117,8 @@ class Resolve(Operator):
         Examples
         --------
         >>> from flowdsl import on
-        >>> on("link.created").resolve("target_id", via="owns", direction="reverse", as_="owner").steps[0].text
+        >>> flow = on("link.created").resolve("target_id", via="owns", direction="reverse", as_="owner")
+        >>> flow.steps[0].text
         "resolve('target_id', via='owns', direction='reverse', as_='owner')"
         """
         return cls.read(from_=from_, as_=as_, via=via, direction=direction, type=type, required=required)
@@ -210,4 +211,7 @@ def _not_found(options: Resolve) -> str:
     kind = f"entity of type {options.type!r}" if options.type else "entity"
     if options.via is None:
         return f"no {kind} has the id in {path_text(options.from_)!r}"
-    return f"no {kind} at the other end of the {options.via!r} link {_side(options.direction)} {path_text(options.from_)!r}"
+    return (
+        f"no {kind} at the other end of the {options.via!r} link {_side(options.direction)} "
+        f"{path_text(options.from_)!r}"
+    )

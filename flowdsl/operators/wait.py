@@ -71,8 +71,8 @@ class Wait(Operator):
     )
     example: ClassVar[str] = 'wait(until="09:00", on="mon", tz="Europe/Berlin")'
     nearest: ClassVar[str] = (
-        "whoever sends the event can send it later; a batch with a window waits as long, but makes one of all "
-        "with the same key; to drop outside of hours, let the events carry the hour, and filter by it"
+        "whoever sends the event can send it later; a batch with a window waits as long, but makes one of "
+        "all with the same key; to drop outside of hours, let the events carry the hour, and filter by it"
     )
     held_because: ClassVar[str] = "its time had not come"
     released_when: ClassVar[str] = "when its time had come"

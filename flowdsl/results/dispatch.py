@@ -164,7 +164,9 @@ class DispatchingStore:
                 )
 
     def _deliveries_of(self, frame: pl.DataFrame) -> Iterator[Delivery]:
-        """Return the rows of `all_deliveries` with the columns of the event and its origin that sinks take."""
+        """Return the rows of `all_deliveries` with the columns of the event and its origin that sinks
+        take.
+        """
         seqs, moments = (frame[name].to_numpy() for name in list(ORIGIN)[:2])
         events = self._keys.names.of(seqs, moments)
         for event, row in zip(events, frame.iter_rows(named=True), strict=True):

@@ -23,7 +23,9 @@ TRACE_SCHEMA = {
 
 
 def error_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
-    """Return all failures by (seq_no, flow, step, branch): the columns of the event table, then the failure."""
+    """Return all failures by (seq_no, flow, step, branch): the columns of the event table, then the
+    failure.
+    """
     frames = []
     for part in store.parts("errors"):
         for flow in part.meta["flows"]:

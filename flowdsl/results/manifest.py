@@ -1,4 +1,6 @@
-"""Manifest of a run, beside its tables: its flows, what became of the contexts at every step, what sinks got."""
+"""Manifest of a run, beside its tables: its flows, what became of the contexts at every step, what sinks
+got.
+"""
 
 from __future__ import annotations
 

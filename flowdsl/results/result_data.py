@@ -215,7 +215,9 @@ class ResultData:
 
     @property
     def dropped(self) -> pd.DataFrame:
-        """Numbers of dropped contexts by `flow, step, operator, reason`; with `trace=True` every one of them."""
+        """Numbers of dropped contexts by `flow, step, operator, reason`; with `trace=True` every one of
+        them.
+        """
         return self._cached("dropped")
 
     @property
@@ -292,7 +294,9 @@ class ResultData:
         >>> import tempfile, pathlib
         >>> from flowdsl import on, read_result, replay
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     replay(on("link.created").map(title="hello").deliver("in-app"), []).to_parquet(pathlib.Path(folder) / "result")
+        ...     replay(on("link.created").map(title="hello").deliver("in-app"), []).to_parquet(
+        ...         pathlib.Path(folder) / "result"
+        ...     )
         ...     read_result(pathlib.Path(folder) / "result").sinks
         ('in-app',)
         """

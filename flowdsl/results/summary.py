@@ -12,7 +12,10 @@ MOST = 12
 def summary(manifest: Manifest) -> str:
     """Summarize the deliveries by sink, and for each flow the outcomes at each step."""
     lines = [
-        f"{_n(manifest['events'], 'event')} replayed, {_n(sum(d['count'] for d in manifest['delivered']), 'delivery')}"
+        (
+            f"{_n(manifest['events'], 'event')} replayed, "
+            f"{_n(sum(d['count'] for d in manifest['delivered']), 'delivery')}"
+        )
     ]
     if (stopped := manifest["stopped"]) is not None:
         lines += [f"! {Stopped(**stopped)}", "  no later event is processed, by any flow"]

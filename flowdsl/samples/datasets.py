@@ -206,7 +206,9 @@ class _History:
         return source[keep], target[keep]
 
     def _link(self, made: int, ended: int, before: tuple[Ints, Ints] | None) -> None:
-        """Mark creations and deletions that are valid: each link is created once, and deleted once at most."""
+        """Mark creations and deletions that are valid: each link is created once, and deleted once at
+        most.
+        """
         rows = np.flatnonzero(self.kind == made)
         source = self.actor[rows]
         target = self._skewed(self.users_before[rows], 2.2) if made == FOLLOW else self._liked(rows)

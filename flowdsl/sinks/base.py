@@ -134,7 +134,10 @@ def delivery_key(
 
     Examples
     --------
-    >>> delivery_key("e1", "f", None, 0, "in-app"), delivery_key("e1", "f", None, 0, "in-app", provisional=True)
+    >>> (
+    ...     delivery_key("e1", "f", None, 0, "in-app"),
+    ...     delivery_key("e1", "f", None, 0, "in-app", provisional=True),
+    ... )
     ('ada55cca8f1d1100d4ac5ad2781a3fcc', 'ada55cca8f1d1100d4ac5ad2781a3fcc-end')
     """
     try:
@@ -377,7 +380,8 @@ def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome
     ):
         return answer
     raise SinkError(
-        f"{type(sink).__name__} answered {short_repr(answer)} to {count} deliveries, and not None or a Failure for each"
+        f"{type(sink).__name__} answered {short_repr(answer)} to {count} deliveries, and not None or a "
+        "Failure for each"
     )
 
 

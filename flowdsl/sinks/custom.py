@@ -33,7 +33,9 @@ class Custom(Sink):
     Examples
     --------
     >>> titles = []
-    >>> Custom(lambda delivery: titles.append(delivery.payload["title"])).deliver([Delivery({"title": "hello"})])
+    >>> Custom(lambda delivery: titles.append(delivery.payload["title"])).deliver(
+    ...     [Delivery({"title": "hello"})]
+    ... )
     [None]
     >>> titles
     ['hello']

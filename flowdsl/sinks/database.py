@@ -1,4 +1,6 @@
-"""SQLite file of a sink: private to its user, durable when a write returns, shared by threads and processes."""
+"""SQLite file of a sink: private to its user, durable when a write returns, shared by threads and
+processes.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,8 @@ class Database:
         for row in found:
             if row[-1] != zlib.crc32(repr(row[first:-1]).encode("utf-8", "surrogatepass")):
                 raise SinkError(
-                    f"{self!r} is damaged: a row of {table} is not what was written, {short_repr(row[first:-1], 80)}",
+                    f"{self!r} is damaged: a row of {table} is not what was written, "
+                    f"{short_repr(row[first:-1], 80)}",
                     hint=_REPAIR,
                 )
         return [row[:-1] for row in found]
@@ -225,7 +228,8 @@ class Database:
             connection.execute("insert into about values (?, ?)", (self._name, _VERSION))
         elif rows != [(self._name, _VERSION)]:
             raise SinkError(
-                f"{self!r} belongs to {rows[0][0]} (version {rows[0][1]}), and not to {self._name} (version {_VERSION})",
+                f"{self!r} belongs to {rows[0][0]} (version {rows[0][1]}), and not to {self._name} (version "
+                f"{_VERSION})",
                 hint="give each sink a file of its own",
             )
         else:

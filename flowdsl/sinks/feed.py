@@ -109,7 +109,10 @@ class Feed(KeptSink[Row]):
     >>> feed.deliver([Delivery({"title": title}, "ann") for title in "abc"])
     [None, None, None]
     >>> page = feed.page("ann", limit=2)
-    >>> [item.payload["title"] for item in page.items], [item.payload["title"] for item in feed.page("ann", page.next).items]
+    >>> (
+    ...     [item.payload["title"] for item in page.items],
+    ...     [item.payload["title"] for item in feed.page("ann", page.next).items],
+    ... )
     (['c', 'b'], ['a'])
     """
 

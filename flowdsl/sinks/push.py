@@ -323,7 +323,9 @@ class Push(Sink):
             await self._some(messages[start : start + AT_ONCE])
 
     async def _some(self, messages: Sequence[_Message]) -> None:
-        """Send the messages of one request; if the service rejects it as a whole, find the messages at fault."""
+        """Send the messages of one request; if the service rejects it as a whole, find the messages at
+        fault.
+        """
         sent = await tried(lambda: self._send(messages), self._attempts, self._shown)
         if isinstance(sent, Failure):
             for message in _waiting(messages):

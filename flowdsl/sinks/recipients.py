@@ -23,7 +23,11 @@ SCHEMA: Final = (
     """create table if not exists opted_out (
         recipient text, type text, crc integer not null, primary key (recipient, type)
     ) without rowid""",
-    "create table if not exists devices (token text primary key, recipient text not null, crc integer not null) without rowid",
+    (
+        "create table if not exists devices (token text primary key, recipient text not null, crc integer "
+        "not "
+        "null) without rowid"
+    ),
     "create index if not exists devices_of on devices (recipient)",
     """create table if not exists tickets (
         id text primary key, token text not null, sent_at real not null, crc integer not null

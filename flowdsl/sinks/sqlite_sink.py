@@ -42,12 +42,18 @@ _ENCODE: Final[Callable[[Any, int], Iterable[str]] | None] = _MADE_ONCE and _MAD
 
 
 KEYS: Final = (
-    "create table if not exists keys (key blob primary key, until integer, undo text, crc integer not null) without rowid",
+    (
+        "create table if not exists keys (key blob primary key, until integer, undo text, crc integer not "
+        "null) "
+        "without rowid"
+    ),
     """create table if not exists stretches (
         low blob primary key, high blob not null, keys blob not null, crc integer not null
     ) without rowid""",
 )
-"""The keys that a sink has, each in a row; many of a batch that come behind all others are one row, a stretch of keys."""
+"""The keys that a sink has, each in a row; many of a batch that come behind all others are one row, a stretch
+of keys.
+"""
 CHECKED: Final = {"keys": "key, until, undo", "stretches": "low, high, keys"}
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
@@ -298,7 +304,10 @@ class KeptSink(DurableSink, Generic[Row]):
             left = [key for key in some if isinstance(key, bytes) and key not in found]
             if left:
                 # stretches have nothing in common: only the last one that begins before a key can hold it
-                lows = f"select (select max(low) from stretches where low <= column1) from (values {', '.join(['(?)'] * len(left))})"
+                lows = (
+                    "select (select max(low) from stretches where low <= column1) from (values "
+                    f"{', '.join(['(?)'] * len(left))})"
+                )
                 rows = self._database.rows_in(connection, "stretches", f"where low in ({lows})", left)
                 there = {keys[at : at + _SIZE] for _, _, keys in rows for at in range(0, len(keys), _SIZE)}
                 found.update((key, _FOR_GOOD) for key in left if key in there)
@@ -325,7 +334,10 @@ def stored_key(key: str) -> StoredKey:
     elsewhere
     stays text.
 
-    >>> stored_key("00" * 15 + "ff-end") == stored_key("00" * 15 + "ff") == bytes(15) + b"\\xff", stored_key("mine")
+    >>> (
+    ...     stored_key("00" * 15 + "ff-end") == stored_key("00" * 15 + "ff") == bytes(15) + b"\\xff",
+    ...     stored_key("mine"),
+    ... )
     (True, 'mine')
     """
     key = key.removesuffix(PROVISIONAL)

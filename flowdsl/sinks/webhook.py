@@ -89,7 +89,9 @@ class Webhook(Sink):
 
     Examples
     --------
-    >>> Webhook("https://example.org/hook?key={{ env.KEY }}", headers={"Authorization": "Bearer {{ env.TOKEN }}"})
+    >>> Webhook(
+    ...     "https://example.org/hook?key={{ env.KEY }}", headers={"Authorization": "Bearer {{ env.TOKEN }}"}
+    ... )
     Webhook('https://example.org/…', headers=['Authorization'])
     """
 
@@ -292,7 +294,8 @@ class Webhook(Sink):
         if there != own and there not in self._redirects:
             scheme, host, port = there
             raise PermanentError(
-                f"the server redirects ({status}) to {scheme}://{host}:{port}, which `redirects` does not allow",
+                f"the server redirects ({status}) to {scheme}://{host}:{port}, which `redirects` does not "
+                "allow",
                 status,
             )
         return target

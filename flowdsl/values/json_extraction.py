@@ -115,7 +115,8 @@ class Documents(StateObject):
             return self.series
         if not self._cells:
             return nested_json(self.series)
-        if not any(field.dtype.is_nested() for field in self.series.dtype.fields):  # type: ignore[attr-defined]
+        fields = self.series.dtype.fields  # type: ignore[attr-defined]
+        if not any(field.dtype.is_nested() for field in fields):
             return nested_json(self.series, nulls=True)
         cells: list[pl.Series | pl.Expr] = [pl.lit("{")]
         for i, name in enumerate(self.series.struct.fields):

@@ -43,7 +43,9 @@ def parse(documents: pl.Series) -> Parsed:
 
 
 def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any, Any]:
-    """Parse integers, floats, and the digits of integers that need all 64 bits; updates `tags` accordingly."""
+    """Parse integers, floats, and the digits of integers that need all 64 bits; updates `tags`
+    accordingly.
+    """
     numeric = tags == Tag.INT
     numbers = only(documents, numeric)
     whole = numbers.cast(pl.Int64, strict=False)
@@ -100,7 +102,9 @@ def _unquoted(documents: pl.Series, mask: Mask, *, escapes: bool) -> pl.Series:
 
 
 def _first_bytes(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], bool]:
-    """Return the first byte of each text (0 where null or empty), and whether any text contains a backslash."""
+    """Return the first byte of each text (0 where null or empty), and whether any text contains a
+    backslash.
+    """
     array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     buffers = array.buffers()
     offsets = np.frombuffer(buffers[1], np.int64)[array.offset : array.offset + len(array) + 1]

@@ -80,7 +80,9 @@ def object_kind(fields: dict[str, Kind]) -> Kind:
 
 
 def filled(kind: Kind, hint: Kind) -> Kind:
-    """Complete a kind from what a template says of it; fields are ordered as in the template, then by name."""
+    """Complete a kind from what a template says of it; fields are ordered as in the template, then by
+    name.
+    """
     if kind == NOTHING:
         return filled(hint, NOTHING) if hint != NOTHING else NOTHING
     if isinstance(kind, dict):

@@ -105,7 +105,9 @@ class StateObject:
         return restored
 
     def held_codes(self) -> Iterator[Any]:
-        """Yield the codes of the shared interner that the object refers to, as arrays that must not change."""
+        """Yield the codes of the shared interner that the object refers to, as arrays that must not
+        change.
+        """
         for name, kind in self.saved.items():
             if kind.has_codes:
                 yield from kind.codes(getattr(self, name))

@@ -27,7 +27,8 @@ PATH: Final[tuple[Kind, ...]] = ("path",)
 """The type of an argument that must be a path; such a function is also asked where the path is missing."""
 
 Vectorized = Callable[..., "tuple[Column, Where]"]
-"""A form for columns: takes the number of rows and an operand an argument, and returns the results and the rows left open.
+"""A form for columns: takes the number of rows and an operand an argument, and returns the results and the
+rows left open.
 
 What it returns for rows that are missing or of a wrong type does not matter.
 """
@@ -57,7 +58,8 @@ class Function:
     portable
         whether production has it, written behind its path: `a.b exists`
     defaults
-        constants for the last arguments, which may be left out and are given by name: `bucket(x, 10, salt="a")`
+        constants for the last arguments, which may be left out and are given by name: `bucket(x, 10,
+        salt="a")`
     several
         whether the last argument may be given more than once: `coalesce(a, b, c)`
     with_missing
@@ -73,7 +75,14 @@ class Function:
     asks
         what it asks of the graph, where its result does not follow from its arguments
 
-    >>> Function("double", "Twice the number.", "double(data.n)", {"number": ("number",)}, "number", lambda n: 2 * n).evaluate(4)
+    >>> Function(
+    ...     "double",
+    ...     "Twice the number.",
+    ...     "double(data.n)",
+    ...     {"number": ("number",)},
+    ...     "number",
+    ...     lambda n: 2 * n,
+    ... ).evaluate(4)
     8
     """
 

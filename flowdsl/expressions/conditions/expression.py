@@ -1,4 +1,6 @@
-"""Base of the nodes of conditions; depth is bounded, so that nothing that walks a tree can run out of stack."""
+"""Base of the nodes of conditions; depth is bounded, so that nothing that walks a tree can run out of
+stack.
+"""
 
 from __future__ import annotations
 

@@ -41,8 +41,9 @@ GRAPH_FUNCTIONS: Final = (
         constants={"link_type": _type_problem},
         asks=GraphQuery(
             lambda direction: ("between",),
-            "where an id has one such link at most, resolve the other end over it and compare its id, but an event "
-            "without the link fails there; else let the events carry the answer, as of when they are made",
+            "where an id has one such link at most, resolve the other end over it and compare its id, but an "
+            "event without the link fails there; else let the events carry the answer, as of when they are "
+            "made",
         ),
     ),
     Function(
@@ -57,12 +58,14 @@ GRAPH_FUNCTIONS: Final = (
         constants={"link_type": _type_problem, "direction": _direction_problem},
         asks=GraphQuery(
             lambda direction: (f"{direction} count",),
-            "keep the number in the entity, resolve that and compare: it is as recent as whoever writes it makes it",
+            "keep the number in the entity, resolve that and compare: it is as recent as whoever writes it "
+            "makes it",
         ),
     ),
     Function(
         "first_link",
-        'Return the metadata of the first link of a type that an id has, or with direction="reverse" that ends at it.',
+        'Return the metadata of the first link of a type that an id has, or with direction="reverse" that '
+        "ends at it.",
         'first_link(source_id, "rates")',
         {"start": _ID, "link_type": _TEXT, "direction": _TEXT},
         "any",

@@ -14,8 +14,8 @@ DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
 class GraphQuery:
     """Question of a function to the links of a type, which is a constant among its arguments.
 
-    `uses` says by direction for what the links have to be prepared (`flowdsl.graph.links.USES`), `nearest` what
-    comes nearest in production, and how its meaning differs.
+    `uses` says by direction for what the links have to be prepared (`flowdsl.graph.links.USES`), `nearest`
+    what comes nearest in production, and how its meaning differs.
     """
 
     uses: Callable[[str], tuple[str, ...]]

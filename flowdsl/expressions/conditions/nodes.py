@@ -38,7 +38,9 @@ class ConditionLiteral(Expression):
 
     value: Scalar
     depth: int = field(init=False, default=1, compare=False, repr=False)
-    kind: str = field(init=False, compare=False, repr=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+    kind: str = field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        init=False, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         value = constant(self.value)

@@ -192,7 +192,8 @@ class _Evaluator(simpleeval.SimpleEval):  # type: ignore[misc]
         try:
             value = super()._eval(node)
         except (semantics.OperandTypeError, ZeroDivisionError) as problem:
-            raise EvaluationError(semantics.reason(problem, node.operands)) from None  # type: ignore[attr-defined]
+            reason = semantics.reason(problem, node.operands)  # type: ignore[attr-defined]
+            raise EvaluationError(reason) from None
         if isinstance(value, EvaluationError):
             raise value
         return value

@@ -47,7 +47,8 @@ _ATTRIBUTES: Final = frozenset(("filter", "group_by", "map", "sort", "unique"))
 _ZONED: Final = re.compile(r"%[-_0]?(?:Z|:{0,3}z|\+)")
 _READS_ONLY: Final = re.compile(r"%#z")
 _IMPORT: Final = re.compile(
-    rf"""[ \t\r\n]*\{{%-?[ \t\r\n]*import[ \t\r\n]+(["'`]){ONE_OFF}\1[ \t\r\n]+as[ \t\r\n]+[A-Za-z_]\w*[ \t\r\n]*-?%\}}[ \t\r\n]*""",
+    r"[ \t\r\n]*\{%-?[ \t\r\n]*import[ \t\r\n]+"
+    rf"""(["'`]){ONE_OFF}\1[ \t\r\n]+as[ \t\r\n]+[A-Za-z_]\w*[ \t\r\n]*-?%\}}[ \t\r\n]*""",
     re.ASCII,
 )
 

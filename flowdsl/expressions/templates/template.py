@@ -24,9 +24,7 @@ _ROW_ONLY: Final = (For, Include, Jump, BlockTag)
 class Template:
     """Template of Tera 1, without what flowdsl rejects.
 
-    >>> Template.parse("{{ fan.name | upper }} liked your post").render_row(
-    ...     {("fan", "name"): "Ada"}.get
-    ... )
+    >>> Template.parse("{{ fan.name | upper }} liked your post").render_row({("fan", "name"): "Ada"}.get)
     'ADA liked your post'
     """
 

@@ -67,7 +67,9 @@ def bracket_names(value: Any, text: str) -> tuple[str, ...] | None:
 
 
 def inner_paths(text: str) -> list[str]:
-    """Yield what Tera takes for paths inside brackets: anything that starts with no quote and is no number."""
+    """Yield what Tera takes for paths inside brackets: anything that starts with no quote and is no
+    number.
+    """
     found: list[str] = []
     at = 0
     while at < len(text):

@@ -135,7 +135,8 @@ def condition_quoted_operator(step: StepView) -> Iterator[Violation]:
         found.left.count(" "),
     ):
         yield step.remark(
-            f"production splits {text!r} at the {found.operator!r} in quotes: the left side is {found.left!r}",
+            f"production splits {text!r} at the {found.operator!r} in quotes: the left side is "
+            f"{found.left!r}",
             "compare with another value, one without an operator in it",
             "condition",
         )
@@ -157,7 +158,8 @@ def number_spelling(step: StepView) -> Iterator[Violation]:
                 else f"write {json.dumps(value)}"
             )
             yield step.remark(
-                f"production compares text: {found.right} is not equal to {int(value) if whole else json.dumps(value)}",
+                f"production compares text: {found.right} is not equal to "
+                f"{int(value) if whole else json.dumps(value)}",
                 hint,
                 "condition",
             )
@@ -172,8 +174,8 @@ def quoted_number(step: StepView) -> Iterator[Violation]:
             continue
         if literal_kind(value) != "path":
             yield step.remark(
-                f"{found.right} is text, and no {'number' if value[-1:].isdigit() else 'such value'} equals it "
-                f"(in production {value} does)",
+                f"{found.right} is text, and no {'number' if value[-1:].isdigit() else 'such value'} equals "
+                f"it (in production {value} does)",
                 f"write {value} without quotes, if the events hold it so",
                 "condition",
             )
@@ -187,7 +189,10 @@ def compared_as_text(step: StepView) -> Iterator[Violation]:
         if left[0] not in step.scope or is_text(step.scope, left):
             continue
         if found.kind == "number":
-            what = f'{found.right} equals "{found.right}" too, and no number that is spelled otherwise (10 is not 10.0)'
+            what = (
+                f'{found.right} equals "{found.right}" too, and no number that is spelled otherwise (10 is '
+                "not 10.0)"
+            )
         elif (
             right is None
             or right[0] not in step.scope
@@ -198,7 +203,10 @@ def compared_as_text(step: StepView) -> Iterator[Violation]:
         ):
             continue
         else:
-            what = f'{found.left} and {found.right} are equal if they are spelled alike: 1 and "1" are, 1 and 1.0 are not'
+            what = (
+                f'{found.left} and {found.right} are equal if they are spelled alike: 1 and "1" are, 1 and '
+                "1.0 are not"
+            )
         yield step.remark(
             f"production compares text: {what}", "harmless where both are always text", "condition"
         )
@@ -211,7 +219,8 @@ def object_compared(step: StepView) -> Iterator[Violation]:
         for path in (found.left_path, found.right_path):
             if found.right and path and len(path) == 1 and step.known.get(path[0]) in OBJECTS - {"metadata"}:
                 yield step.remark(
-                    f"{path[0]} is {step.known[path[0]]}, and in production an object equals nothing, not even itself",
+                    f"{path[0]} is {step.known[path[0]]}, and in production an object equals nothing, not "
+                    "even itself",
                     f"compare ids: {path[0]}.id",
                     "condition",
                 )

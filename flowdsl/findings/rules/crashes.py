@@ -60,7 +60,8 @@ def can_stop_production(view: TemplateView) -> Iterator[Violation]:
             # whole numbers beyond 64 bits only fail
             continue
         yield view.remark(
-            f"{construct}: production's engine crashes at such a value, and processes no later event of any flow",
+            f"{construct}: production's engine crashes at such a value, and processes no later event of any "
+            "flow",
             _HINTS[construct],
         )
 

@@ -120,7 +120,8 @@ def joined_object(view: TemplateView) -> Iterator[Violation]:
             if kind in ("object", "array", "boolean"):
                 name = part.text if isinstance(part, Ident) else str(getattr(part, "value", ""))
                 yield view.remark(
-                    f"`~` takes text and numbers, and {name} is {'an' if kind[0] in 'ao' else 'a'} {kind}: it fails",
+                    f"`~` takes text and numbers, and {name} is {'an' if kind[0] in 'ao' else 'a'} {kind}: "
+                    "it fails",
                     f"join a part of it, or print it apart: {{{{ {name} }}}}",
                 )
 

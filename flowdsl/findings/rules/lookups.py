@@ -51,7 +51,8 @@ def link_deleted(step: StepView) -> Iterator[Violation]:
     if via is not None and via == flow.link_type and step.get("from") == start:
         other = "source_id" if start == "target_id" else "target_id"
         yield step.remark(
-            f"the {via!r} link of the event is deleted before its flows run, so it is not among those followed here",
+            f"the {via!r} link of the event is deleted before its flows run, so it is not among those "
+            "followed here",
             f"its other end is {other}",
             "via",
         )
@@ -62,7 +63,8 @@ def first_link(step: StepView) -> Iterator[Violation]:
     """Report a resolve by link, of which production takes any one if there are several."""
     if step.name == "resolve" and step.get("via") is not None:
         yield step.remark(
-            f"where there are several {step.get('via')!r} links, flowdsl takes the earliest, production any of them",
+            f"where there are several {step.get('via')!r} links, flowdsl takes the earliest, production any "
+            "of them",
             "harmless where there is one at most",
             "via",
         )
@@ -146,7 +148,8 @@ def maybe_missing(view: TemplateView) -> Iterator[Violation]:
         what = view.step.known.get(root)
         if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
             yield view.remark(
-                f"{path_text(path)!r} is not always there ({root!r} is {what}), and where it is not the event fails",
+                f"{path_text(path)!r} is not always there ({root!r} is {what}), and where it is not the "
+                "event fails",
                 _safer(path, what),
             )
 
@@ -166,7 +169,8 @@ def key_may_miss(step: StepView) -> Iterator[Violation]:
         what = step.known.get(root)
         if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
             yield step.remark(
-                f"{path_text(path)!r} is not always there ({root!r} is {what}), and where it is not the event fails",
+                f"{path_text(path)!r} is not always there ({root!r} is {what}), and where it is not the "
+                "event fails",
                 f"let only events through that have it: filter {path_text(path)} exists",
                 option,
             )

@@ -99,7 +99,8 @@ def push_data_not_object(step: StepView) -> Iterator[Violation]:
             if leaf.field == "data" or leaf.field.startswith("data["):
                 yield Violation(
                     leaf.place,
-                    f"data is no object: production's {name!r} sends it as it is, and the push service refuses the message",
+                    f"data is no object: production's {name!r} sends it as it is, and the push service "
+                    "refuses the message",
                     "make it an object: data: {value: …}",
                     payload.number,
                 )

@@ -27,7 +27,8 @@ def duplicate_flow(project: ProjectView) -> Iterator[Violation]:
     for flow in project.flows:
         if flow.name and flow.name in seen:
             yield flow.remark(
-                f"there is a flow {flow.name!r} before this one: both run, and results cannot tell them apart",
+                f"there is a flow {flow.name!r} before this one: both run, and results cannot tell them "
+                "apart",
                 "give one of them another name",
             )
         seen.add(flow.name)
@@ -56,7 +57,8 @@ def no_sinks(project: ProjectView) -> Iterator[Violation]:
         step = next((s for flow in project.flows for s in flow.named("deliver")), None)
         if step is not None:
             yield step.remark(
-                "no sink is defined here: production logs an error for each delivery, unless another file has them",
+                "no sink is defined here: production logs an error for each delivery, unless another file "
+                "has them",
                 "add sinks: [{name, type}], or check the file that has them along with this one",
             )
 
@@ -93,7 +95,8 @@ def sink_not_implemented(project: ProjectView) -> Iterator[Violation]:
         if not is_implemented(sink.type):
             yield Violation(
                 place,
-                f"production knows the type {sink.type}, and does not implement it: what goes to {sink.name!r} is lost",
+                f"production knows the type {sink.type}, and does not implement it: what goes to "
+                f"{sink.name!r} is lost",
                 "use in_app, a webhook, or a custom sink",
             )
 
@@ -105,7 +108,8 @@ def sink_needs_code(project: ProjectView) -> Iterator[Violation]:
         if sink.type == "custom":
             yield Violation(
                 place,
-                f"production has the custom sink {sink.name!r} only if the program registers one of that name",
+                f"production has the custom sink {sink.name!r} only if the program registers one of that "
+                "name",
             )
 
 
@@ -124,8 +128,8 @@ def backend_not_implemented(project: ProjectView) -> Iterator[Violation]:
     if backend.type != "memory":
         yield Violation(
             place,
-            f"production names the backend {backend.type} and does not have it: events are kept in memory, and are "
-            "gone when it stops",
+            f"production names the backend {backend.type} and does not have it: events are kept in memory, "
+            "and are gone when it stops",
             "write type: memory, so that nobody relies on the other",
         )
 
@@ -145,6 +149,7 @@ def consumer_ignored(project: ProjectView) -> Iterator[Violation]:
         if consumer.name != _RUNTIME:
             yield Violation(
                 place,
-                f"production's flows read the log as {_RUNTIME!r}: the position of {consumer.name!r} is not theirs",
+                f"production's flows read the log as {_RUNTIME!r}: the position of {consumer.name!r} is not "
+                "theirs",
                 f"name it {_RUNTIME}, if it is meant for the flows",
             )

@@ -56,16 +56,19 @@ def recipient_is_target(step: StepView) -> Iterator[Violation]:
         return
     fanned = _fanned(step)
     if fanned:
-        message = f"production delivers every branch to target_id, and not to {leaf.text!r}, the payload's recipient_id"
+        message = (
+            f"production delivers every branch to target_id, and not to {leaf.text!r}, the payload's "
+            "recipient_id"
+        )
         hint = (
-            f"name the branch recipient (as: recipient, instead of {fanned[-1].get('as')}): recipient_id is then "
-            "a variable, and is taken first"
+            f"name the branch recipient (as: recipient, instead of {fanned[-1].get('as')}): recipient_id is "
+            "then a variable, and is taken first"
         )
     else:
         message = f"production delivers to target_id, and not to {leaf.text!r}, the payload's recipient_id"
         hint = (
-            "reach the recipient by a fan_out with as: recipient, whose variable recipient_id production takes first "
-            "(a resolve sets an object, which is no recipient)"
+            "reach the recipient by a fan_out with as: recipient, whose variable recipient_id production "
+            "takes first (a resolve sets an object, which is no recipient)"
         )
     yield Violation(leaf.place, message, hint, _map_of(step))
 
@@ -77,7 +80,8 @@ def recipient_is_variable(step: StepView) -> Iterator[Violation]:
     if leaf is not None and _taken(step) == "recipient_id" and not _same(step, leaf, "recipient_id"):
         yield Violation(
             leaf.place,
-            f"production delivers to the variable recipient_id, and not to {leaf.text!r}, the payload's recipient_id",
+            f"production delivers to the variable recipient_id, and not to {leaf.text!r}, the payload's "
+            "recipient_id",
             "leave recipient_id out of the payload, or rename what the fan_out sets",
             _map_of(step),
         )
@@ -91,7 +95,8 @@ def recipient_ignored(step: StepView) -> Iterator[Violation]:
     if leaf is not None and taken and leaf.only != (taken,) and _same(step, leaf, taken):
         yield Violation(
             leaf.place,
-            f"production ignores the payload's recipient_id and delivers to {taken}, which is the same id here",
+            f"production ignores the payload's recipient_id and delivers to {taken}, which is the same id "
+            "here",
             f'write "{{{{ {taken} }}}}", so that a later change cannot make them differ',
             _map_of(step),
         )
@@ -128,7 +133,8 @@ def recipient_missing(step: StepView) -> Iterator[Violation]:
     needing = [name for name in _sinks(step) if step.flow.sinks.get(name) in _NEED_RECIPIENT]
     if needing:
         yield step.remark(
-            f"{', '.join(needing)} needs a recipient, and there is none: events of entities have no target_id",
+            f"{', '.join(needing)} needs a recipient, and there is none: events of entities have no "
+            "target_id",
             "give the payload a recipient_id",
         )
 

@@ -30,7 +30,8 @@ def sink_type_unknown(project: ProjectView) -> Iterator[Violation]:
         if not is_portable(sink.type):
             yield Violation(
                 place,
-                f"production knows no sinks of the type {sink.type}, and refuses the whole file for {sink.name!r}",
+                f"production knows no sinks of the type {sink.type}, and refuses the whole file for "
+                f"{sink.name!r}",
                 f"use one of {', '.join(production_types())}",
             )
 
@@ -54,7 +55,8 @@ def env_not_filled(project: ProjectView) -> Iterator[Violation]:
         if any(_ENV.search(text) for _, text in _texts(sink.config)):
             yield Violation(
                 place,
-                f"of production it is not known that it fills in {{{{ env.… }}}}: {sink.name!r} may send it as it stands",
+                f"of production it is not known that it fills in {{{{ env.… }}}}: {sink.name!r} may send it "
+                "as it stands",
                 "have the file filled in where it is deployed",
             )
 
@@ -68,7 +70,8 @@ def secret_in_file(project: ProjectView) -> Iterator[Violation]:
             if secret and text.strip() and not _ENV.search(text):
                 yield Violation(
                     place,
-                    f"{name} of the sink {sink.name!r} looks like a secret, and whoever reads the file reads it",
+                    f"{name} of the sink {sink.name!r} looks like a secret, and whoever reads the file reads "
+                    "it",
                     'write "{{ env.NAME }}", and set the variable NAME where it runs',
                 )
 

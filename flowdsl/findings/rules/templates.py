@@ -62,8 +62,8 @@ def number_becomes_text(view: TemplateView) -> Iterator[Violation]:
     if len(body) == 1 and isinstance(body[0], Output) and kind_of(body[0].expr, view) == "number":
         yield view.remark(
             f'{view.leaf.text} gives text in the payload, such as "3", and no number',
-            "whoever reads the payload has to expect text; an expression built with var stays a number, but is not "
-            "portable",
+            "whoever reads the payload has to expect text; an expression built with var stays a number, but "
+            "is not portable",
         )
 
 
@@ -88,7 +88,8 @@ def not_printed(view: TemplateView) -> Iterator[Violation]:
         if expr.negated and isinstance(expr.value, TemplateComparison):
             opposite = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}[expr.value.op]
             yield view.remark(
-                f"a printed `not a {expr.value.op} b` is negated twice, and prints what `a {expr.value.op} b` does",
+                f"a printed `not a {expr.value.op} b` is negated twice, and prints what `a {expr.value.op} "
+                "b` does",
                 f"write a {opposite} b; in {{% if %}} `not` is right",
             )
 

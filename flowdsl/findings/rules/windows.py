@@ -28,9 +28,10 @@ def batch_no_timer(step: StepView) -> Iterator[Violation]:
     """
     if step.name == "batch":
         yield step.remark(
-            f"production has no timer: a batch of {step.get('key')!r} waits for the next event of that key after "
-            f"{step.get('window')}, and without one it never goes out",
-            "use rate_limit or deduplicate where the first event may go out at once; a replay with target=this-rs shows what is lost",
+            f"production has no timer: a batch of {step.get('key')!r} waits for the next event of that key "
+            f"after {step.get('window')}, and without one it never goes out",
+            "use rate_limit or deduplicate where the first event may go out at once; a replay with "
+            "target=this-rs shows what is lost",
         )
 
 
@@ -39,8 +40,8 @@ def batch_loses_event(step: StepView) -> Iterator[Violation]:
     """Report a batch whose closing events production counts in no window."""
     if step.name == "batch":
         yield step.remark(
-            "production counts the event that closes a batch nowhere: it is in neither batch, and a count is one too "
-            "low for each window",
+            "production counts the event that closes a batch nowhere: it is in neither batch, and a count is "
+            "one too low for each window",
             "do not show _batch.count as an exact number",
         )
 
@@ -99,7 +100,8 @@ def queue_drops(step: StepView) -> Iterator[Violation]:
     if step.name == "rate_limit" and step.get("strategy") == "queue":
         yield step.remark(
             "production drops what is over the limit, although the strategy is queue",
-            "write strategy: drop, and a max that is high enough; a replay with target=this-rs shows what is lost",
+            "write strategy: drop, and a max that is high enough; a replay with target=this-rs shows what is "
+            "lost",
             "strategy",
         )
 
@@ -156,7 +158,8 @@ def dedupe_before_failure(step: StepView) -> Iterator[Violation]:
         else:
             continue
         yield step.remark(
-            f"{what} after the window is spent: nothing goes out, and the next event within {step.get('window')} is "
+            f"{what} after the window is spent: nothing goes out, and the next event within "
+            f"{step.get('window')} is "
             "a duplicate",
             f"put the deduplicate after step {later.number}",
         )
@@ -174,7 +177,8 @@ def dedupe_before_filter(step: StepView) -> Iterator[Violation]:
     later = next((s for s in step.later if s.name == "filter"), None)
     if step.name == "deduplicate" and later is not None:
         yield step.remark(
-            f"an event that the filter of step {later.number} drops has spent the window: one that would pass it is a "
+            f"an event that the filter of step {later.number} drops has spent the window: one that would "
+            "pass it is a "
             "duplicate then",
             "filter first, then deduplicate",
         )
@@ -188,7 +192,8 @@ def key_as_text(step: StepView) -> Iterator[Violation]:
     for option, path in step.read:
         if path[0] in step.scope and not is_text(step.scope, path) and not path[-1].endswith("id"):
             yield step.remark(
-                f'production compares the values of {path_text(path)!r} as text: 1 and "1" are the same key there, 1 '
+                f'production compares the values of {path_text(path)!r} as text: 1 and "1" are the same key '
+                "there, 1 "
                 "and 1.0 are not",
                 "harmless where the values are all text",
                 option,
@@ -201,6 +206,7 @@ def processing_time(flow: FlowView) -> Iterator[Violation]:
     timed = flow.named("deduplicate", "batch", "rate_limit")
     if timed:
         yield timed[0].remark(
-            "production counts time from when it processes an event, not from the event's timestamp: after a pause it "
+            "production counts time from when it processes an event, not from the event's timestamp: after a "
+            "pause it "
             "works off old events within one window"
         )
