@@ -12,15 +12,18 @@ PARALLEL := -n 3 --dist loadgroup
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test pytest coverage docs site pictures recipes lacking package pyright test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
+# the language server that editors ask about YAML
+NPM := $(shell command -v npm 2>/dev/null)
+
+.PHONY: demo test pytest coverage docs site pictures recipes lacking package pyright test-slow test-memory test-crash test-browser fuzz chromium editor check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
 
-# the tests in the browser run where Chromium is installed, and are skipped elsewhere
+# the tests in the browser run where Chromium is installed, those of editors where npm is; elsewhere they are skipped
 test: check pytest  ## lint, format, types and the everyday tests
 
-pytest: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed)
+pytest: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed) $(if $(NPM),.venv/.editor-installed)
 	$(BIN)/pytest $(PARALLEL)
 
 coverage: .venv/.tests-installed  ## the everyday tests, which are to reach 95 % of the lines
@@ -67,6 +70,8 @@ ifeq ($(CHROMIUM),)
 	apt-get -qq update
 	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null
 endif
+
+editor: .venv/.editor-installed  ## the yaml-language-server that tests/editor/package.json names, by npm
 
 test-crash: .venv/.tests-installed  ## kill processes and fail calls of the system, many times (ROUNDS=300)
 	FLOWDSL_CRASH_ROUNDS=$(or $(ROUNDS),300) $(BIN)/pytest -n 2 -m crash
@@ -115,6 +120,12 @@ clean:
 .venv/.browser-installed: .venv/.tests-installed
 	$(INSTALL) --editable '.[browser]'
 	@touch $@
+
+# where npm reaches no registry, the tests of editors are skipped
+.venv/.editor-installed: tests/editor/package.json .venv/.installed
+	@mkdir -p .venv/editor && cp $< .venv/editor/
+	npm install --prefix .venv/editor --no-package-lock --no-audit --no-fund --silent && touch $@ \
+	  || echo "no yaml-language-server: the tests of editors will be skipped" >&2
 
 .venv/.docs-installed: .venv/.installed
 	$(INSTALL) --editable '.[docs]'

@@ -19,7 +19,6 @@ from flowdsl.cli.main import main
 from flowdsl.operators import OPERATORS
 from flowdsl.production.nodes import read_text
 from flowdsl.production.schema import FILE, operator_schema, schema_text
-from flowdsl.production.test_schema import NULL_SAYS
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "this-rs" / "yaml_verdicts.json"
@@ -261,35 +260,47 @@ def test_recorded_verdicts_are_those_of_the_reader(verdict: dict[str, Any]):
 def test_every_field_says_what_it_is():
     fields = list(declared_fields(SCHEMA, "schema"))
     assert len(fields) > 60
-    for where, field, required in fields:
+    for where, field in fields:
         resolved = SCHEMA["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else field
         both = {**resolved, **field}
         assert both.get("title"), where
         assert both.get("description"), where
-        assert required or "default" in both or where.endswith(NULL_SAYS), where
-        if "default" in field and field["default"] is not None:
+        if "default" in field:
+            # a null here empties all that yaml-language-server offers
+            assert field["default"] is not None, where
             assert accepted_by(field, field["default"]), where
-        for example in both.get("examples", []):
-            assert accepted_by(resolved, example), f"{where}: {example}"
-        assert both.get("examples"), where
+        shown = examples_of(both)
+        assert shown, where
+        for example in shown:
+            is_step = where.startswith("schema.$defs.step.")
+            assert accepted_by(
+                {"$ref": "#/$defs/flow/properties/pipeline"} if is_step else resolved, example
+            ), f"{where}: {example}"
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.name)
 def test_an_operator_is_described_by_its_own_declarations(operator: Any):
     found = operator_schema(operator)
     assert list(found["properties"]) == list(operator.yaml_options())
-    assert found["required"] == [name for name, option in operator.yaml_options().items() if option.required]
+    needed = [name for name, option in operator.yaml_options().items() if option.required]
+    assert found["allOf"][0] == {"required": needed}
     assert operator.summary in found["description"]
     for name, option in operator.yaml_options().items():
         assert option.doc in found["properties"][name]["description"]
         assert ("flowdsl only" in found["properties"][name]["description"]) is not option.portable
 
 
-def declared_fields(node: Any, where: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+def examples_of(field: dict[str, Any]) -> list[Any]:
+    """The values that editors offer, and those that they show as YAML."""
+    blocks = re.findall(r"```yaml\n(.*?)```", field.get("markdownDescription", ""), re.DOTALL)
+    return [*field.get("examples", []), *(plain(block) for block in blocks)]
+
+
+def declared_fields(node: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(node, dict):
         if isinstance(node.get("properties"), dict) and "title" in node:
             for name, field in node["properties"].items():
-                yield f"{where}.{name}", field, name in node.get("required", ()) or node["title"] in ("Step",)
+                yield f"{where}.{name}", field
         for key, value in node.items():
             if key not in ("examples", "default"):
                 yield from declared_fields(value, f"{where}.{key}")

@@ -18,7 +18,7 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.window_rule import WindowRule
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.collect_option import COLLECT, LIST, Collect, shapes_of
-from flowdsl.operators.options import PATHS, count, option
+from flowdsl.operators.options import PATHS, count, given, option
 from flowdsl.operators.time_options import (
     CLOCK,
     DURATION_OR_PATH,
@@ -79,14 +79,8 @@ class Batch(Operator):
     released_when: ClassVar[str] = "when its window closed"
     shown: ClassVar[tuple[str, ...]] = ("window",)
     option_rules: ClassVar[Mapping[str, Any]] = {
-        "anyOf": [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in _ENDS],
-        "allOf": [
-            {
-                "if": {"required": [name], "properties": {name: {"not": {"type": "null"}}}},
-                "then": {"required": ["every"], "properties": {"every": {"not": {"type": "null"}}}},
-            }
-            for name in ("at", "on", "tz", "default_tz")
-        ],
+        "anyOf": [given(name) for name in _ENDS],
+        "allOf": [{"if": given(name), "then": given("every")} for name in ("at", "on", "tz", "default_tz")],
     }
 
     key: tuple[Path, ...] = option(

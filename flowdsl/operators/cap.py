@@ -19,7 +19,15 @@ from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.kernels.times_read import ZoneReader
 from flowdsl.operators.base import Kind, Operator
-from flowdsl.operators.options import DURATION_PATTERN, PATHS, OptionType, count, option
+from flowdsl.operators.options import (
+    DURATION_PATTERN,
+    DURATION_SAYS,
+    PATHS,
+    OptionType,
+    count,
+    option,
+    text_schema,
+)
 from flowdsl.operators.time_options import ZONE, ZONE_NAME, Zone, check_zones
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
@@ -48,11 +56,14 @@ def _read_per(value: Any, what: str) -> Duration | str:
 
 PER: Final = OptionType(
     "duration",
-    {
-        "type": "string",
-        "pattern": rf"{DURATION_PATTERN}|^(day|week|month)$",
-        "examples": ["24h", "day", "week", "month"],
-    },
+    text_schema(
+        "24h",
+        "day",
+        "week",
+        "month",
+        pattern=rf"{DURATION_PATTERN}|^(day|week|month)$",
+        says=f"{DURATION_SAYS}; or a local day, week or month",
+    ),
     _read_per,
     lambda per: per.text if isinstance(per, Duration) else per,
     offers="examples",

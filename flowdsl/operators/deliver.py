@@ -15,7 +15,7 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome, Until
 from flowdsl.operators.base import Kind, Operator
-from flowdsl.operators.options import Option, OptionType, check_text, option, text_schema
+from flowdsl.operators.options import Option, OptionType, check_text, given, option, text_schema
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
 from flowdsl.values.columns import Column
@@ -57,10 +57,8 @@ class Deliver(Operator):
     )
     portable: ClassVar[bool] = True
     option_rules: ClassVar[Mapping[str, Any]] = {
-        "anyOf": [
-            {"required": ["sink"], "properties": {"sink": {"type": "string"}}},
-            {"required": ["sinks"], "properties": {"sinks": {"type": "array"}}},
-        ]
+        "anyOf": [given("sink", type="string"), given("sinks", type="array")],
+        "examples": [{"sink": "in-app"}, {"sinks": ["in-app", "push"]}],
     }
 
     sinks: tuple[str, ...] = option(SINKS, "the sinks, each once", required=False)

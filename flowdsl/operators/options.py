@@ -134,9 +134,28 @@ def option(
     return dataclasses.field(metadata={"option": declared}, default=default)
 
 
-def text_schema(*examples: str) -> dict[str, Any]:
-    """Return the schema of text that is not empty."""
-    return {"type": "string", "minLength": 1, "pattern": r"\S", "examples": list(examples)}
+def given(name: str, **schema: Any) -> dict[str, Any]:
+    """Return the schema of mappings in which a key has a value of a schema, anything but null by default.
+
+    The key stands in a pattern: editors would offer one of `properties` once more.
+    """
+    return {"required": [name], **holding(name, **schema)}
+
+
+def holding(name: str, **schema: Any) -> dict[str, Any]:
+    """Return the schema of mappings in which a key has a value of a schema, or is not there; see `given`."""
+    return {"patternProperties": {f"^{name}$": schema or {"not": {"type": "null"}}}}
+
+
+def text_schema(*examples: str, pattern: str = r"\S", says: str = "text that is not empty") -> dict[str, Any]:
+    """Return the schema of text; `says` tells people in an editor what the pattern wants, in words."""
+    such = f", such as {', '.join(examples)}" if examples else ""
+    return {
+        "type": "string",
+        "pattern": pattern,
+        "errorMessage": f"Expected {says}{such}.",
+        "examples": list(examples),
+    }
 
 
 # names joined by dots, of which one is not blank
@@ -153,31 +172,21 @@ DURATION_PATTERN = (
     + "".join(rf"([0-9]{{1,20}}{unit})?" for unit in ("w", "d", "h", "m(?!s)", "s", "ms"))
     + r"\s*$"
 )
-PATH_SCHEMA: dict[str, Any] = {
-    "type": "string",
-    "minLength": 1,
-    "pattern": _PATH_PATTERN,
-    "examples": ["target_id", "owner.id"],
-}
+DURATION_SAYS: Final = "a duration: numbers with w, d, h, m, s or ms, from large to small, without spaces"
+PATH_SAYS: Final = "a path: names with dots between them"
+PATH_SCHEMA: dict[str, Any] = text_schema("target_id", "owner.id", pattern=_PATH_PATTERN, says=PATH_SAYS)
 PATHS_SCHEMA: dict[str, Any] = {
+    **PATH_SCHEMA,
     "type": ["string", "array"],
-    "minLength": 1,
-    "pattern": _PATH_PATTERN,
+    "errorMessage": "Expected a path, such as target_id, or a list of them: [source_id, target_id].",
     "minItems": 1,
     "items": PATH_SCHEMA,
     "examples": ["target_id", ["source_id", "target_id"]],
 }
-NAME_SCHEMA: dict[str, Any] = {
-    "type": "string",
-    "minLength": 1,
-    "pattern": _NAME_PATTERN,
-    "examples": ["owner"],
-}
-DURATION_SCHEMA: dict[str, Any] = {
-    "type": "string",
-    "pattern": DURATION_PATTERN,
-    "examples": ["30s", "5m", "1h"],
-}
+NAME_SCHEMA: dict[str, Any] = text_schema(
+    "owner", pattern=_NAME_PATTERN, says="a name of letters, digits and _ that does not begin with a digit"
+)
+DURATION_SCHEMA: dict[str, Any] = text_schema("30s", "5m", "1h", pattern=DURATION_PATTERN, says=DURATION_SAYS)
 
 
 def check_text(value: object, what: str) -> str:

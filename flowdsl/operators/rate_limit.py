@@ -23,7 +23,7 @@ from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import Failed, StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.kernels.release_queue import ReleaseQueue
 from flowdsl.operators.base import Kind, Operator
-from flowdsl.operators.options import DURATION, PATHS, STRATEGY, Strategy, count, option
+from flowdsl.operators.options import DURATION, PATHS, STRATEGY, Strategy, count, given, holding, option
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.values.interner import Interner
@@ -51,8 +51,8 @@ class RateLimit(Operator):
     held_because: ClassVar[str] = "it had no token yet"
     released_when: ClassVar[str] = "when there was a token"
     option_rules: ClassVar[Mapping[str, Any]] = {
-        "if": {"properties": {"strategy": {"const": "queue"}}, "required": ["strategy"]},
-        "then": {"properties": {"max": {"minimum": 1}}},
+        "if": given("strategy", const="queue"),
+        "then": holding("max", minimum=1),
     }
 
     max: int = option(

@@ -8,7 +8,14 @@ from typing import Any, Final
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.durations import Duration, parse_duration
 from flowdsl.expressions.var import Var
-from flowdsl.operators.options import DURATION_PATTERN, OptionType, as_path, choice, text_schema
+from flowdsl.operators.options import (
+    DURATION_PATTERN,
+    DURATION_SAYS,
+    OptionType,
+    as_path,
+    choice,
+    text_schema,
+)
 from flowdsl.scope import Scope
 from flowdsl.text import short_repr
 from flowdsl.values.local_time import HOUR, MINUTE, PERIODS, Every, Schedule
@@ -136,18 +143,18 @@ ZONE: Final = OptionType(
 ZONE_NAME: Final = OptionType("text", text_schema("Europe/Berlin"), _read_zone_name, offers="examples")
 CLOCK: Final = OptionType(
     "text",
-    {"type": "string", "pattern": f"^{_CLOCK_PATTERN}$", "examples": ["09:00"]},
+    text_schema("09:00", pattern=f"^{_CLOCK_PATTERN}$", says="a local time of day in quotes"),
     _read_clock,
     clock_text,
     offers="examples",
 )
 HOURS: Final = OptionType(
     "text",
-    {
-        "type": "string",
-        "pattern": rf"^\s*{_CLOCK_PATTERN}\s*-\s*({_CLOCK_PATTERN}|24:00)\s*$",
-        "examples": ["08:00-22:00"],
-    },
+    text_schema(
+        "08:00-22:00",
+        pattern=rf"^\s*{_CLOCK_PATTERN}\s*-\s*({_CLOCK_PATTERN}|24:00)\s*$",
+        says="two local times of day with - between them",
+    ),
     _read_hours,
     hours_text,
     offers="examples",
@@ -161,12 +168,13 @@ ON_DAY: Final = OptionType(
 EVERY: Final = choice(*PERIODS, example="week")
 DURATION_OR_PATH: Final = OptionType(
     "duration",
-    {
-        "type": "string",
-        "minLength": 1,
-        "pattern": rf"{DURATION_PATTERN}|^[^-+.0-9\s][^.]*(\.[^.]+)*$",
-        "examples": ["30s", "5m", "data.delay"],
-    },
+    text_schema(
+        "30s",
+        "5m",
+        "data.delay",
+        pattern=rf"{DURATION_PATTERN}|^[^-+.0-9\s][^.]*(\.[^.]+)*$",
+        says=f"{DURATION_SAYS}; or the path to one",
+    ),
     _read_duration,
     lambda value: value.text if isinstance(value, Duration) else path_text(value),
     lambda value: frozenset() if isinstance(value, Duration) else frozenset({value}),

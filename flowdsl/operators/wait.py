@@ -23,7 +23,7 @@ from flowdsl.kernels.release_queue import ReleaseQueue
 from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.kernels.times_read import DurationReader, ZoneReader
 from flowdsl.operators.base import Kind, Operator
-from flowdsl.operators.options import choice, option
+from flowdsl.operators.options import choice, given, option
 from flowdsl.operators.time_options import (
     CLOCK,
     DURATION_OR_PATH,
@@ -55,11 +55,6 @@ Outside = Literal["hold", "drop"]
 _FORMS = ("duration", "until", "hours")
 
 
-def _given(name: str) -> Mapping[str, Any]:
-    """Return the schema of options of which one is there and not null."""
-    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
-
-
 @dataclass(frozen=True)
 class Wait(Operator):
     """Hold each context, and let it go on later."""
@@ -77,15 +72,12 @@ class Wait(Operator):
     held_because: ClassVar[str] = "its time had not come"
     released_when: ClassVar[str] = "when its time had come"
     option_rules: ClassVar[Mapping[str, Any]] = {
-        "oneOf": [_given(form) for form in _FORMS],
+        "oneOf": [given(form) for form in _FORMS],
         "allOf": [
-            {"if": _given("on"), "then": _given("until")},
-            {"if": _given("tz"), "then": {"not": _given("duration")}},
-            {"if": _given("default_tz"), "then": _given("tz")},
-            {
-                "if": {"properties": {"outside": {"const": "drop"}}, "required": ["outside"]},
-                "then": _given("hours"),
-            },
+            {"if": given("on"), "then": given("until")},
+            {"if": given("tz"), "then": {"not": given("duration")}},
+            {"if": given("default_tz"), "then": given("tz")},
+            {"if": given("outside", const="drop"), "then": given("hours")},
         ],
         "examples": [
             {"duration": "1d"},
@@ -178,16 +170,16 @@ class Wait(Operator):
         )
 
     def check_options(self) -> None:
-        given = [form for form in _FORMS if getattr(self, form) is not None]
-        if len(given) != 1:
+        forms = [form for form in _FORMS if getattr(self, form) is not None]
+        if len(forms) != 1:
             raise BuildError(
-                f"wait has {' and '.join(given) or 'nothing to wait for'}",
+                f"wait has {' and '.join(forms) or 'nothing to wait for'}",
                 allowed="one of a duration, until= and hours=",
             )
         for name, form in (("on", "until"), ("outside", "hours")):
-            if name in self.given and given != [form]:
+            if name in self.given and forms != [form]:
                 raise BuildError(f"wait: {name}= goes with {form}=", hint=f"give {form}=, or no {name}=")
-        if given == ["duration"] and self.tz is not None:
+        if forms == ["duration"] and self.tz is not None:
             raise BuildError("wait: a duration is the same in all time zones", hint="leave tz= out")
         check_zones("wait", self.tz, self.default_tz)
 

@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from flowdsl.events import KINDS
+from flowdsl.events import EventKind
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.cap import KeyCap
-from flowdsl.operators.options import Option, text_schema
+from flowdsl.operators.options import Option, given, holding, text_schema
+from flowdsl.production.editor_schema import fields_of, for_editors, with_examples
 from flowdsl.production.project_spec import BACKENDS, SEEKS
 from flowdsl.production.sinks import class_of, options_of
 from flowdsl.production.test_schema import NULL_SAYS, TESTS
@@ -19,6 +20,13 @@ from flowdsl.sinks.registry import SINKS
 
 FILE: Final = Path(__file__).parents[1] / "schema.json"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_KINDS: Final[Mapping[EventKind, str]] = {
+    "link.created": "an entity was linked to another: ann follows bob",
+    "link.deleted": "a link was taken away: ann no longer follows bob",
+    "entity.created": "a new entity: a user, a post, an order",
+    "entity.updated": "an entity with other fields than before",
+    "entity.deleted": "an entity that is no longer there",
+}
 _FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
 
 
@@ -38,6 +46,10 @@ def schema() -> dict[str, Any]:
     >>> schema()["$defs"]["step"]["properties"]["batch"]
     {'$ref': '#/$defs/batch'}
     """
+    return dict(for_editors(_document()))
+
+
+def _document() -> dict[str, Any]:
     definitions = {
         "project": _project(),
         "flow": _flow(),
@@ -80,23 +92,34 @@ def schema_text() -> str:
 def operator_schema(operator: type[Operator]) -> dict[str, Any]:
     """Return the schema of an operator's options."""
     options = operator.yaml_options()
-    shown = _examples(options, required=True, also=operator.shown) or _examples(options)
+    # inside `allOf`, since editors offer all that is `required` together, under the name of the operator, as
+    # if that were an option
+    needed = {"required": [name for name, option in options.items() if option.required]}
+    rules = operator.option_rules
     return {
         "title": operator.name,
         "description": f"{operator.summary}\n\nIn Python: {operator.example}",
+        "markdownDescription": _documented(operator),
         "type": "object",
         "properties": {name: _option(operator, option) for name, option in options.items()},
-        "required": [name for name, option in options.items() if option.required],
         "additionalProperties": False,
-        "examples": [shown],
-        **operator.option_rules,
+        # the snippets of steps are
+        "doNotSuggest": True,
+        **{name: rule for name, rule in rules.items() if name != "examples"},
+        "allOf": [needed, *rules.get("allOf", ())],
     }
+
+
+def _shown(operator: type[Operator]) -> dict[str, Any]:
+    """Return an example of the options of a step."""
+    options = operator.yaml_options()
+    declared = operator.option_rules.get("examples", [{}])
+    return declared[0] or _examples(options, required=True, also=operator.shown) or _examples(options)
 
 
 def _option(operator: type[Operator], option: Option) -> dict[str, Any]:
     declared = dict(option.schema)
     if not option.required:
-        declared.setdefault("default", None)
         declared = _nullable(declared)
     return {
         "title": f"{operator.name}: {option.yaml}",
@@ -127,7 +150,7 @@ def _project() -> dict[str, Any]:
         "Events",
         "the log, the flows that run on it, and who reads it",
         {
-            "backend": {**_ref("backend"), "default": None},
+            "backend": _ref("backend"),
             "flows": _listed("Flows", "the flows, in the order in which they run", "flow", _FLOW_EXAMPLE),
             "consumers": _listed(
                 "Consumers", "who reads the log, and from where on", "consumer", _CONSUMER_EXAMPLE
@@ -136,9 +159,9 @@ def _project() -> dict[str, Any]:
         examples=[{"flows": [_FLOW_EXAMPLE]}],
     )
     properties = {
-        "events": {**_nullable(events), "default": None},
+        "events": _nullable(events),
         "sinks": _listed("Sinks", "what flows deliver to", "sink", _SINK_EXAMPLE),
-        "tests": {**_ref("tests"), "default": None},
+        "tests": _ref("tests"),
     }
     return {
         "title": "Project",
@@ -165,7 +188,7 @@ def _flow() -> dict[str, Any]:
         "what is to happen on events of a kind",
         {
             "name": _text("Name", "what the flow is called", "notify-like"),
-            "description": _text("Description", "what it is for", "tell authors about likes", default=None),
+            "description": _text("Description", "what it is for", "tell authors about likes", optional=True),
             "trigger": _ref("trigger"),
             "pipeline": pipeline,
         },
@@ -178,23 +201,32 @@ def _trigger() -> dict[str, Any]:
     kind = {
         "title": "Kind",
         "description": "the kind of event",
-        "enum": list(KINDS),
+        "type": "string",
+        "enum": list(_KINDS),
+        "enumDescriptions": list(_KINDS.values()),
         "examples": ["link.created"],
     }
     families = [
         {
-            "if": {"properties": {"kind": {"pattern": f"^{family}\\."}}, "required": ["kind"]},
-            "then": {"properties": {other: {"type": "null"}}},
+            "if": given("kind", pattern=f"^{family}\\."),
+            "then": holding(
+                other,
+                type="null",
+                errorMessage=f"{family}.… is an event of {a_family}, which has no {other}.",
+            ),
         }
-        for family, other in (("link", "entity_type"), ("entity", "link_type"))
+        for family, a_family, other in (
+            ("link", "a link", "entity_type"),
+            ("entity", "an entity", "link_type"),
+        )
     ]
     return _object(
         "Trigger",
         "which events the flow is for",
         {
             "kind": kind,
-            "link_type": _text("Link type", "the link type that a link must have", "likes", default=None),
-            "entity_type": _text("Entity type", "the type that an entity must have", "post", default=None),
+            "link_type": _text("Link type", "the link type that a link must have", "likes", optional=True),
+            "entity_type": _text("Entity type", "the type that an entity must have", "post", optional=True),
         },
         ("kind",),
         allOf=families,
@@ -203,21 +235,43 @@ def _trigger() -> dict[str, Any]:
 
 
 def _step() -> dict[str, Any]:
-    return _object(
+    snippets = [_snippet(operator) for operator in OPERATORS.values()]
+    step = _object(
         "Step",
         f"one step: one of {', '.join(OPERATORS)}",
         {name: _ref(name) for name in OPERATORS},
         minProperties=1,
         maxProperties=1,
+        errorMessage=f"Expected one operator with its options: one of {', '.join(OPERATORS)}.",
         examples=[{"deliver": {"sink": "in-app"}}],
     )
+    # offered as long as no step is written, instead of bare names: they fill in what a step mostly has
+    nothing = {"additionalProperties": {"type": "null"}}
+    return {**step, "if": nothing, "then": {"type": "object", "defaultSnippets": snippets}}
+
+
+def _snippet(operator: type[Operator]) -> dict[str, Any]:
+    """Return what editors write for a new step."""
+    return {
+        "label": operator.name,
+        "markdownDescription": _documented(operator),
+        "body": fields_of({operator.name: _shown(operator)}),
+    }
+
+
+def _documented(operator: type[Operator]) -> str:
+    examples = operator.option_rules.get("examples", [_shown(operator)])
+    steps = [[{operator.name: example}] for example in examples]
+    return with_examples(f"{operator.summary}\n\nIn Python: `{operator.example}`", steps)
 
 
 def _sink() -> dict[str, Any]:
     kind = {
         "title": "Type",
         "description": "what sort of sink it is",
+        "type": "string",
         "enum": list(SINKS),
+        "enumDescriptions": [class_of(kind).summary for kind in SINKS],
         "examples": ["in_app"],
     }
     return _object(
@@ -226,14 +280,15 @@ def _sink() -> dict[str, Any]:
         {
             "name": _text("Name", "what flows call it", "in-app"),
             "type": kind,
-            "config": _config({"url": "https://example.org/hook"}),
+            # what is offered depends on the type
+            "config": {**_config({"url": "https://example.org/hook"}), "defaultSnippets": []},
             "cap": _nullable(_sink_cap()),
         },
         ("name", "type"),
         allOf=[
             {
-                "if": {"properties": {"type": {"const": kind}}, "required": ["type"]},
-                "then": {"properties": {"config": _ref(f"{kind}_config")}},
+                "if": given("type", const=kind),
+                "then": {"patternProperties": {"^config$": _ref(f"{kind}_config")}},
             }
             for kind in SINKS
         ],
@@ -244,12 +299,14 @@ def _sink() -> dict[str, Any]:
 def _sink_cap() -> dict[str, Any]:
     declared = operator_schema(KeyCap)
     properties = {name: declared["properties"][name] for name in ("max", "per", "tz")}
+    description = "at most so many deliveries to each recipient, of all flows together (flowdsl only)"
     return {
         **declared,
         "title": "Cap",
-        "description": "at most so many deliveries to each recipient, of all flows together (flowdsl only)",
+        "description": description,
+        "markdownDescription": with_examples(description, [_shown(KeyCap)]),
         "properties": properties,
-        "default": None,
+        "doNotSuggest": False,
     }
 
 
@@ -257,9 +314,7 @@ def _sink_config(kind: str) -> dict[str, Any]:
     options = options_of(kind)
     shown = _examples(options, required=True)
     properties = {
-        name: _nullable(
-            {"title": f"{kind}: {name}", "description": _said(option), "default": None, **option.schema}
-        )
+        name: _nullable({"title": f"{kind}: {name}", "description": _said(option), **option.schema})
         for name, option in options.items()
     }
     return {
@@ -305,14 +360,13 @@ def _config(example: dict[str, Any]) -> dict[str, Any]:
         "title": "Config",
         "description": "what this type wants to know",
         "type": ["object", "null"],
-        "default": None,
         "examples": [example],
     }
 
 
-def _text(title: str, description: str, example: str, **more: Any) -> dict[str, Any]:
-    described = {"title": title, "description": description, **text_schema(example), **more}
-    return _nullable(described) if "default" in more else described
+def _text(title: str, description: str, example: str, *, optional: bool = False) -> dict[str, Any]:
+    described = {"title": title, "description": description, **text_schema(example)}
+    return _nullable(described) if optional else described
 
 
 def _object(
@@ -335,7 +389,6 @@ def _listed(title: str, description: str, name: str, example: dict[str, Any]) ->
         "description": description,
         "type": ["array", "null"],
         "items": _ref(name),
-        "default": None,
         "examples": [[example]],
     }
 
@@ -370,7 +423,6 @@ def _nullable_parts(declared: Mapping[str, Any], optional: bool = True) -> dict[
         allowed["items"] = _nullable_parts(allowed["items"], optional=False)
     if not optional:
         return allowed
-    allowed.setdefault("default", None)
     return _nullable(allowed)
 
 

@@ -12,7 +12,12 @@ START: Final = "2026-01-01T00:00:00Z"
 _DAY: Final = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})?"
 )
-_MOMENT: Final = rf"({DURATION_PATTERN}|^{_DAY}$(?!\n))"
+_MOMENT: Final = text_schema(
+    "5m",
+    "2026-01-01T09:00:00Z",
+    pattern=rf"({DURATION_PATTERN}|^{_DAY}$(?!\n))",
+    says="a duration or a timestamp",
+)
 ID_TYPES: Final = ["string", "integer"]
 
 
@@ -74,9 +79,7 @@ _EVENT = _object(
         "at": _field(
             "At",
             "when: a time after the start of the test, or a timestamp; by default with the event before",
-            {"type": "string", "pattern": _MOMENT},
-            "5m",
-            "2026-01-01T09:00:00Z",
+            _MOMENT,
         ),
         "id": _id("Id", "the event's own id", "e-1"),
         "kind": _field("Kind", "what happened", {"enum": list(KINDS)}, "link.created"),
@@ -153,7 +156,7 @@ _DELIVERY = _object(
         "at": _field(
             "At",
             "when: a time after the start of the test, or a timestamp; any by default",
-            {"type": "string", "pattern": _MOMENT},
+            _MOMENT,
             "5m",
         ),
     },
@@ -205,8 +208,7 @@ TEST: Final = _object(
         "start": _field(
             "Start",
             "the moment that times count from",
-            {"type": "string", "pattern": f"^{_DAY}$(?!\\n)"},
-            "2026-01-01T09:00:00Z",
+            text_schema("2026-01-01T09:00:00Z", pattern=f"^{_DAY}$(?!\\n)", says="a timestamp"),
             default=START,
         ),
         "events": _list(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TIMEOUT: Final = {
     "type": ["number", "string"],
     "pattern": DURATION_PATTERN,
+    "errorMessage": "Expected seconds, such as 10, or a duration, such as 10s.",
     "maximum": 3_600,
     "default": 10,
     "examples": [10, "10s"],
