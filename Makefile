@@ -15,7 +15,7 @@ CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$
 # the language server that editors ask about YAML
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: demo test pytest coverage docs site pictures recipes lacking package pyright test-slow test-memory test-crash test-browser fuzz chromium editor check house format bench clean
+.PHONY: demo test pytest coverage docs site pictures looks recipes lacking package pyright test-slow test-memory test-crash test-browser fuzz chromium editor check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -63,6 +63,9 @@ test-slow: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed)  ##
 
 test-browser: chromium .venv/.browser-installed  ## notebooks in a real JupyterLab in Chromium; pictures of them in build/screenshots
 	FLOWDSL_SCREENSHOTS=build/screenshots $(BIN)/pytest tests/browser
+
+looks: chromium .venv/.looks-installed  ## photograph what is shown on every surface, light and dark, into build/looks
+	$(BIN)/python -m tests.browser.looks build/looks
 
 chromium:
 ifeq ($(CHROMIUM),)
@@ -126,6 +129,9 @@ clean:
 	@mkdir -p .venv/editor && cp $< .venv/editor/
 	npm install --prefix .venv/editor --no-package-lock --no-audit --no-fund --silent && touch $@ \
 	  || echo "no yaml-language-server: the tests of editors will be skipped" >&2
+.venv/.looks-installed: .venv/.browser-installed
+	$(INSTALL) --editable '.[looks]'
+	@touch $@
 
 .venv/.docs-installed: .venv/.installed
 	$(INSTALL) --editable '.[docs]'

@@ -7,6 +7,8 @@ import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from flowdsl.charts.axes import thin_labels
 from flowdsl.charts.chart import SERIES, Chart
 from flowdsl.charts.columns import class_chart, time_chart
+from flowdsl.charts.dots import DotPanel, dot_chart
 from flowdsl.charts.formats import micros, share_text, short_text, span_text
 from flowdsl.charts.lines import line_chart
 from flowdsl.charts.ticks import number_ticks, time_ticks
@@ -134,6 +137,51 @@ def test_spans_of_time_stand_where_they_belong():
     assert middle == pytest.approx((first + last) / 2, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        ([dt.timedelta(minutes=m) for m in (1, 5, 60, 1_440, 10_080)], "window (logarithmic)"),
+        ([dt.timedelta(minutes=m) for m in (0, 1, 5, 10_080)], "window (not to scale)"),
+        ([1, 2, 1_000], "window (not to scale)"),
+        ([1, 10, 100, 1_000], "window (logarithmic)"),
+        ([1, 2, 4], "window"),
+    ],
+)
+def test_points_that_would_fall_together_are_drawn_apart_and_the_axis_says_so(x: list[Any], said: str):
+    chart = line_chart(x, {"a": [1.0] * len(x)}, title="t", x_label="window", y_label="y")
+    places = [float(circle.get("cx", "0")) for circle in drawn(chart).iter(f"{SVG}circle")]
+    gaps = [later - earlier for earlier, later in pairwise(places)]
+    assert min(gaps) >= 0.29 * (places[-1] - places[0]) / len(gaps)
+    assert said in texts(chart)
+
+
+@given(x=st.lists(st.floats(0, 1e12), min_size=2, max_size=12, unique=True), timed=st.booleans())
+def test_any_numbers_and_durations_are_told_apart_in_their_order(x: list[float], timed: bool):
+    x = sorted({round(value, 3) for value in x})
+    places_of: list[Any] = [dt.timedelta(seconds=value) for value in x] if timed else x
+    chart = line_chart(places_of, {"a": [1.0] * len(x)}, title="t", x_label="x", y_label="y")
+    places = [float(circle.get("cx", "0")) for circle in drawn(chart).iter(f"{SVG}circle")]
+    assert all(later - earlier > 5 for earlier, later in pairwise(places))
+
+
+def test_an_axis_of_durations_has_their_units_and_one_of_counts_its_thousands():
+    lines = {"a": [60.0, 3_600.0, 86_400.0]}
+    chart = line_chart([1, 2, 3], lines, title="t", x_label="x", y_label="delay", seconds=True)
+    assert {"0 s", "12 h", "24 h"} <= set(texts(chart))
+    assert titles(chart, "circle") == ["a: 1 min at 1", "a: 1 h at 2", "a: 24 h at 3"]
+    assert str(chart).splitlines()[1:] == ["x  a", "1  1 min", "2  1 h", "3  24 h"]
+    counts = line_chart([1, 2], {"a": [0, 5_434]}, title="t", x_label="x", y_label="y")
+    assert {"2,000", "6,000"} <= set(texts(counts))
+
+
+def test_dots_of_durations_that_are_far_apart_are_told_apart():
+    panels = [DotPanel("delay", [300, 3_600, 86_400], seconds=True), DotPanel("told", [1, 2, 1_000])]
+    chart = dot_chart(["5m", "1h", "1d"], panels, [0, 0, 0], title="t")
+    assert "delay (logarithmic)" in texts(chart)
+    delays = [float(c.get("cx", "0")) for c in drawn(chart).iter(f"{SVG}circle")][:3]
+    assert min(later - earlier for earlier, later in pairwise(delays)) > 30
+
+
 def test_what_is_no_number_leaves_a_gap():
     chart = line_chart([1, 2, 3], {"a": [1.0, math.nan, math.inf]}, title="t", x_label="x", y_label="y")
     assert titles(chart, "circle") == ["a: 1 at 1"]
@@ -225,7 +273,10 @@ def test_a_chart_is_one_file_with_a_title_that_is_always_the_same():
     assert "prefers-color-scheme:dark" in chart.svg
     assert not re.search(r"<script|\shref|url\(|@import|https?://(?!www\.w3\.org/2000/svg)", chart.svg)
     bundle = chart._repr_mimebundle_()
-    assert bundle == {"text/plain": str(chart), "image/svg+xml": chart.svg}
+    assert (bundle["text/plain"], bundle["image/svg+xml"]) == (str(chart), chart.svg)
+    # an image is shown in notebooks that are not trusted too, light or dark as the page is
+    assert chart.html in bundle["text/html"]
+    assert '[data-jp-theme-light="false"] .fd-image' in bundle["text/html"]
     assert repr(chart) == "<Chart 't'>"
     # two charts in one page have styles of their own
     names = {re.search(r'class="(fd\w+)"', c.svg)[1] for c in (chart, a_line_chart(["b"]))}  # type: ignore[index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,33 @@ def test_the_picture_has_both_versions_in_one_chain():
     ]
 
 
+def test_more_or_less_is_neither_good_nor_bad_but_failures_are():
+    named = on("link.created", name="liked").map(recipient_id="{{ target_id }}", title="a").deliver("push")
+    strict = on("link.created", name="liked").where("source_id != 'ann'").map(title="a").deliver("push")
+    svg = compared(named, strict).picture().svg
+    assert "k-changed" in svg
+    assert not re.search(r'class="[^"]*[ks]-(better|worse)', svg)
+    # nobody is in the graph: each of the events fails
+    failing = on("link.created", name="liked").resolve("target_id", as_="x").map(title="a").deliver("push")
+    fewer = on("link.created", name="liked").where("source_id != 'ann'").resolve("target_id", as_="x")
+    fewer = fewer.map(title="a").deliver("push")
+    for before, after, tone in ((failing, fewer, "better"), (fewer, failing, "worse")):
+        assert set(re.findall(r'class="[^"]*[ks]-(better|worse)', compared(before, after).picture().svg)) == {
+            tone
+        }
+
+
+def test_a_notebook_leaves_out_changes_that_there_are_none_of_and_says_why_in_words():
+    before = on("link.created", name="liked").map(title="a").deliver("push")
+    after = on("link.created", name="liked").where("source_id != 'ann'").map(title="a").deliver("push")
+    comparison = compared(before, after)
+    assert len(comparison.causes) > 0
+    html = comparison._repr_mimebundle_()["text/html"]
+    assert "readdressed" not in html.replace(comparison.picture().html, "")
+    assert "where, step 0: filtered" in html
+    assert ">finding<" not in html
+
+
 def test_a_notebook_shows_counts_and_picture_and_text_is_text():
     hostile = "<script>alert('x')</script>"
     before, after = (PLAIN.named(hostile), PLAIN.named(hostile).with_step(0, template={"recipient_id": "x"}))
@@ -277,7 +305,7 @@ def test_a_notebook_shows_counts_and_picture_and_text_is_text():
     assert shown["text/plain"].startswith("4 deliveries before, 4 after")
     assert "<script>" not in shown["text/html"]
     assert "&lt;script&gt;" in shown["text/html"]
-    assert '<img alt="' in shown["text/html"]
+    assert '<img class="fd-image" alt="' in shown["text/html"]
     assert "<img" not in compared(before, before)._repr_mimebundle_()["text/html"]
 
 

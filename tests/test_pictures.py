@@ -394,7 +394,8 @@ def test_a_notebook_shows_the_picture_and_the_text():
         assert set(bundle) == {"text/plain", "image/svg+xml", "text/html"}
         assert bundle["text/plain"] == text
         data = re.fullmatch(
-            r'<img alt="[^"]*" src="data:image/svg\+xml;base64,([^"]*)"[^<>]*>', bundle["text/html"]
+            r'<style>[^<]*</style><img class="fd-image" alt="[^"]*" src="data:image/svg\+xml;base64,([^"]*)"[^<>]*>',
+            bundle["text/html"],
         )
         assert data is not None
         assert b64decode(data[1]).decode() == bundle["image/svg+xml"]

@@ -252,11 +252,11 @@ def test_every_id_is_there_once_and_every_svg_is_well_formed(result: fd.Result):
 
 def test_styles_reach_nothing_but_the_report():
     style = render_style()
-    rules = re.findall(r"([^{}@]+)\{[^{}]*\}", re.sub(r"@media[^{]*\{", "", style))
+    rules = re.findall(r"([^{}@]+)\{[^{}]*\}", re.sub(r"@(media|container)[^{]*\{", "", style))
     assert rules
     for rule in rules:
         for selector in rule.split(","):
-            assert ".fd-report" in selector, selector
+            assert ".fd-report.fd-report" in selector or ".fd-view.fd-view" in selector, selector
 
 
 def test_the_page_is_the_golden_one(result: fd.Result):
@@ -343,7 +343,7 @@ def test_a_result_is_shown_as_its_report(result: fd.Result):
     assert bundle["text/plain"] == repr(result)
     assert bundle["text/html"] == result.report()._repr_mimebundle_()["text/html"]
     assert result.report()._repr_mimebundle_()["text/plain"] == result.report().text
-    assert bundle["text/html"].startswith("<div class='fd-report'><style>")
+    assert bundle["text/html"].startswith("<div class='fd-view fd-report'><style>")
     assert "<html" not in bundle["text/html"]
 
 

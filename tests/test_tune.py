@@ -222,7 +222,12 @@ def test_a_notebook_shows_demands_a_chart_and_every_setting():
     assert "1 keeps all 3 demands, the best by told: 0.window=30m" in html
     assert "delay.p90 &lt;= 1h" in html
     assert "+25 min" in html
-    assert "≤ 1 h" in html
+    assert "≤ 1 h" in tuned.plot().svg
+    assert tuned.plot().html in html
+    # later is worse, whether more or less; today keeps the demand on people, and not the one on delays
+    assert re.search(r'<small class="worse">\+[^<]*min</small>', html)
+    assert re.search(r'<small class="better">[^<]*</small>', html)
+    assert "less is better" in html
     assert shown["text/plain"] == repr(tuned)
     # those that keep what is asked come first
     assert str(tuned.plot()).splitlines()[:3] == [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from flowdsl.charts.formats import short_text
-from flowdsl.charts.ticks import Tick, number_ticks
+from flowdsl.charts.formats import SECOND, axis_text, span_text
+from flowdsl.charts.ticks import Tick, number_ticks, span_ticks
 from flowdsl.diagrams.svg import escape_text, short_number
 from flowdsl.diagrams.text_width import elided, width
 
@@ -16,10 +17,15 @@ _LINE: Final = 14.0
 _GAP: Final = 10.0
 _LEFT: Final = 42.0
 _MARK: Final = 150.0
+# of the distance that evenly spaced points would have, the least at which two are told apart
+_APART: Final = 0.3
 
 
 class Field:
-    """Plot area that collects shapes placed by value: `low` to `high` upwards, `left` to `right` across."""
+    """Plot area that collects shapes placed by value: `low` to `high` upwards, `left` to `right` across.
+
+    Values are counts, other numbers (`whole=False`) or `seconds`.
+    """
 
     def __init__(
         self,
@@ -31,11 +37,17 @@ class Field:
         lines: int = 1,
         room: float = 12,
         whole: bool = True,
+        seconds: bool = False,
     ) -> None:
         self.width, self.height = size
-        ticks = number_ticks(*values, most=max(2, int(self.height // 40)), whole=whole)
+        most = max(2, int(self.height // 40))
+        if seconds:
+            spans = span_ticks(values[0] * SECOND, values[1] * SECOND, most)
+            ticks, labels = [span / SECOND for span in spans], [span_text(span) for span in spans]
+        else:
+            ticks = number_ticks(*values, most=most, whole=whole)
+            labels = [axis_text(tick) for tick in ticks]
         self.low, self.high = ticks[0], ticks[-1]
-        labels = [short_text(tick) for tick in ticks]
         # charts stacked in a page align as long as their numbers are short
         self.left = max(_LEFT, max(width(label, FONT) for label in labels) + _GAP + 4)
         self.right = self.width - room
@@ -105,6 +117,23 @@ class Field:
         for tick in ticks:
             x = place(tick.at)
             self.line(x, self.bottom, x, self.bottom + 4, "axis")
+
+
+def scale(given: Sequence[float]) -> tuple[Callable[[float], float], str]:
+    """Return the place of each of some ascending numbers, at which all can be told apart, and what to say of
+    that scale.
+    """
+    if _told_apart(given):
+        return float, ""
+    if given[0] > 0 and _told_apart([math.log10(value) for value in given]):
+        return math.log10, "logarithmic"
+    places = {value: float(place) for place, value in enumerate(given)}
+    return places.__getitem__, "not to scale"
+
+
+def _told_apart(places: Sequence[float]) -> bool:
+    gaps = [later - earlier for earlier, later in pairwise(places)]
+    return not gaps or min(gaps) >= _APART * (places[-1] - places[0]) / len(gaps)
 
 
 def thin_labels(named: Sequence[tuple[float, str]], limit: float) -> Iterator[tuple[float, str]]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from flowdsl.diagrams.palette import DARK, LIGHT, SANS, Scheme
-from flowdsl.diagrams.svg import escape_text, image_html, short_number
+from flowdsl.diagrams.svg import escape_text, image_html, short_number, themed
 
 # distinct in light, in dark and to colour-blind readers; tests keep their contrast at 3 to 1
 SERIES: Final = (
@@ -73,7 +73,7 @@ class Chart:
         return f"<Chart {self.title!r}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": self.text, "image/svg+xml": self.svg}
+        return {"text/plain": self.text, "image/svg+xml": self.svg, "text/html": themed(self.html)}
 
 
 def chart_style(root: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
-from flowdsl.charts.axes import FONT
+from flowdsl.charts.axes import FONT, scale
 from flowdsl.charts.chart import Chart
 from flowdsl.charts.formats import number_text, short_text, span_text
 from flowdsl.diagrams.svg import escape_text, short_number
@@ -32,6 +33,23 @@ class DotPanel:
     seconds: bool = False
     mark: float | None = None
     sign: str = ""
+
+    @cached_property
+    def scale(self) -> tuple[Callable[[float], float], str]:
+        """The place of a value between 0 and 1, and a note on the scale: durations can be far apart."""
+        given = sorted({value for value in (*self.values, self.mark) if value is not None})
+        most = given[-1] if given else 0.0
+        place, note = scale(given) if self.seconds and given else (float, "")
+        if not note:
+            return lambda value: value / most if most else 0.0, ""
+        low, high = place(given[0]), place(most)
+        return lambda value: 0.1 + 0.9 * (place(value) - low) / (high - low), note
+
+    @property
+    def head(self) -> str:
+        """The title, with a note on the scale."""
+        note = self.scale[1]
+        return f"{self.title} ({note})" if note else self.title
 
     def text(self, value: float | None) -> str:
         """Return a number as it is written beside its dot; nothing for None."""
@@ -67,7 +85,7 @@ def dot_chart(
     parts: list[str] = []
     names_end = min(max((text_width(name, FONT) for name in names), default=0.0), _NAMES) + 8
     # as wide as its title, if all fit
-    sizes = [max(text_width(panel.title, FONT), _NARROW) + 2 * _GAP for panel in panels]
+    sizes = [max(text_width(panel.head, FONT), _NARROW) + 2 * _GAP for panel in panels]
     scale = (width - names_end - 8) / max(sum(sizes), 1)
     height = _TOP + _ROW * len(names) + 8
     for row, (name, shade) in enumerate(zip(names, shades, strict=True)):
@@ -99,13 +117,13 @@ def _draw_panel(
     left, room = across
     texts = [panel.text(value) for value in panel.values]
     widest = max((text_width(text, FONT) for text in texts), default=0.0)
-    most = max([value for value in (*panel.values, panel.mark) if value is not None], default=0.0)
     length = max(room - widest - 16, 10.0)
+    place, _ = panel.scale
 
     def x(value: float) -> float:
-        return left + 6 + (value / most * length if most else 0.0)
+        return left + 6 + place(value) * length
 
-    _text(parts, left, 14, panel.title, room, "")
+    _text(parts, left, 14, panel.head, room, "")
     parts.append(_line(left + 6, _TOP - 4, left + 6, height - 6, "axis"))
     if panel.mark is not None:
         parts.append(_line(x(panel.mark), _TOP - 4, x(panel.mark), height - 6, "l1"))

@@ -40,6 +40,15 @@ def short_text(number: float) -> str:
     return f"{sign}{_three(size / scale)}{unit}"
 
 
+def axis_text(number: float) -> str:
+    """Return a number for an axis: all its digits, as long as they are few.
+
+    >>> [axis_text(n) for n in (0, 0.25, 6_000, 20_000, 3_000_000)]
+    ['0', '0.25', '6,000', '20,000', '3M']
+    """
+    return number_text(number) if 1_000 <= abs(number) < 100_000 else short_text(number)
+
+
 def share_text(part: float, whole: float) -> str:
     """Return a share in per cent; only an empty share is 0 %, and only a full one 100 %.
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flowdsl.charts.axes import FONT, Field
+from flowdsl.charts.axes import FONT, Field, scale
 from flowdsl.charts.chart import SERIES, Chart
-from flowdsl.charts.formats import micros, moment_text, number_text, short_text, span_text
+from flowdsl.charts.formats import SECOND, micros, moment_text, number_text, short_text, span_text
 from flowdsl.charts.ticks import Tick, number_ticks, time_ticks
 from flowdsl.diagrams.svg import escape_text, short_number
 from flowdsl.diagrams.text_width import width as text_width
@@ -31,12 +31,13 @@ def line_chart(
     width: float = WIDTH,
     height: float = HEIGHT,
     from_zero: bool = True,
+    seconds: bool = False,
 ) -> Chart:
-    """Draw named lines over common positions `x`: numbers, timedeltas and datetimes to scale, text evenly
-    spaced.
+    """Draw named lines over common positions `x`: datetimes to scale, text evenly spaced, numbers and
+    timedeltas on a scale where all can be told apart: to scale, by their logarithm, or else evenly spaced.
 
     A value that is None or not a number leaves a gap. With `from_zero=False` the axis begins near the
-    smallest value.
+    smallest value. With `seconds` the values are durations.
 
     >>> chart = line_chart(
     ...     ["1m", "5m", "1h"],
@@ -54,7 +55,20 @@ def line_chart(
     """
     axis = _x_axis(x)
     values = {name: [_finite(value) for value in line] for name, line in lines.items()}
-    field = _field(values, axis, (width, height), x_label, y_label, from_zero=from_zero)
+    over = f"{x_label} ({axis.note})" if axis.note else x_label
+    known = [value for line in values.values() for value in line if value is not None]
+    low, names = min(known, default=0.0), _names_width(values)
+    field = Field(
+        (width, height),
+        (min(low, 0) if from_zero else low, max(known, default=0.0)),
+        y_label=y_label,
+        x_label=over,
+        lines=axis.label_rows,
+        room=min(names, _NAMES) + 24,
+        whole=all(value.is_integer() for value in known),
+        seconds=seconds,
+    )
+    written = _seconds_text if seconds else number_text
     first, last = min(axis.positions, default=0.0), max(axis.positions, default=0.0)
     left, right = field.left + 12, field.right - 6
 
@@ -64,24 +78,28 @@ def line_chart(
 
     field.tick_labels(axis.ticks(first, last, max(2, int(width // 95))), across)
     for number, (name, line) in enumerate(values.items()):
-        _draw_line(field, name, line, axis, across, number)
+        _draw_line(field, name, line, axis, across, number, written)
     if len(values) > 1:
         _name_lines(field, values, right)
-    text = _table(title, x_label, axis.texts, values)
-    return Chart(title, _describe(values, axis.texts), width, height, "".join(field.parts), text)
+    text = _table(title, x_label, axis.texts, values, written)
+    return Chart(title, _describe(values, axis.texts, written), width, height, "".join(field.parts), text)
 
 
 TickMaker = Callable[[float, float, int], list[Tick]]
+Written = Callable[[float], str]
 
 
 @dataclass(frozen=True)
 class _XAxis:
-    """The positions of values along the axis, their texts, and its ticks between two ends."""
+    """The positions of values along the axis, their texts, its ticks between two ends, and a note on its
+    scale.
+    """
 
     positions: list[float]
     texts: list[str]
     ticks: TickMaker
     label_rows: int = 1
+    note: str = ""
 
 
 def _x_axis(x: Sequence[Any]) -> _XAxis:
@@ -105,15 +123,25 @@ def _time_axis(times: list[int]) -> _XAxis:
 
 
 def _number_axis(x: Sequence[float]) -> _XAxis:
-    given = sorted(set(x))
-    positions, texts = [float(value) for value in x], [str(value) for value in x]
+    given, texts = sorted(set(x)), [str(value) for value in x]
+    place, note = scale(given)
+    positions = [place(value) for value in x]
+    if note:
+        ticks = [Tick(place(value), number_text(value)) for value in given]
+        return _XAxis(positions, texts, lambda low, high, most: ticks, note=note)
     return _XAxis(positions, texts, lambda low, high, most: _number_marks(given, most))
 
 
 def _span_axis(spans: list[float]) -> _XAxis:
+    place, note = scale(sorted(set(spans)))
     # multiples of ten are not round durations: label the given ones
-    ticks = [Tick(span, span_text(span)) for span in sorted(set(spans))]
-    return _XAxis(spans, [span_text(span) for span in spans], lambda low, high, most: ticks)
+    ticks = [Tick(place(span), span_text(span)) for span in sorted(set(spans))]
+    texts = [span_text(span) for span in spans]
+    return _XAxis([place(span) for span in spans], texts, lambda low, high, most: ticks, note=note)
+
+
+def _seconds_text(seconds: float) -> str:
+    return span_text(seconds * SECOND)
 
 
 def _time_ticks(low: float, high: float, most: int) -> list[Tick]:
@@ -127,27 +155,8 @@ def _finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _field(
-    values: Mapping[str, Sequence[float | None]],
-    axis: _XAxis,
-    size: tuple[float, float],
-    x_label: str,
-    y_label: str,
-    *,
-    from_zero: bool,
-) -> Field:
-    known = [value for line in values.values() for value in line if value is not None]
-    low = min(known, default=0.0)
-    names = max(text_width(name, FONT) for name in values) if len(values) > 1 else 0
-    return Field(
-        size,
-        (min(low, 0) if from_zero else low, max(known, default=0.0)),
-        y_label=y_label,
-        x_label=x_label,
-        lines=axis.label_rows,
-        room=min(names, _NAMES) + 24,
-        whole=all(value.is_integer() for value in known),
-    )
+def _names_width(lines: Mapping[str, object]) -> float:
+    return max(text_width(name, FONT) for name in lines) if len(lines) > 1 else 0.0
 
 
 def _number_marks(given: Sequence[float], most: int) -> list[Tick]:
@@ -165,6 +174,7 @@ def _draw_line(
     axis: _XAxis,
     across: Callable[[float], float],
     number: int,
+    written: Written,
 ) -> None:
     points = [
         None if value is None else (across(at), field.y(value))
@@ -179,7 +189,7 @@ def _draw_line(
     for point, value, text in zip(points, line, axis.texts, strict=True):
         if point is not None and value is not None:
             at = f'cx="{short_number(point[0])}" cy="{short_number(point[1])}"'
-            title = escape_text(f"{name}: {number_text(value)} at {text}")
+            title = escape_text(f"{name}: {written(value)} at {text}")
             field.parts.append(f'<circle {at} r="3.2" class="f{colour}"><title>{title}</title></circle>')
 
 
@@ -213,22 +223,26 @@ def _name_lines(field: Field, lines: Mapping[str, Sequence[float | None]], x: fl
         field.text(x + 22, at + 4, name, css=f"f{colour}", room=_NAMES)
 
 
-def _describe(lines: Mapping[str, Sequence[float | None]], texts: Sequence[str]) -> str:
+def _describe(lines: Mapping[str, Sequence[float | None]], texts: Sequence[str], written: Written) -> str:
     described = []
     for name, line in lines.items():
         known = [(value, text) for value, text in zip(line, texts, strict=True) if value is not None]
         if known:
             (first, start), (last, end) = known[0], known[-1]
-            described.append(f"{name}: from {number_text(first)} at {start} to {number_text(last)} at {end}")
+            described.append(f"{name}: from {written(first)} at {start} to {written(last)} at {end}")
     return "; ".join(described) or "nothing"
 
 
 def _table(
-    title: str, x_label: str, texts: Sequence[str], lines: Mapping[str, Sequence[float | None]]
+    title: str,
+    x_label: str,
+    texts: Sequence[str],
+    lines: Mapping[str, Sequence[float | None]],
+    written: Written,
 ) -> str:
     columns = [[x_label, *texts]]
     for name, line in lines.items():
-        columns.append([name, *("" if value is None else number_text(value) for value in line)])
+        columns.append([name, *("" if value is None else written(value) for value in line)])
     widths = [max(map(len, column)) for column in columns]
     rows = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

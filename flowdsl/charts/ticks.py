@@ -53,6 +53,18 @@ def number_ticks(low: float, high: float, most: int = 5, *, whole: bool = False)
     return [int(t) for t in ticks] if step >= 1 else ticks
 
 
+def span_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Return about `most` round durations that cover `low` to `high`, in microseconds.
+
+    >>> [tick / MINUTE for tick in span_ticks(0, 50 * MINUTE)]
+    [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
+    """
+    size = max(high - low, 1.0) / most
+    steps = (step for step in (*_FIXED, WEEK) if step >= size)
+    step = round_step(size) if size < SECOND else next(steps, round_step(size / DAY) * DAY)
+    return [n * step for n in range(math.floor(low / step), math.ceil(high / step - 1e-9) + 1)]
+
+
 def round_step(size: float) -> float:
     """Return the smallest of 1, 2, 5 times a power of ten that is not smaller.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flowdsl.comparison.alignment import align_steps
 from flowdsl.comparison.inputs import FlowPair
 from flowdsl.comparison.matches import CHANGES
-from flowdsl.comparison.text import changes_text, heading
+from flowdsl.comparison.text import cause_text, changes_text, heading
 from flowdsl.diagrams.comparisons import comparison_chain, comparison_diagram
 from flowdsl.diagrams.picture import Picture
 from flowdsl.pluralize import count_text
@@ -55,14 +55,16 @@ def _sink_totals(counts: Sequence[dict[str, Any]], flows: set[str]) -> dict[str,
 def comparison_html(comparison: Comparison) -> str:
     """Render the totals, the counts of what differs, the causes if they are known, and the picture."""
     facts = comparison.to_dict()
-    differing = _differing(facts["counts"])
+    differing, causes = _differing(facts["counts"]), facts.get("causes", [])
     drawn = 0 < len({row["flow"] for row in differing}) <= _DRAWN
     return render(
         "comparison/comparison.html.j2",
         heading=heading(comparison),
-        changes=CHANGES,
+        # a change that nothing has is no column
+        changes=[change for change in CHANGES if any(row[change] for row in differing)],
         counts=differing,
-        causes=facts.get("causes", []),
+        causes=[(cause, cause_text(cause, comparison)) for cause in causes],
+        found=any(cause.get("finding") for cause in causes),
         most=_ROWS,
         picture=comparison.picture() if drawn else None,
     )

@@ -11,18 +11,25 @@ from typing import Final, Literal
 
 import polars as pl
 
+from flowdsl.charts.formats import SECOND, number_text, span_text
 from flowdsl.errors import ReplayError, did_you_mean
 
 Unit = Literal["count", "seconds"]
 Better = Literal["more", "less"]
+Standing = Literal["better", "worse", ""]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The deliveries of one setting, and how long the events that they tell of waited."""
+    """The deliveries of one setting; `find_told` finds how long the events that they tell of waited."""
 
     deliveries: pl.DataFrame
-    told: pl.DataFrame
+    find_told: Callable[[], pl.DataFrame]
+
+    @cached_property
+    def told(self) -> pl.DataFrame:
+        """The number of events that were told after each delay."""
+        return self.find_told()
 
     @cached_property
     def people(self) -> pl.DataFrame:
@@ -146,6 +153,25 @@ class Figure:
     def name(self) -> str:
         """The name of its column, which is also how demands are written."""
         return self.measure.name if self.statistic is None else f"{self.measure.name}.{self.statistic}"
+
+    @property
+    def doc(self) -> str:
+        """The measure in words."""
+        if self.statistic is None:
+            return self.measure.doc
+        share = {"min": "the least", "max": "the most", "mean": "the mean"}.get(self.statistic)
+        each = "events" if self.measure.unit == "seconds" else "people"
+        return f"{self.measure.doc}: {share or f'at most so much for {self.statistic[1:]} % of {each}'}"
+
+    def text(self, value: float) -> str:
+        """Return a value with its unit."""
+        return span_text(value * SECOND) if self.measure.unit == "seconds" else number_text(value)
+
+    def standing(self, value: float, other: float) -> Standing:
+        """Return whether a value is better or worse than another."""
+        if value == other:
+            return ""
+        return "better" if (value > other) == (self.measure.better == "more") else "worse"
 
     def of(self, effect: Effect) -> float | None:
         """Return the figure of a setting; None where nothing was delivered that has one."""

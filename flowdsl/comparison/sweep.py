@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.arguments import one_of, texts_of
+from flowdsl.charts.formats import SECOND, number_text, span_text
 from flowdsl.comparison.grid import Variant, variants_of
 from flowdsl.comparison.inputs import FlowResult
+from flowdsl.comparison.measures import MEASURES, Better, Figure, Standing
+from flowdsl.comparison.tellings import Tellings, effect_of, member_trace
 from flowdsl.comparison.variants import VariantsData, parameter_column
-from flowdsl.errors import FlowError, ReplayError, did_you_mean
-from flowdsl.expressions.durations import parse_duration
+from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
 from flowdsl.progress import Tick, track
+from flowdsl.results.run import run
+from flowdsl.results.store import MemoryStore
 from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
@@ -27,6 +30,14 @@ if TYPE_CHECKING:
     from flowdsl.charts.chart import Chart
 
 COUNTS: Final = ("dropped", "failed", "absorbed", "held")
+# the measure of a column of the table, which says its unit, and whether more of it is better
+MEASURED: Final = {
+    "deliveries": "volume",
+    "recipients": "reach",
+    **dict.fromkeys(("each_p50", "each_p95", "each_max"), "per_person"),
+    **dict.fromkeys(("delay_p50", "delay_p95"), "delay"),
+}
+FEWER: Final[Mapping[str, Better]] = {"failed": "less"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,12 +78,14 @@ class SweepData(VariantsData):
         return self._table
 
     def plot(self, of: str | Sequence[str] = "deliveries") -> Chart:
-        """Draw columns of the table over the first parameter.
+        """Draw columns of the table, or measures, over the first parameter.
 
         Parameters
         ----------
         of
-            The column, or several. Each has a line for every combination of the other parameters.
+            A column of the table, or a measure as in demands of `tune`, such as `reach` or `delay.p90`; or
+            several. Each has a line for every combination of the other parameters. Events that are told, and
+            how late, are only known from a second replay, which is done when they are asked for.
 
         Returns
         -------
@@ -82,7 +95,7 @@ class SweepData(VariantsData):
         Raises
         ------
         ReplayError
-            If the table has no such column.
+            If there is no such column or measure, or if some are durations and others are not.
 
         Examples
         --------
@@ -100,51 +113,63 @@ class SweepData(VariantsData):
         1 min   4
         1 h     1
         """
-        from flowdsl.charts.lines import line_chart
+        from flowdsl.comparison.plots import variants_chart
 
-        columns = texts_of(of, "of", error=ReplayError)
-        for column in columns:
-            self._check_column(column)
-        first = self.variants[0].values[0][0]
-        places = list(dict.fromkeys(variant.values[0][1] for variant in self.variants))
-        return line_chart(
-            [_span(place) for place in places],
-            {name: [line.get(place) for place in places] for name, line in self._lines(columns).items()},
-            title=f"{' and '.join(columns)} by {first}",
-            x_label=first,
-            y_label=" and ".join(columns),
-        )
+        names = texts_of(of, "of", error=ReplayError)
+        seconds = {name: _is_time(name) for name in names}
+        return variants_chart(self.variants, {name: self._values(name) for name in names}, seconds)
 
-    def _check_column(self, column: str) -> None:
+    def _values(self, name: str) -> list[float | None]:
+        """Return a column of the table, or a measure of each variant."""
         parameters = [name for name, _ in self.variants[0].values]
         known = [name for name in self._table.columns if name not in parameters]
-        if column not in known:
+        if name in known:
+            values: list[float | None] = self._table[name].to_list()
+            return values
+        if name.partition(".")[0] not in MEASURES:
             raise ReplayError(
-                f"there is no column {column!r}",
-                allowed=", ".join(known),
-                hint=did_you_mean(column, known),
+                f"there is no column {name!r}",
+                allowed=f"{', '.join(known)}, or a measure: {', '.join(MEASURES)}",
+                hint=did_you_mean(name, [*known, *MEASURES]),
             )
+        figure = Figure.parse(name, "of")
+        sides = (FlowResult(self.result, number) for number in range(len(self.variants)))
+        return [figure.of(effect_of(side, lambda: self._tellings)) for side in sides]
 
-    def _lines(self, columns: Sequence[str]) -> dict[str, dict[Any, Any]]:
-        """Return, for each line of the plot, the values by the first parameter."""
-        lines: dict[str, dict[Any, Any]] = {}
-        for row, variant in zip(self._table.to_dicts(), self.variants, strict=True):
-            (_, place), *others = variant.values
-            setting = ", ".join(f"{name}={value}" for name, value in others)
-            for column in columns:
-                parts = [column, setting] if len(columns) > 1 else [setting or column]
-                lines.setdefault(", ".join(filter(None, parts)), {})[place] = row[column]
-        return lines
+    @cached_property
+    def _tellings(self) -> Tellings:
+        options = self.result.options
+        if options is None:
+            raise ReplayError(
+                "which events were told is not known of a sweep that was read back",
+                hint="run the sweep again, or draw a column of its table",
+            )
+        members = member_trace()
+        run(options, MemoryStore(), outcomes=members)
+        return Tellings(members, options.source)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         html = render(
             "comparison/sweep.html.j2",
             columns=self._table.columns,
-            rows=self._table.rows(),
+            rows=self._written(),
             parameters=len(self.variants[0].values),
             chart=self.plot() if len(self.variants) > 1 else None,
         )
         return {"text/plain": repr(self), "text/html": html}
+
+    def _written(self) -> list[tuple[Any, ...]]:
+        """Return the table with units, and whether a value is the best or the worst of its column."""
+        columns: list[list[Any]] = [self._table[name].to_list() for name, _ in self.variants[0].values]
+        for name in self._table.columns[len(columns) :]:
+            values = self._table[name].to_list()
+            columns.append(
+                [
+                    ("–" if value is None else _written(name, value), standing)
+                    for value, standing in zip(values, _standings(name, values), strict=True)
+                ]
+            )
+        return list(zip(*columns, strict=True))
 
     @cached_property
     def _table(self) -> pl.DataFrame:
@@ -188,14 +213,25 @@ def _checked(flow: FlowSpec) -> FlowSpec:
     return one_of(flow, "flow", FlowSpec, allowed, error=ReplayError)
 
 
-def _span(place: Any) -> Any:
-    """Return a duration text as a timedelta, so that it is drawn to scale."""
-    try:
-        return (
-            dt.timedelta(microseconds=parse_duration(place).microseconds) if isinstance(place, str) else place
-        )
-    except FlowError:
-        return place
+def _is_time(name: str) -> bool:
+    measure = MEASURES.get(MEASURED.get(name, name.partition(".")[0]))
+    return measure is not None and measure.unit == "seconds"
+
+
+def _written(name: str, value: float) -> str:
+    return span_text(value * SECOND) if _is_time(name) else number_text(value)
+
+
+def _standings(name: str, values: Sequence[float | None]) -> list[Standing]:
+    """Return of each value whether it is the best or the worst, where it is known which are good."""
+    known = [value for value in values if value is not None]
+    better = MEASURES[MEASURED[name]].better if name in MEASURED else FEWER.get(name)
+    if better is None or not known or min(known) == max(known):
+        return [""] * len(values)
+    ends: dict[float | None, Standing] = {min(known): "worse", max(known): "better"}
+    if better == "less":
+        ends = {min(known): "better", max(known): "worse"}
+    return [ends.get(value, "") for value in values]
 
 
 def _deliveries(side: FlowResult, tick: Tick) -> dict[str, Any]:

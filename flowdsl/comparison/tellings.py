@@ -5,14 +5,15 @@ A delivery tells of its own event, or of all members of the windows that it came
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from flowdsl.comparison.inputs import FlowResult
+from flowdsl.comparison.measures import Effect
 from flowdsl.engine.trace import ABSORBED, Trace, TraceRows
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.log import EventSource
@@ -22,12 +23,25 @@ from flowdsl.sinks.frame import MOMENT
 
 # of a delivery, what is needed to find the events it tells of
 DELIVERED: Final = ("seq_no", "event_time", "delivered_at", "step", "branch", "recipient_id")
+_DELIVERED_TYPES: Final[Mapping[str, Any]] = dict(
+    zip(DELIVERED, (pl.Int64, MOMENT, MOMENT, pl.Int64, pl.String, pl.String), strict=True)
+)
 _GROUP: Final = ("seq_no", "prefix", "delivered_at", "step")
 
 
 def member_trace() -> Trace:
     """Return a trace that a run fills with the members of its windows."""
     return Trace(lambda step, outcome: outcome == ABSORBED)
+
+
+def effect_of(
+    side: FlowResult, tellings: Callable[[], Tellings], sink: str | None = None, tick: Tick = noop
+) -> Effect:
+    """Return what the deliveries of a flow to all its sinks, or to one, are measured by."""
+    sinks = side.sinks if sink is None else (sink,)
+    frames = [side.columns(name, DELIVERED, tick) for name in sinks]
+    deliveries = pl.concat(frames) if frames else pl.DataFrame(schema=_DELIVERED_TYPES)
+    return Effect(deliveries, lambda: tellings().of(side, deliveries))
 
 
 class Tellings:

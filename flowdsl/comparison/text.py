@@ -64,12 +64,17 @@ def changes_text(counts: dict[str, Any]) -> str:
 
 
 def _cause(cause: dict[str, Any], comparison: Comparison) -> str:
+    text = cause_text(cause, comparison)
+    found = f"  [{cause['finding']}]" if cause.get("finding") else ""
+    return f"  {cause['count']:>9,} {cause['change']:<11}  {text}{found}  event {cause['example']}"
+
+
+def cause_text(cause: dict[str, Any], comparison: Comparison) -> str:
+    """Return the step that makes a difference, and what becomes of its contexts there."""
     step = "" if cause["step"] is None else f"{cause['operator']}, step {cause['step']}"
     why = _recipients(cause, comparison) if cause["outcome"] == "readdressed" else cause["reason"]
     why = _WAITING.get(cause["outcome"], why)
-    text = ": ".join(part for part in (step, why) if part)
-    found = f"  [{cause['finding']}]" if cause.get("finding") else ""
-    return f"  {cause['count']:>9,} {cause['change']:<11}  {text}{found}  event {cause['example']}"
+    return ": ".join(part for part in (step, why) if part)
 
 
 def _recipients(cause: dict[str, Any], comparison: Comparison) -> str:

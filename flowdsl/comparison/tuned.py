@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.arguments import texts_of
 from flowdsl.comparison.demands import Demand
 from flowdsl.comparison.inputs import FlowResult
-from flowdsl.comparison.measures import Effect, Figure
+from flowdsl.comparison.measures import Figure
 from flowdsl.comparison.settings import TODAY
-from flowdsl.comparison.tellings import DELIVERED, Tellings
+from flowdsl.comparison.tellings import Tellings, effect_of
 from flowdsl.comparison.variants import VariantsData, parameter_column
+from flowdsl.errors import ReplayError
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
 from flowdsl.pluralize import count_text
@@ -180,10 +182,7 @@ class TuningData(VariantsData):
         )
 
     def _measured(self, side: FlowResult, tick: Any) -> list[float | None]:
-        sinks = side.sinks if self.sink is None else (self.sink,)
-        frames = [side.columns(sink, DELIVERED, tick) for sink in sinks]
-        deliveries = pl.concat(frames)
-        effect = Effect(deliveries, self.tellings.of(side, deliveries))
+        effect = effect_of(side, lambda: self.tellings, self.sink, tick)
         return [figure.of(effect) for figure in self.figures]
 
     def _keeps(self, figures: Mapping[str, float | None], measured: Sequence[Sequence[float | None]]) -> bool:
@@ -256,15 +255,26 @@ class TuningData(VariantsData):
 
     # -- how it is shown -------------------------------------------------------------------------------
 
-    def plot(self) -> Chart:
+    def plot(self, of: str | Sequence[str] | None = None) -> Chart:
         """Draw the settings that no other beats, and today's: every figure in a panel, bounds as lines.
 
         Settings that keep every demand are blue, the others grey.
 
+        Parameters
+        ----------
+        of
+            A measure, such as `reach` or `delay.p90`, or several: they are drawn as lines over the first
+            option.
+
         Returns
         -------
         Chart
-            A row a setting, the best first.
+            A row a setting, the best first; with `of` a line chart.
+
+        Raises
+        ------
+        ReplayError
+            If there is no such measure, or if some are durations and others are not.
 
         Examples
         --------
@@ -281,6 +291,8 @@ class TuningData(VariantsData):
         0.window=1h        1       4     1      1 h        1
         0.window=1m today  4       4     1      1 min      4
         """
+        if of is not None:
+            return self._lines(texts_of(of, "of", error=ReplayError))
         from flowdsl.charts.dots import DotPanel, dot_chart
 
         table, rows = self._table, self._shown
@@ -296,6 +308,16 @@ class TuningData(VariantsData):
         names = [self._label(row) for row in rows]
         shades = [_KEEPS if table["keeps"][row] else _FALLS_SHORT for row in rows]
         return dot_chart(names, panels, shades, title="settings that no other beats")
+
+    def _lines(self, names: Sequence[str]) -> Chart:
+        from flowdsl.comparison.plots import variants_chart
+
+        figures = [Figure.parse(name, "of") for name in names]
+        sides = [FlowResult(self.result, number) for number in range(len(self.variants))]
+        effects = [effect_of(side, lambda: self.tellings, self.sink) for side in sides]
+        values = {figure.name: [figure.of(effect) for effect in effects] for figure in figures}
+        seconds = {figure.name: figure.measure.unit == "seconds" for figure in figures}
+        return variants_chart(self.variants, values, seconds)
 
     @cached_property
     def _shown(self) -> list[int]:
@@ -328,7 +350,10 @@ class TuningData(VariantsData):
         html = render(
             "comparison/tuned.html.j2",
             heading=self._heading,
-            asked=list(zip(self.demands, self._asked.to_dicts(), strict=True)),
+            asked=[
+                (demand, row, demand.keeps(row["today"], row["today"]))
+                for demand, row in zip(self.demands, self._asked.to_dicts(), strict=True)
+            ],
             criterion=self.criterion,
             figures=self.figures,
             today=table.row(self.today, named=True),

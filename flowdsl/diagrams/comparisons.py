@@ -47,15 +47,22 @@ def comparison_diagram(
     return Diagram(title, tuple(chains), tuple(listed), tuple(notes))
 
 
-def count_change(before: int | None, after: int | None, *, of: str = "contexts") -> Annotation:
-    """Return counts before and after for an edge; only one if they are equal or one side lacks the edge."""
+def count_change(
+    before: int | None, after: int | None, *, of: str = "contexts", less_is_better: bool = False
+) -> Annotation:
+    """Return counts before and after for an edge; only one if they are equal or one side lacks the edge.
+
+    More or fewer of most things is neither better nor worse.
+    """
     one, other = before or 0, after or 0
     title = f"{one:,} {of} before, {other:,} after"
     if before is None or after is None:
         return Annotation(f"{one + other:,}", one + other, "added" if before is None else "removed", title)
     if one == other:
         return Annotation(f"{one:,}", one, "plain" if one else "faded", title)
-    tone: Tone = "added" if other > one else "removed"
+    tone: Tone = "changed"
+    if less_is_better:
+        tone = "better" if other < one else "worse"
     return Annotation(f"{one:,} → {other:,}", max(one, other), tone, title)
 
 
@@ -87,7 +94,7 @@ def _exits(before: Step, after: Step) -> Iterator[Outflow]:
     ways.extend([(leave, name, _count(before, leave), _count(after, leave)) for leave, name in _LEAVES])
     for leave, reason, one, other in ways:
         if one or other:
-            yield Outflow(leave, reason, count_change(one, other))
+            yield Outflow(leave, reason, count_change(one, other, less_is_better=leave == "failed"))
 
 
 def _reasons(step: Step) -> Mapping[str, int]:

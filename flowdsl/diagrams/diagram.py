@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import networkx as nx
 
-Tone = Literal["plain", "passed", "stopped", "faded", "added", "removed", "changed"]
+Tone = Literal["plain", "passed", "stopped", "faded", "added", "removed", "changed", "better", "worse"]
 """How something is shown: its colour, and always a sign or a style of line besides."""
 Leave = Literal["dropped", "failed", "absorbed", "held", "branches", "came"]
 """How contexts leave a flow at a step; `branches` and `came` (held before) are those that come in there."""

@@ -34,17 +34,49 @@ _COLOURS: Final = {
     "branches": ("#0b6e6e", "#56d4dd"),
     "passed": ("#1a7f37", "#56d364"),
     "stopped": ("#c21f2c", "#ff8880"),
-    "added": ("#1a7f37", "#56d364"),
-    "removed": ("#c21f2c", "#ff8880"),
+    # more or less of something is neither good nor bad
+    "added": ("#0a63c2", "#79c0ff"),
+    "removed": ("#59636e", "#a3adb8"),
     "changed": ("#8a5a00", "#e3b341"),
+    "better": ("#1a7f37", "#56d364"),
+    "worse": ("#c21f2c", "#ff8880"),
 }
 LIGHT: Final[Scheme] = {name: light for name, (light, _) in _COLOURS.items()}
 DARK: Final[Scheme] = {name: dark for name, (_, dark) in _COLOURS.items()}
 FAMILIES: Final = ("trigger", "look", "fan", "where", "time", "map", "sink")
 LEAVES: Final = ("dropped", "failed", "absorbed", "held", "branches")
-TONES: Final = ("passed", "stopped", "added", "removed", "changed")
+TONES: Final = ("passed", "stopped", "added", "removed", "changed", "better", "worse")
 SANS: Final = 'system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",Arial,sans-serif'
 MONO: Final = 'ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace'
+
+# what says the theme of a page: of JupyterLab, nbconvert, voila; VS Code; marimo; Colab; mkdocs-material
+LIGHT_PAGES: Final = (
+    '[data-jp-theme-light="true"]',
+    ".vscode-light",
+    ".vscode-high-contrast-light",
+    '[data-theme="light"]',
+    '[theme="light"]',
+    '[data-md-color-scheme="default"]',
+)
+DARK_PAGES: Final = (
+    '[data-jp-theme-light="false"]',
+    ".vscode-dark",
+    ".vscode-high-contrast:not(.vscode-high-contrast-light)",
+    '[data-theme="dark"]',
+    '[theme="dark"]',
+    '[data-md-color-scheme="slate"]',
+)
+
+
+def page_scheme(root: str) -> str:
+    """Return the rules that give a part of a page the theme of the page, or else that of the reader.
+
+    An image of SVG in it is light or dark with it.
+    """
+    rules = f"{root}{{color-scheme:light dark}}"
+    for scheme, pages in (("light", LIGHT_PAGES), ("dark", DARK_PAGES)):
+        rules += f"{','.join(f'{page} {root}' for page in pages)}{{color-scheme:{scheme}}}"
+    return rules
 
 
 def style(root: str) -> str:

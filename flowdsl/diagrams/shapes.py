@@ -119,7 +119,7 @@ def label_css(mark: Annotation) -> str:
     """Return the class of a label."""
     if mark.tone == "faded":
         return "n k-soft"
-    return f"n b k-{mark.tone}" if mark.tone in ("added", "removed", "changed", "stopped") else "n b k-ink"
+    return "n b k-ink" if mark.tone in ("plain", "passed") else f"n b k-{mark.tone}"
 
 
 def note_colour(mark: Annotation) -> str:

@@ -7,10 +7,11 @@ from base64 import b64encode
 from html import escape
 from typing import Final
 
-from flowdsl.diagrams.palette import style
+from flowdsl.diagrams.palette import page_scheme, style
 from flowdsl.diagrams.text_width import printable
 
 TITLE_MOST: Final = 2_000
+IMAGE: Final = "fd-image"
 
 
 class Canvas:
@@ -89,4 +90,12 @@ def _size(width: float, height: float) -> str:
 def image_html(svg: str, title: str) -> str:
     """Return an `<img>` with embedded data: its styles and names do not meet those of the page around it."""
     data = b64encode(svg.encode()).decode()
-    return f'<img alt="{escape_text(title)}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
+    return (
+        f'<img class="{IMAGE}" alt="{escape_text(title)}" src="data:image/svg+xml;base64,{data}"'
+        ' style="max-width:100%">'
+    )
+
+
+def themed(image: str) -> str:
+    """Return an image that stands alone on a page, in the theme of the page."""
+    return f"<style>{page_scheme('.' + IMAGE)}</style>{image}"

@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from flowdsl.charts.chart import SERIES, Chart, chart_style
+from flowdsl.charts.chart import Chart, chart_style
 from flowdsl.charts.columns import class_chart, time_chart
 from flowdsl.charts.formats import micros
-from flowdsl.diagrams.palette import DARK, LIGHT, MONO, SANS
 from flowdsl.reports.insights import notes_of
 from flowdsl.reports.metrics import DeliveryMetrics, FanOutMetrics, Figures, StepMetrics
 from flowdsl.reports.payload_samples import PayloadSample
 from flowdsl.reports.timeline import calendar_edges
 from flowdsl.results.error_counts import Cause
 from flowdsl.results.manifest_schema import Manifest
-from flowdsl.views.templates import render
+from flowdsl.views.templates import render, view_style
 
 if TYPE_CHECKING:
     from flowdsl.diagrams.picture import Picture
@@ -45,8 +44,8 @@ def render_fragment(figures: Figures, manifest: Manifest, picture: Picture | Non
 
 
 def render_style() -> str:
-    """Render the style sheet of a report, with every rule below its root."""
-    return render("reports/schemes.css.j2", light=LIGHT, dark=DARK, bar=SERIES[0], sans=SANS, mono=MONO)
+    """Render the style sheet of a report: that of all views, and its own."""
+    return view_style() + render("reports/report.css")
 
 
 def _context(

@@ -12,7 +12,9 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from flowdsl.charts.chart import SERIES
 from flowdsl.charts.formats import moment_text, number_text, share_text, span_text
+from flowdsl.diagrams.palette import DARK, DARK_PAGES, LIGHT, LIGHT_PAGES, MONO, SANS
 from flowdsl.diagrams.text_width import printable
 from flowdsl.pluralize import count_text
 
@@ -44,6 +46,21 @@ def render(template: str, **context: Any) -> str:
 
 
 @cache
+def view_style() -> str:
+    """Render the style sheet that everything shown in a notebook shares, with every rule below `.fd-view`."""
+    return render(
+        "views/schemes.css.j2",
+        light=LIGHT,
+        dark=DARK,
+        light_pages=LIGHT_PAGES,
+        dark_pages=DARK_PAGES,
+        bar=SERIES[0],
+        sans=SANS,
+        mono=MONO,
+    )
+
+
+@cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -56,8 +73,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals["view_style"] = view_style
     environment.filters.update(
         number=format_number,
+        signed=format_change,
         figure=number_text,
         pluralize=count_text,
         share=share_text,
@@ -72,6 +91,11 @@ def _environment() -> Environment:
 def format_number(value: int) -> str:
     """Return a whole number with its thousands set apart."""
     return f"{value:,}"
+
+
+def format_change(value: int) -> str:
+    """Return a whole number with its sign."""
+    return f"{'−' if value < 0 else '+'}{abs(value):,}"
 
 
 def format_json(value: Any) -> str:

@@ -8,17 +8,8 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-import json
 import os
 import re
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,18 +18,9 @@ from typing import Any
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.browser.servers import CHROMIUM, SECONDS, Lab, chromium_browser, jupyterlab
+
 HERE = Path(__file__).parent
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-SETTINGS = {
-    # no news from the network, no question about them
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    # dark where the browser prefers that
-    "apputils-extension/themes": {"adaptive-theme": True},
-    # cells outside of the window are drawn as well
-    "notebook-extension/tracker": {"windowingMode": "none"},
-}
-SECONDS = 120
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -57,99 +39,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@dataclass
-class Lab:
-    """A JupyterLab server that runs, and the folder that it shows."""
-
-    folder: Path
-    address: str
-    token: str
-
-    def ask(self, path: str, method: str = "GET") -> Any:
-        """The JSON that the server's REST interface answers."""
-        request = urllib.request.Request(
-            f"{self.address}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
-        )
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            return json.loads(answer.read() or "null")
-
-    def end_kernels(self) -> None:
-        """End every kernel, without waiting for what it computes."""
-        for session in self.ask("sessions"):
-            self.ask(f"sessions/{session['id']}", "DELETE")
-
-
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One server for all browser tests of a process, with settings of its own."""
-    home = tmp_path_factory.mktemp("jupyter")
-    for name, values in SETTINGS.items():
-        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    lab = Lab(home / "notebooks", f"http://127.0.0.1:{port}", secrets.token_hex(16))
-    lab.folder.mkdir()
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(_command(lab, port), stdout=log, stderr=log, env=_environment(home))
-    try:
-        _wait(lab, server, home / "log")
+    with jupyterlab(tmp_path_factory.mktemp("jupyter")) as lab:
         yield lab
-        lab.end_kernels()
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(SECONDS)
-
-
-def _command(lab: Lab, port: int) -> list[str]:
-    return [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-        "--ServerApp.port_retries=0", f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.folder}",
-        "--LabApp.extension_manager=readonly",
-    ]  # fmt: skip
-
-
-def _environment(home: Path) -> dict[str, str]:
-    own = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    return {
-        **os.environ,
-        **own,
-        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-        "IPYTHONDIR": str(home / "ipython"),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-    }
-
-
-def _wait(lab: Lab, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + SECONDS
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            lab.ask("status")
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail(f"JupyterLab does not answer:\n{log.read_text()[-3000:]}")
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser that finds no other host, for one module: while it runs, this thread is in Playwright's event loop."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
-        )  # fmt: skip
+    with chromium_browser() as browser:
         # one context for all pages: JupyterLab's own files come out of its cache
         yield browser.new_context(viewport={"width": 1280, "height": 1000})
-        browser.close()
 
 
 _COLOURS = """async data => {
