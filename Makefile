@@ -129,6 +129,7 @@ clean:
 	@mkdir -p .venv/editor && cp $< .venv/editor/
 	npm install --prefix .venv/editor --no-package-lock --no-audit --no-fund --silent && touch $@ \
 	  || echo "no yaml-language-server: the tests of editors will be skipped" >&2
+
 .venv/.looks-installed: .venv/.browser-installed
 	$(INSTALL) --editable '.[looks]'
 	@touch $@

@@ -66,8 +66,9 @@ def test_columns_over_time_stand_for_their_counts():
     tall, short = (float(column.get("height", "0")) for column in columns)
     assert tall == pytest.approx(2 * short, abs=0.2)
     assert titles(chart, "rect") == [
-        "from 2026-01-01 00:00: 10 deliveries", "from 2026-01-02 00:00: 5 deliveries"
-    ]  # fmt: skip
+        "from 2026-01-01 00:00: 10 deliveries",
+        "from 2026-01-02 00:00: 5 deliveries",
+    ]
     assert "deliveries in each day" in texts(chart)
     assert {"0", "5", "10"} <= set(texts(chart))
     assert chart.text.splitlines() == [
@@ -101,15 +102,27 @@ def test_charts_of_nothing_are_drawn():
 
 def test_lines_have_their_names_at_their_ends_and_numbers_where_the_pointer_rests():
     chart = line_chart(
-        ["1m", "5m", "1h"], {"in-app": [90, 40, 12], "push": [30, None, 11.5]}, title="t", x_label="window", y_label="deliveries",
-    )  # fmt: skip
+        ["1m", "5m", "1h"],
+        {"in-app": [90, 40, 12], "push": [30, None, 11.5]},
+        title="t",
+        x_label="window",
+        y_label="deliveries",
+    )
     assert titles(chart, "circle") == [
-        "in-app: 90 at 1m", "in-app: 40 at 5m", "in-app: 12 at 1h", "push: 30 at 1m", "push: 11.5 at 1h",
-    ]  # fmt: skip
+        "in-app: 90 at 1m",
+        "in-app: 40 at 5m",
+        "in-app: 12 at 1h",
+        "push: 30 at 1m",
+        "push: 11.5 at 1h",
+    ]
     assert {"in-app", "push", "1m", "5m", "1h", "window", "deliveries"} <= set(texts(chart))
     # a gap is not bridged: the second line has points only
     assert len(list(drawn(chart).iter(f"{SVG}path"))) == 1
-    ends = {text.text: float(text.get("y", "0")) for text in drawn(chart).iter(f"{SVG}text") if text.text in ("in-app", "push")}  # fmt: skip
+    ends = {
+        text.text: float(text.get("y", "0"))
+        for text in drawn(chart).iter(f"{SVG}text")
+        if text.text in ("in-app", "push")
+    }
     assert abs(ends["in-app"] - ends["push"]) >= 12
 
 
@@ -226,7 +239,13 @@ def test_time_is_marked_at_the_beginnings_of_calendar_units(low: int, span: int,
 
 def test_the_day_stands_below_the_hours_and_the_year_below_the_days():
     hours = time_ticks(START + 20 * 3_600_000_000, START + 33 * 3_600_000_000, 5)
-    assert [(t.label, t.above) for t in hours] == [("21:00", "1 Jan 2026"), ("00:00", "2 Jan 2026"), ("03:00", ""), ("06:00", ""), ("09:00", "")]  # fmt: skip
+    assert [(t.label, t.above) for t in hours] == [
+        ("21:00", "1 Jan 2026"),
+        ("00:00", "2 Jan 2026"),
+        ("03:00", ""),
+        ("06:00", ""),
+        ("09:00", ""),
+    ]
     years = time_ticks(START - 3_000 * DAY, START, 10)
     assert [t.label for t in years] == [str(year) for year in range(2018, 2027)]
 

@@ -61,8 +61,15 @@ def test_a_stricter_filter_removes_and_a_looser_one_adds():
     assert removed["removed"][["seq_no_before", "recipient_id_before"]].values.tolist() == [[4, "p"]]
     assert removed["removed"]["seq_no_after"].isna().all()
     assert compared(stricter, PLAIN).totals() == {
-        "before": 3, "after": 4, "same": 3, "added": 1, "removed": 0, "readdressed": 0, "changed": 0, "moved": 0,
-    }  # fmt: skip
+        "before": 3,
+        "after": 4,
+        "same": 3,
+        "added": 1,
+        "removed": 0,
+        "readdressed": 0,
+        "changed": 0,
+        "moved": 0,
+    }
 
 
 def test_a_cause_names_the_step_and_the_reason():
@@ -158,8 +165,11 @@ def test_steps_stand_beside_each_other_where_their_texts_or_operators_agree():
     )
     steps = compared(before, after).steps
     assert steps[["step_before", "step_after", "operator"]].fillna(-1).values.tolist() == [
-        [-1, 0, "deduplicate"], [0, 1, "where"], [1, 2, "map"], [2, 3, "deliver"],
-    ]  # fmt: skip
+        [-1, 0, "deduplicate"],
+        [0, 1, "where"],
+        [1, 2, "map"],
+        [2, 3, "deliver"],
+    ]
     assert steps[["dropped_before", "dropped_after"]].fillna(-1).values.tolist() == [
         [-1, 0],
         [0, 1],
@@ -383,8 +393,9 @@ def test_two_versions_are_compared_over_a_log(files: Path, capsys: pytest.Captur
     assert code == 1
     assert out.startswith("3 deliveries before, 1 after: 0 the same, 2 removed, 1 readdressed\n")
     assert run(capsys, "compare", "flows.yaml", "flows.yaml", "--log", "log") == (
-        0, "3 deliveries before, 3 after: all the same\n",
-    )  # fmt: skip
+        0,
+        "3 deliveries before, 3 after: all the same\n",
+    )
     code, out = run(capsys, "compare", "flows.yaml", "new.yaml", "--log", "log", "--json", "--causes")
     said = json.loads(out)
     assert said["totals"]["removed"] == 2
@@ -448,8 +459,13 @@ def test_a_replay_by_the_rules_of_production_is_an_option_of_the_command(
 def row(id: str | None, minute: int, who: str) -> dict[str, Any]:
     at = f"2026-01-01T{9 + minute // 60:02}:{minute % 60:02}:00Z"
     return {
-        "event_id": id, "kind": "link.created", "timestamp": at, "link_type": "l", "source_id": who, "target_id": "p",
-    }  # fmt: skip
+        "event_id": id,
+        "kind": "link.created",
+        "timestamp": at,
+        "link_type": "l",
+        "source_id": who,
+        "target_id": "p",
+    }
 
 
 NAMED = on("link.created", name="n").map(recipient_id="bob", title="{{ source_id }}").deliver("s")
@@ -507,9 +523,13 @@ def test_rule_31_a_digest_belongs_to_the_one_it_has_most_members_in_common_with(
     # one window of six events becomes two, of one and of three of them, with others before and behind
     rows = [row(f"e{n}", 2 * n, f"u{n}") for n in range(6)]
     more = [
-        row("a", 0, "x"), {**rows[1], "timestamp": "2026-01-01T09:01:00Z"}, row("b", 2, "x"),
-        row("c", 300, "x"), *({**r, "timestamp": f"2026-01-01T14:0{n}:00Z"} for n, r in enumerate(rows[2:5], 1)), row("d", 306, "x"),
-    ]  # fmt: skip
+        row("a", 0, "x"),
+        {**rows[1], "timestamp": "2026-01-01T09:01:00Z"},
+        row("b", 2, "x"),
+        row("c", 300, "x"),
+        *({**r, "timestamp": f"2026-01-01T14:0{n}:00Z"} for n, r in enumerate(rows[2:5], 1)),
+        row("d", 306, "x"),
+    ]
     comparison = fd.compare(over(HOURLY, rows), over(HOURLY, more))
     totals = comparison.totals()
     assert (totals["changed"], totals["added"], totals["removed"]) == (1, 1, 0)

@@ -67,8 +67,11 @@ def test_two_variants_are_compared_delivery_by_delivery(log: fd.MemoryEventLog):
 def test_the_plot_has_a_line_for_every_setting_of_the_other_parameters(log: fd.MemoryEventLog):
     sweep = fd.sweep(DIGEST, log, batch_window=["1m", "5m"], min_count=[1, 2])
     assert str(sweep.plot()).splitlines() == [
-        "deliveries by batch_window", "batch_window  min_count=1  min_count=2", "1 min         6            2", "5 min         4            2",
-    ]  # fmt: skip
+        "deliveries by batch_window",
+        "batch_window  min_count=1  min_count=2",
+        "1 min         6            2",
+        "5 min         4            2",
+    ]
     assert sweep.plot().html in sweep._repr_mimebundle_()["text/html"]
     with pytest.raises(fd.ReplayError, match="there is no column 'delivered'"):
         sweep.plot("delivered")
@@ -77,8 +80,11 @@ def test_the_plot_has_a_line_for_every_setting_of_the_other_parameters(log: fd.M
 def test_any_measure_can_be_plotted_with_its_unit(log: fd.MemoryEventLog):
     sweep = fd.sweep(DIGEST, log, batch_window=["1m", "5m", "1d"])
     assert str(sweep.plot("delay_p95")).splitlines()[1:] == [
-        "batch_window  delay_p95", "1 min         1 min", "5 min         5 min", "24 h          23.8 h",
-    ]  # fmt: skip
+        "batch_window  delay_p95",
+        "1 min         1 min",
+        "5 min         5 min",
+        "24 h          23.8 h",
+    ]
     assert str(sweep.plot("reach")).splitlines()[2:] == [
         "1 min         1",
         "5 min         1",
@@ -98,7 +104,19 @@ def test_any_measure_can_be_plotted_with_its_unit(log: fd.MemoryEventLog):
 def test_colour_says_better_or_worse_where_that_is_known(log: fd.MemoryEventLog):
     html = fd.sweep(DIGEST, log, batch_window=["1m", "5m"])._repr_mimebundle_()["text/html"]
     cells = re.findall(r'<td class="n ?(better|worse|)">([^<]*)</td>', html)
-    columns = ["deliveries", "recipients", "each_p50", "each_p95", "each_max", "delay_p50", "delay_p95", "dropped", "failed", "absorbed", "held"]  # fmt: skip
+    columns = [
+        "deliveries",
+        "recipients",
+        "each_p50",
+        "each_p95",
+        "each_max",
+        "delay_p50",
+        "delay_p95",
+        "dropped",
+        "failed",
+        "absorbed",
+        "held",
+    ]
     first, second = dict(zip(columns, cells, strict=False)), dict(zip(columns, cells[11:], strict=True))
     # fewer messages are better, and a shorter wait; nobody knows whether it is good that more is absorbed
     assert (first["deliveries"], second["deliveries"]) == (("worse", "6"), ("better", "4"))

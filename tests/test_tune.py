@@ -189,8 +189,11 @@ def test_digests_of_digests_tell_of_all_their_events():
     )
     # closed at 00:10 for ann (2) and bob (1), both in the digest that closes at 01:10
     tuned = fd.tune(
-        flow, liked(("00:00", "ann"), ("00:00", "bob"), ("00:05", "ann")), vary={"1.window": ["1h"]}, best="delay.min"
-    )  # fmt: skip
+        flow,
+        liked(("00:00", "ann"), ("00:00", "bob"), ("00:05", "ann")),
+        vary={"1.window": ["1h"]},
+        best="delay.min",
+    )
     assert tuned.table[["volume", "told", "delay.min"]].values.tolist() == [[1, 3, 3900]]
 
 
@@ -249,12 +252,21 @@ def test_names_from_a_flow_stay_text_in_the_page():
 @pytest.mark.parametrize(
     ("demand", "message"),
     [
-        ("rech >= 3", r"subject_to\[0\]: nothing is measured as 'rech'\n  allowed: volume, .*\n  hint: did you mean 'reach'\?"),
-        ("delay <= 1h", "delay has a value for each event: say which\n  allowed: p1 to p99, min, max or mean"),
+        (
+            "rech >= 3",
+            r"subject_to\[0\]: nothing is measured as 'rech'\n  allowed: volume, .*\n  hint: did you mean 'reach'\?",
+        ),
+        (
+            "delay <= 1h",
+            "delay has a value for each event: say which\n  allowed: p1 to p99, min, max or mean",
+        ),
         ("delay.p100 <= 1h", "delay has a value for each event, and 'p100' is no statistic"),
         ("per_person <= 3", "per_person has a value for each person: say which"),
         ("reach.p95 >= 3", "reach is one number, and has no 'p95'"),
-        ("delay.p90 <= 3600", "'3600' is no value for delay.p90\n  allowed: a duration.*\n  hint: write delay.p90 <= 3600s for seconds"),
+        (
+            "delay.p90 <= 3600",
+            "'3600' is no value for delay.p90\n  allowed: a duration.*\n  hint: write delay.p90 <= 3600s for seconds",
+        ),
         ("delay.p90 <= 1 hour", "'delay.p90 <= 1 hour' is no demand\n  allowed: a measure"),
         ("reach >= 95 %", "95 % of what\\?\n  allowed: reach >= 95 % of today"),
         ("reach >= many", "'many' is no value for reach"),
@@ -264,7 +276,7 @@ def test_names_from_a_flow_stay_text_in_the_page():
         ("reach", "'reach' is no demand"),
         (3, r"subject_to is \[3\]\n  allowed: text, or a list of texts"),
     ],
-)  # fmt: skip
+)
 def test_a_demand_that_is_not_understood_is_refused(demand: Any, message: str):
     with pytest.raises(fd.ReplayError, match=f"(?s){message}"):
         fd.tune(LIKES, HISTORY, vary=WINDOWS, subject_to=[demand])
@@ -274,20 +286,32 @@ def test_a_demand_that_is_not_understood_is_refused(demand: Any, message: str):
     ("given", "message"),
     [
         ({"vary": {}}, "vary={} names no options"),
-        ({"vary": {"0.windw": ["5m"]}}, "step 0 of 'likes' is batch, and has no option 'windw'\n  allowed: 0.key, .*\n  hint: did you mean 'window'"),
-        ({"vary": {"1.window": ["5m"]}}, "step 1 of 'likes' is map, .*\n  hint: steps are counted from 0: 0.window is that of batch"),
+        (
+            {"vary": {"0.windw": ["5m"]}},
+            "step 0 of 'likes' is batch, and has no option 'windw'\n  allowed: 0.key, .*\n  hint: did you mean 'window'",
+        ),
+        (
+            {"vary": {"1.window": ["5m"]}},
+            "step 1 of 'likes' is map, .*\n  hint: steps are counted from 0: 0.window is that of batch",
+        ),
         ({"vary": {"9.window": ["5m"]}}, "there is no step 9 in 'likes'\n  allowed: 0 to 2"),
         ({"vary": {"0.window": "5m"}}, "0.window='5m' is no list of values"),
         ({"vary": {"0.window": ["5 bananas"]}}, "'5 bananas' is not a duration"),
         ({"vary": {"0.window": ["5m"], "window": ["5m"]}}, "'0.window' and 'window' are the same option"),
-        ({"vary": {"0.window": ["5m"] * 100, "0.min_count": range(100)}}, "100 × 100 values are 10,000 variants\n  allowed: at most 1,000"),
+        (
+            {"vary": {"0.window": ["5m"] * 100, "0.min_count": range(100)}},
+            "100 × 100 values are 10,000 variants\n  allowed: at most 1,000",
+        ),
         ({"best": "speed"}, "best: nothing is measured as 'speed'"),
         ({"best": None}, "best: None is no measure"),
         ({"sink": "pushh"}, "does not deliver to 'pushh'\n  allowed: push\n  hint: did you mean 'push'"),
         ({"flow": "likes"}, "a str is no flow"),
-        ({"flow": on("link.created").batch("target_id", window="5m")}, "delivers nothing that could be measured"),
+        (
+            {"flow": on("link.created").batch("target_id", window="5m")},
+            "delivers nothing that could be measured",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_tuned_is_refused(given: dict[str, Any], message: str):
     options = {"flow": LIKES, "vary": WINDOWS, **given}
     with pytest.raises(fd.FlowError, match=f"(?s){message}"):
@@ -361,7 +385,14 @@ def test_settings_with_caps_give_what_each_gives_alone(case: Case, windows: list
     together = tuned.result.deliveries
     for variant in tuned.variants:
         mine = together[together["flow"] == variant.name].drop(columns="flow").reset_index(drop=True)
-        alone = fd.replay(flow if variant.name == "today" else flow.with_step(place, window=dict(variant.values)[f"{place}.window"]), case.world.events, graph, caps=caps)  # fmt: skip
+        alone = fd.replay(
+            flow
+            if variant.name == "today"
+            else flow.with_step(place, window=dict(variant.values)[f"{place}.window"]),
+            case.world.events,
+            graph,
+            caps=caps,
+        )
         assert mine.equals(alone.deliveries.drop(columns="flow").reset_index(drop=True))
 
 

@@ -165,8 +165,15 @@ def in_voila(page: Any, theme: str, folder: Path, open_: ExitStack) -> tuple[Any
     book.cells[0].source += "\nprint('ready')"
     nbformat.write(book, home / "looks.ipynb")
     command = [
-        sys.executable, "-m", "voila", "looks.ipynb", "--no-browser", f"--port={port}", f"--theme={theme}", "--Voila.ip=127.0.0.1",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "voila",
+        "looks.ipynb",
+        "--no-browser",
+        f"--port={port}",
+        f"--theme={theme}",
+        "--Voila.ip=127.0.0.1",
+    ]
     address = f"http://127.0.0.1:{port}/"
     open_.enter_context(served(command, home, lambda: _answers(f"{address}voila/static/none")))
     page.goto(address, wait_until="domcontentloaded")
@@ -181,8 +188,17 @@ def in_marimo(page: Any, theme: str, folder: Path, open_: ExitStack) -> tuple[An
     (home / "pyproject.toml").write_text(f'[tool.marimo.display]\ntheme = "{theme}"\n')
     (home / "looks.py").write_text(_marimo_app())
     command = [
-        sys.executable, "-m", "marimo", "-q", "run", "looks.py", "--headless", "--no-token", "--host=127.0.0.1", f"--port={port}",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "marimo",
+        "-q",
+        "run",
+        "looks.py",
+        "--headless",
+        "--no-token",
+        "--host=127.0.0.1",
+        f"--port={port}",
+    ]
     address = f"http://127.0.0.1:{port}/"
     open_.enter_context(served(command, home, lambda: _answers(f"{address}health")))
     page.goto(address, wait_until="domcontentloaded")
