@@ -15,7 +15,7 @@ CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$
 # the language server that editors ask about YAML
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: demo test pytest coverage docs site pictures looks recipes lacking package pyright test-slow test-memory test-crash test-browser fuzz chromium editor check house format bench clean
+.PHONY: demo test pytest coverage docs site pictures looks recipes lacking shapes package pyright test-slow test-memory test-crash test-browser fuzz chromium editor check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -42,6 +42,9 @@ pictures: .venv/.browser-installed chromium  ## draw the pictures of README.md a
 
 lacking: .venv/.tests-installed  ## write the table of what production lacks into docs/export.md
 	$(BIN)/python docs/make_lacking.py
+
+shapes: .venv/.tests-installed  ## write the table of known shapes into docs/data.md
+	$(BIN)/python docs/make_shapes.py
 
 recipes: .venv/.tests-installed  ## make the notebook of recipes out of docs/recipes.md
 	$(BIN)/python docs/make_notebook.py

@@ -31,7 +31,7 @@ REFERENCE: dict[str, tuple[str, tuple[str, ...]]] = {
             "link_created", "link_deleted", "entity_created", "entity_updated", "entity_deleted",
             "read_events", "convert",
             "guess",
-            "Guess", "literal", "MemoryEventLog", "ParquetEventLog", "Position",
+            "Guess", "Shape", "literal", "MemoryEventLog", "ParquetEventLog", "Position",
         ),
     ),
     "graph": ("The graph", ("EntityGraph", "read_graph")),

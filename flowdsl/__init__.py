@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
     from flowdsl.log.guess import Guess, guess
+    from flowdsl.log.shape import Shape
     from flowdsl.production.schema import schema
 
 _HOME = {
@@ -72,6 +73,7 @@ _HOME = {
     "ReplayError": "errors",
     "Result": "api.result",
     "Runtime": "api.runtime",
+    "Shape": "log.shape",
     "SinkError": "errors",
     "Sweep": "api.sweep",
     "Tuning": "api.tune",
@@ -124,6 +126,7 @@ __all__ = [
     "ReplayError",
     "Result",
     "Runtime",
+    "Shape",
     "SinkError",
     "Sweep",
     "TemplateError",

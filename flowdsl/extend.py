@@ -13,6 +13,7 @@ entry point               what it refers to            where it is then used
 `flowdsl.findings`        a `Rule`                     `check`
 `flowdsl.formats`         a `FileFormat`               `read_events`, `convert`
 `flowdsl.rows`            a `RowFormat`                `read_events`, `convert`
+`flowdsl.shapes`          a `Shape`                    `read_events(shape=…)`, `convert`, `guess`
 ========================  ===========================  ==============================================
 """
 
@@ -29,6 +30,7 @@ from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_whe
 from flowdsl.log.formats import FileFormat
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.row_formats import RowFormat
+from flowdsl.log.shape import Shape
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import (
@@ -80,6 +82,7 @@ __all__ = [
     "RowFormat",
     "RowProblems",
     "Rule",
+    "Shape",
     "Sink",
     "StepOutcome",
     "StepView",

@@ -82,7 +82,8 @@ def test_a_kind_of_problem_is_warned_about_once_and_not_at_every_row(use: Callab
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         use()
-    assert [str(warning.message) for warning in said] == ["timestamps without a zone are taken as UTC"]
+    assert len(said) == 1
+    assert "timestamps without a zone are taken as UTC" in str(said[0].message)
 
 
 def test_a_rate_limit_is_described_as_the_bucket_that_it_is():

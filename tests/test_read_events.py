@@ -312,12 +312,30 @@ def test_a_warning_points_at_the_line_that_led_to_it() -> None:
     assert [warning.filename for warning in caught] == [__file__]
 
 
-def test_numbers_without_a_unit_are_refused_with_a_hint(tmp_path: Path) -> None:
-    path = written(tmp_path, "a.csv", "at,who,what\n1405086144,a,b\n")
-    with pytest.raises(DataError, match=r"(?s)only you know.*time_unit=.*seconds"):
-        read_events(path, columns=LIKES)
-    with pytest.raises(DataError, match="only you know"):
-        read_events([{"at": 1, "who": "a", "what": "b"}], columns=LIKES)
+@pytest.mark.parametrize(("factor", "unit"), [(1, "s"), (10**3, "ms"), (10**6, "us"), (10**9, "ns")])
+def test_epochs_are_found_by_their_size_with_one_note(factor: int, unit: str, tmp_path: Path) -> None:
+    stamps = [1_405_086_144 * factor, 1_405_172_544 * factor]
+    file = written(tmp_path, "a.csv", "at,who,what\n" + "".join(f"{at},a,b\n" for at in stamps))
+    for source in (file, [{"at": at, "who": "a", "what": "b"} for at in stamps], pd.read_csv(file)):
+        with pytest.warns(FlowWarning, match=f"2014-07-11 to 2014-07-12.*time_unit='{unit}'") as caught:
+            log = read_events(source, columns=LIKES)
+        assert len(caught) == 1
+        assert [at for (at,) in rows(log, "timestamp")] == [
+            datetime(2014, 7, 11, 13, 42, 24, tzinfo=UTC), datetime(2014, 7, 12, 13, 42, 24, tzinfo=UTC)
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stamp", "hint"),
+    [(1, "ten digits are seconds"), (20_240_101, "%Y%m%d"), (45_000.5, "days of a spreadsheet")],
+)
+def test_numbers_that_are_moments_in_no_unit_are_refused_with_a_hint(
+    stamp: float, hint: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path, "a.csv", f"at,who,what\n{stamp},a,b\n")
+    for source in (file, [{"at": stamp, "who": "a", "what": "b"}]):
+        with pytest.raises(DataError, match=f"(?s)only you know their unit.*time_unit=.*{hint}"):
+            read_events(source, columns=LIKES)
     with pytest.warns(FlowWarning, match="without a zone"):
         read_events([{"at": "2024-01-01T00:00:00", "who": "a", "what": "b"}], columns=LIKES)
 

@@ -161,6 +161,11 @@ def test_the_table_of_what_production_lacks_says_what_the_export_refuses():
     assert made_by("make_lacking").written(page) == page, "write it anew: make lacking"
 
 
+def test_the_table_of_shapes_says_what_they_declare():
+    page = (ROOT / "docs" / "data.md").read_text("utf-8")
+    assert made_by("make_shapes").written(page) == page, "write it anew: make shapes"
+
+
 def test_links_to_files_lead_somewhere():
     for path in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8")):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from flowdsl.errors import DataError
-from flowdsl.log import importer, json_lines, literal, read_events, text_lines
+from flowdsl.log import blocks, json_lines, literal, read_events, text_lines
 from tests.oracle import plain_readers
 
 quiet = settings(
@@ -35,7 +35,7 @@ def told(path: Path, **how: Any) -> Any:
 def told_plainly(path: Path, **how: Any) -> Any:
     """Return the same as plain Python reads it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importer, "file_blocks", plain_readers.file_blocks)
+        patch.setattr(blocks, "file_blocks", plain_readers.file_blocks)
         return told(path, **how)
 
 

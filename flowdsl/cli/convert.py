@@ -1,7 +1,8 @@
-"""Append events from files of another shape to a log: JSON lines, CSV, CloudEvents, Parquet.
+"""Append events from files of another shape to a log: JSON, CSV, CloudEvents, Parquet, and what else read_events reads.
 
---column maps a field of the event to a column, to a dotted path in JSON, or to a text with several of them in
-braces. --literal sets a field to the same text in every row. --kind maps the values of the kind column.
+--shape names a known shape, such as segment or github. --column maps a field of the event to a column, to a dotted path
+in JSON, or to a text with several of them in braces. --literal sets a field to the same text in every row. --kind maps
+the values of the kind column.
 
   flowdsl convert stars.jsonl log --column kind=type --kind WatchEvent=link.created --kind '*=' \\
       --literal link_type=stars --column source_id=actor --column
@@ -17,18 +18,18 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.cli.console import UsageError, existing, pairs, say, show, show_json
+from flowdsl.pluralize import count_text
 
 if TYPE_CHECKING:
     from flowdsl.log import Converted
 
 SUMMARY = "append files of other shapes to a log"
-_BRACES: Final = re.compile(r"\{([^{}]+)\}")
 # a comma outside brackets
 _COMMA: Final = re.compile(r",(?![^(]*\))")
 _PART: Final = re.compile(r"\s*(?P<kind>[^()]+?)\s*(?:\((?P<own>[^()]*)\))?\s*")
@@ -44,6 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="append nothing: print Python that reads the source, guessed from its first rows",
     )
+    parser.add_argument("--shape", metavar="NAME", help="a known shape of rows, such as segment or github")
     parser.add_argument(
         "--column", action="append", default=[], metavar="FIELD=COLUMN", help="source of a field"
     )
@@ -67,6 +69,8 @@ def add(parser: argparse.ArgumentParser) -> None:
             "columns where they differ"
         ),
     )
+    parser.add_argument("--explode", metavar="COLUMN", help="a list: each of its items makes a row")
+    parser.add_argument("--records", metavar="PATH", help="the list of rows in each JSON document")
     parser.add_argument(
         "--time-unit", choices=("s", "ms", "us", "ns"), help="unit of timestamps that are numbers"
     )
@@ -75,6 +79,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="FORMAT",
         help="format of timestamps that are text (strptime)",
+    )
+    parser.add_argument(
+        "--time-zone", metavar="ZONE", help="zone of timestamps without one, such as Europe/Berlin (UTC)"
     )
     parser.add_argument(
         "--format",
@@ -110,10 +117,14 @@ def run(options: argparse.Namespace) -> int:
             source,
             log,
             columns,
-            _kinds(options, columns, splits),
+            {value: kind or None for value, kind in pairs(options.kind, "--kind")},
             splits,
+            shape=options.shape,
+            explode=options.explode,
+            records=options.records,
             time_unit=options.time_unit,
             time_format=options.time_format,
+            time_zone=options.time_zone,
             duplicates=options.duplicates,
         )
         last = log.last_seq_no()
@@ -121,6 +132,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _told(done: Converted, options: argparse.Namespace, last: int) -> int:
+    from flowdsl.log.problems import reason_alike
+
     counts = {name: int(count) for name, count in done.problems["problem"].value_counts().items()}
     if options.json:
         show_json(
@@ -140,8 +153,12 @@ def _told(done: Converted, options: argparse.Namespace, last: int) -> int:
         if done.dropped:
             show(f"{done.dropped:,} events left out: their ids are there already")
     broken = done.problems[done.problems["problem"] == "broken"]
-    for row in broken.head(_SHOWN).itertuples():
-        say(f"{row.place}:{row.row}: {row.reason}")
+    # rows with one reason never hide those with another
+    alike = broken.groupby(broken["reason"].map(reason_alike), sort=False)
+    for _, rows in sorted(alike, key=lambda found: -len(found[1]))[:_SHOWN]:
+        first = rows.iloc[0]
+        more = f" (and {count_text(len(rows) - 1, 'row')} like it)" if len(rows) > 1 else ""
+        say(f"{first['place']}:{first['row']}: {first['reason']}{more}")
     for problem, count in counts.items():
         say(f"{count:,} rows {'are ' if problem != 'broken' else 'could not be read: '}{problem}")
     return 1 if len(broken) else 0
@@ -159,61 +176,19 @@ def _parts(text: str) -> list[str | dict[str, Any]]:
             )
         kind, own = found["kind"], found["own"]
         columns = pairs(own.split(","), "--split") if own else []
-        parts.append(
-            {"kind": kind, **{field: _origin(origin) for field, origin in columns}} if columns else kind
-        )
+        parts.append({"kind": kind, **dict(columns)} if columns else kind)
     return parts
-
-
-def _origin(text: str) -> Any:
-    return _joined(text) if _BRACES.search(text) else text
 
 
 def _columns(options: argparse.Namespace) -> dict[str, Any]:
     from flowdsl.log import literal
 
-    columns: dict[str, Any] = {}
-    for field, origin in pairs(options.column, "--column"):
-        columns[field] = _origin(origin)
+    columns: dict[str, Any] = dict(pairs(options.column, "--column"))
     for field, text in pairs(options.literal, "--literal"):
         if field in columns:
             raise UsageError(f"{field} is given by --column and by --literal")
         columns[field] = literal(text)
     return columns
-
-
-def _joined(pattern: str) -> Callable[[Mapping[str, Any]], str | None]:
-    """Fill placeholders in a text with values of a row; None if one of them is missing."""
-    from flowdsl.log.origins import Paths
-
-    def join(row: Mapping[str, Any]) -> str | None:
-        values = [Paths().at(row, path) for path in _BRACES.findall(pattern)]
-        if any(value is None for value in values):
-            return None
-        found = iter(values)
-        return _BRACES.sub(lambda _: str(next(found)), pattern)
-
-    return join
-
-
-def _kinds(
-    options: argparse.Namespace, columns: Mapping[str, Any], splits: Mapping[str, Any]
-) -> dict[str, str | None] | Callable[[Mapping[str, Any]], str | None]:
-    kinds: dict[str, str | None] = {value: kind or None for value, kind in pairs(options.kind, "--kind")}
-    if "*" not in kinds:
-        return kinds
-    others = kinds.pop("*")
-    origin = columns.get("kind", "kind")
-    if not isinstance(origin, str):
-        raise UsageError("--kind '*=…' needs a kind that comes from one column")
-
-    from flowdsl.log.origins import Paths
-
-    def kind_of(row: Mapping[str, Any]) -> str | None:
-        value = Paths().at(row, origin)
-        return value if value in splits else kinds.get(str(value), others)
-
-    return kind_of
 
 
 @contextmanager

@@ -34,6 +34,8 @@ BEYOND: Final = "units since 1970"
 FIRST_SECOND: Final = -62_135_596_800
 LAST_SECOND: Final = 253_402_300_799
 
+FLOATS: Final = "pandas makes floats of integer ids with gaps"
+
 _TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Binary, pl.Null)
 _NESTED = (pl.Struct, pl.List, pl.Array, pl.Map)
 _ALLOWED: Final = {
@@ -153,7 +155,9 @@ class SchemaCoercer:
         """Warn once that timestamps without a zone are taken as UTC."""
         if without_zone and not self._said_zone:
             self._said_zone = True
-            warn(f"{place}: timestamps without a zone are taken as UTC")
+            warn(
+                f"{place}: timestamps without a zone are taken as UTC; read_events(…, time_zone='Europe/Berlin') reads local times"
+            )
 
 
 def within_years(times: pl.Series) -> pl.Series:
@@ -212,14 +216,27 @@ def parse_rfc3339(text: pl.Series) -> tuple[pl.Series, bool]:
     >>> parse_rfc3339(pl.Series(["2024-01-01T02:00:00+02:00", "soon"]))[0].is_null().to_list()
     [False, True]
     """
-    times = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
-    if times.null_count() == text.null_count():
-        return times, False
-    naive = text.str.replace(" ", "T", literal=True).str.to_datetime(
+    zoned, local = zoned_and_local(text)
+    if local is None:
+        return zoned, False
+    filled = zoned.fill_null(local.dt.replace_time_zone("UTC"))
+    return filled, filled.null_count() < zoned.null_count()
+
+
+def zoned_and_local(text: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """Parse text as UTC microseconds, and where it has no zone as local microseconds; no second column where the
+    first has all.
+
+    >>> zoned_and_local(pl.Series(["2024-01-01 02:00:00"]))[1].to_list()
+    [datetime.datetime(2024, 1, 1, 2, 0)]
+    """
+    zoned = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    if zoned.null_count() == text.null_count():
+        return zoned, None
+    local = text.str.replace(" ", "T", literal=True).str.to_datetime(
         "%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False
     )
-    filled = times.fill_null(naive.dt.replace_time_zone("UTC"))
-    return filled, filled.null_count() < times.null_count()
+    return zoned, local
 
 
 def chunk_columns(columns: Iterable[str]) -> list[str]:
@@ -267,7 +284,7 @@ def _hint(name: str, dtype: pl.DataType) -> str | None:
     if name == "timestamp" and dtype.is_integer():
         return "a count since 1970 has a unit that only you know: read_events(…, time_unit='ms')"
     if name in TEXT_COLUMNS and dtype.is_float():
-        return "pandas makes floats of integer ids with gaps: use .astype('Int64') or text"
+        return f"{FLOATS}: use .astype('Int64') or text"
     return "read_events(…, columns={…}) reads tables of other shapes"
 
 

@@ -1,27 +1,35 @@
-"""Formats of files of events: JSON lines, CSV and Parquet, and those that other packages add
-(`flowdsl.formats`).
+"""Formats of files of events: JSON, CSV, Parquet, Arrow, ORC, XML, event streams, archives of them, and those that
+other packages add (`flowdsl.formats`).
 """
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
-
-import polars as pl
-import pyarrow.parquet as pq
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
 from flowdsl.errors import DataError, FlowError
 from flowdsl.log.csv_reader import csv_blocks
 from flowdsl.log.errors import reading
+from flowdsl.log.file_places import PACKED, around_of, fits
+from flowdsl.log.other_readers import (
+    Wanted,
+    arrow_blocks,
+    orc_blocks,
+    parquet_blocks,
+    parquet_rows,
+    sse_blocks,
+    xml_blocks,
+)
 from flowdsl.log.problems import RowProblems
-from flowdsl.log.sources import in_arrow_only, read_with_pyarrow
 from flowdsl.log.text_readers import TextBlock, beginning, json_blocks
+from flowdsl.log.unread_formats import refuse_unread, refuse_workbook
 from flowdsl.registry import Registry, instance_problem
 
-BLOCK: Final = 65_536
-_PACKED: Final = (".gz", ".zst")
+_ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +48,11 @@ class FileFormat:
         the function that tells from the first bytes of a file without a known suffix whether it has this
         format
     packed
-        True if its files may be compressed: `.gz` or `.zst` behind the suffix
+        True if its files may be compressed: `.gz`, `.zst`, `.bz2`, `.xz`, `.lz4` or `.br` behind the suffix
     rows
         the function that counts the rows without reading them, if there is one
+    columnar
+        True if `blocks` takes a third argument, a function that tells which columns are wanted
 
     >>> FORMATS["csv"].suffixes
     ('.csv', '.tsv')
@@ -50,31 +60,37 @@ class FileFormat:
 
     name: str
     suffixes: tuple[str, ...]
-    blocks: Callable[[Path, RowProblems], Iterator[TextBlock]]
+    blocks: Callable[..., Iterator[TextBlock]]
     begins: Callable[[bytes], bool] = lambda begin: False
     packed: bool = False
     rows: Callable[[Path], int] | None = None
-
-
-def _parquet_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    with reading(str(path)):
-        metadata = pq.read_metadata(path)
-        rows, odd = metadata.num_rows, in_arrow_only(metadata.schema.to_arrow_schema())
-        for row in range(0, rows, BLOCK):
-            if odd:
-                part = read_with_pyarrow(str(path), None, row, BLOCK)
-            else:
-                part = pl.scan_parquet(path, glob=False).slice(row, BLOCK).collect()
-            yield TextBlock(str(path), range(row, row + part.height), part)
-
-
-def _parquet_rows(path: Path) -> int:
-    return int(pq.read_metadata(path).num_rows)
+    columnar: bool = False
 
 
 _OWN: Final = (
     FileFormat(
-        "parquet", (".parquet",), _parquet_blocks, lambda begin: begin.startswith(b"PAR1"), rows=_parquet_rows
+        "parquet",
+        (".parquet", ".pq"),
+        parquet_blocks,
+        lambda begin: begin.startswith(b"PAR1"),
+        rows=parquet_rows,
+        columnar=True,
+    ),
+    FileFormat(
+        "arrow",
+        (".feather", ".arrow", ".arrows", ".ipc"),
+        arrow_blocks,
+        lambda begin: begin.startswith((b"ARROW1", b"FEA1", b"\xff\xff\xff\xff")),
+        columnar=True,
+    ),
+    FileFormat("orc", (".orc",), orc_blocks, lambda begin: begin.startswith(b"ORC"), columnar=True),
+    FileFormat("xml", (".xml",), xml_blocks, lambda begin: begin.startswith(b"<"), packed=True),
+    FileFormat(
+        "sse",
+        (".sse",),
+        sse_blocks,
+        lambda begin: begin.startswith((b"data:", b"event:", b"id:", b":", b"retry:")),
+        packed=True,
     ),
     FileFormat(
         "json",
@@ -98,40 +114,66 @@ def format_of(path: Path) -> FileFormat:
     >>> format_of(Path("events.jsonl.gz")).name
     'json'
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
+    suffixes = _suffixes(path)
     if suffixes:
         for known in FORMATS.values():
             if suffixes[-1] in known.suffixes:
                 return known
     with reading(str(path)):
+        refuse_unread(path, suffixes)
         begin = beginning(path)
     return next(known for known in FORMATS.own.values() if known.begins(begin))
 
 
+def _suffixes(path: Path) -> tuple[str, ...]:
+    return tuple(suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED)
+
+
 def suffixes() -> tuple[str, ...]:
     """Return how the names of files of events may end, those of compressed files included."""
-    return tuple(
+    read = tuple(
         suffix + packed
         for known in FORMATS.values()
         for suffix in known.suffixes
-        for packed in ("", *(_PACKED if known.packed else ()))
+        for packed in ("", *(PACKED if known.packed else ()))
     )
+    return (*read, ".zip")
 
 
-def file_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """Yield the rows of a file in blocks.
+def every(name: str) -> bool:
+    """Return True: all columns are wanted."""
+    return True
+
+
+def file_blocks(
+    path: Path, problems: RowProblems, wanted: Wanted = every, files: str | None = None
+) -> Iterator[TextBlock]:
+    """Yield the rows of a file, or of the files of an archive, in blocks.
+
+    `wanted` tells which columns are needed, where a format can leave out others; `files` is a glob for the names
+    in archives.
 
     Raises
     ------
     DataError
         if the file cannot be read
     """
+    if _is_zip(path):
+        yield from _zip_blocks(path, problems, wanted, files)
+        return
+    around = around_of(path)
+    for block in _blocks(path, problems, wanted):
+        yield replace(block, around={**around, **block.around})
+
+
+def _blocks(path: Path, problems: RowProblems, wanted: Wanted) -> Iterator[TextBlock]:
     known = format_of(path)
+    more = (wanted,) if known.columnar else ()
     if known.name in FORMATS.own:
-        yield from known.blocks(path, problems)
+        yield from known.blocks(path, problems, *more)
         return
     try:
-        yield from known.blocks(path, problems)
+        yield from known.blocks(path, problems, *more)
     except FlowError:
         raise
     # a format of another package may raise anything
@@ -141,8 +183,66 @@ def file_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
         ) from error
 
 
+def _is_zip(path: Path) -> bool:
+    with reading(str(path)), path.open("rb") as file:
+        return file.read(4) in _ZIP
+
+
+def _zip_blocks(path: Path, problems: RowProblems, wanted: Wanted, files: str | None) -> Iterator[TextBlock]:
+    """Return the rows of the files of an archive, one file after the other; each is unpacked while it is read."""
+    with (
+        reading(str(path)),
+        zipfile.ZipFile(path) as archive,
+        tempfile.TemporaryDirectory(prefix="flowdsl-zip-") as folder,
+    ):
+        names = [info for info in archive.infolist() if not info.is_dir()]
+        refuse_workbook(path, [info.filename for info in names])
+        known = suffixes()
+        read = [info for info in names if _is_read(PurePosixPath(info.filename), known, files)]
+        if not read:
+            raise DataError(
+                "the archive holds no file that can be read",
+                place=str(path),
+                allowed=", ".join(known[:12]) + " …",
+                hint=f"it holds {', '.join(info.filename for info in names[:5]) or 'nothing'}",
+            )
+        for info in sorted(read, key=lambda info: info.filename):
+            yield from _member_blocks(archive, info, path, Path(folder), problems, wanted)
+
+
+def _is_read(name: PurePosixPath, known: tuple[str, ...], files: str | None) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in name.parts) or name.name.endswith(".zip")
+    return not hidden and name.name.lower().endswith(known) and fits(name, files)
+
+
+def _member_blocks(
+    archive: zipfile.ZipFile, info: Any, path: Path, folder: Path, problems: RowProblems, wanted: Wanted
+) -> Iterator[TextBlock]:
+    name = PurePosixPath(info.filename)
+    # the name in the archive is not where it is unpacked
+    copy = folder / f"rows{''.join(name.suffixes[-2:])}"
+    place, around = f"{path}/{name}", around_of(name)
+    found = RowProblems()
+    try:
+        with archive.open(info) as packed, copy.open("wb") as unpacked:
+            while chunk := packed.read(1 << 20):
+                unpacked.write(chunk)
+        for block in _blocks(copy, found, wanted):
+            yield replace(block, place=place, around={**around_of(path), **around})
+            problems.extend(found.taken(place))
+        problems.extend(found.taken(place))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"cannot be unpacked: {error}", place=place, hint="unpack it yourself") from error
+    except DataError as error:
+        raise DataError(error.what, place=place, allowed=error.allowed, hint=error.hint) from error
+    finally:
+        copy.unlink(missing_ok=True)
+
+
 def row_count(paths: list[Path]) -> int | None:
     """Return how many rows files have; None if that is not known without reading them."""
+    if any(_is_zip(path) for path in paths):
+        return None
     formats = [format_of(path) for path in paths]
     if any(known.rows is None for known in formats):
         return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
 
-from flowdsl.events import JSON_COLUMNS, TEXT_COLUMNS, json_text
+from flowdsl.events import JSON_COLUMNS, json_text
 from flowdsl.frames import is_dataset, is_frame, to_polars
 from flowdsl.log.columns import SCHEMA
 from flowdsl.log.errors import reading
@@ -38,34 +40,42 @@ def frame_table(source: Any) -> RawTable | None:
     return FrameTable(frame)
 
 
-def polars_frame(source: Any, all_columns: bool = False) -> pl.DataFrame | None:
-    """Return a frame in memory as a Polars frame, without a copy where possible; None if it is not a
-    frame.
+def polars_frame(
+    source: Any, wanted: Callable[[str], bool] | None = None, json_names: Collection[str] = JSON_COLUMNS
+) -> pl.DataFrame | None:
+    """Return a frame in memory as a Polars frame, without a copy where possible; None if it is not a frame.
+
+    Only the columns that are `wanted` are looked at, by default those of an event table; `json_names` hold JSON.
     """
     if not is_frame(source):
         return None
 
-    def wanted(name: str) -> bool:
-        return all_columns or name in SCHEMA or name in _OF_ERRORS
+    def named(name: str) -> bool:
+        return name in SCHEMA or name in _OF_ERRORS
 
-    return to_polars(source, "frame", wanted, _of_one_type)
+    return to_polars(
+        source, "frame", wanted or named, lambda name, column: _of_one_type(name, column, json_names)
+    )
 
 
-def _of_one_type(name: str, column: Any) -> Any:
+def _of_one_type(name: str, column: Any, json_names: Collection[str]) -> Any:
     """Convert Python objects of a pandas column to text, for columns that hold JSON or text."""
-    if name in JSON_COLUMNS:
+    if name in json_names:
         # a struct would give every object the fields of all the others
         texts = [
             value if value is None or isinstance(value, str) else _json_cell(value, name) for value in column
         ]
         return pa.array(texts, pa.large_string())
-    if name in TEXT_COLUMNS:
-        return column.map(
-            lambda value: (
-                str(value) if isinstance(value, (int, UUID)) and not isinstance(value, bool) else value
-            )
-        )
+    types = {type(value) for value in column}
+    if UUID in types or (int in types and str in types) or any(issubclass(one, enum.Enum) for one in types):
+        return column.map(_plain_id)
     return column
+
+
+def _plain_id(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        value = value.value
+    return str(value) if isinstance(value, (int, UUID)) and not isinstance(value, bool) else value
 
 
 def _json_cell(value: Any, name: str) -> str | None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.errors import DataError, FlowError
-from flowdsl.events import KINDS
+from flowdsl.log.blocks import TableLike, first_rows
 from flowdsl.log.columns import SCHEMA
-from flowdsl.log.importer import TableLike, read_events, rows_at_the_start
+from flowdsl.log.importer import read_events
 from flowdsl.log.origins import literal
-from flowdsl.log.row_formats import ROW_FORMATS
-from flowdsl.log.timestamps import TimeUnit
+from flowdsl.log.recognition import Rows, needs_no_shape, path_of_records, recognised
+from flowdsl.log.shape import RowShape, Shape
+from flowdsl.log.shapes import SHAPES
+from flowdsl.log.timestamps import unit_by_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,10 +65,8 @@ _FORMATS: Final = _words(
     "|",
 )
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[+-]\d\d:?\d\d)?)?")
+_ZONE: Final = re.compile(r":\d\d.*([Zz]|[+-]\d\d(:?\d\d)?)|[A-Z]{2,5}$|[+-]\d{4}\b")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{1,9})?")
-# units of epochs by size: from about 1985 to 2100
-_UNITS: Final[Mapping[TimeUnit, int]] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_FIRST_EPOCH, _LAST_EPOCH = 480_000_000, 4_102_444_800
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,12 @@ class Guess:
     code: str
     options: Mapping[str, Any]
     notes: tuple[str, ...]
-    rows: Sequence[Mapping[str, Any]]
+    rows: Rows
 
     @property
     def events(self) -> pd.DataFrame:
         """The events of the first rows, as the code reads them."""
-        log = read_events(self.rows[:_SHOWN], **self.options)
+        log = read_events(self.rows[:_SHOWN], **{**self.options, "records": None})
         frames = [pl.DataFrame(batch) for batch in log.read()]
         shown = [name for name in SCHEMA if name not in ("event_id", "link_id")]
         table = pl.concat(frames).select(shown) if frames else pl.DataFrame()
@@ -152,29 +152,42 @@ def guess(source: TableLike) -> Guess:
     >>> guess(rows).options["time_format"]
     '%d.%m.%Y'
     """
-    rows = rows_at_the_start(source, _ROWS)
+    rows, around = first_rows(source, _ROWS)
     if not rows:
         raise DataError("the source has no rows", hint="guess looks at the first rows of a source")
-    known = _known(rows)
+    known = needs_no_shape(rows)
     if known is not None:
-        code = _code(source, {})
-        return Guess(code, {}, (f"the rows have the shape {known!r}, which needs no mapping",), rows)
-    return _guessed(source, rows)
+        note = f"the rows have the shape {known!r}, which needs no mapping"
+        return Guess(_code(source, {}), {}, (note,), rows)
+    found = _recognised(source, rows, around)
+    if found is not None:
+        return found
+    path = path_of_records(rows)
+    if path is None:
+        return _guessed(source, rows, {})
+    inner, _ = first_rows(rows, _ROWS, RowShape(Shape(records=path)))
+    options = {"records": path}
+    return _recognised(source, inner, {}, options) or _guessed(source, inner, options)
 
 
-def _known(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the name of the shape that the rows have already; None if they have none."""
-    if all(isinstance(row.get("kind"), str) and row["kind"] in KINDS and "timestamp" in row for row in rows):
-        return "event table"
-    names = [name for name, shape in ROW_FORMATS.items() if all(shape.matches(dict(row)) for row in rows)]
-    return names[0] if names else None
+def _recognised(
+    source: TableLike, rows: Rows, around: Mapping[str, Any], options: Mapping[str, Any] | None = None
+) -> Guess | None:
+    """Return the call that reads rows of a known shape; None if they have none."""
+    name = recognised(rows, around)
+    if name is None:
+        return None
+    proposed = {**(options or {}), "shape": name}
+    # the names of file and folder, which the rows of the sample do not have
+    shown = [{**around, **row} for row in rows] if around else rows
+    return Guess(_code(source, proposed), proposed, (SHAPES[name].summary,), shown)
 
 
-def _guessed(source: TableLike, rows: Sequence[Mapping[str, Any]]) -> Guess:
+def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess:
     paths = _paths(rows)
     notes: list[str] = []
     columns: dict[str, Any] = {}
-    options: dict[str, Any] = {"columns": columns}
+    options = {**options, "columns": columns}
     columns["timestamp"], reading = _time(paths, notes)
     options |= reading
     rest = {path: values for path, values in paths.items() if path != columns["timestamp"]}
@@ -187,6 +200,10 @@ def _guessed(source: TableLike, rows: Sequence[Mapping[str, Any]]) -> Guess:
         columns["event_id"] = event_id
     source_id = _named(left, _SOURCES)
     target_id = _named({p: v for p, v in left.items() if p != source_id}, _TARGETS)
+    listed = None if target_id is not None else _listed_targets(left)
+    if listed is not None:
+        target_id = options["explode"] = listed
+        notes.append(f"each item of {listed!r} is a link of its own")
     new = target_id is not None and _is_new_each_time(source, target_id, left[target_id])
     if source_id is None or target_id is None or new:
         own = target_id if new else "id" if "id" in rest else event_id or source_id or target_id
@@ -246,7 +263,7 @@ def _entity(
     columns["data"] = dict
 
 
-def _paths(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _paths(rows: Rows) -> dict[str, list[Any]]:
     """Return the values below each dotted path that is no object, nulls left out."""
     found: dict[str, list[Any]] = {}
     for row in rows:
@@ -286,6 +303,16 @@ def _named(paths: Mapping[str, list[Any]], names: Sequence[str]) -> str | None:
     return min(scored)[2] if scored else None
 
 
+def _listed_targets(paths: Mapping[str, list[Any]]) -> str | None:
+    """Return the path with the likeliest name among those that hold lists of ids."""
+    lists = {
+        path: [item for value in values for item in value]
+        for path, values in paths.items()
+        if values and all(isinstance(value, (list, tuple)) for value in values)
+    }
+    return _named(lists, (*_TARGETS, *(f"{name}s" for name in _TARGETS), "mentions", "followers", "members"))
+
+
 def _unique(paths: Mapping[str, list[Any]]) -> str | None:
     values = paths.get("id")
     return "id" if values and len({str(value) for value in values}) == len(values) else None
@@ -317,9 +344,19 @@ def _time(paths: Mapping[str, list[Any]], notes: list[str]) -> tuple[str, dict[s
         others = ", ".join(repr(other) for other in read if other != path)
         notes.append(f"other columns with times: {others}")
     how = read[path]
+    if "time_unit" not in how and any(_is_local(value) for value in paths[path]):
+        how = {**how, "time_zone": "UTC"}
+        notes.append(f"the times in {path!r} have no zone, and UTC is only a guess")
     if how.get("time_format", "").startswith(("%d/%m", "%m/%d")):
         notes.append(f"look whether days or months come first in {path!r}")
     return path, how
+
+
+def _is_local(value: Any) -> bool:
+    """Return True for a time without a zone."""
+    if not isinstance(value, str):
+        return getattr(value, "tzinfo", None) is None
+    return _ZONE.search(value) is None
 
 
 def _reading(values: Sequence[Any]) -> dict[str, Any] | None:
@@ -329,10 +366,8 @@ def _reading(values: Sequence[Any]) -> dict[str, Any] | None:
     if all(hasattr(value, "isoformat") and hasattr(value, "year") for value in values):
         return {}
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        for unit, times in _UNITS.items():
-            if all(_FIRST_EPOCH <= value / times <= _LAST_EPOCH for value in values):
-                return {"time_unit": unit}
-        return None
+        unit = unit_by_size(pl.Series(values, strict=False))
+        return None if unit is None else {"time_unit": unit}
     if not all(isinstance(value, str) for value in values):
         return None
     if all(_RFC3339.fullmatch(value.strip()) for value in values):

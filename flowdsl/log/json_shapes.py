@@ -228,9 +228,11 @@ def _field_at(row: dict[str, Any], name: str, origin: str, modes: dict[Path, str
     value: Any = row
     for depth, part in enumerate(path):
         if not isinstance(value, dict):
+            if isinstance(value, list):
+                # an item of a list, by its number
+                return _unfit() if part.isdecimal() else JsonField(name)
             # a text would be read as JSON
-            if not isinstance(value, list):
-                _settle(modes, path[:depth], "no text")
+            _settle(modes, path[:depth], "no text")
             return JsonField(name)
         if part not in value:
             return JsonField(name)

@@ -1,15 +1,16 @@
-"""Origins of an event's fields in a file of another shape: columns, paths, constants, functions of
-a row.
+"""Origins of an event's fields in a file of another shape: columns, paths, texts with paths in braces, constants,
+alternatives, objects, functions of a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import EVENT_COLUMNS, KINDS, json_value
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, id_text, json_value
 from flowdsl.text import short_repr
 
 
@@ -21,11 +22,18 @@ class ConstantOrigin:
 
 
 Row = Mapping[str, Any]
-Origin = str | ConstantOrigin | Callable[[Row], Any]
+Origin: TypeAlias = (
+    "str | ConstantOrigin | Callable[[Row], Any] | Sequence[str | ConstantOrigin] | Mapping[str, Origin]"
+)
 Split = Mapping[str, Sequence[str | Mapping[str, Origin]]]
 # what says which link or entity an event is about
 _IDS: Final = ("link_type", "link_id", "source_id", "target_id", "entity_type", "entity_id")
 _OWN: Final = tuple(name for name in EVENT_COLUMNS if name not in ("seq_no", "timestamp", "kind"))
+_BRACES: Final = re.compile(r"\{([^{}]+)\}")
+_ALLOWED: Final = (
+    "a column, a dotted path, a text with paths in braces, literal(…), a list of those (the first that a row has), "
+    "or a function of a row; for data and metadata a mapping from names to those"
+)
 
 
 def literal(value: Any) -> ConstantOrigin:
@@ -88,12 +96,27 @@ def check_origin(where: str, name: str, origin: object, known: Sequence[str] = E
             allowed=", ".join(known),
             hint=did_you_mean(name, known) or f"{where} is {{field of the event: column of the source}}",
         )
-    if not isinstance(origin, (str, ConstantOrigin)) and not callable(origin):
+    if not _is_origin(origin, in_object=name in JSON_COLUMNS):
         raise DataError(
             f"{where} has {name}={short_repr(origin, 40)}",
-            allowed="a column name, literal(…), or a function of a row",
+            allowed=_ALLOWED,
             hint=f"literal({short_repr(origin, 40)}) is that value in every row",
         )
+
+
+def _is_origin(origin: object, *, in_object: bool) -> bool:
+    if isinstance(origin, (str, ConstantOrigin)) or callable(origin):
+        return True
+    if isinstance(origin, Mapping):
+        return in_object and all(
+            isinstance(k, str) and _is_origin(o, in_object=True) for k, o in origin.items()
+        )
+    return (
+        isinstance(origin, Sequence)
+        and not isinstance(origin, (bytes, bytearray))
+        and len(origin) > 0
+        and all(isinstance(one, (str, ConstantOrigin)) for one in origin)
+    )
 
 
 def check_kind(kind: object) -> None:
@@ -106,30 +129,107 @@ def check_kind(kind: object) -> None:
         )
 
 
-class Paths:
-    """Follows dotted paths through rows, also into columns of JSON text, each text being read once."""
+def paths_in(text: str) -> list[str]:
+    """Return the paths that a text has in braces.
 
-    def __init__(self) -> None:
+    >>> paths_in("{owner}/{repo.name}"), paths_in("repo.name")
+    (['owner', 'repo.name'], [])
+    """
+    return _BRACES.findall(text)
+
+
+def filled(text: str, values: Sequence[str]) -> str:
+    """Return a text with values in place of its braces.
+
+    >>> filled("{owner}/{name}", ["ann", "tea"])
+    'ann/tea'
+    """
+    found = iter(values)
+    return _BRACES.sub(lambda _: next(found), text)
+
+
+def texts_of(origin: Origin | None) -> Iterator[str]:
+    """Return the columns and paths that an origin names, those in braces one by one; of a function there are none."""
+    if isinstance(origin, str):
+        yield from paths_in(origin) or [origin]
+    elif isinstance(origin, Mapping):
+        for inner in origin.values():
+            yield from texts_of(inner)
+    elif isinstance(origin, Sequence):
+        for one in origin:
+            yield from texts_of(one)
+
+
+def sees_whole_rows(origin: Origin | None) -> bool:
+    """Return True if an origin is, or has within, a function of a row."""
+    if isinstance(origin, Mapping):
+        return any(map(sees_whole_rows, origin.values()))
+    return callable(origin)
+
+
+class Paths:
+    """Follows origins through rows, also into columns of JSON text, each text being read once.
+
+    `around` has what all rows have beside their own: the file and folder that they stand in.
+    """
+
+    def __init__(self, around: Mapping[str, Any] | None = None) -> None:
         self._read: dict[str, Any] = {}
+        self._around = around or {}
+
+    def value(self, row: Row, origin: Origin) -> Any:
+        """Return what an origin is in a row; None where the row does not have it. Raises `ValueError` where a path
+        leads into text that is no JSON, and whatever a function raises.
+
+        >>> Paths().value({"id": 7}, ["uid", "user-{id}"])
+        'user-7'
+        """
+        if isinstance(origin, str):
+            return self.at(row, origin)
+        if isinstance(origin, ConstantOrigin):
+            return origin.value
+        if isinstance(origin, Mapping):
+            members = {name: self.value(row, inner) for name, inner in origin.items()}
+            return {name: value for name, value in members.items() if value is not None}
+        return self._first(row, origin) if isinstance(origin, Sequence) else origin(row)
 
     def at(self, row: Row, path: str) -> Any:
-        """Return the value at a path; None where there is none. Raises `ValueError` where a path leads
-        into text
-        that is no JSON.
+        """Return the value at a path, or a text with what is at the paths in its braces; None where there is none.
+        Raises `ValueError` where a path leads into text that is no JSON.
 
         >>> Paths().at({"properties": '{"video_id": 5279}'}, "properties.video_id")
         5279
         """
         if path in row:
             return row[path]
+        if path in self._around:
+            return self._around[path]
+        if inner := paths_in(path):
+            values = [id_text(self.at(row, one), one) for one in inner]
+            texts = [value for value in values if value is not None]
+            return filled(path, texts) if len(texts) == len(inner) else None
         value: Any = row
         for part in path.split("."):
             if isinstance(value, str) and value:
                 value = self._parsed(value)
-            if not isinstance(value, Mapping) or part not in value:
+            if isinstance(value, list) and part.isdecimal():
+                value = value[int(part)] if int(part) < len(value) else None
+            elif isinstance(value, Mapping) and part in value:
+                value = value[part]
+            else:
                 return None
-            value = value[part]
         return value
+
+    def _first(self, row: Row, origins: Sequence[str | ConstantOrigin]) -> Any:
+        for origin in origins:
+            try:
+                value = self.value(row, origin)
+            # a text where another row has an object
+            except ValueError:
+                continue
+            if value is not None and value != "":
+                return value
+        return None
 
     def _parsed(self, text: str) -> Any:
         if text not in self._read:

@@ -15,11 +15,20 @@ from flowdsl.values.masks import where_present
 if TYPE_CHECKING:
     import pandas as pd
 
-Problem = Literal["broken", "duplicate", "out of order", "missing"]
+Problem = Literal["broken", "duplicate", "out of order", "missing", "ambiguous", "nonexistent"]
 # A frame of problems stays a frame one can look at: beyond this many of one sort only their count is kept.
 SHOWN: Final = 100_000
 # what may differ between reasons that are one: what is quoted, numbers, and what a decoder says of them
 _VALUES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?[0-9][0-9.]*")
+
+
+def reason_alike(reason: str) -> str:
+    """Return a reason without names and numbers: what rows with the same mistake have in common.
+
+    >>> reason_alike("kind 'x' is unknown"), reason_alike("row 7")
+    ('kind … is unknown', 'row …')
+    """
+    return _VALUES.sub("…", reason)
 
 
 class RowProblems:
@@ -42,6 +51,15 @@ class RowProblems:
         self.counts += other.counts
         self._rows += other._rows
 
+    def taken(self, place: str) -> RowProblems:
+        """Return the problems so far as those of another place, and forget them."""
+        moved = RowProblems()
+        moved.counts += self.counts
+        moved._rows = [(place, *rest) for _, *rest in self._rows]  # type: ignore[misc]
+        self.counts.clear()
+        self._rows.clear()
+        return moved
+
     def commonest(self, problem: Problem, most: int = 3) -> list[str]:
         """Return the most frequent reasons of one sort with their counts; reasons that differ only in names
         and numbers count as one.
@@ -49,13 +67,13 @@ class RowProblems:
         alike: dict[str, list[str]] = {}
         for place, row, sort, reason, _ in self._rows:
             if sort == problem:
-                alike.setdefault(_VALUES.sub("…", reason), []).append(f"{reason} ({place}, row {row})")
+                alike.setdefault(reason_alike(reason), []).append(f"{reason} ({place}, row {row})")
         ordered = sorted(alike.values(), key=len, reverse=True)
         return [f"{count_text(len(found), 'row')}: {found[0]}" for found in ordered[:most]]
 
     def frame(self) -> pd.DataFrame:
-        """Return one row per problem: `place`, `row`, `problem` (broken, duplicate, out of order or missing),
-        `reason`, `text`.
+        """Return one row per problem: `place`, `row`, `problem` (broken, duplicate, out of order, missing; ambiguous
+        or nonexistent local times), `reason`, `text`.
         """
         import pandas as pd
 

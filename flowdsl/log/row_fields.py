@@ -4,8 +4,8 @@ stored.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
@@ -13,6 +13,7 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.events import JSON_COLUMNS, TEXT_COLUMNS, id_text, json_text, timestamp_us
 from flowdsl.log.columns import TIME
+from flowdsl.log.shape import kind_text
 from flowdsl.text import short_repr
 
 
@@ -26,22 +27,36 @@ def _number(value: Any, name: str) -> int:
     raise DataError(f"{name} is {short_repr(value, 40)}, not an integer")
 
 
+def is_nothing(value: object) -> bool:
+    """Return True for null, empty text, and the missing values of pandas and NumPy.
+
+    >>> is_nothing(float("nan")), is_nothing(0)
+    (True, False)
+    """
+    if value is None or (isinstance(value, str) and not value):
+        return True
+    if isinstance(value, (float, dt.datetime)):
+        # NaN and NaT, alone in not being equal to themselves
+        return value != value
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
 def _stamps(values: list[Any]) -> pl.Series:
     there = [value for value in values if value is not None]
-    if all(isinstance(value, datetime) for value in there):
+    if all(isinstance(value, dt.datetime) and value.tzinfo is not None for value in there):
         micros = [None if value is None else timestamp_us(value) for value in values]
         return pl.Series("timestamp", micros, dtype=pl.Int64).cast(TIME)
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in there):
         exact = all(isinstance(value, int) for value in there)
         return pl.Series("timestamp", values, dtype=pl.Int64 if exact else pl.Float64)
-    texts = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    texts = [value.isoformat() if isinstance(value, dt.date) else value for value in values]
     return pl.Series("timestamp", [None if text is None else str(text) for text in texts], dtype=pl.String)
 
 
 CONVERT: Final[dict[str, Callable[[Any, str], Any]]] = {
     "seq_no": _number,
     "timestamp": lambda value, name: _number(value, name) if type(value) is int else value,
-    "kind": id_text,
+    "kind": lambda value, name: id_text(kind_text(value) if isinstance(value, bool) else value, name),
     **dict.fromkeys(TEXT_COLUMNS, id_text),
     **dict.fromkeys(JSON_COLUMNS, _json_or_text),
 }

@@ -5,7 +5,7 @@ mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -13,46 +13,30 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import EVENT_COLUMNS, KINDS
-from flowdsl.log.columns import SchemaCoercer, row_in_python, within_years
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS
+from flowdsl.frames import is_whole
+from flowdsl.log.columns import FLOATS, row_in_python, within_years
 from flowdsl.log.json_lines import JsonRows
 from flowdsl.log.json_shapes import Request
-from flowdsl.log.origins import ConstantOrigin, Origin, PartOrigin, Paths, Row, check_kind, check_origin
+from flowdsl.log.nested_rows import columns_around
+from flowdsl.log.origins import ConstantOrigin, Origin, PartOrigin, Paths, Row, filled, paths_in, texts_of
 from flowdsl.log.problems import RowProblems
-from flowdsl.log.row_fields import CONVERT, column_of
+from flowdsl.log.row_fields import CONVERT, column_of, is_nothing
 from flowdsl.log.row_formats import ROW_FORMATS, known_fields
+from flowdsl.log.shape import OTHERS, RowShape
 from flowdsl.log.text_readers import TextBlock
-from flowdsl.log.timestamps import PER_SECOND, TimeUnit, instants
+from flowdsl.log.timestamps import TimeReader
 from flowdsl.log.validation import without
 from flowdsl.text import short_repr
 
 ROW: Final = "__row"
 _UNKNOWN: Final = "unknown kind {}; kinds= may say what it means (None: leave it out)"
+# a field of text: what a path in braces is read as
+_TEXT: Final = "kind"
 Ints = npt.NDArray[np.int64]
 # What a user's function may raise for a row that it was not written for; that row is broken, the others are
 # read.
 _ROW_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-
-
-@dataclass(frozen=True)
-class RowShape:
-    """Description of a source, as given to `read_events`; a mistake is a `DataError` when this is made."""
-
-    columns: Mapping[str, Origin] = field(default_factory=dict)
-    kinds: Mapping[str, str | None] | Callable[[Row], str | None] = field(default_factory=dict)
-    split: Mapping[str, Sequence[PartOrigin]] = field(default_factory=dict)
-    time_unit: TimeUnit | None = None
-    time_format: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, origin in self.columns.items():
-            check_origin("columns=", name, origin)
-        if self.time_unit is not None and not _is_unit(self.time_unit):
-            raise DataError(f"time_unit={short_repr(self.time_unit)}", allowed="'s', 'ms', 'us' or 'ns'")
-        named = list(self.kinds.values()) if isinstance(self.kinds, Mapping) else []
-        for kind in named:
-            if kind is not None and not (isinstance(kind, str) and kind in self.split):
-                check_kind(kind)
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,7 @@ class MappedRows:
     skipped: int
 
 
-def map_block(block: TextBlock, shape: RowShape, shaper: SchemaCoercer, problems: RowProblems) -> MappedRows:
+def map_block(block: TextBlock, shape: RowShape, times: TimeReader, problems: RowProblems) -> MappedRows:
     """Return the events of a block as its rows have them: kinds translated, fields found, times read, rows
     split.
     """
@@ -74,37 +58,45 @@ def map_block(block: TextBlock, shape: RowShape, shaper: SchemaCoercer, problems
     kinds = _kinds(source)
     there = kinds.is_not_null().to_numpy(writable=True)
     there[list(broken)] = False
+    left_out = ~there
+    left_out[list(broken)] = False
     # rows that are left out on purpose are not asked for fields that they may not have
-    skipped = len(kinds) - int(there.sum()) - len(broken)
     at = np.flatnonzero(there)
     frame = pl.DataFrame([pl.Series(ROW, at, dtype=pl.Int64), *source.fields(at)])
     if "timestamp" in frame.columns:
-        times = instants(frame["timestamp"], block.place, shaper, shape.time_unit, shape.time_format)
-        for i in (times.is_null() & frame["timestamp"].is_not_null()).arg_true():
+        read, odd = times.read(frame["timestamp"], block.place)
+        for i in (read.is_null() & frame["timestamp"].is_not_null()).arg_true():
             stamp = row_in_python(frame.select("timestamp"), i)["timestamp"]
             broken.setdefault(int(at[i]), f"timestamp {short_repr(stamp)} cannot be read")
-        frame = frame.with_columns(times.alias("timestamp"))
+        for i, (problem, why) in sorted(odd.items()):
+            problems.add(block.place, block.rows[at[i]], problem, why, excerpt_of(block, int(at[i])))
+        frame = frame.with_columns(read.alias("timestamp"))
     events = _split(frame, kinds, source)
-    if shape.split:
+    if shape.parts:
         # the fields of a part of its own may have failed
         events = events.filter(~pl.col(ROW).is_in(list(broken)))
     for row, why in sorted(broken.items()):
         problems.add(block.place, block.rows[row], "broken", why, excerpt_of(block, row))
-    return MappedRows(events, skipped)
+    return MappedRows(events, int(left_out.sum()))
 
 
 def requests_of(shape: RowShape) -> list[Request] | None:
-    """Return the fields that rows are asked for; None where a function is to see whole rows."""
+    """Return the fields that rows are asked for; None where they are needed whole."""
     if len(list(ROW_FORMATS.values())) > len(ROW_FORMATS.own):
         # a shape of another package looks at whole rows
         return None
-    own = [part.columns for parts in shape.split.values() for part in parts]
-    origins = [origin for columns in (shape.columns, *own) for origin in columns.values()]
-    if callable(shape.kinds) or any(callable(origin) for origin in origins):
+    asked = list(shape.origins())
+    if shape.needs_whole_rows or shape.explode or shape.records:
         return None
-    asked: list[tuple[str, Origin | None]] = [(name, shape.columns.get(name)) for name in EVENT_COLUMNS]
-    asked += [item for columns in own for item in columns.items()]
-    found = [(name, origin) for name, origin in asked if origin is None or isinstance(origin, str)]
+    if any(isinstance(origin, Mapping) for _, origin in asked):
+        return None
+    found: list[Request] = []
+    for name, origin in asked:
+        if origin is None:
+            found.append((name, None))
+        alternatives = origin if isinstance(origin, Sequence) and not isinstance(origin, str) else (origin,)
+        # a path within a text is one of text, whatever the field
+        found += [(name if text in alternatives else _TEXT, text) for text in texts_of(origin)]
     return list(dict.fromkeys(found))
 
 
@@ -112,11 +104,8 @@ def check_columns(block: TextBlock, shape: RowShape) -> None:
     """Refuse a table that lacks a column which `shape` names, also where no row of it could be read."""
     if isinstance(block.content, pl.DataFrame):
         source = _Source(block, shape, {})
-        own = [part.columns for parts in shape.split.values() for part in parts]
-        for columns in (shape.columns, *own):
-            for origin in columns.values():
-                if isinstance(origin, str) and origin not in block.content.columns:
-                    source.check(origin, block.content)
+        for _, origin in shape.origins():
+            source.check(origin, block.content)
 
 
 def excerpt_of(block: TextBlock, row: int) -> str:
@@ -136,7 +125,7 @@ class _Source:
         self.block = block
         self.shape = shape
         self.broken = broken
-        self._paths = Paths()
+        self._paths = Paths(block.around)
         content = block.content
         self._table = content if isinstance(content, pl.DataFrame) else None
         # fields that were read without making objects of their rows
@@ -146,6 +135,13 @@ class _Source:
             self._objects = content.plain
         elif isinstance(content, list):
             self._objects = dict(enumerate(content))
+        if shape.needs_whole_rows and (beside := columns_around(block)):
+            self._objects = {i: {**beside, **row} for i, row in self._objects.items()}
+            if self._table is not None:
+                lacking = {name: value for name, value in beside.items() if name not in self._table.columns}
+                self._table = self._table.with_columns(
+                    pl.lit(value, pl.String).alias(name) for name, value in lacking.items()
+                )
         self._known = self._recognised(self._objects)
 
     def fields(self, at: Ints) -> list[pl.Series]:
@@ -160,28 +156,78 @@ class _Source:
         origin = self.shape.columns.get(name) if origin is None else origin
         if origin == ConstantOrigin(None):
             return None
-        if self._table is not None and (origin is None or isinstance(origin, str)):
-            named = origin or name
-            if named in self._table.columns:
-                return _picked(self._table[named], at).alias(name)
-            if origin is None:
-                return None
-            self.check(origin, self._table)
         if isinstance(origin, ConstantOrigin):
             return self._constant(name, at, origin.value)
+        if self._table is not None:
+            return self._from_table(self._table, name, at, origin)
         if self._columns:
             return self._with_columns(name, at, origin)
+        if origin is None and name in self.block.around and not self._is_known(name):
+            return self._constant(name, at, self.block.around[name])
         if origin is None and not self._is_known(name):
             return None
         return column_of(name, self._found(name, at, origin))
 
+    def _from_table(
+        self, table: pl.DataFrame, name: str, at: Ints, origin: Origin | None
+    ) -> pl.Series | None:
+        """Return a field of a table: a column, or texts made of columns, else row by row."""
+        self.check(origin, table)
+        named = name if origin is None else origin
+        if isinstance(named, str):
+            if named in table.columns and not _is_json_scalar(name, table[named].dtype):
+                return self._plain(name, _picked(table[named], at), named)
+            if named in self.block.around:
+                return self._constant(name, at, self.block.around[named])
+            if origin is None and named not in table.columns:
+                return None
+            origin = named
+        if isinstance(origin, str) and origin not in table.columns and (paths := paths_in(origin)):
+            inner = [self.field(_TEXT, at, path) for path in paths]
+            return _filled(name, origin, [_nothing(at) if one is None else one for one in inner])
+        if isinstance(origin, Mapping):
+            members = {
+                member: table[o] for member, o in origin.items() if isinstance(o, str) and o in table.columns
+            }
+            if len(members) == len(origin):
+                struct = pl.DataFrame([column.alias(member) for member, column in members.items()]).to_struct(
+                    name
+                )
+                return _picked(struct, at)
+        elif (
+            isinstance(origin, Sequence) and not isinstance(origin, str) and self._are_columns(origin, table)
+        ):
+            return _first_of(name, [self.field(name, at, one) for one in origin])
+        assert origin is not None
+        return column_of(name, self._found(name, at, origin))
+
+    def _are_columns(self, origins: Sequence[str | ConstantOrigin], table: pl.DataFrame) -> bool:
+        return all(
+            isinstance(one, ConstantOrigin)
+            or all(path in table.columns or path in self.block.around for path in texts_of(one))
+            for one in origins
+        )
+
+    def _plain(self, name: str, column: pl.Series, named: str) -> pl.Series:
+        """Return a column as a field; refused where it cannot be one, with the name that the source has."""
+        whole = is_whole(column.dtype) or not column.dtype.is_numeric()
+        if whole or name in ("seq_no", "timestamp", *JSON_COLUMNS):
+            return column.alias(name)
+        if column.null_count() == len(column):
+            return pl.Series(name, [None], dtype=pl.String).new_from_index(0, len(column))
+        raise DataError(
+            f"column {named!r}, which gives {name}, is {column.dtype}",
+            place=self.block.place,
+            allowed="text, dictionary-encoded or not, or integers",
+            hint=f"{FLOATS}: frame.astype({{{named!r}: 'Int64'}})",
+        )
+
     def _with_columns(self, name: str, at: Ints, origin: Origin | None) -> pl.Series | None:
         """Return a field that some rows have in columns and others as objects."""
-        assert origin is None or isinstance(origin, str)
-        column = self._columns[name, origin]
-        if origin is None and column.null_count() == len(column) and not self._is_known(name):
+        fast = self._fast(name, origin)
+        if origin is None and fast.null_count() == len(fast) and not self._is_known(name):
             return None
-        fast = _picked(column, at).alias(name)
+        fast = _picked(fast, at).alias(name)
         if name == "timestamp" and fast.null_count() == len(fast):
             fast = column_of(name, fast.to_list())
         places = np.flatnonzero(np.isin(at, list(self._objects))) if self._objects else at[:0]
@@ -199,15 +245,33 @@ class _Source:
             values[place] = value
         return column_of(name, values)
 
+    def _fast(self, name: str, origin: Origin | None) -> pl.Series:
+        """Return a field of all rows, null for those that are objects."""
+        if isinstance(origin, Sequence) and not isinstance(origin, str):
+            found = [
+                self._constant(name, np.arange(len(self.block.rows)), one.value)
+                if isinstance(one, ConstantOrigin)
+                else self._fast(name, one)
+                for one in origin
+            ]
+            first = _first_of(name, found)
+            assert first is not None
+            return first
+        assert origin is None or isinstance(origin, str)
+        if origin is not None and (paths := paths_in(origin)):
+            return _filled(name, origin, [self._fast(_TEXT, path) for path in paths])
+        column = self._columns[name, origin]
+        beside = self.block.around.get(name if origin is None else origin)
+        return column if beside is None else column.cast(pl.String).fill_null(beside)
+
     def _is_known(self, name: str) -> bool:
         return any(fields.get(name) is not None for fields in self._known.values())
 
-    def _found(self, name: str, at: Ints, origin: str | Callable[[Row], Any] | None) -> list[Any]:
-        """Return a field of rows that are objects, or of whatever a path or a function sees, as it is
-        stored.
-        """
+    def _found(self, name: str, at: Ints, origin: Origin | None) -> list[Any]:
+        """Return a field of rows that are objects, or of whatever a path or a function sees, as it is stored."""
         if origin is None:
-            return self._converted(name, at, [self._known[i].get(name) for i in at.tolist()])
+            around = self.block.around.get(name)
+            return self._converted(name, at, [self._known[i].get(name, around) for i in at.tolist()])
         return self._converted(name, at, self.values(origin, name, at))
 
     def _constant(self, name: str, at: Ints, value: Any) -> pl.Series:
@@ -217,17 +281,17 @@ class _Source:
             return column_of(name, self._converted(name, at, [value] * len(at)))
         return one.new_from_index(0, len(at))
 
-    def values(self, origin: str | Callable[[Row], Any], name: str, at: Ints) -> list[Any]:
-        """Return what a path or a function gives for each of the rows `at`."""
+    def values(self, origin: Origin, name: str, at: Ints) -> list[Any]:
+        """Return what an origin is in each of the rows `at`."""
         table, objects = self._table, self._objects
         picked: Iterable[Row] = (objects[i] for i in at.tolist()) if table is None else _rows(table, at)
         found: list[Any] = []
         for i, row in zip(at.tolist(), picked, strict=True):
             try:
-                found.append(self._paths.at(row, origin) if isinstance(origin, str) else origin(row))
+                found.append(self._paths.value(row, origin))
             except _ROW_ERRORS as error:
                 why = f"the function of {name} failed: {type(error).__name__}: {error}"
-                self.broken.setdefault(i, f"{name}: {error}" if isinstance(origin, str) else why[:200])
+                self.broken.setdefault(i, why[:200] if callable(origin) else f"{name}: {_what(error)}")
                 found.append(None)
         return found
 
@@ -237,7 +301,7 @@ class _Source:
         found = []
         for i, value in zip(at.tolist(), values, strict=True):
             try:
-                found.append(None if value is None or value == "" else convert(value, name))
+                found.append(None if is_nothing(value) else convert(value, name))
             except DataError as error:
                 self.broken.setdefault(i, error.what)
                 found.append(None)
@@ -258,15 +322,65 @@ class _Source:
                 known[i] = {}
         return known
 
-    def check(self, origin: str, table: pl.DataFrame) -> None:
-        """Refuse a path that begins with no column of the table."""
-        if origin.partition(".")[0] not in table.columns:
-            raise DataError(
-                f"there is no column {origin!r}",
-                place=self.block.place,
-                allowed=", ".join(table.columns),
-                hint=did_you_mean(origin, table.columns) or f"literal({origin!r}) is that text in every row",
-            )
+    def check(self, origin: Origin | None, table: pl.DataFrame) -> None:
+        """Refuse a path that begins with no column of the table; of alternatives one must."""
+        alternatives = isinstance(origin, Sequence) and not isinstance(origin, str)
+        names = list(texts_of(origin))
+        if isinstance(origin, str) and origin in table.columns:
+            return
+        lacking = [name for name in names if not self._has(name, table)]
+        if not lacking or (alternatives and (len(lacking) < len(names) or len(names) < len(origin))):  # type: ignore[arg-type]
+            return
+        raise DataError(
+            f"there is no column {lacking[0]!r}",
+            place=self.block.place,
+            allowed=", ".join(table.columns),
+            hint=did_you_mean(lacking[0], table.columns)
+            or f"literal({lacking[0]!r}) is that text in every row",
+        )
+
+    def _has(self, path: str, table: pl.DataFrame) -> bool:
+        first = path.partition(".")[0]
+        return path in table.columns or first in table.columns or path in self.block.around
+
+
+def _is_json_scalar(name: str, dtype: pl.DataType) -> bool:
+    """Return True for numbers, booleans and times that are to be the whole of a JSON field."""
+    return name in JSON_COLUMNS and (dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Boolean)
+
+
+def _what(error: Exception) -> str:
+    return error.what if isinstance(error, DataError) else str(error)
+
+
+def _nothing(at: Ints) -> pl.Series:
+    return pl.Series([None], dtype=pl.String).new_from_index(0, len(at))
+
+
+def _filled(name: str, text: str, values: Sequence[pl.Series]) -> pl.Series:
+    """Return a text with the values of columns in its braces; null where one is."""
+    # what stands between the braces
+    marked = filled(text, ["\0"] * len(values)).split("\0")
+    parts = [pl.lit(marked[0])]
+    frame = pl.DataFrame([column.cast(pl.String).alias(str(i)) for i, column in enumerate(values)])
+    for i, between in enumerate(marked[1:]):
+        parts += [pl.when(pl.col(str(i)) != "").then(pl.col(str(i))), pl.lit(between)]
+    return frame.select(pl.concat_str(parts).alias(name)).to_series()
+
+
+def _first_of(name: str, columns: Sequence[pl.Series | None]) -> pl.Series | None:
+    """Return the first value that is there of each row; of several types as text."""
+    there = [column for column in columns if column is not None and column.null_count() < len(column)]
+    if not there:
+        return next((column.alias(name) for column in columns if column is not None), None)
+    if len({column.dtype for column in there}) > 1:
+        there = [column.cast(pl.String) for column in there]
+    frame = pl.DataFrame([column.alias(str(i)) for i, column in enumerate(there)])
+    present = [
+        pl.when(pl.col(str(i)) != "").then(pl.col(str(i))) if column.dtype == pl.String else pl.col(str(i))
+        for i, column in enumerate(there)
+    ]
+    return frame.select(pl.coalesce(present).alias(name)).to_series()
 
 
 def _picked(column: pl.Series, at: Ints) -> pl.Series:
@@ -324,12 +438,14 @@ def _meaning(
     distinct: Iterable[str | None], shape: RowShape, source: _Source, rows_of: Callable[[Any], Iterable[int]]
 ) -> dict[str | None, str | None]:
     """Return what each kind that rows name is to mean; a kind that means nothing breaks its rows."""
-    by_function = callable(shape.kinds)
-    told: Mapping[Any, str | None] = {} if callable(shape.kinds) else shape.kinds
+    by_function, told = callable(shape.kinds), shape.kind_names
     meant: dict[str | None, str | None] = {}
     for name in distinct:
-        kind = meant[name] = told.get(name, name)
-        if kind in KINDS or kind in shape.split or (kind is None and (by_function or name is not None)):
+        others = name if OTHERS not in told or name in shape.parts else told[OTHERS]
+        kind = meant[name] = told.get(name, others)
+        if kind in KINDS or kind in shape.parts:
+            continue
+        if kind is None and (by_function or name is not None or OTHERS in told):
             continue
         meant[name] = None
         why = _UNKNOWN.format(short_repr(kind))
@@ -344,10 +460,10 @@ def _split(frame: pl.DataFrame, kinds: pl.Series, source: _Source) -> pl.DataFra
     """
     rows = frame[ROW].to_numpy()
     sound = ~np.isin(rows, list(source.broken)) if source.broken else np.ones(len(rows), bool)
-    if not source.shape.split:
+    if not source.shape.parts:
         events = frame if sound.all() else frame.filter(sound)
         return events.with_columns(kinds.gather(events[ROW]).alias("kind"))
-    at, which, parts = _parts(np.flatnonzero(sound), kinds.gather(frame[ROW]), source.shape.split)
+    at, which, parts = _parts(np.flatnonzero(sound), kinds.gather(frame[ROW]), source.shape.parts)
     named = pl.Series([part.kind for part in parts], dtype=pl.String)
     events = frame[at].with_columns(named.gather(which).alias("kind"))
     if any(part.columns for part in parts):
@@ -405,7 +521,3 @@ def _put(column: pl.Series, places: Ints, values: pl.Series) -> pl.Series:
     if column.dtype != values.dtype:
         column, values = column.cast(pl.String), values.cast(pl.String)
     return column.clone().scatter(places, values) if len(places) else column
-
-
-def _is_unit(value: object) -> bool:
-    return isinstance(value, str) and value in PER_SECOND

@@ -9,19 +9,23 @@ import glob
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, KINDS
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS
 from flowdsl.frames import plain_type, to_polars
 from flowdsl.log.columns import SCHEMA, present
 from flowdsl.log.errors import reading
+from flowdsl.log.file_places import around_of
 from flowdsl.log.validation import ENTITY, JUDGED, LINK
 from flowdsl.paths import path_of
+
+# event columns that the names of folders may give
+TEXTS_OF_FOLDERS: Final = frozenset(SCHEMA) - {"seq_no", *JSON_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,19 @@ class ParquetFiles:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._metadata = {str(path): _metadata(str(path)) for path in paths}
         arrow = {place: metadata.schema.to_arrow_schema() for place, metadata in self._metadata.items()}
-        self._schemas = {place: _event_schema(schema, place) for place, schema in arrow.items()}
+        # the columns that folders name, where files have none of their own
+        self._around = {
+            place: {
+                name: value
+                for name, value in around_of(Path(place)).items()
+                if name in TEXTS_OF_FOLDERS and name not in schema.names
+            }
+            for place, schema in arrow.items()
+        }
+        self._schemas: dict[str, dict[str, pl.DataType]] = {
+            place: {**_event_schema(schema, place), **dict.fromkeys(self._around[place], pl.String())}
+            for place, schema in arrow.items()
+        }
         self._in_arrow_only = {place: _in_arrow_only(schema) for place, schema in arrow.items()}
 
     def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
@@ -181,15 +197,21 @@ class ParquetFiles:
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
     ) -> Iterator[TableSlice]:
         for place, schema in self._schemas.items():
+            around = self._around[place]
             asked = set(present(columns, schema))
             judge = set(present(JUDGED, schema)) - asked if judged else set()
             groups = _RowGroups(self._metadata[place])
             for row, rows, first, last in groups.spans(size, after):
                 sound = groups.sound(judge, first, last) if judge else frozenset()
-                names = present(asked | judge - sound, schema)
-                yield TableSlice(
-                    _read(place, names, row, rows, self._in_arrow_only[place]), place, row, sound
-                )
+                names = [name for name in present(asked | judge - sound, schema) if name not in around]
+                frame = _read(place, names, row, rows, self._in_arrow_only[place])
+                if around:
+                    frame = frame.with_columns(
+                        pl.Series(name, [around[name]], dtype=pl.String).new_from_index(0, rows)
+                        for name in present(asked | judge, schema)
+                        if name in around
+                    )
+                yield TableSlice(frame, place, row, sound)
 
 
 class _RowGroups:

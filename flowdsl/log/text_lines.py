@@ -4,9 +4,11 @@ ahead.
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
 import io
+import lzma
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,11 +32,19 @@ _THREADS: Final = 2
 def opened(path: Path) -> BinaryIO:
     """Open a file that may be compressed."""
     with path.open("rb") as file:
-        magic = file.read(4)
+        magic = file.read(6)
     if magic[:2] == b"\x1f\x8b":
         return gzip.open(path, "rb")  # type: ignore[return-value]
-    if magic == b"\x28\xb5\x2f\xfd":
-        return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
+    if magic[:3] == b"BZh":
+        return io.BufferedReader(bz2.open(path, "rb"))
+    if magic == b"\xfd7zXZ\0":
+        return io.BufferedReader(lzma.open(path, "rb"))
+    codec = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}.get(magic[:4])
+    if codec is None and path.suffix.lower() == ".br":
+        # brotli has no mark of its own
+        codec = "brotli"
+    if codec is not None:
+        return io.BufferedReader(pa.input_stream(str(path), compression=codec))
     return path.open("rb")
 
 

@@ -4,10 +4,13 @@ rest is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +25,10 @@ from flowdsl.log.problems import RowProblems
 from flowdsl.log.text_lines import opened, whole_lines
 
 _BLOCK: Final = 20_000
+# the second line of an object that runs over lines, and where the next document begins
+_INSIDE: Final = re.compile(rb'\s*("(?:[^"\\]|\\.)*"\s*:|\}|[\]\[,])')
+_START: Final = re.compile(r"\S")
+_NEXT: Final = re.compile(r"^\{", re.MULTILINE)
 
 
 class RowTexts(Protocol):
@@ -49,6 +56,10 @@ class TextBlock:
     rows: Sequence[int] | npt.NDArray[np.int64]
     content: list[dict[str, Any]] | pl.DataFrame | JsonRows | JsonPiece
     texts: RowTexts | None = None
+    # what all rows have beside their own fields: columns that folders name, and the names of file and folder
+    around: Mapping[str, Any] = field(default_factory=dict)
+    # the rows of a source that several rows were made of
+    groups: Sequence[int] | None = None
 
 
 def beginning(path: Path) -> bytes:
@@ -58,9 +69,8 @@ def beginning(path: Path) -> bytes:
 
 
 def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """Return the objects of a file of JSON lines, or of one JSON array; rows are lines from 1 (items of an
-    array
-    from 0).
+    """Return the objects of a file of JSON lines, of one JSON array, or of documents that run over lines; rows are
+    lines from 1 (items of an array from 0).
     """
     place = str(path)
     with reading(place), opened(path) as file:
@@ -69,9 +79,56 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
             yield from _array_blocks(file.read(), place, problems)
             return
         reader, line = JsonLines(), 1
-        for data in whole_lines(file):
+        pieces = whole_lines(file, utf16=True)
+        first = next(pieces, b"")
+        if _runs_over_lines(first):
+            yield from _document_blocks(b"".join([first, *pieces]), place, problems)
+            return
+        for data in chain([first] if first else [], pieces):
             yield TextBlock(place, range(0), JsonPiece(reader, data, line))
             line += data.count(b"\n")
+
+
+def _runs_over_lines(data: bytes) -> bool:
+    """Return True if text begins with a JSON object that ends on a later line."""
+    line, _, rest = data.lstrip().partition(b"\n")
+    if not line.startswith(b"{") or not rest.strip() or line.rstrip().endswith(b"}"):
+        return False
+    # members of an object, and no line of its own
+    return bool(_INSIDE.match(rest))
+
+
+def _document_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator[TextBlock]:
+    """Return documents written over several lines, one after the other; rows are the lines on which they begin."""
+    decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
+    text = content.decode(errors="replace")
+    rows: list[int] = []
+    found: list[dict[str, Any]] = []
+    at, line = 0, 1
+    while (begin := _START.search(text, at)) is not None:
+        line += text.count("\n", at, begin.start())
+        at = begin.start()
+        try:
+            value, end = decode(text, at)
+        except (ValueError, RecursionError) as error:
+            # the next document begins where a line does
+            after = _NEXT.search(text, at + 1)
+            end = len(text) if after is None else after.start()
+            problems.add(place, line, "broken", f"a document that is not JSON ({error})", text[at : at + 300])
+        else:
+            if isinstance(value, dict):
+                rows.append(line)
+                found.append(value)
+            else:
+                problems.add(place, line, "broken", "a document that is no JSON object", text[at : at + 300])
+        line += text.count("\n", at, end)
+        at = end
+    for i in range(0, len(rows), _BLOCK):
+        yield TextBlock(place, rows[i : i + _BLOCK], found[i : i + _BLOCK])
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def with_objects(block: TextBlock, requests: list[Request] | None, problems: RowProblems) -> TextBlock:
@@ -84,7 +141,7 @@ def with_objects(block: TextBlock, requests: list[Request] | None, problems: Row
     found = piece.reader.read(piece.data, requests)
     for line, why, text in found.broken:
         problems.add(block.place, piece.line + line, "broken", why, text)
-    return TextBlock(block.place, found.lines + piece.line, found.rows, found.texts)
+    return replace(block, rows=found.lines + piece.line, content=found.rows, texts=found.texts)
 
 
 def _array_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator[TextBlock]:

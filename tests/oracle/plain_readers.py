@@ -16,7 +16,7 @@ from flowdsl.log.problems import RowProblems
 from flowdsl.log.text_readers import TextBlock
 
 
-def file_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
+def file_blocks(path: Path, problems: RowProblems, *_: object) -> Iterator[TextBlock]:
     """Read a file as one block."""
     return (csv_block if path.suffix == ".csv" else json_block)(path, problems)
 

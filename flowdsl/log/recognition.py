@@ -1,0 +1,99 @@
+"""Recognition of rows: known shapes by their marks, and lists of rows within documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from flowdsl.events import KINDS
+from flowdsl.log.file_places import fits
+from flowdsl.log.nested_rows import rows_of
+from flowdsl.log.origins import Paths
+from flowdsl.log.row_formats import ROW_FORMATS
+from flowdsl.log.shape import RowShape, Shape
+from flowdsl.log.shapes import SHAPES
+from flowdsl.log.text_readers import TextBlock
+
+Rows = Sequence[Mapping[str, Any]]
+_LOOKED_AT: Final = 200
+# documents may hold a row or two of another sort
+_MOST: Final = 0.9
+_DEEP: Final = 3
+
+
+def needs_no_shape(rows: Rows) -> str | None:
+    """Return the name of what rows are if `read_events` takes them as they are; None if it does not."""
+    if all(isinstance(row.get("kind"), str) and row["kind"] in KINDS and "timestamp" in row for row in rows):
+        return "event table"
+    names = [name for name, known in ROW_FORMATS.items() if all(known.matches(dict(row)) for row in rows)]
+    # CloudEvents whose types are no kinds need to be told what they mean
+    if names[:1] == ["cloudevents"] and not all(row["type"] in KINDS for row in rows):
+        return None
+    return names[0] if names else None
+
+
+def recognised(rows: Rows, around: Mapping[str, Any] | None = None) -> str | None:
+    """Return the name of the shape whose marks rows have; None if there is none.
+
+    >>> recognised([{"userId": 1, "movieId": 10, "rating": 4.0, "timestamp": 964982703}])
+    'movielens'
+    """
+    paths = Paths(around)
+    for name, shape in SHAPES.items():
+        if around and not fits(PurePosixPath(around["@folder"], around["@file"]), shape.files):
+            continue
+        if shape.marks and sum(_has(paths, row, shape) for row in rows) >= max(_MOST * len(rows), 1):
+            return name
+    return None
+
+
+def path_of_records(rows: Rows) -> str | None:
+    """Return the path of the list of objects that is the most of each row; None if there is none.
+
+    >>> path_of_records([{"ok": True, "data": {"items": [{"id": 1}, {"id": 2}]}}])
+    'data.items'
+    """
+    if not rows or len(rows) > _LOOKED_AT:
+        return None
+    found = [dict(_lists(row)) for row in rows]
+    paths = [path for path in found[0] if all(path in one for one in found)]
+    most = max(paths, key=lambda path: sum(one[path] for one in found), default=None)
+    return most if most is not None and len(rows) <= sum(one[most] for one in found) else None
+
+
+def hint_for(block: TextBlock, shape: RowShape) -> str | None:
+    """Return what to say beside an error about rows that are read without a shape; None where nothing helps."""
+    if shape.columns or shape.records:
+        return None
+    if isinstance(block.content, list) or hasattr(block.content, "iter_rows"):
+        rows: list[Mapping[str, Any]] = [dict(row) for row in islice(rows_of(block), _LOOKED_AT)]
+        name = recognised(rows, block.around) if rows else None
+        if name is not None:
+            return f"the rows look like {name}: read_events(…, shape={name!r})"
+        path = path_of_records(rows)
+        if path is not None:
+            return f"there is a list of objects in it: read_events(…, records={path!r}, columns=…)"
+    return None
+
+
+def _has(paths: Paths, row: Mapping[str, Any], shape: Shape) -> bool:
+    for mark in shape.marks:
+        try:
+            value = paths.value(row, mark)
+        except ValueError:
+            return False
+        if value is None:
+            return False
+    return True
+
+
+def _lists(row: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[tuple[str, int]]:
+    """Yield the paths of lists of objects with their sizes."""
+    for name, value in row.items():
+        path = f"{above}{name}"
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            yield path, len(value)
+        elif isinstance(value, Mapping) and depth < _DEEP:
+            yield from _lists(value, f"{path}.", depth + 1)

@@ -1,0 +1,96 @@
+"""Formats of files that are not read, refused by their own names with the way there is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flowdsl.errors import DataError
+
+
+@dataclass(frozen=True)
+class UnreadFormat:
+    """A format that is not read: how its files are called and begin, and what reads them."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    hint: str
+    begins: bytes = b""
+    at: int = 0
+
+    def refused(self, path: Path) -> DataError:
+        """Return the error about a file of this format."""
+        return DataError(f"{self.name}, which is not read", place=str(path), hint=self.hint)
+
+
+_UNPACK: Final = "unpack it and read the files in it"
+UNREAD: Final = (
+    UnreadFormat("an Excel workbook", (".xlsx", ".xlsm", ".xlsb"), "read_events(pandas.read_excel(path), …)"),
+    UnreadFormat(
+        "an Excel workbook", (".xls",), "read_events(pandas.read_excel(path), …)", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+    ),
+    UnreadFormat("an OpenDocument spreadsheet", (".ods",), "read_events(pandas.read_excel(path), …)"),
+    UnreadFormat("an Avro file", (".avro",), "read_events(polars.read_avro(path), …)", b"Obj\x01"),
+    UnreadFormat(
+        "an SQLite database", (".sqlite", ".sqlite3", ".db"),
+        "read_events(pandas.read_sql(query, connection), …)", b"SQLite format 3\0",
+    ),
+    UnreadFormat(
+        "a DuckDB database", (".duckdb",), "read_events(duckdb.connect(path).sql(query), …)", b"DUCK", 8
+    ),
+    UnreadFormat("a 7-Zip archive", (".7z",), _UNPACK, b"7z\xbc\xaf\x27\x1c"),
+    UnreadFormat("a RAR archive", (".rar",), _UNPACK, b"Rar!\x1a\x07"),
+    UnreadFormat("a tar archive", (".tar", ".tgz", ".tbz2", ".txz"), _UNPACK, b"ustar", 257),
+    UnreadFormat("a pickle", (".pkl", ".pickle"), "pandas.read_pickle(path), if you trust whoever made it"),
+    UnreadFormat(
+        "an SQL dump", (".sql",), "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)"
+    ),
+    UnreadFormat(
+        "a PostgreSQL archive", (".dump", ".backup"),
+        "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)", b"PGDMP",
+    ),
+    UnreadFormat("an HDF5 file", (".h5", ".hdf5", ".hdf"), "read_events(pandas.read_hdf(path), …)", b"\x89HDF\r\n\x1a\n"),
+    UnreadFormat("BSON", (".bson",), "bsondump makes JSON lines of it"),
+    UnreadFormat("MessagePack", (".msgpack", ".mpk"), "decode it, and pass the rows as a list of mappings"),
+    UnreadFormat("Protocol Buffers", (".pb", ".protobuf"), "decode it, and pass the rows as a list of mappings"),
+    UnreadFormat("YAML", (".yaml", ".yml"), "read_events(yaml.safe_load(text), …), where it is a list of rows"),
+    UnreadFormat("a PDF", (".pdf",), "export the data as CSV or JSON", b"%PDF-"),
+    UnreadFormat("a web page", (".html", ".htm"), "read_events(pandas.read_html(path)[0], …) reads a table", b"<!DOCTYPE html"),
+)  # fmt: skip
+_FIRST: Final = 264
+# the members of archives that are workbooks
+_WORKBOOKS: Final = {"xl/workbook.xml": UNREAD[0], "xl/workbook.bin": UNREAD[0], "content.xml": UNREAD[2]}
+
+
+def refuse_unread(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise `DataError` for a file of a format that is known and not read."""
+    with path.open("rb") as file:
+        begin = file.read(_FIRST)
+    for known in UNREAD:
+        if (known.begins and begin[known.at :].startswith(known.begins)) or (
+            suffixes and suffixes[-1] in known.suffixes
+        ):
+            raise known.refused(path)
+
+
+def refuse_workbook(path: Path, names: Collection[str]) -> None:
+    """Raise `DataError` for an archive whose members are those of a workbook."""
+    for name, known in _WORKBOOKS.items():
+        if name in names:
+            raise known.refused(path)
+
+
+def refuse_address(path: str) -> None:
+    """Raise `DataError` for an address on the network."""
+    scheme, found, _ = path.partition("://")
+    if found and scheme.isalnum() and scheme != "file":
+        raise DataError(
+            f"an address ({scheme}://), which is not read",
+            place=path,
+            allowed="paths of files on this machine",
+            hint="download it first"
+            if scheme.startswith("http")
+            else "copy it first, or pass a frame: polars.scan_parquet(…)",
+        )
