@@ -1,8 +1,9 @@
-"""Append events from files of another shape to a log: JSON, CSV, CloudEvents, Parquet, and what else read_events reads.
+"""Append events from files of another shape to a log: JSON, CSV, CloudEvents, Parquet, and what else
+read_events reads.
 
---shape names a known shape, such as segment or github. --column maps a field of the event to a column, to a dotted path
-in JSON, or to a text with several of them in braces. --literal sets a field to the same text in every row. --kind maps
-the values of the kind column.
+--shape names a known shape, such as segment or github. --column maps a field of the event to a column, to a
+dotted path in JSON, or to a text with several of them in braces. --literal sets a field to the same text in
+every row. --kind maps the values of the kind column.
 
   flowdsl convert stars.jsonl log --column kind=type --kind WatchEvent=link.created --kind '*=' \\
       --literal link_type=stars --column source_id=actor --column

@@ -42,8 +42,8 @@ def blocks_of(source: Any, shape: RowShape, problems: RowProblems) -> Iterator[T
 def first_rows(
     source: Any, most: int, shape: RowShape = _ANY
 ) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
-    """Return the first rows of a source as they are, with the columns that folders name, and what is around the first
-    block; what cannot be read is left out.
+    """Return the first rows of a source as they are, with the columns that folders name, and what is around
+    the first block; what cannot be read is left out.
     """
     problems = RowProblems()
     rows: list[Mapping[str, Any]] = []
@@ -110,8 +110,8 @@ def _blocks(source: Any, shape: RowShape, problems: RowProblems) -> Iterator[Tex
 
 
 def _frame(source: Any, shape: RowShape, wanted: Callable[[str], bool]) -> Any:
-    """Return a source as a Polars frame where it is a frame; a pandas frame with values that no column can have as a
-    list of its rows.
+    """Return a source as a Polars frame where it is a frame; a pandas frame with values that no column can
+    have as a list of its rows.
     """
     try:
         found = polars_frame(source, wanted, shape.json_names)

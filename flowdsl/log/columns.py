@@ -156,7 +156,8 @@ class SchemaCoercer:
         if without_zone and not self._said_zone:
             self._said_zone = True
             warn(
-                f"{place}: timestamps without a zone are taken as UTC; read_events(…, time_zone='Europe/Berlin') reads local times"
+                f"{place}: timestamps without a zone are taken as UTC; "
+                "read_events(…, time_zone='Europe/Berlin') reads local times"
             )
 
 
@@ -224,8 +225,8 @@ def parse_rfc3339(text: pl.Series) -> tuple[pl.Series, bool]:
 
 
 def zoned_and_local(text: pl.Series) -> tuple[pl.Series, pl.Series | None]:
-    """Parse text as UTC microseconds, and where it has no zone as local microseconds; no second column where the
-    first has all.
+    """Parse text as UTC microseconds, and where it has no zone as local microseconds; no second column where
+    the first has all.
 
     >>> zoned_and_local(pl.Series(["2024-01-01 02:00:00"]))[1].to_list()
     [datetime.datetime(2024, 1, 1, 2, 0)]

@@ -1,5 +1,5 @@
-"""Formats of files of events: JSON, CSV, Parquet, Arrow, ORC, XML, event streams, archives of them, and those that
-other packages add (`flowdsl.formats`).
+"""Formats of files of events: JSON, CSV, Parquet, Arrow, ORC, XML, event streams, archives of them, and those
+that other packages add (`flowdsl.formats`).
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ def file_blocks(
 ) -> Iterator[TextBlock]:
     """Yield the rows of a file, or of the files of an archive, in blocks.
 
-    `wanted` tells which columns are needed, where a format can leave out others; `files` is a glob for the names
-    in archives.
+    `wanted` tells which columns are needed, where a format can leave out others; `files` is a glob for the
+    names in archives.
 
     Raises
     ------
@@ -189,7 +189,9 @@ def _is_zip(path: Path) -> bool:
 
 
 def _zip_blocks(path: Path, problems: RowProblems, wanted: Wanted, files: str | None) -> Iterator[TextBlock]:
-    """Return the rows of the files of an archive, one file after the other; each is unpacked while it is read."""
+    """Return the rows of the files of an archive, one file after the other; each is unpacked while it is
+    read.
+    """
     with (
         reading(str(path)),
         zipfile.ZipFile(path) as archive,

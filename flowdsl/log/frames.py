@@ -45,7 +45,8 @@ def polars_frame(
 ) -> pl.DataFrame | None:
     """Return a frame in memory as a Polars frame, without a copy where possible; None if it is not a frame.
 
-    Only the columns that are `wanted` are looked at, by default those of an event table; `json_names` hold JSON.
+    Only the columns that are `wanted` are looked at, by default those of an event table; `json_names` hold
+    JSON.
     """
     if not is_frame(source):
         return None

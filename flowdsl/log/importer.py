@@ -69,21 +69,21 @@ def read_events(  # noqa: PLR0913 -- all of them by name
     Parameters
     ----------
     source
-        A path, folder or glob of files (JSON, CSV, Parquet, Arrow, ORC, XML, server-sent events, also compressed
-        or in zip archives), a frame, or a list of mappings.
+        A path, folder or glob of files (JSON, CSV, Parquet, Arrow, ORC, XML, server-sent events, also
+        compressed or in zip archives), a frame, or a list of mappings.
     columns
         The origin of each field of an event: a column, a dotted path (also into columns of JSON text), a text
-        with paths in braces, `literal(x)`, a list of these (the first that a row has), or a function of a row.
-        Envelopes and events of production, CloudEvents 1.0 and event tables need none.
+        with paths in braces, `literal(x)`, a list of these (the first that a row has), or a function of a
+        row. Envelopes and events of production, CloudEvents 1.0 and event tables need none.
     kinds
-        What the values of `kind` mean (None: leave the row out; the key `"*"`: all others), or a function of a
-        row.
+        What the values of `kind` mean (None: leave the row out; the key `"*"`: all others), or a function of
+        a row.
     split
         Kinds that become several events: a list of kinds, or of mappings with a `kind` and the columns of
         that event alone. A row without its ids has no such event.
     shape
-        The name of a known shape of rows, such as `"segment"`, or a `Shape`. Other arguments go before what it
-        says.
+        The name of a known shape of rows, such as `"segment"`, or a `Shape`. Other arguments go before what
+        it says.
     explode
         The path of a list in each row: each of its items makes a row, standing in the place of the list.
     records
@@ -196,23 +196,23 @@ def convert(  # noqa: PLR0913 -- all of them by name
     Parameters
     ----------
     source
-        A path, folder or glob of files (JSON, CSV, Parquet, Arrow, ORC, XML, server-sent events, also compressed
-        or in zip archives), a frame, or a list of mappings.
+        A path, folder or glob of files (JSON, CSV, Parquet, Arrow, ORC, XML, server-sent events, also
+        compressed or in zip archives), a frame, or a list of mappings.
     log
         The log to append to; with `duplicates="drop"`, events whose id it has are left out too.
     columns
         The origin of each field of an event: a column, a dotted path (also into columns of JSON text), a text
-        with paths in braces, `literal(x)`, a list of these (the first that a row has), or a function of a row.
-        Envelopes and events of production, CloudEvents 1.0 and event tables need none.
+        with paths in braces, `literal(x)`, a list of these (the first that a row has), or a function of a
+        row. Envelopes and events of production, CloudEvents 1.0 and event tables need none.
     kinds
-        What the values of `kind` mean (None: leave the row out; the key `"*"`: all others), or a function of a
-        row.
+        What the values of `kind` mean (None: leave the row out; the key `"*"`: all others), or a function of
+        a row.
     split
         Kinds that become several events: a list of kinds, or of mappings with a `kind` and the columns of
         that event alone. A row without its ids has no such event.
     shape
-        The name of a known shape of rows, such as `"segment"`, or a `Shape`. Other arguments go before what it
-        says.
+        The name of a known shape of rows, such as `"segment"`, or a `Shape`. Other arguments go before what
+        it says.
     explode
         The path of a list in each row: each of its items makes a row, standing in the place of the list.
     records
@@ -347,8 +347,8 @@ class EventImporter:
         return shaped
 
     def refuse_nothing(self) -> None:
-        """Refuse a source none of whose rows is an event though some were meant to be: something that was said of it,
-        or not said, is wrong.
+        """Refuse a source none of whose rows is an event though some were meant to be: something that was
+        said of it, or not said, is wrong.
         """
         broken = self.problems.counts["broken"]
         if not broken:

@@ -19,7 +19,9 @@ from flowdsl.text import short_repr
 
 
 def records_of(block: TextBlock, path: str, problems: RowProblems) -> TextBlock:
-    """Return the items of the list at a path of each row, in place of the row; what has no such list is broken."""
+    """Return the items of the list at a path of each row, in place of the row; what has no such list is
+    broken.
+    """
     paths, rows, numbers = Paths(), list[dict[str, Any]](), list[int]()
     for row, content in zip(block.rows, rows_of(block), strict=True):
         found = _at(paths, content, path)
@@ -46,8 +48,8 @@ def records_of(block: TextBlock, path: str, problems: RowProblems) -> TextBlock:
 
 
 def exploded(block: TextBlock, path: str) -> tuple[TextBlock, int]:
-    """Return a row for each item of the list at a path, the item standing in the place of the list; and how many
-    rows had none. A value that is no list is one item.
+    """Return a row for each item of the list at a path, the item standing in the place of the list; and how
+    many rows had none. A value that is no list is one item.
     """
     content = block.content
     if isinstance(content, pl.DataFrame):

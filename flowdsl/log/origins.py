@@ -1,5 +1,5 @@
-"""Origins of an event's fields in a file of another shape: columns, paths, texts with paths in braces, constants,
-alternatives, objects, functions of a row.
+"""Origins of an event's fields in a file of another shape: columns, paths, texts with paths in braces,
+constants, alternatives, objects, functions of a row.
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ def filled(text: str, values: Sequence[str]) -> str:
 
 
 def texts_of(origin: Origin | None) -> Iterator[str]:
-    """Return the columns and paths that an origin names, those in braces one by one; of a function there are none."""
+    """Return the columns and paths that an origin names, those in braces one by one; of a function there are
+    none.
+    """
     if isinstance(origin, str):
         yield from paths_in(origin) or [origin]
     elif isinstance(origin, Mapping):
@@ -178,8 +180,8 @@ class Paths:
         self._around = around or {}
 
     def value(self, row: Row, origin: Origin) -> Any:
-        """Return what an origin is in a row; None where the row does not have it. Raises `ValueError` where a path
-        leads into text that is no JSON, and whatever a function raises.
+        """Return what an origin is in a row; None where the row does not have it. Raises `ValueError` where a
+        path leads into text that is no JSON, and whatever a function raises.
 
         >>> Paths().value({"id": 7}, ["uid", "user-{id}"])
         'user-7'
@@ -194,8 +196,8 @@ class Paths:
         return self._first(row, origin) if isinstance(origin, Sequence) else origin(row)
 
     def at(self, row: Row, path: str) -> Any:
-        """Return the value at a path, or a text with what is at the paths in its braces; None where there is none.
-        Raises `ValueError` where a path leads into text that is no JSON.
+        """Return the value at a path, or a text with what is at the paths in its braces; None where there is
+        none. Raises `ValueError` where a path leads into text that is no JSON.
 
         >>> Paths().at({"properties": '{"video_id": 5279}'}, "properties.video_id")
         5279

@@ -1,4 +1,6 @@
-"""Files of events in columns, XML and event streams, in blocks of rows: Parquet, Arrow, ORC, rows of XML, SSE."""
+"""Files of events in columns, XML and event streams, in blocks of rows: Parquet, Arrow, ORC, rows of XML,
+SSE.
+"""
 
 from __future__ import annotations
 
@@ -83,8 +85,8 @@ def _batches(batches: Iterator[Any], place: str, wanted: Wanted) -> Iterator[Tex
 
 
 def xml_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """Return the elements below the root of an XML file as rows of texts: their attributes, and the elements in
-    them; rows are lines from 1.
+    """Return the elements below the root of an XML file as rows of texts: their attributes, and the elements
+    in them; rows are lines from 1.
     """
     place, rows = str(path), _XmlRows()
     with reading(place), opened(path) as file:
@@ -152,8 +154,8 @@ class _XmlRows:
 
 
 def sse_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """Return the messages of a stream of server-sent events that was written to a file: the members of their JSON
-    data, beside `event` and `id`; rows are the lines on which they begin.
+    """Return the messages of a stream of server-sent events that was written to a file: the members of their
+    JSON data, beside `event` and `id`; rows are the lines on which they begin.
     """
     place = str(path)
     rows: list[dict[str, Any]] = []

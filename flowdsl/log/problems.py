@@ -72,8 +72,8 @@ class RowProblems:
         return [f"{count_text(len(found), 'row')}: {found[0]}" for found in ordered[:most]]
 
     def frame(self) -> pd.DataFrame:
-        """Return one row per problem: `place`, `row`, `problem` (broken, duplicate, out of order, missing; ambiguous
-        or nonexistent local times), `reason`, `text`.
+        """Return one row per problem: `place`, `row`, `problem` (broken, duplicate, out of order, missing;
+        ambiguous or nonexistent local times), `reason`, `text`.
         """
         import pandas as pd
 

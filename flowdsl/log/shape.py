@@ -62,9 +62,8 @@ class Shape:
     Examples
     --------
     >>> stars = Shape(
-    ...     columns={"timestamp": "starred_at", "source_id": "user.login", "target_id": "repo", "kind": "action",
-    ...              "link_type": "{action}"},
-    ...     kinds={"star": "link.created", "*": None})
+    ...     columns={"timestamp": "starred_at", "source_id": "user.login", "target_id": "repo", "kind":
+    "action", ...              "link_type": "{action}"}, ...     kinds={"star": "link.created", "*": None})
     >>> from flowdsl import read_events
     >>> rows = [{"starred_at": "2026-01-01T09:00:00Z", "user": {"login": "ann"}, "repo": "tea", "action": "star"}]
     >>> read_events(rows, shape=stars).last_seq_no()

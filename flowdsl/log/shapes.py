@@ -1,7 +1,7 @@
 """Shapes of common exports by name, and those that other packages add (`flowdsl.shapes`).
 
-Each is a declaration after the public documentation of what writes it. Links go from who acts to what is acted on;
-what happens once is an entity that is created, with the whole row as its data where a row is small.
+Each is a declaration after the public documentation of what writes it. Links go from who acts to what is
+acted on; what happens once is an entity that is created, with the whole row as its data where a row is small.
 """
 
 from __future__ import annotations

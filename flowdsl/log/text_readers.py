@@ -69,8 +69,8 @@ def beginning(path: Path) -> bytes:
 
 
 def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """Return the objects of a file of JSON lines, of one JSON array, or of documents that run over lines; rows are
-    lines from 1 (items of an array from 0).
+    """Return the objects of a file of JSON lines, of one JSON array, or of documents that run over lines;
+    rows are lines from 1 (items of an array from 0).
     """
     place = str(path)
     with reading(place), opened(path) as file:
@@ -99,7 +99,9 @@ def _runs_over_lines(data: bytes) -> bool:
 
 
 def _document_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator[TextBlock]:
-    """Return documents written over several lines, one after the other; rows are the lines on which they begin."""
+    """Return documents written over several lines, one after the other; rows are the lines on which they
+    begin.
+    """
     decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
     text = content.decode(errors="replace")
     rows: list[int] = []

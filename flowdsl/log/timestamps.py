@@ -53,8 +53,8 @@ class TimeReader:
         self._shaper = SchemaCoercer()
 
     def read(self, raw: pl.Series, place: str = "") -> tuple[pl.Series, Odd]:
-        """Return timestamps as UTC microseconds, null where one cannot be read, and the rows whose local time the
-        clocks of the zone show twice or never.
+        """Return timestamps as UTC microseconds, null where one cannot be read, and the rows whose local time
+        the clocks of the zone show twice or never.
 
         A day alone is its first moment.
 
