@@ -1,4 +1,4 @@
-"""What the place of a file says of its rows: columns that folders name, the names of file and folder."""
+"""Columns of rows by the place of their file: those that folders name, and the names of file and folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def around_of(path: Path | PurePosixPath) -> dict[str, str | None]:
 def fits(path: PurePosixPath, files: str | None) -> bool:
     """Return True if a file, by its path within a folder or archive, is one of those that a glob names.
 
-    >>> fits(PurePosixPath("general/2026-01-01.json"), "*/*.json"), fits(PurePosixPath("users.json"), "*/*.json")
-    (True, False)
+    >>> [fits(PurePosixPath(name), "*/*.json") for name in ("general/2026-01-01.json", "users.json")]
+    [True, False]
     """
     return files is None or path.match(files)

@@ -31,8 +31,8 @@ _IDS: Final = ("link_type", "link_id", "source_id", "target_id", "entity_type", 
 _OWN: Final = tuple(name for name in EVENT_COLUMNS if name not in ("seq_no", "timestamp", "kind"))
 _BRACES: Final = re.compile(r"\{([^{}]+)\}")
 _ALLOWED: Final = (
-    "a column, a dotted path, a text with paths in braces, literal(…), a list of those (the first that a row has), "
-    "or a function of a row; for data and metadata a mapping from names to those"
+    "a column, a dotted path, a text with paths in braces, literal(…), a list of those (the first that a row "
+    "has), or a function of a row; for data and metadata a mapping from names to those"
 )
 
 

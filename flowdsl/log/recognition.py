@@ -64,7 +64,9 @@ def path_of_records(rows: Rows) -> str | None:
 
 
 def hint_for(block: TextBlock, shape: RowShape) -> str | None:
-    """Return what to say beside an error about rows that are read without a shape; None where nothing helps."""
+    """Return what to say beside an error about rows that are read without a shape; None where nothing
+    helps.
+    """
     if shape.columns or shape.records:
         return None
     if isinstance(block.content, list) or hasattr(block.content, "iter_rows"):

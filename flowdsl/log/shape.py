@@ -65,8 +65,8 @@ class Shape:
     ...     columns={"timestamp": "starred_at", "source_id": "user.login", "target_id": "repo", "kind":
     "action", ...              "link_type": "{action}"}, ...     kinds={"star": "link.created", "*": None})
     >>> from flowdsl import read_events
-    >>> rows = [{"starred_at": "2026-01-01T09:00:00Z", "user": {"login": "ann"}, "repo": "tea", "action": "star"}]
-    >>> read_events(rows, shape=stars).last_seq_no()
+    >>> row = {"starred_at": "2026-01-01T09:00:00Z", "user": {"login": "ann"}, "repo": "t", "action": "star"}
+    >>> read_events([row], shape=stars).last_seq_no()
     1
     """
 
@@ -117,7 +117,7 @@ class RowShape:
         )
 
     def origins(self) -> Iterator[tuple[str, Origin | None]]:
-        """Return what is asked of a row: each field and its origin, None where it is the column of its name."""
+        """Return what is asked of a row: each field and its origin, None for the column of its name."""
         for name in EVENT_COLUMNS:
             yield name, self.columns.get(name)
         for parts in self.parts.values():
@@ -126,7 +126,7 @@ class RowShape:
 
     @cached_property
     def kind_names(self) -> Mapping[str | None, str | None]:
-        """What the values of `kind` mean, as they are spelled in text columns."""
+        """The meanings of the values of `kind`, as they are spelled in text columns."""
         if callable(self.kinds):
             return {}
         return {key if key is None else kind_text(key): kind for key, kind in self.kinds.items()}

@@ -189,7 +189,8 @@ _DEBEZIUM: Final = Shape(
         "data": _in_payload("after"),
     },
     kinds={
-        "c": "entity.created", "r": "entity.created", "u": "entity.updated", "d": "entity.deleted", "t": None, "m": None,
+        "c": "entity.created", "r": "entity.created", "u": "entity.updated", "d": "entity.deleted",
+        "t": None, "m": None,
     },
     time_unit="ms",
     marks=(_in_payload("op"), _in_payload("source.connector"), _in_payload("ts_ms", "source.ts_ms")),

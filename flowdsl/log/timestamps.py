@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -162,7 +162,8 @@ class TimeReader:
                 raise _unit_needed(numbers, place)
             low, high = (_day(numbers.min(), found), _day(numbers.max(), found))
             warn(
-                f"{place}: timestamps are numbers, by their size {_WORDS[found]} since 1970 ({low} to {high}); "
+                f"{place}: timestamps are numbers, by their size {_WORDS[found]} since 1970 "
+                f"({low} to {high}); "
                 f"time_unit={found!r} says so"
             )
             self._found = found
@@ -184,7 +185,8 @@ def unit_by_size(numbers: pl.Series) -> TimeUnit | None:
 
 
 def _day(number: object, unit: str) -> str:
-    return str(dt.datetime.fromtimestamp(float(number) / PER_SECOND[unit], dt.UTC).date())  # type: ignore[arg-type]
+    seconds: Any = number
+    return str(dt.datetime.fromtimestamp(float(seconds) / PER_SECOND[unit], dt.UTC).date())
 
 
 def _said(odd: Odd, zone: str, place: str) -> str:
@@ -239,7 +241,10 @@ def _unit_needed(numbers: pl.Series, place: str) -> DataError:
     low, high = float(numbers.min() or 0), float(numbers.max() or 0)  # type: ignore[arg-type]
     hint = "ten digits are seconds, thirteen milliseconds"
     if low >= _FIRST_DAY and high <= _LAST_DAY:
-        hint = "they look like days of a spreadsheet; a function makes a time of a row: columns={'timestamp': lambda row: …}"
+        hint = (
+            "they look like days of a spreadsheet; a function makes times of them: "
+            "columns={'timestamp': lambda row: …}"
+        )
     elif low >= _FIRST_DATE and high <= _LAST_DATE:
         hint = "they look like dates: time_format='%Y%m%d'"
     return DataError(

@@ -29,13 +29,18 @@ _UNPACK: Final = "unpack it and read the files in it"
 UNREAD: Final = (
     UnreadFormat("an Excel workbook", (".xlsx", ".xlsm", ".xlsb"), "read_events(pandas.read_excel(path), …)"),
     UnreadFormat(
-        "an Excel workbook", (".xls",), "read_events(pandas.read_excel(path), …)", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+        "an Excel workbook",
+        (".xls",),
+        "read_events(pandas.read_excel(path), …)",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
     ),
     UnreadFormat("an OpenDocument spreadsheet", (".ods",), "read_events(pandas.read_excel(path), …)"),
     UnreadFormat("an Avro file", (".avro",), "read_events(polars.read_avro(path), …)", b"Obj\x01"),
     UnreadFormat(
-        "an SQLite database", (".sqlite", ".sqlite3", ".db"),
-        "read_events(pandas.read_sql(query, connection), …)", b"SQLite format 3\0",
+        "an SQLite database",
+        (".sqlite", ".sqlite3", ".db"),
+        "read_events(pandas.read_sql(query, connection), …)",
+        b"SQLite format 3\0",
     ),
     UnreadFormat(
         "a DuckDB database", (".duckdb",), "read_events(duckdb.connect(path).sql(query), …)", b"DUCK", 8
@@ -48,17 +53,33 @@ UNREAD: Final = (
         "an SQL dump", (".sql",), "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)"
     ),
     UnreadFormat(
-        "a PostgreSQL archive", (".dump", ".backup"),
-        "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)", b"PGDMP",
+        "a PostgreSQL archive",
+        (".dump", ".backup"),
+        "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)",
+        b"PGDMP",
     ),
-    UnreadFormat("an HDF5 file", (".h5", ".hdf5", ".hdf"), "read_events(pandas.read_hdf(path), …)", b"\x89HDF\r\n\x1a\n"),
+    UnreadFormat(
+        "an HDF5 file",
+        (".h5", ".hdf5", ".hdf"),
+        "read_events(pandas.read_hdf(path), …)",
+        b"\x89HDF\r\n\x1a\n",
+    ),
     UnreadFormat("BSON", (".bson",), "bsondump makes JSON lines of it"),
     UnreadFormat("MessagePack", (".msgpack", ".mpk"), "decode it, and pass the rows as a list of mappings"),
-    UnreadFormat("Protocol Buffers", (".pb", ".protobuf"), "decode it, and pass the rows as a list of mappings"),
-    UnreadFormat("YAML", (".yaml", ".yml"), "read_events(yaml.safe_load(text), …), where it is a list of rows"),
+    UnreadFormat(
+        "Protocol Buffers", (".pb", ".protobuf"), "decode it, and pass the rows as a list of mappings"
+    ),
+    UnreadFormat(
+        "YAML", (".yaml", ".yml"), "read_events(yaml.safe_load(text), …), where it is a list of rows"
+    ),
     UnreadFormat("a PDF", (".pdf",), "export the data as CSV or JSON", b"%PDF-"),
-    UnreadFormat("a web page", (".html", ".htm"), "read_events(pandas.read_html(path)[0], …) reads a table", b"<!DOCTYPE html"),
-)  # fmt: skip
+    UnreadFormat(
+        "a web page",
+        (".html", ".htm"),
+        "read_events(pandas.read_html(path)[0], …) reads a table",
+        b"<!DOCTYPE html",
+    ),
+)
 _FIRST: Final = 264
 # the members of archives that are workbooks
 _WORKBOOKS: Final = {"xl/workbook.xml": UNREAD[0], "xl/workbook.bin": UNREAD[0], "content.xml": UNREAD[2]}
