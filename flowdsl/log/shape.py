@@ -62,8 +62,15 @@ class Shape:
     Examples
     --------
     >>> stars = Shape(
-    ...     columns={"timestamp": "starred_at", "source_id": "user.login", "target_id": "repo", "kind":
-    "action", ...              "link_type": "{action}"}, ...     kinds={"star": "link.created", "*": None})
+    ...     columns={
+    ...         "timestamp": "starred_at",
+    ...         "kind": "action",
+    ...         "link_type": "{action}",
+    ...         "source_id": "user.login",
+    ...         "target_id": "repo",
+    ...     },
+    ...     kinds={"star": "link.created", "*": None},
+    ... )
     >>> from flowdsl import read_events
     >>> row = {"starred_at": "2026-01-01T09:00:00Z", "user": {"login": "ann"}, "repo": "t", "action": "star"}
     >>> read_events([row], shape=stars).last_seq_no()
