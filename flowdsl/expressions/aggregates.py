@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -100,23 +101,27 @@ def _expression(value: object, what: str) -> Expression:
     return found
 
 
+def _is_one_call(tokens: Sequence[lexer.Token]) -> bool:
+    """Return True if the tokens are one call with one argument, and nothing after it."""
+    depth = 0
+    signs = [(place, token.text) for place, token in enumerate(tokens) if token.kind == "sign"]
+    for place, sign in signs if signs[:1] == [(1, "(")] else ():
+        depth += (sign in ("(", "[")) - (sign in (")", "]"))
+        if depth == 1 and sign == ",":
+            return False
+        if depth == 0:
+            return place == len(tokens) - 2 and sign == ")"
+    return False
+
+
 def _parsed(text: str) -> Collected:
     tokens = lexer.tokens(text)
-    called = [token.text for token in tokens[:2]]
-    if len(called) == 2 and called[0] in AGGREGATES and called[1] == "(":
-        depth, commas, closing = 0, 0, 0
-        for place, token in enumerate(tokens):
-            if token.kind == "sign":
-                depth += (token.text in ("(", "[")) - (token.text in (")", "]"))
-                commas += depth == 1 and token.text == ","
-                if depth == 0 and token.text == ")":
-                    closing = place
-                    break
-        if not commas and closing == len(tokens) - 2:
-            inner = text[tokens[1].start + 1 : tokens[closing].start]
-            if not inner.strip():
-                raise ConditionError(f"{called[0]} takes an expression", allowed=f"{called[0]}(data.amount)")
-            return Aggregate(called[0], _expression(inner, f"{called[0]} takes"))
+    called = tokens[0].text if tokens else ""
+    if called in AGGREGATES and _is_one_call(tokens):
+        inner = text[tokens[1].start + 1 : tokens[-2].start]
+        if not inner.strip():
+            raise ConditionError(f"{called} takes an expression", allowed=f"{called}(data.amount)")
+        return Aggregate(called, _expression(inner, f"{called} takes"))
     try:
         return _expression(text, "it is")
     except ConditionError as error:

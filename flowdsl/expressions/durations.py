@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import pairwise
 from typing import Final
 
 from flowdsl.errors import BuildError
@@ -21,6 +20,9 @@ _UNITS: Final = {
 }
 _PORTABLE: Final = ("h", "m", "s", "ms")
 _PART: Final = re.compile(r"([0-9]+)(ms|[wdhms])")
+# each unit at most once, from large to small
+_ORDERED: Final = re.compile("".join(f"(?:[0-9]+{unit})?" for unit in _UNITS))
+_IN_ORDER: Final = "name each unit once, from large to small, as in '1h30m'"
 _SUM: Final = re.compile(r"(?:[0-9]+(?:ms|[wdhms]))+")
 _PRODUCTION: Final = re.compile(r"\+?([0-9]+)(ms|s|m|h)")
 # what Rust trims; Python would strip \x1c to \x1f too
@@ -89,18 +91,16 @@ def parse_duration(value: object) -> Duration:
         raise BuildError(
             f"a duration is text or a timedelta, not {short_repr(value, 200)}", allowed=_ALLOWED, hint=hint
         )
+    return _from_text(value)
+
+
+def _from_text(value: str) -> Duration:
     text = value.strip()
-    if not _SUM.fullmatch(text):
-        raise BuildError(f"{_clipped(value)} is not a duration", allowed=_ALLOWED, hint=_hint(text))
+    if not text or not _ORDERED.fullmatch(text):
+        hint = _IN_ORDER if _SUM.fullmatch(text) else _hint(text)
+        raise BuildError(f"{_clipped(value)} is not a duration", allowed=_ALLOWED, hint=hint)
     parts = _PART.findall(text)
-    ranks = [list(_UNITS).index(unit) for _, unit in parts]
-    if any(after <= before for before, after in pairwise(ranks)):
-        raise BuildError(
-            f"{_clipped(value)} is not a duration",
-            allowed=_ALLOWED,
-            hint="name each unit once, from large to small, as in '1h30m'",
-        )
-    if any(len(digits) > 20 for digits, _ in parts):
+    if max(len(digits) for digits, _ in parts) > 20:
         raise _too_long(value)
     microseconds = sum(int(digits) * _UNITS[unit] for digits, unit in parts)
     if microseconds > _LONGEST:
@@ -162,14 +162,15 @@ def _hint(text: str) -> str | None:
     if text.isascii() and text.isdigit():
         return f"a bare number has no unit: '{_short(text)}s' is seconds" if len(text) < 20 else None
     match = _LOOSE.fullmatch(text)
-    if match is None or len(match[1]) > 15:
-        return None
+    return _meant(match) if match is not None and len(match[1]) <= 15 else None
+
+
+def _meant(match: re.Match[str]) -> str | None:
+    """Return the hint for a number with a word for a unit, such as `5 minutes`."""
     word = match[2] if match[2] in _UNITS else match[2].lower()
     unit = next((unit for unit, words in _WORDS.items() if word in words), None)
-    if unit is None:
-        return None
-    microseconds = float(match[1]) * _UNITS[unit]
-    if microseconds != int(microseconds) or microseconds % 1_000:
+    microseconds = float(match[1]) * _UNITS.get(unit or "", 0)
+    if unit is None or microseconds % 1_000:
         return None
     suggestion = f"{match[1]}{unit}" if "." not in match[1] else _exact_text(int(microseconds), tuple(_UNITS))
     return f"did you mean '{suggestion}'?"

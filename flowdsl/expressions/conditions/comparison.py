@@ -56,24 +56,36 @@ def compare(sign: str, left: Operand, right: Operand, size: int) -> tuple[Mask, 
 def member(value: Column, items: Sequence[Any]) -> Mask:
     """Test whether values are among these constants."""
     held = np.zeros(value.size, np.bool_)
-    numbers = [item for item in items if isinstance(item, (int, float)) and not isinstance(item, bool)]
-    texts = [item for item in items if isinstance(item, str)]
     for tag, where in tagged(value).items():
-        part: Any = np.False_
-        if tag is Tag.NULL:
-            part = np.bool_(None in items)
-        elif tag is Tag.BOOL and value.bools is not None:
-            part = np.isin(value.bools, [item for item in items if isinstance(item, bool)])
-        elif tag is Tag.INT and value.ints is not None:
-            # an integer equals a float if the float is whole and equals it as an integer
-            whole = [int(item) for item in numbers if item == int(item)]
-            part = np.isin(value.ints, np.array([n for n in whole if -(2**63) <= n < 2**63], np.int64))
-        elif tag is Tag.FLOAT and value.floats is not None:
-            part = np.isin(value.floats, np.array([float(n) for n in numbers if float(n) == n], np.float64))
-        elif tag is Tag.TEXT and texts:
-            part = _text_member(value, texts)
-        held |= part & where
+        if tag in _MEMBERS:
+            held |= _MEMBERS[tag](value, items) & where
     return held
+
+
+def _null_member(value: Column, items: Sequence[Any]) -> Any:
+    return np.bool_(None in items)
+
+
+def _bool_member(value: Column, items: Sequence[Any]) -> Any:
+    assert value.bools is not None
+    return np.isin(value.bools, [item for item in items if isinstance(item, bool)])
+
+
+def _int_member(value: Column, items: Sequence[Any]) -> Any:
+    assert value.ints is not None
+    # an integer equals a float if the float is whole and equals it as an integer
+    whole = [int(number) for number in _numbers(items) if number == int(number)]
+    return np.isin(value.ints, np.array([n for n in whole if -(2**63) <= n < 2**63], np.int64))
+
+
+def _float_member(value: Column, items: Sequence[Any]) -> Any:
+    assert value.floats is not None
+    floats = [float(number) for number in _numbers(items) if float(number) == number]
+    return np.isin(value.floats, np.array(floats, np.float64))
+
+
+def _numbers(items: Sequence[Any]) -> list[int | float]:
+    return [item for item in items if isinstance(item, (int, float)) and not isinstance(item, bool)]
 
 
 def as_mask(series: pl.Series) -> Mask:
@@ -151,9 +163,18 @@ def _compare_texts(sign: str, left: Column, right: Operand) -> Any:
     return as_mask(_SIGNS[sign](left.text_series(), other))
 
 
-def _text_member(value: Column, texts: list[str]) -> Mask:
-    wanted = pl.Series(texts, dtype=pl.String)
+def _text_member(value: Column, items: Sequence[Any]) -> Any:
+    wanted = pl.Series([item for item in items if isinstance(item, str)], dtype=pl.String)
     if isinstance(value.texts, DictionaryColumn):
         codes = value.texts.interner.find(wanted)
         return np.isin(value.texts.codes, codes[codes != UNKNOWN])
     return as_mask(value.text_series().is_in(wanted.implode()))
+
+
+_MEMBERS: Final[dict[Tag, Callable[[Column, Sequence[Any]], Any]]] = {
+    Tag.NULL: _null_member,
+    Tag.BOOL: _bool_member,
+    Tag.INT: _int_member,
+    Tag.FLOAT: _float_member,
+    Tag.TEXT: _text_member,
+}

@@ -137,16 +137,19 @@ class FunctionCall(Expression):
         if count < len(known.arguments) or (count > len(known.arguments) and not known.several):
             raise _miscounted(known, count)
         for argument, kinds in zip(self.arguments, known.types(count), strict=True):
-            if kinds == PATH and not argument.locates:
-                raise ConditionError(
-                    f"{self.function} takes a path, not {clipped(argument)}", allowed=known.usage
-                )
-            if kinds and kinds != PATH:
-                require(self.function, kinds, argument)
-            if known.with_before:
-                _check_field(known, argument)
+            self._check_argument(known, argument, kinds)
         self._check_constants(known)
         object.__setattr__(self, "kind", None if known.result == "any" else known.result)
+
+    def _check_argument(self, known: Function, argument: Expression, kinds: tuple[str, ...]) -> None:
+        if kinds == PATH and not argument.locates:
+            raise ConditionError(
+                f"{self.function} takes a path, not {clipped(argument)}", allowed=known.usage
+            )
+        if kinds and kinds != PATH:
+            require(self.function, kinds, argument)
+        if known.with_before:
+            _check_field(known, argument)
 
     def _check_constants(self, known: Function) -> None:
         for name, argument in zip(known.arguments, self.arguments, strict=False):

@@ -99,8 +99,6 @@ class _Evaluation:
             case Not():
                 mask, failures = self.truth("'not'", node.operand)
                 return boolean(~mask), failures
-            case Compare(operator="in"):
-                return self.call(MEMBERSHIP, node)
             case Compare():
                 return self.comparison(node)
             case Arithmetic():
@@ -133,31 +131,35 @@ class _Evaluation:
     def several(self, node: And | Or) -> Evaluated:
         """Evaluate operands in order, each only for the rows that are still undecided."""
         conjunction = isinstance(node, And)
-        what = f"'{node.word}'"
         still = np.ones(self.size, np.bool_)
         parts: list[Failures | None] = []
         for operand in node.operands:
-            left_open = int(np.count_nonzero(still))
-            if not left_open:
+            if not still.any():
                 break
-            if left_open * 4 < self.size:
-                # few are left: what this operand reads is taken for them only
-                index = np.flatnonzero(still)
-                mask = np.zeros(self.size, np.bool_)
-                mask[index], some = self.only(index).truth(what, operand)
-                failures = some and some.scatter(index, self.size)
-            else:
-                mask, failures = self.truth(what, operand)
-                failures = failures and failures.only(still)
+            mask, failures = self.truth_of(f"'{node.word}'", operand, still)
             still = still & (mask if conjunction else ~mask)
             if failures is not None:
                 still &= ~failures.mask
                 parts.append(failures)
         return boolean(still if conjunction else ~still), first_failures(parts)
 
+    def truth_of(self, what: str, node: Expression, where: Mask) -> tuple[Mask, Failures | None]:
+        """Return the truth of a node in some rows; in the others the mask holds arbitrary values."""
+        count = int(np.count_nonzero(where))
+        if count * 4 >= self.size:
+            mask, failures = self.truth(what, node)
+            return mask, failures and failures.only(where)
+        # few are left: what this operand reads is taken for them only
+        index = np.flatnonzero(where)
+        mask = np.zeros(self.size, np.bool_)
+        mask[index], some = self.only(index).truth(what, node)
+        return mask, some and some.scatter(index, self.size)
+
     # -- comparisons -----------------------------------------------------------------------------------
 
     def comparison(self, node: Compare) -> Evaluated:
+        if node.operator == "in":
+            return self.call(MEMBERSHIP, node)
         left, left_failures = self.value(node.left)
         right, right_failures = self.value(node.right)
         unequal = node.operator == "!="
@@ -208,16 +210,14 @@ class _Evaluation:
             result = _where(present, result, function)
         if left_open is np.False_:
             return result, failed
-        left_open = left_open & present
-        if failed is not None:
-            left_open = left_open & ~failed.mask
-        if not np.any(left_open):
-            return result, failed
+        left_open = left_open & present if failed is None else left_open & present & ~failed.mask
         index = np.flatnonzero(spread(left_open, self.size))
-        told, wrong = _per_distinct(function, node, [_taken(operand, index) for operand in operands])
+        if not len(index):
+            return result, failed
+        answered, wrong = _per_distinct(function, node, [_taken(operand, index) for operand in operands])
         place = np.arange(self.size)
         place[index] = self.size + np.arange(len(index))
-        result = Column.concat([result, told]).take(place)
+        result = Column.concat([result, answered]).take(place)
         return result, first_failures([failed, wrong and wrong.scatter(index, self.size)])
 
     def checked(
@@ -254,15 +254,15 @@ class _Evaluation:
         columns = [self.leaf(leaf).take(index) for leaf in form.leaves]
         first, group = _distinct(columns)
         found = [column.take(first).values() for column in columns]
-        told = np.zeros(len(first), result.dtype)
+        decided = np.zeros(len(first), result.dtype)
         for position, row in enumerate(zip(*found, strict=True)):
             try:
-                told[position] = form.evaluate(row)
+                decided[position] = form.evaluate(row)
             except EvaluationError:
                 # an operand failed there, which its own column form has noted
                 continue
         result = result.copy()
-        result[index] = told[group]
+        result[index] = decided[group]
         return result
 
 

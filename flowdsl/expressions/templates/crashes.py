@@ -27,12 +27,14 @@ from flowdsl.expressions.templates.nodes import (
     Macro,
     MacroCall,
     Math,
+    Node,
     Output,
     Section,
     TemplateCall,
     TemplateComparison,
     TemplateLiteral,
     Test,
+    Value,
 )
 from flowdsl.expressions.templates.scalar import ONE_OFF, is_super
 from flowdsl.expressions.templates.value_paths import cannot_be_cut, put_together
@@ -114,20 +116,24 @@ def risks(body: Body) -> Iterator[Risk]:
     if any(_calls_itself(name, macros) for name in macros):
         yield Risk(Construct.MACRO_CYCLE)
     for node in all_nodes(body):
-        if isinstance(node, For) and _may_be_text(node.container):
-            yield Risk(Construct.TEXT_LOOP, of=node.container)
-        elif isinstance(node, Section):
-            if node.call.name != "date":
-                yield from _in_filter(node.call, None)
-        elif isinstance(node, If):
-            for _, condition, _ in node.branches:
-                yield from _in_truth(condition)
-        elif isinstance(node, Include) and ONE_OFF in node.names:
-            yield Risk(Construct.INCLUDE)
-        elif isinstance(node, Output) and is_super(node):
-            yield Risk(Construct.SUPER)
+        yield from _in_node(node)
     for expr in exprs_of(body):
         yield from _in_expr(expr)
+
+
+def _in_node(node: Node) -> Iterator[Risk]:
+    match node:
+        case For() if _may_be_text(node.container):
+            yield Risk(Construct.TEXT_LOOP, of=node.container)
+        case Section() if node.call.name != "date":
+            yield from _in_filter(node.call, None)
+        case If():
+            for _, condition, _ in node.branches:
+                yield from _in_truth(condition)
+        case Include() if ONE_OFF in node.names:
+            yield Risk(Construct.INCLUDE)
+        case Output() if is_super(node):
+            yield Risk(Construct.SUPER)
 
 
 def _in_expr(expr: Expr) -> Iterator[Risk]:
@@ -138,22 +144,31 @@ def _in_expr(expr: Expr) -> Iterator[Risk]:
     for place, call in enumerate(expr.filters):
         yield from _in_filter(call, Expr(value, expr.filters[:place]))
     for ident in idents(value):
-        if ident.odd is not None and not ident.inner and cannot_be_cut(_below(ident)):
-            yield Risk(Construct.KEY, sure=True)
-        elif ident.inner or any(isinstance(step, Ident) for step in ident.steps):
-            yield Risk(Construct.KEY)
-    if isinstance(value, Math):
-        yield from _in_math(value)
-    elif isinstance(value, TemplateComparison) and value.op not in ("==", "!="):
-        if any(_is_macro(side) for side in (value.left, value.right)):
-            yield Risk(Construct.MACRO_NUMBER, sure=True)
-    elif isinstance(value, Logic):
-        for operand in value.operands:
-            yield from _in_truth(operand)
-    elif isinstance(value, Test):
-        yield from _in_test(value)
-    elif isinstance(value, TemplateCall):
-        yield from _in_function(value)
+        yield from _in_path(ident)
+    yield from _in_value(value)
+
+
+def _in_path(ident: Ident) -> Iterator[Risk]:
+    if ident.odd is not None and not ident.inner and cannot_be_cut(_below(ident)):
+        yield Risk(Construct.KEY, sure=True)
+    elif ident.inner or any(isinstance(step, Ident) for step in ident.steps):
+        yield Risk(Construct.KEY)
+
+
+def _in_value(value: Value) -> Iterator[Risk]:
+    match value:
+        case Math():
+            yield from _in_math(value)
+        case TemplateComparison() if value.op not in ("==", "!="):
+            if _is_macro(value.left) or _is_macro(value.right):
+                yield Risk(Construct.MACRO_NUMBER, sure=True)
+        case Logic():
+            for operand in value.operands:
+                yield from _in_truth(operand)
+        case Test():
+            yield from _in_test(value)
+        case TemplateCall():
+            yield from _in_function(value)
 
 
 def _below(ident: Ident) -> str:
@@ -222,12 +237,9 @@ def _in_date(args: dict[str, Expr], given: Expr | None) -> Iterator[Risk]:
 
 def _literal(expr: Expr | None) -> object:
     """Return the value of a literal, or None for anything else."""
-    plain = (
-        expr is not None and isinstance(expr.value, TemplateLiteral) and not expr.filters and not expr.negated
-    )
-    return (
-        expr.value.value if plain and expr is not None and isinstance(expr.value, TemplateLiteral) else None
-    )
+    if expr is None or expr.filters or expr.negated:
+        return None
+    return expr.value.value if isinstance(expr.value, TemplateLiteral) else None
 
 
 def _is_macro(expr: Expr) -> bool:

@@ -154,15 +154,7 @@ class Evaluator:
         return not truthy(found) if expr.negated else found
 
     def _ident(self, expr: Expr, ident: Ident) -> Any:
-        try:
-            found = self.find(ident)
-        except RenderAbortError:
-            raise
-        except RenderError:
-            # what stands in brackets has failed, which is as good as a path that leads nowhere
-            if not expr.has_default and not expr.negated:
-                raise
-            found = NOTHING
+        found = self._find_or_nothing(ident) if expr.has_default or expr.negated else self.find(ident)
         if expr.has_default and (found is NOTHING or found is None):
             if expr.default is None:
                 raise RenderError("`default` needs the argument `value`")
@@ -170,6 +162,15 @@ class Evaluator:
         if found is NOTHING and not expr.negated:
             raise missing(ident)
         return found
+
+    def _find_or_nothing(self, ident: Ident) -> Any:
+        """Return what a path leads to; if what is in its brackets fails, it leads nowhere."""
+        try:
+            return self.find(ident)
+        except RenderAbortError:
+            raise
+        except RenderError:
+            return NOTHING
 
     def _composed(self, expr: Expr) -> Any:
         value = expr.value
@@ -222,12 +223,7 @@ class Evaluator:
     def _tested(self, test: Test) -> bool:
         args = [self.value(arg) for arg in test.args]
         self.budget.charge(20 if test.name == "matching" else 0)
-        try:
-            found = self.find(test.ident)
-        except RenderAbortError:
-            raise
-        except RenderError:
-            found = NOTHING
+        found = self._find_or_nothing(test.ident)
         if isinstance(found, (str, list)):
             self.budget.charge(len(found) // 64)
         return holds(test.name, found, args, test.ident.text) is not test.negated
@@ -280,17 +276,23 @@ class Evaluator:
         if isinstance(value, Membership):
             return self._is_member(value)
         if isinstance(value, Concat):
-            found = self.value(expr)
-            if not isinstance(found, str):
-                raise RenderCrashError("a condition is a `~` with `not`, or with a filter that gives no text")
-            return bool(found)
+            return self._concat_truth(expr)
         if isinstance(value, MacroCall):
             return bool(self.macro(value))
         assert isinstance(value, TemplateCall)
-        found = self.called(value)
+        return self._call_truth(value)
+
+    def _call_truth(self, call: TemplateCall) -> bool:
+        found = self.called(call)
         if not isinstance(found, bool):
-            raise RenderError(f"`{value.name}` is no condition: it gives {kind(found)}")
+            raise RenderError(f"`{call.name}` is no condition: it gives {kind(found)}")
         return found
+
+    def _concat_truth(self, expr: Expr) -> bool:
+        found = self.value(expr)
+        if not isinstance(found, str):
+            raise RenderCrashError("a condition is a `~` with `not`, or with a filter that gives no text")
+        return bool(found)
 
     def _ident_truth(self, expr: Expr) -> bool:
         depth = self.budget.depth

@@ -103,15 +103,19 @@ def graphemes(text: str) -> list[str]:
     clusters: list[str] = []
     previous, flags, face = "", 0, False
     for char in text:
-        together = bool(previous) and _together(previous, char, flags % 2 == 1, face)
-        if together:
+        if previous and _together(previous, char, flags % 2 == 1, face):
             clusters[-1] += char
         else:
             clusters.append(char)
         flags = flags + 1 if char in _FLAGS else 0
-        face = char in _FACES or (face and char in _MARKS and char != _JOINER and char not in _SPACE_TAKING)
+        face = char in _FACES or (face and _follows_face(char))
         previous = char
     return clusters
+
+
+def _follows_face(char: str) -> bool:
+    """Return True for a mark after which a skin tone still belongs to the face before it."""
+    return char in _MARKS and char != _JOINER and char not in _SPACE_TAKING
 
 
 def _together(previous: str, char: str, half_flag: bool, face: bool) -> bool:

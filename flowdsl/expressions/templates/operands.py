@@ -118,34 +118,44 @@ class Operands(Scanner):
         """Parse a bracket; also return whether Tera misreads it."""
         if not self.text.startswith("[", at):
             return None
-        at += 1
-        step: str | Ident
-        odd = False
-        if match := _INT.match(self.text, at):
-            step, end = match.group(), match.end()
-            odd = step.startswith("-") or int(step[:30]) >= 2**64
-            if odd and not self.lenient:
-                self.refuse(
-                    f"the index {step} is never there", at, allowed="0 and up", hint="`| last` gives the last"
-                )
-        elif match := STRING.match(self.text, at):
-            step, end = match.group()[1:-1], match.end()
-            odd = match.group()[0] == "`" or ODD_KEY.search(step) is not None
-            if odd and not self.lenient:
-                self.refuse(
-                    f"the key {match.group()} is misread by Tera",
-                    at,
-                    allowed="keys of ASCII letters, digits and signs but quotes, brackets, `\\` and `~`",
-                )
-        else:
-            self.deeper(at)
-            inner = self.ident(at)
-            self.nesting -= 1
-            if not inner:
-                return None
-            step, end = inner
+        found = self._index(at + 1) or self._key(at + 1) or self._inner_path(at + 1)
+        if found is None:
+            return None
+        step, end, odd = found
         closed = self.literal("]", end)
         return None if closed is None else (step, closed, odd)
+
+    def _index(self, at: int) -> tuple[str, int, bool] | None:
+        match = _INT.match(self.text, at)
+        if match is None:
+            return None
+        step = match.group()
+        odd = step.startswith("-") or int(step[:30]) >= 2**64
+        if odd and not self.lenient:
+            self.refuse(
+                f"the index {step} is never there", at, allowed="0 and up", hint="`| last` gives the last"
+            )
+        return step, match.end(), odd
+
+    def _key(self, at: int) -> tuple[str, int, bool] | None:
+        match = STRING.match(self.text, at)
+        if match is None:
+            return None
+        step = match.group()[1:-1]
+        odd = match.group()[0] == "`" or ODD_KEY.search(step) is not None
+        if odd and not self.lenient:
+            self.refuse(
+                f"the key {match.group()} is misread by Tera",
+                at,
+                allowed="keys of ASCII letters, digits and signs but quotes, brackets, `\\` and `~`",
+            )
+        return step, match.end(), odd
+
+    def _inner_path(self, at: int) -> tuple[Ident, int, bool] | None:
+        self.deeper(at)
+        inner = self.ident(at)
+        self.nesting -= 1
+        return (*inner, False) if inner else None
 
     @remembered
     def test(self, at: int) -> tuple[Test, int] | None:

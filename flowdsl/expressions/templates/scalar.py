@@ -8,6 +8,7 @@ JSON values is ever touched there is nothing to shut in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from flowdsl.expressions.templates.environments import Environment, Loop
@@ -119,9 +120,7 @@ class _Renderer(Evaluator):
         if isinstance(node, (Text, Raw)):
             self._write(node.text, out)
         elif isinstance(node, Output):
-            if self.in_block and not self.met_block and is_super(node):
-                raise RenderCrashError("`super()` in a block that is inside of something else")
-            self._write(printed(self.value(node.expr)), out)
+            self._output(node, out)
         elif isinstance(node, If):
             self._if(node, out)
         elif isinstance(node, Set):
@@ -133,18 +132,30 @@ class _Renderer(Evaluator):
             assert loop is not None
             loop.state = node.kind
         elif isinstance(node, Section):
-            around, self.in_block = self.in_block, False
-            text = self.text(node.body)
-            self.in_block = around
-            call = node.call
-            self._write(text if call.name == "safe" else printed(self.filtered(text, call)), out)
+            self._section(node, out)
         elif isinstance(node, BlockTag):
             self.met_block |= node.name in self.known_blocks
-            around, self.in_block = self.in_block, True
-            self.body(node.body, out)
-            self.in_block = around
+            with self._within(in_block=True):
+                self.body(node.body, out)
         elif isinstance(node, Include):
             self._include(node, out)
+
+    def _output(self, node: Output, out: _Out) -> None:
+        if self.in_block and not self.met_block and is_super(node):
+            raise RenderCrashError("`super()` in a block that is inside of something else")
+        self._write(printed(self.value(node.expr)), out)
+
+    @contextmanager
+    def _within(self, *, in_block: bool) -> Iterator[None]:
+        around, self.in_block = self.in_block, in_block
+        yield
+        self.in_block = around
+
+    def _section(self, node: Section, out: _Out) -> None:
+        with self._within(in_block=False):
+            text = self.text(node.body)
+        call = node.call
+        self._write(text if call.name == "safe" else printed(self.filtered(text, call)), out)
 
     def _include(self, node: Include, out: _Out) -> None:
         """Include a template; in production only the template itself exists, under a name of Tera's."""
@@ -196,16 +207,15 @@ class _Renderer(Evaluator):
         frame = Environment({}, closed=False, loop=loop)
         self.frames.append(frame)
         self.budget.loops += 1
-        around, self.in_block = self.in_block, False
-        for _ in range(loop.size):
-            self.budget.charge(1)
-            self.body(node.body, out)
-            if loop.state == "break":
-                break
-            frame.names.clear()
-            loop.state = ""
-            loop.at += 1
-        self.in_block = around
+        with self._within(in_block=False):
+            for _ in range(loop.size):
+                self.budget.charge(1)
+                self.body(node.body, out)
+                if loop.state == "break":
+                    break
+                frame.names.clear()
+                loop.state = ""
+                loop.at += 1
         self.budget.loops -= 1
         self.frames.pop()
 
@@ -214,6 +224,27 @@ class _Renderer(Evaluator):
         macro = self.macros.get(call.name) if call.namespace == "self" else None
         if macro is None:
             raise RenderError(f"unknown macro `{call.namespace}::{call.name}`")
+        names = self._arguments(macro, call)
+        call_again = (macro.name, repr(names))
+        if call_again in self.running:
+            raise RenderCrashError("a macro that calls itself without end")
+        self.running.append(call_again)
+        self.frames.append(Environment(names, closed=True))
+        self.budget.loops += 1
+        try:
+            with self._within(in_block=False):
+                text = self.text(macro.body)
+        except RenderAbortError as stop:
+            if self.budget.too_deep and any(name == macro.name for name, _ in self.running[:-1]):
+                raise RenderCrashError("a macro that calls itself without end") from stop
+            raise
+        finally:
+            self.running.pop()
+        self.budget.loops -= 1
+        self.frames.pop()
+        return text
+
+    def _arguments(self, macro: Macro, call: MacroCall) -> dict[str, Any]:
         given = dict(call.args)
         names: dict[str, Any] = {}
         for name, default in macro.params:
@@ -223,22 +254,4 @@ class _Renderer(Evaluator):
                 raise RenderError(f"the macro `{macro.name}` needs the argument `{name}`")
             else:
                 names[name] = default.value
-        call_again = (macro.name, repr(names))
-        if call_again in self.running:
-            raise RenderCrashError("a macro that calls itself without end")
-        self.running.append(call_again)
-        self.frames.append(Environment(names, closed=True))
-        self.budget.loops += 1
-        around, self.in_block = self.in_block, False
-        try:
-            text = self.text(macro.body)
-        except RenderAbortError as stop:
-            if self.budget.too_deep and any(name == macro.name for name, _ in self.running[:-1]):
-                raise RenderCrashError("a macro that calls itself without end") from stop
-            raise
-        finally:
-            self.running.pop()
-        self.in_block = around
-        self.budget.loops -= 1
-        self.frames.pop()
-        return text
+        return names

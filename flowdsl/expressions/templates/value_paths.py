@@ -118,38 +118,21 @@ def put_together(text: str, look_up: Callable[[str], Any]) -> str:
 
 def _names(path: bytes) -> Iterator[str]:
     """Split a path into names like Tera's reader, which keeps what it last saw."""
-    single = double = escaped = False
+    quotes = _Quotes()
     begin = 0
     while True:
-        rest = _cut(path, begin, len(path))
         skipped, name = 0, None
-        for i, character in enumerate(rest):
-            quoted = single or double or escaped
-            end: bool | None = None
-            if character in "\"'" and not escaped:
-                if character == '"':
-                    double = not double
-                else:
-                    single = not single
-                end = i != skipped
-            elif character == "\\":
-                escaped = True
-                continue
-            elif character == "[" and not quoted:
-                end = True
-            elif character == "]" and not quoted:
-                end = False
-            elif character == "." and not quoted:
-                end = i != skipped
+        for i, character in enumerate(_cut(path, begin, len(path))):
+            end = quotes.ends_name(character, at_start=i == skipped)
             if end:
                 name = _cut(path, begin + skipped, begin + i)
                 begin += i + 1
                 if name:
+                    # leaving at a name, Tera keeps what was escaped
                     break
             elif end is not None:
                 skipped += 1
-            # leaving at a name, Tera does not come to this line
-            escaped = False
+            quotes.escaped = character == "\\"
         else:
             if begin + skipped < len(path):
                 name = _cut(path, begin + skipped, len(path))
@@ -157,6 +140,25 @@ def _names(path: bytes) -> Iterator[str]:
         if not name:
             return
         yield name
+
+
+class _Quotes:
+    """State of Tera's reader of paths between two characters."""
+
+    def __init__(self) -> None:
+        self.open = {"'": False, '"': False}
+        self.escaped = False
+
+    def ends_name(self, character: str, *, at_start: bool) -> bool | None:
+        """Return True if a character ends a name, False if it is skipped before one, None if it is part of one."""
+        if character in self.open and not self.escaped:
+            self.open[character] = not self.open[character]
+            return not at_start
+        if self.escaped or any(self.open.values()) or character not in "[].":
+            return None
+        if character == ".":
+            return not at_start
+        return character == "["
 
 
 def _cut(path: bytes, start: int, end: int) -> str:

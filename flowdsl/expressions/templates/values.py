@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import operator
+from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Any, Final
 
@@ -24,6 +26,11 @@ LEAST_I64: Final = -(2**63)
 MOST_I64: Final = 2**63 - 1
 MOST_U64: Final = 2**64 - 1
 
+_STEPS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+}
 _EXACT: Final = Context(prec=800)
 
 
@@ -177,30 +184,43 @@ def joined(value: Any) -> str | None:
 
 def json_text(value: Any, *, pretty: bool = False) -> str:
     """Return a value as JSON with sorted keys."""
-    out: list[str] = []
-    _encode(value, out, [0], "\n" if pretty else None)
-    return "".join(out)
+    writer = _JsonWriter()
+    writer.write(value, "\n" if pretty else None)
+    return "".join(writer.out)
 
 
-def _encode(value: Any, out: list[str], size: list[int], line: str | None) -> None:
-    if isinstance(value, (list, dict)):
-        opening, closing = "[]" if isinstance(value, list) else "{}"
+class _JsonWriter:
+    """Writer of JSON that ends the rendering when the text is too long."""
+
+    def __init__(self) -> None:
+        self.out: list[str] = []
+        self.size = 0
+
+    def write(self, value: Any, line: str | None) -> None:
+        """Write a value; `line` is a line break with the indentation, or None if all is on one line."""
+        if isinstance(value, dict):
+            colon = ":" if line is None else ": "
+            keys = [json.dumps(key, ensure_ascii=False) + colon for key in sorted(value)]
+            self._write_items("{", "}", keys, [value[key] for key in sorted(value)], line)
+        elif isinstance(value, list):
+            self._write_items("[", "]", [""] * len(value), value, line)
+        elif isinstance(value, str):
+            self.out.append(json.dumps(value, ensure_ascii=False))
+        else:
+            self.out.append(joined(value) or ("null" if value is None else _scalar(value)))
+        self.size += len(self.out[-1]) + 1
+        if self.size > MAX_TEXT:
+            raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+
+    def _write_items(
+        self, opening: str, closing: str, keys: list[str], items: list[Any], line: str | None
+    ) -> None:
         inner = None if line is None else line + "  "
-        out.append(opening)
-        items = sorted(value.items()) if isinstance(value, dict) else [(None, item) for item in value]
-        for count, (key, item) in enumerate(items):
-            out.append(("," if count else "") + (inner or ""))
-            if key is not None:
-                out.append(json.dumps(key, ensure_ascii=False) + (": " if inner else ":"))
-            _encode(item, out, size, inner)
-        out.append((line or "") + closing if items else closing)
-    elif isinstance(value, str):
-        out.append(json.dumps(value, ensure_ascii=False))
-    else:
-        out.append(joined(value) or ("null" if value is None else _scalar(value)))
-    size[0] += len(out[-1]) + 1
-    if size[0] > MAX_TEXT:
-        raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+        self.out.append(opening)
+        for count, (key, item) in enumerate(zip(keys, items, strict=True)):
+            self.out += [("," if count else "") + (inner or ""), key]
+            self.write(item, inner)
+        self.out.append((line or "") + closing if items else closing)
 
 
 # -- comparing -----------------------------------------------------------------------------------------
@@ -208,37 +228,40 @@ def _encode(value: Any, out: list[str], size: list[int], line: str | None) -> No
 
 def equal(left: Any, right: Any) -> bool:
     """Evaluate `==` between values that are not numbers; inside arrays and objects `1` and `1.0` differ."""
-    return _same(left, right, [MAX_ITEMS])
+    return _Comparison().same(left, right)
 
 
-def _same(left: Any, right: Any, left_over: list[int]) -> bool:
-    left_over[0] -= 1
-    if left_over[0] < 0:
-        raise RenderAbortError(f"the template compares more than {MAX_ITEMS:,} values at once")
-    if isinstance(left, list):
-        return (
-            isinstance(right, list)
-            and len(left) == len(right)
-            and all(_same(a, b, left_over) for a, b in zip(left, right, strict=True))
-        )
-    if isinstance(left, dict):
-        return (
-            isinstance(right, dict)
-            and left.keys() == right.keys()
-            and all(_same(item, right[key], left_over) for key, item in left.items())
-        )
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    a, b = number(left), number(right)
-    if a is None or b is None:
-        return a is b and left == right
-    return isinstance(a, float) is isinstance(b, float) and a == b
+class _Comparison:
+    """Comparison of values that ends the rendering when there are too many."""
+
+    def __init__(self) -> None:
+        self.left_over = MAX_ITEMS
+
+    def same(self, left: Any, right: Any) -> bool:
+        self.left_over -= 1
+        if self.left_over < 0:
+            raise RenderAbortError(f"the template compares more than {MAX_ITEMS:,} values at once")
+        if isinstance(left, (list, dict)):
+            return type(left) is type(right) and self._same_items(left, right)
+        if isinstance(left, bool) or isinstance(right, bool):
+            return left is right
+        a, b = number(left), number(right)
+        if a is None or b is None:
+            return a is b and left == right
+        return isinstance(a, float) is isinstance(b, float) and a == b
+
+    def _same_items(self, left: Any, right: Any) -> bool:
+        if isinstance(left, dict):
+            return left.keys() == right.keys() and all(
+                self.same(item, right[key]) for key, item in left.items()
+            )
+        return len(left) == len(right) and all(self.same(a, b) for a, b in zip(left, right, strict=True))
 
 
 def contains(container: Any, item: Any) -> bool:
     """Return True if an array has the item; as `==`, but `1` and `1.0` differ."""
-    budget = [MAX_ITEMS]
-    return any(_same(item, other, budget) for other in container)
+    comparison = _Comparison()
+    return any(comparison.same(item, other) for other in container)
 
 
 # -- arithmetic ----------------------------------------------------------------------------------------
@@ -248,27 +271,31 @@ def calculate(op: str, left: Number, right: Number) -> Number | None:
     """Evaluate one arithmetic operator; None is Tera's NaN."""
     if op == "/":
         return _divided(float(left), float(right))
-    both_i64, both_u64 = is_i64(left) and is_i64(right), is_u64(left) and is_u64(right)
-    if not (both_i64 or both_u64):
+    both_i64 = is_i64(left) and is_i64(right)
+    if not (both_i64 or (is_u64(left) and is_u64(right))):
         return _float_step(op, float(left), float(right))
     a, b = int(left), int(right)
     if op == "%":
-        if b == 0:
-            raise RenderError(f"{a} % 0 has no result")
-        if a == LEAST_I64 and b == -1:
-            raise RenderCrashError(f"{a} % {b} is out of bounds")
-        # the remainder has the sign of the dividend
-        return abs(a) % abs(b) * (-1 if a < 0 else 1)
-    result = a + b if op == "+" else a - b if op == "-" else a * b
+        return _remainder(a, b)
+    result: int = _STEPS[op](a, b)
     if not (LEAST_I64 <= result <= MOST_I64 if both_i64 else 0 <= result <= MOST_U64):
         raise RenderError(f"{a} {op} {b} is out of bounds for 64-bit integers")
     return result
 
 
+def _remainder(a: int, b: int) -> int:
+    if b == 0:
+        raise RenderError(f"{a} % 0 has no result")
+    if a == LEAST_I64 and b == -1:
+        raise RenderCrashError(f"{a} % {b} is out of bounds")
+    # the remainder has the sign of the dividend
+    return abs(a) % abs(b) * (-1 if a < 0 else 1)
+
+
 def _float_step(op: str, left: float, right: float) -> float | None:
     if op == "%":
         return None if right == 0 else _finite(math.fmod(left, right))
-    result = left + right if op == "+" else left - right if op == "-" else left * right
+    result = _STEPS[op](left, right)
     if op != "*" and not math.isfinite(result):
         raise RenderCrashError(f"{left} {op} {right} is out of bounds for floats")
     return _finite(result)

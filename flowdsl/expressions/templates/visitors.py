@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from flowdsl.expressions.templates.nodes import (
     BlockTag,
@@ -62,23 +63,22 @@ def all_nodes(body: Body) -> Iterator[Node]:
             yield from all_nodes(inner)
 
 
+_PARTS: Final[dict[type[Any], Callable[[Any], tuple[Expr, ...]]]] = {
+    Items: lambda items: items.items,
+    Math: lambda math: (math.first, *(expr for _, expr in math.rest)),
+    TemplateComparison: lambda comparison: (comparison.left, comparison.right),
+    Membership: lambda membership: (membership.left, membership.right),
+    Logic: lambda logic: logic.operands,
+    Test: lambda test: test.args,
+    TemplateCall: lambda call: tuple(expr for _, expr in call.args),
+    MacroCall: lambda call: tuple(expr for _, expr in call.args),
+    Concat: lambda concat: tuple(map(Expr, concat.parts)),
+}
+
+
 def parts(value: Value) -> tuple[Expr, ...]:
     """Yield the expressions directly inside a value, in evaluation order."""
-    if isinstance(value, Items):
-        return value.items
-    if isinstance(value, Math):
-        return (value.first, *(expr for _, expr in value.rest))
-    if isinstance(value, (TemplateComparison, Membership)):
-        return (value.left, value.right)
-    if isinstance(value, Logic):
-        return value.operands
-    if isinstance(value, Test):
-        return value.args
-    if isinstance(value, (TemplateCall, MacroCall)):
-        return tuple(expr for _, expr in value.args)
-    if isinstance(value, Concat):
-        return tuple(Expr(part) for part in value.parts)
-    return ()
+    return _PARTS[type(value)](value) if type(value) in _PARTS else ()
 
 
 def all_exprs(expr: Expr) -> Iterator[Expr]:

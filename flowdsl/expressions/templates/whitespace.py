@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from flowdsl.expressions.templates.nodes import (
     BlockTag,
@@ -27,12 +28,14 @@ from flowdsl.expressions.templates.nodes import (
 )
 from flowdsl.values.white_space import WHITE_SPACE
 
+_KEEPING: Final = Ws()
 
-def without_space(nodes: Iterable[Node], around: Ws | None = None) -> Body:
+
+def without_space(nodes: Iterable[Node], around: Ws = _KEEPING) -> Body:
     """Remove the white space that tags trim; `around` is what the tags of the body ask for."""
     kept: list[Node] = []
     after_text = False
-    trim_next = around is not None and around.left
+    trim_next = around.left
     for node in nodes:
         if isinstance(node, Text):
             text = node.text.lstrip(WHITE_SPACE) if trim_next else node.text
@@ -45,7 +48,7 @@ def without_space(nodes: Iterable[Node], around: Ws | None = None) -> Body:
             _trim_last(kept)
         kept.append(_inside(node))
         after_text = False
-    if around is not None and around.right:
+    if around.right:
         _trim_last(kept)
     return tuple(kept)
 

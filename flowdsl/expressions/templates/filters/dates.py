@@ -154,17 +154,21 @@ def _coded(code: re.Match[str], moment: Moment) -> str:
     if name[-1] == "f":
         return _fraction(name, moment.nanoseconds % 1_000_000_000)
     if name[-1] in "zZ":
-        if name == "#z":
-            raise RenderCrashError("the format of `date` has a code that only reads")
-        if moment.zone is None or moment.offset is None:
-            raise RenderCrashError(f"`%{name}` needs a time with an offset")
-        return (
-            moment.zone if name == "Z" else _offset(moment.offset, ":" if ":" in name else "", _parts(name))
-        )
+        return _zone_text(name, moment)
     time = moment.time
     texts = {"B": _MONTHS[time.month - 1], "A": _DAYS[time.weekday()], "t": "\t", "n": "\n", "%": "%"}
     texts |= {"b": texts["B"][:3], "a": texts["A"][:3], "p": "AM" if time.hour < 12 else "PM"}
     return {**texts, "P": texts["p"].lower()}[name]
+
+
+def _zone_text(name: str, moment: Moment) -> str:
+    if name == "#z":
+        raise RenderCrashError("the format of `date` has a code that only reads")
+    if moment.zone is None or moment.offset is None:
+        raise RenderCrashError(f"`%{name}` needs a time with an offset")
+    if name == "Z":
+        return moment.zone
+    return _offset(moment.offset, ":" if ":" in name else "", _parts(name))
 
 
 def _padded(name: str, number: int, width: int, fill: str) -> str:

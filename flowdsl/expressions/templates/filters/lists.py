@@ -103,22 +103,22 @@ def unique(value: Any, args: Arguments) -> list[Any]:
         raise RenderError(
             f"`unique` compares text, booleans and whole numbers, not {printed(lead) or kind(lead)}"
         )
-    seen: set[Any] = set()
-    kept: list[Any] = []
+    kept: dict[Any, Any] = {}
     for item in items:
         key = member(item, attribute)
-        if key is NOTHING:
-            continue
-        if kind(key) != kind(lead):
-            raise RenderError(f"`unique` cannot compare {kind(key)} with {kind(lead)}")
-        found = number(key)
-        if found is not None and not is_i64(found):
-            raise RenderError("`unique` compares 64-bit integers only")
-        mark = rust_text.lower(key) if isinstance(key, str) and not exact else key
-        if mark not in seen:
-            seen.add(mark)
-            kept.append(item)
-    return kept
+        if key is not NOTHING:
+            _check_comparable(key, lead)
+            mark = rust_text.lower(key) if isinstance(key, str) and not exact else key
+            kept.setdefault(mark, item)
+    return list(kept.values())
+
+
+def _check_comparable(key: Any, lead: Any) -> None:
+    if kind(key) != kind(lead):
+        raise RenderError(f"`unique` cannot compare {kind(key)} with {kind(lead)}")
+    found = number(key)
+    if found is not None and not is_i64(found):
+        raise RenderError("`unique` compares 64-bit integers only")
 
 
 @value_filter("group_by", "attribute", result="object")

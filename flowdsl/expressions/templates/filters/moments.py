@@ -87,16 +87,22 @@ def read_time(text: str) -> Moment | None:
     """Parse a time such as `2026-01-31T12:00:00Z`, UTC without an offset; return None if it is not one."""
     for found, offset in _readings(text):
         year, month, day, *clock, fraction = found.groups()[:7]
-        seconds = _seconds(year, month, day)
-        hour, minute, second = map(int, clock)
-        if seconds is None or hour > 23 or minute > 59 or second > 60 or abs(offset) >= _DAY:
+        day_seconds, time_seconds = _seconds(year, month, day), _time_of_day(*map(int, clock))
+        if day_seconds is None or time_seconds is None or abs(offset) >= _DAY:
             continue
-        seconds += hour * 3600 + minute * 60 + min(second, 59)
-        nanoseconds = int((fraction or "").ljust(9, "0")) + (1_000_000_000 if second == 60 else 0)
+        seconds = day_seconds + time_seconds
+        nanoseconds = int((fraction or "").ljust(9, "0")) + (1_000_000_000 if clock[2] == "60" else 0)
         if is_known(seconds - offset):
             name = "UTC" if found.re is _WITHOUT_OFFSET else None
             return Moment(seconds, nanoseconds, offset, name)
     return None
+
+
+def _time_of_day(hour: int, minute: int, second: int) -> int | None:
+    """Return the seconds since midnight, a leap second as the one before it; None if there is no such time."""
+    if hour > 23 or minute > 59 or second > 60:
+        return None
+    return hour * 3600 + minute * 60 + min(second, 59)
 
 
 def _readings(text: str) -> Iterator[tuple[re.Match[str], int]]:

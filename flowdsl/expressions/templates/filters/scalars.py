@@ -124,20 +124,18 @@ def to_int(value: Any, args: Arguments) -> int:
 
 
 def _int_of_text(text: str, default: int, base: int) -> int:
-    prefix = _PREFIXES.get(base, "")
-    while prefix and text.startswith(prefix):
-        text = text[len(prefix) :]
+    prefix = _PREFIXES.get(base)
+    if prefix:
+        text = re.sub(f"^(?:{prefix})+", "", text)
     if not 2 <= base <= 36:
         raise RenderCrashError(f"`int` knows bases from 2 to 36, not {base}")
-    digits = text[1:] if text[:1] in ("+", "-") else text
-    if digits and all(char in _DIGITS[:base] for char in digits.lower()) and digits.isascii():
+    digits = text.removeprefix("-" if text.startswith("-") else "+")
+    if digits and digits.isascii() and set(digits.lower()) <= set(_DIGITS[:base]):
         # leading zeros aside, 64 bits have at most 64 digits
         found = int(digits.lstrip("0")[:65] or "0", base) * (-1 if text[0] == "-" else 1)
         if LEAST_I64 <= found <= MOST_I64:
             return found
-    if "." in text and _FLOAT.fullmatch(text):
-        return saturated(float(text))
-    return default
+    return saturated(float(text)) if "." in text and _FLOAT.fullmatch(text) else default
 
 
 @value_filter("float", optional=("default",), result="number")

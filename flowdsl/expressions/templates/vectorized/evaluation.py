@@ -137,20 +137,17 @@ class RowBatch:
     def _columnar(self, expr: Expr) -> bool:
         """Return True if the expression itself is evaluated on columns, whatever its parts are."""
         value = expr.value
-        if isinstance(value, Items | TemplateCall | TemplateLiteral):
+        if isinstance(value, (Items, TemplateCall, TemplateLiteral)):
             return False
-        if isinstance(value, Concat) and {type(part) for part in value.parts} not in (
-            {Ident},
-            {Ident, TemplateLiteral},
-        ):
-            return False
+        if isinstance(value, Concat):
+            kinds = {type(part) for part in value.parts}
+            if kinds not in ({Ident}, {Ident, TemplateLiteral}):
+                return False
         if isinstance(value, Ident) and expr.negated and expr.filters:
             return False
-        if any(filter_of(call) is None for call in expr.filters) or (expr.has_default and not expr.default):
+        if expr.has_default and not expr.default:
             return False
-        return all(
-            is_constant(arg) for call in expr.filters if call.name != "default" for _, arg in call.args
-        )
+        return all(map(_is_columnar, expr.filters))
 
     def _ident(self, expr: Expr, ident: Ident) -> RenderOutcome:
         if expr.negated:
@@ -235,34 +232,31 @@ class RowBatch:
     def truth(self, expr: Expr) -> tuple[Mask, Failures | None]:
         """Return the truth of the expression in each row."""
         value = expr.value
-        if is_constant(expr) or (isinstance(value, Ident) and expr.filters):
-            return self._truth_by_rows(expr)
-        failures: Failures | None = None
-        if isinstance(value, Ident):
-            result = truthy_column(self.find(value))
-        elif isinstance(value, Logic):
-            result, failures = self._logic(value)
-        elif isinstance(value, TemplateComparison):
+        if isinstance(value, TemplateComparison) and not is_constant(expr):
             # a comparison minds its `not` itself
             return self._compared(value, expr.negated)
-        elif isinstance(value, Math):
-            numbers, failures = self._calculated(value)
-            result = np.where(
-                numbers.whole, numbers.ints != 0, (numbers.floats != 0) & ~np.isnan(numbers.floats)
-            )
-        elif isinstance(value, Test):
-            tested = predicates.tested(value, self.find(value.ident), constant_args(value))
-            if tested is None:
-                return self._truth_by_rows(expr)
-            result, failures = tested
-        elif isinstance(value, Membership):
-            found = self._is_member(value)
-            if found is None:
-                return self._truth_by_rows(expr)
-            result, failures = found
-        else:
+        found = None if is_constant(expr) else self._truth_of_value(expr)
+        if found is None:
             return self._truth_by_rows(expr)
+        result, failures = found
         return (~result if expr.negated else result), failures
+
+    def _truth_of_value(self, expr: Expr) -> tuple[Mask, Failures | None] | None:
+        """Return the truth of the value before `not`, or None if it is evaluated row by row."""
+        match expr.value:
+            case Ident() as ident if not expr.filters:
+                return truthy_column(self.find(ident)), None
+            case Logic() as logic:
+                return self._logic(logic)
+            case Math() as math:
+                numbers, failures = self._calculated(math)
+                floats = (numbers.floats != 0) & ~np.isnan(numbers.floats)
+                return np.where(numbers.whole, numbers.ints != 0, floats), failures
+            case Test() as test:
+                return predicates.tested(test, self.find(test.ident), constant_args(test))
+            case Membership() as membership:
+                return self._is_member(membership)
+        return None
 
     def _truth_by_rows(self, expr: Expr) -> tuple[Mask, Failures | None]:
         found = self.by_rows(expr, lambda evaluator: evaluator.truth(expr))
@@ -317,22 +311,25 @@ class RowBatch:
         read = [ident for part in all_exprs(expr) for ident in idents(part.value)]
         paths = list(dict.fromkeys(ident.path for ident in read))
         names = [name for name in dict.fromkeys(ident.root for ident in read) if name in self.names]
-        columns = [*(self.column(path) for path in paths), *(self.names[name] for name in names)]
+        columns = [*map(self.column, paths), *(self.names[name] for name in names)]
         first, inverse = distinct(columns, self.size)
         values = [column.take(first).values() for column in columns]
         given = list(zip(*values, strict=True)) if values else [()] * len(first)
 
         def ask(row: tuple[Any, ...]) -> Any:
-            context = dict(zip(paths, row, strict=False))
-            own = {
-                name: value
-                for name, value in zip(names, row[len(paths) :], strict=True)
-                if value is not MISSING
-            }
-            return question(Evaluator(context.__getitem__, own))
+            context, own = zip(paths, row, strict=False), zip(names, row[len(paths) :], strict=True)
+            known = {name: value for name, value in own if value is not MISSING}
+            return question(Evaluator(dict(context).__getitem__, known))
 
         answers, failures = asked(ask, given)
         return RenderOutcome(column_of(answers).take(inverse), failures.take(inverse) if failures else None)
+
+
+def _is_columnar(call: TemplateCall) -> bool:
+    """Return True for a filter that is known and has the same arguments in every row."""
+    if filter_of(call) is None:
+        return False
+    return call.name == "default" or all(is_constant(arg) for _, arg in call.args)
 
 
 def _or_missing(evaluator: Evaluator, ident: Ident) -> Any:

@@ -55,19 +55,21 @@ def _by_tag(column: Column, printer: Callable[[Column, Tag], pl.Series]) -> pl.S
 
 
 def _printed_as(column: Column, tag: Tag) -> pl.Series:
-    if tag is Tag.TEXT:
-        return column.text_series()
-    if tag is Tag.INT and column.ints is not None:
-        return pl.Series(column.ints).cast(pl.String)
-    if tag is Tag.FLOAT and column.floats is not None:
-        return float_texts(column.floats)
-    if tag is Tag.BOOL and column.bools is not None:
-        return pl.select(
-            pl.when(pl.Series(column.bools)).then(pl.lit("true")).otherwise(pl.lit("false"))
-        ).to_series()
-    if tag is Tag.ARRAY and column.nested is not None:
-        return _mapped(column.nested, lambda text: printed(json.loads(text)) if text[:1] == "[" else "")
-    return repeated("[object]" if tag is Tag.OBJECT else "", column.size)
+    match tag:
+        case Tag.TEXT:
+            return column.text_series()
+        case Tag.INT if column.ints is not None:
+            return pl.Series(column.ints).cast(pl.String)
+        case Tag.FLOAT if column.floats is not None:
+            return float_texts(column.floats)
+        case Tag.BOOL if column.bools is not None:
+            named = pl.when(pl.Series(column.bools)).then(pl.lit("true")).otherwise(pl.lit("false"))
+            return pl.select(named).to_series()
+        case Tag.ARRAY if column.nested is not None:
+            return _mapped(column.nested, lambda text: printed(json.loads(text)) if text[:1] == "[" else "")
+        case Tag.OBJECT:
+            return repeated("[object]", column.size)
+    return repeated("", column.size)
 
 
 def _joined_as(column: Column, tag: Tag) -> pl.Series:

@@ -159,11 +159,10 @@ class _Printer:
 
 def _joined(pieces: Sequence[Piece], size: int) -> pl.Series:
     """Concatenate texts row by row."""
-    columns = [piece for piece in pieces if isinstance(piece, pl.Series)]
-    if not columns:
-        return repeated("".join(str(piece) for piece in pieces), size)
-    if len(columns) == 1 and len(pieces) == 1:
-        return columns[0].fill_null("").alias("text") if columns[0].null_count() else columns[0].alias("text")
+    if not any(isinstance(piece, pl.Series) for piece in pieces):
+        return repeated("".join(map(str, pieces)), size)
+    if len(pieces) == 1 and isinstance(pieces[0], pl.Series):
+        return pieces[0].fill_null("").alias("text")
     parts = [pl.lit(piece) if isinstance(piece, str) else piece for piece in pieces if not _is_empty(piece)]
     return pl.select(pl.concat_str(parts, ignore_nulls=True).alias("text")).to_series()
 
