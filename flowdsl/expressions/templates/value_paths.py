@@ -150,7 +150,9 @@ class _Quotes:
         self.escaped = False
 
     def ends_name(self, character: str, *, at_start: bool) -> bool | None:
-        """Return True if a character ends a name, False if it is skipped before one, None if it is part of one."""
+        """Return True if a character ends a name, False if it is skipped before one, None if it is part
+        of one.
+        """
         if character in self.open and not self.escaped:
             self.open[character] = not self.open[character]
             return not at_start

@@ -200,8 +200,9 @@ class _JsonWriter:
         """Write a value; `line` is a line break with the indentation, or None if all is on one line."""
         if isinstance(value, dict):
             colon = ":" if line is None else ": "
-            keys = [json.dumps(key, ensure_ascii=False) + colon for key in sorted(value)]
-            self._write_items("{", "}", keys, [value[key] for key in sorted(value)], line)
+            ordered = sorted(value)
+            keys = [json.dumps(key, ensure_ascii=False) + colon for key in ordered]
+            self._write_items("{", "}", keys, [value[key] for key in ordered], line)
         elif isinstance(value, list):
             self._write_items("[", "]", [""] * len(value), value, line)
         elif isinstance(value, str):

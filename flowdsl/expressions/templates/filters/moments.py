@@ -99,7 +99,9 @@ def read_time(text: str) -> Moment | None:
 
 
 def _time_of_day(hour: int, minute: int, second: int) -> int | None:
-    """Return the seconds since midnight, a leap second as the one before it; None if there is no such time."""
+    """Return the seconds since midnight, a leap second as the one before it; None if there is no such
+    time.
+    """
     if hour > 23 or minute > 59 or second > 60:
         return None
     return hour * 3600 + minute * 60 + min(second, 59)
