@@ -262,7 +262,7 @@ def test_a_link_in_the_place_of_a_file_is_refused_and_what_it_leads_to_stays(
                 log.append(entity_created("user", "one", {}))
             consumer = ConsumerStore.of(log, "c")
             consumer.acquire()
-            consumer.keep_fact("a", 1)
+            consumer.keep_facts(a="1")
 
     with pytest.raises(FlowError, match=path.name.replace(".", r"\.")):
         use()
@@ -335,7 +335,7 @@ def test_what_a_consumer_keeps_is_not_read_as_something_else(tmp_path: Path) -> 
     with ParquetEventLog(tmp_path) as log:
         log.append(entity_created("user", "one", {}))
         consumer = ConsumerStore.of(log, "c")
-        consumer.keep_fact("acknowledged", "[1, 1]")
+        consumer.keep_facts(acknowledged="[1, 1]")
         consumer.done("told", "run", 41, [], remember=True)
         assert (consumer.fact("acknowledged"), consumer.progress("run")) == ("[1, 1]", {"told": 41})
         consumer.close()

@@ -353,8 +353,7 @@ def test_rule_36_two_edits_in_a_row_that_crash_deliver_nothing_twice(tmp_path: P
     folder = tmp_path / "log" / "consumers" / "flow-runtime"
 
     def files() -> list[Path]:
-        found = [*folder.iterdir(), *tmp_path.glob("in-app.sqlite*")]
-        return [path for path in found if path.name != "lock" and not path.name.endswith("-shm")]
+        return [*folder.iterdir(), *tmp_path.glob("in-app.sqlite*"), *(tmp_path / "log").glob("log.sqlite*")]
 
     with fd.ParquetEventLog(tmp_path / "log", "none") as log:
 
@@ -375,6 +374,7 @@ def test_rule_36_two_edits_in_a_row_that_crash_deliver_nothing_twice(tmp_path: P
                 ).run_until_idle("last_acknowledged")
             if crash:
                 assert seen
+                log.close()
                 for path in files():
                     path.unlink()
                 for path, content in seen.items():

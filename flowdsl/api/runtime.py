@@ -103,8 +103,11 @@ class Runtime:
         Caps of sinks, as in `replay`.
     state
         `result.state` of a replay of the same log to continue from. If the flows changed since the last run,
-        state of steps that are gone is discarded with `"discard"` (listed by `discarded`); with `"keep"` the
-        run is refused.
+        state of steps that are gone is discarded with `"discard"` (listed by `discarded`), and the run is
+        refused otherwise. If the log and the consumer's files are of different times, as after a backup of
+        some of them was brought back, the run is refused unless `"keep"` says to continue from the last
+        checkpoint (other than durable sinks may receive deliveries again), or `"discard"` to continue after
+        it without its windows, queues and limits.
     checkpoint_every
         The time between two checkpoints, in seconds.
     clock
@@ -526,9 +529,10 @@ class Runtime:
     def _run_from(
         self, position: Position | str | int | None, first: Position, follower: ProgressReporter
     ) -> LiveWorker:
-        self._consumer.check_whose()
+        self._consumer.check_whose(self.log.identity)
+        self._consumer.check_sinks(self.sinks)
         fetchers = {} if self.graph is None else self.graph.fetchers
-        checkpoints = Checkpoints(self._consumer, self._plan, fetchers)
+        checkpoints = Checkpoints(self._consumer, self._plan, fetchers, self.sinks)
         beginning = Bootstrap(
             self.log,
             self._plan,

@@ -90,6 +90,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="discard the windows, queues and limits kept for other flows",
     )
     parser.add_argument(
+        "--keep-state",
+        action="store_true",
+        help="continue from the last checkpoint though the log and the consumer's files are of different times",
+    )
+    parser.add_argument(
         "--max-ahead",
         type=_duration_or_none,
         metavar="DURATION",
@@ -123,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
             graph_of(options),
             _sinks(project, options),
             name,
-            state="discard" if options.discard_state else None,
+            state="discard" if options.discard_state else "keep" if options.keep_state else None,
             max_ahead=options.max_ahead,
         )
         _stop_at_signals(stop)

@@ -1,7 +1,8 @@
 """Backlog on disk for sinks that hang or are slow, so that neither the run nor its memory waits for them.
 
-What stands here was promised: checkpoints count it as handed over. It is removed once the sink has it. Of a
-log in memory it lies in a temporary file, as long as the log lasts.
+What stands here was promised: checkpoints count it as handed over. It is removed once the sink has it. It is
+in the consumer's file, so that the two are never of different times; of a log in memory it lies in a
+temporary file, as long as the log lasts.
 """
 
 from __future__ import annotations
@@ -16,13 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from flowdsl.log.fsync import check_own
 from flowdsl.sinks.base import Delivery
 from flowdsl.sinks.database import Database, insert, sealed
 
-_NAME: Final = "waiting.sqlite"
-_COLUMNS: Final = "sink, era, number, run, seq_no, since, size, deliveries"
-_SCHEMA: Final = (
+WAITING_COLUMNS: Final = "sink, era, number, run, seq_no, since, size, deliveries"
+WAITING: Final = (
     (
         "create table if not exists waiting (sink text, era integer, number integer, run text not null, "
         "seq_no integer not null, since integer not null, size integer not null, deliveries text not null, "
@@ -58,14 +57,15 @@ class Parcel:
 class Backlog:
     """Parcels of one consumer that wait on disk, in order for each sink."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._opened: Database | None = None
+    def __init__(self, database: Database | None) -> None:
+        self._opened = database
 
     def put(self, sink: str, parcels: Sequence[Parcel]) -> None:
         """Store parcels; they are on disk when this returns."""
         rows = sealed(_row(sink, parcel) for parcel in parcels)
-        self._database().write(lambda c: insert(c, f"insert or replace into waiting ({_COLUMNS}, crc)", rows))
+        self._database().write(
+            lambda c: insert(c, f"insert or replace into waiting ({WAITING_COLUMNS}, crc)", rows)
+        )
         for parcel in parcels:
             parcel.kept = True
 
@@ -115,32 +115,21 @@ class Backlog:
         """Remove what came of events after this one; it comes again."""
         self._forget("seq_no > ?", (seq_no,))
 
-    def close(self) -> None:
-        """Close the file."""
-        if self._opened is not None:
-            self._opened.close()
-
     def _forget(self, where: str, parameters: Sequence[Any]) -> None:
-        if self._is_there:
+        if self._read(f"select 1 from waiting where {where} limit 1", parameters):
             self._database().write(lambda c: c.execute(f"delete from waiting where {where}", parameters))
 
     def _read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        return self._database().read(sql, parameters) if self._is_there else []
-
-    @property
-    def _is_there(self) -> bool:
-        # most sinks get on: the file is made when something has to wait
-        return self._opened is not None or (self._folder is not None and (self._folder / _NAME).exists())
+        # most sinks get on: a temporary file is made when something has to wait
+        return self._opened.read(sql, parameters) if self._opened is not None else []
 
     def _database(self) -> Database:
         if self._opened is None:
-            folder = self._folder
-            if folder is None:
-                folder = Path(tempfile.mkdtemp(prefix="flowdsl-"))
-                weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            for file in (_NAME, f"{_NAME}-journal"):
-                check_own(folder / file)
-            self._opened = Database(folder / _NAME, "flowdsl backlog", _SCHEMA, {"waiting": _COLUMNS})
+            folder = Path(tempfile.mkdtemp(prefix="flowdsl-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._opened = Database(
+                folder / "waiting.sqlite", "flowdsl backlog", WAITING, {"waiting": WAITING_COLUMNS}
+            )
         return self._opened
 
 

@@ -57,6 +57,9 @@ class Bootstrap:
         """Return the checkpoint for a position; if there is none it is made, and is on disk when this
         returns.
         """
+        doubt = self.consumer.doubt(self.log) or self.checkpoints.doubt()
+        if doubt and not isinstance(state, State):
+            return self._in_doubt(doubt, position, state)
         # also looked at where it is not gone on from: a run of other flows is not to be taken for this one
         found = self._found(discard=state == DISCARD)
         acknowledged = self.log.position(self.consumer.name)
@@ -88,10 +91,54 @@ class Bootstrap:
             self._leave_behind(found.state, after)
         return self._new(self._fed(after, found))
 
-    def _found(self, *, discard: bool) -> Checkpoint | None:
+    def _in_doubt(self, doubt: str, position: Position | str | int | None, state: str | None) -> Checkpoint:
+        """Return the checkpoint where files are of different times: of a run that nothing is known of.
+
+        What it hands over is not compared with what was handed over before.
+        """
+        given = None if position == Position.LAST_ACKNOWLEDGED else position
+        if given is None and state not in (KEEP, DISCARD):
+            raise LiveError(
+                f"the files of the consumer {self.consumer.name!r} and its log are of different times: {doubt}",
+                place=None if self.consumer.folder is None else str(self.consumer.folder),
+                allowed="files of one time",
+                hint="bring back files of one time; or "
+                'state="keep" (flowdsl run --keep-state) goes on from the last checkpoint, where sinks that are not '
+                'durable may get again what they had; state="discard" (--discard-state) goes on behind it, without '
+                "what windows, queues and limits hold",
+            )
+        warn(f"the files of the consumer {self.consumer.name!r} and its log are of different times: {doubt}")
+        found = self._found(discard=state == DISCARD, any_time=True)
+        end = self.log.last_seq_no()
+        if state == KEEP and given is None:
+            if found is not None and found.place.seq_no <= end:
+                self.consumer.forget_checkpoints()
+                return self._begun(replace(found, run=new_run(), earlier=()))
+            raise LiveError(
+                f"the log ends at event {end}, and "
+                + (
+                    "there is no checkpoint"
+                    if found is None
+                    else f"the checkpoint is one of event {found.place.seq_no}"
+                ),
+                hint='bring back files of one time, or give up its windows, queues and limits with state="discard"',
+            )
+        self.consumer.forget_checkpoints()
+        known = [
+            self.log.position(self.consumer.name),
+            self.checkpoints.last_seq_no(),
+            *self.consumer.reached(),
+        ]
+        after = min(max(known), end) if given is None else first_after(given, 0, end)
+        if found is not None:
+            self._leave_behind(found.state, after)
+        self.consumer.bury_all("whether the sink has it is not known: files of different times", self.now())
+        return self._new(self._fed(after, None))
+
+    def _found(self, *, discard: bool, any_time: bool = False) -> Checkpoint | None:
         """Return the last checkpoint; state that only other flows have must be discarded by name."""
         try:
-            found = self.checkpoints.load()
+            found = self.checkpoints.load(any_time=any_time)
         except LiveError as error:
             if not discard:
                 raise
@@ -171,7 +218,7 @@ class Bootstrap:
         self.checkpoints.save(checkpoint)
         self.consumer.begin(checkpoint.run, [one.run for one in checkpoint.earlier])
         position = self.log.position(self.consumer.name)
-        self.consumer.keep_fact("acknowledged", json.dumps([position, position]))
+        self.consumer.acknowledge(self.log, position, position)
         return checkpoint
 
     def _given(self, state: State) -> tuple[LogPosition, State]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -26,11 +27,13 @@ from flowdsl.live.consumer_store import ConsumerStore
 from flowdsl.live.log_cursor import LogPosition
 from flowdsl.live.state_codec import BlobWriter, SerializedState, read_state, write_state
 from flowdsl.log.fsync import created, put_in_place, sync, write_whole
+from flowdsl.sinks.base import Sink
 
-_HEAD: Final = b"flowdsl checkpoint 3\n"
+_HEAD: Final = b"flowdsl checkpoint 4\n"
 _BLOB: Final = re.compile(r"[0-9a-f]{32}")
 _HELD: Final[Mapping[str, Callable[[Any], bool]]] = {
     "consumer": lambda name: isinstance(name, str),
+    "stamp": lambda stamp: isinstance(stamp, str),
     "run": lambda run: isinstance(run, str),
     "place": lambda place: isinstance(place, list) and len(place) == 3 and all(map(_is_count, place)),
     "earlier": lambda runs: isinstance(runs, list) and all(map(_is_earlier, runs)),
@@ -66,8 +69,15 @@ class Checkpoint:
 class Checkpoints:
     """Checkpoints of one consumer; for a log in memory, the last state itself."""
 
-    def __init__(self, consumer: ConsumerStore, plan: Plan, fetchers: Mapping[str, Fetcher]) -> None:
+    def __init__(
+        self,
+        consumer: ConsumerStore,
+        plan: Plan,
+        fetchers: Mapping[str, Fetcher],
+        sinks: Mapping[str, Sink] | None = None,
+    ) -> None:
         self._consumer = consumer
+        self._sinks = sinks or {}
         self._plan = plan
         self._fetchers = fetchers
         self._folder = consumer.folder
@@ -79,9 +89,10 @@ class Checkpoints:
             self._consumer.kept = checkpoint
             return
         written = write_state(checkpoint.state, self._blobs)
-        place = checkpoint.place
+        place, stamp = checkpoint.place, uuid.uuid4().hex
         head = {
             "consumer": self._consumer.name,
+            "stamp": stamp,
             "run": checkpoint.run,
             "place": [place.seq_no, place.marks, place.here],
             "earlier": [[one.run, sorted(one.flows)] for one in checkpoint.earlier],
@@ -92,18 +103,49 @@ class Checkpoints:
         line = json.dumps(head).encode()
         content = b"%b%b %b\n%b" % (_HEAD, _digest(line).encode(), line, written.content)
         numbers = self._numbers()
-        path = self._folder / f"checkpoint-{(numbers[-1] if numbers else 0) + 1:012}"
-        _write(path, content)
+        number = (numbers[-1] if numbers else 0) + 1
+        self._consumer.vouch(number, stamp, self._sinks)
+        _write(self._folder / f"checkpoint-{number:012}", content)
         self._sweep()
 
-    def load(self) -> Checkpoint | None:
-        """Return the last complete checkpoint, or None if there never was one."""
+    def doubt(self) -> str | None:
+        """Return why the checkpoints and the consumer's file cannot be of one time, or None."""
+        numbers = [] if self._folder is None else self._numbers()
+        vouched = self._consumer.vouched() if numbers else {}
+        if vouched and numbers[-1] < min(vouched):
+            return "its checkpoints are older than its file"
+        for number in numbers:
+            if number >= min(vouched, default=0) and not self._is_vouched(number, vouched):
+                return f"checkpoint-{number:012} is none of those that its file tells of"
+        return None
+
+    def _is_vouched(self, number: int, vouched: Mapping[int, str]) -> bool:
+        """Return False for a checkpoint of this consumer that its file does not tell of."""
+        assert self._folder is not None
+        try:
+            head = _head(self._folder / f"checkpoint-{number:012}")[0]
+        except DataError:
+            # what is damaged, or of another consumer, is refused when it is read
+            return True
+        other = head["consumer"] != self._consumer.name
+        return other or vouched.get(number) == str(head["stamp"])
+
+    def load(self, *, any_time: bool = False) -> Checkpoint | None:
+        """Return the last complete checkpoint, or None if there never was one.
+
+        One of a run whose progress was forgotten since counts only with `any_time`.
+        """
         if self._folder is None:
             return self._kept()
         problems: list[DataError] = []
+        known = self._consumer.vouched()
         for number in reversed(self._numbers()):
+            if not any_time and number < min(known, default=0):
+                break
             try:
                 found = self._read(self._folder / f"checkpoint-{number:012}")
+                if not any_time and number != max(known, default=0):
+                    self._check_run(found.run, number)
             except DataError as error:
                 problems.append(error)
                 continue
@@ -118,6 +160,13 @@ class Checkpoints:
                 "what windows, queues and limits remembered",
             )
         return None
+
+    def _check_run(self, run: str, number: int) -> None:
+        if not self._consumer.knows(run):
+            raise DataError(
+                "a checkpoint is of a run that is no longer gone on from",
+                place=str(self._folder and self._folder / f"checkpoint-{number:012}"),
+            )
 
     def copied(self, state: State) -> State:
         """Return a deep copy of a state, with an interner of its own."""

@@ -205,7 +205,7 @@ class LiveRecorder:
     ) -> Delivery:
         seq_no, event_id, event_time, at, closed_by, recipient, payload, entity_type, entity_id = fields
         name = self._keys.labels[flow]
-        key = self._keys.key(origin[0], flow, origin[1], step, sink, closed_by)
+        key = self._keys.key(origin[0], flow, origin[1], step, sink, closed_by, event_id)
         return Delivery(
             payload,
             recipient,

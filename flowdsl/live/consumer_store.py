@@ -1,30 +1,35 @@
 """Durable data of a consumer, stored beside its log: progress of each sink, dead letters, discarded state.
 
 Of a log in a folder that is the folder `consumers/<name>` in it, with one SQLite file, the checkpoints and a
-lock; of a log in memory it lasts as long as the log.
+lock; of a log in memory it lasts as long as the log. Each file says of the others how far they were, so that
+one of another time, from a backup, say, is not taken for what was left.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from flowdsl.errors import LiveError
-from flowdsl.live.backlog import Backlog
+from flowdsl.errors import FlowError, LiveError
+from flowdsl.events import warn
+from flowdsl.live.backlog import WAITING, WAITING_COLUMNS, Backlog
 from flowdsl.live.dead_letters import LETTERS, DeadLetter, letter_of_delivery
 from flowdsl.live.given_up import GIVEN_UP, GivenUp
 from flowdsl.log.base import EventLog
 from flowdsl.log.errors import reading
 from flowdsl.log.forks import watch
 from flowdsl.log.fsync import check_own, make_folder
-from flowdsl.log.locks import FileLock
-from flowdsl.sinks.base import Failure
-from flowdsl.sinks.database import Database, insert, marks, sealed
+from flowdsl.log.locks import FileLock, note
+from flowdsl.sinks.base import Failure, Sink
+from flowdsl.sinks.database import Database, insert, is_before, marks, sealed
 from flowdsl.text import short_repr
 
 _SCHEMA: Final = (
@@ -35,6 +40,7 @@ _SCHEMA: Final = (
     "create table if not exists facts (name text primary key, value, crc integer not null) without rowid",
     *LETTERS,
     *GIVEN_UP,
+    *WAITING,
 )
 # a wrong number here would lose deliveries, or make them twice
 _LETTER: Final = ", ".join((*DeadLetter._fields, "settled"))
@@ -43,9 +49,11 @@ _CHECKED: Final = {
     "facts": "name, value",
     "letters": _LETTER,
     "given_up": ", ".join(GivenUp._fields),
+    "waiting": WAITING_COLUMNS,
 }
 _FILE: Final = "consumer.sqlite"
 _BESIDE: Final = "consumers"
+_LOCK: Final = "lock"
 UNUSABLE: Final = "is the folder there, is it this user's, and is there room on the disk?"
 # a process that is just going holds the lock for a moment longer
 _GOING: Final = 0.5
@@ -66,10 +74,13 @@ class ConsumerStore:
             for file in (_FILE, f"{_FILE}-journal"):
                 check_own(folder / file)
         self._database = Database(
-            None if folder is None else folder / _FILE, "flowdsl consumer", _SCHEMA, _CHECKED
+            None if folder is None else folder / _FILE, "flowdsl consumer", _SCHEMA, _CHECKED, self._changed
         )
-        self._backlog: Backlog | None = None
+        # deliveries that wait on disk
+        self.backlog = Backlog(None if folder is None else self._database)
         self._lock: FileLock | None = None
+        # the number of the last change, and whether an earlier run knew a later one
+        self._changes, self._is_older = -1, False
         self._held = threading.Lock()
         watch(self)
 
@@ -88,13 +99,6 @@ class ConsumerStore:
         with _MEMORY_LOCK:
             return _IN_MEMORY.setdefault(log, {}).setdefault(name, cls(name, None))
 
-    @property
-    def backlog(self) -> Backlog:
-        """Deliveries that wait on disk."""
-        if self._backlog is None:
-            self._backlog = Backlog(self.folder)
-        return self._backlog
-
     # -- one at a time ---------------------------------------------------------------------------------
 
     def acquire(self) -> None:
@@ -104,9 +108,11 @@ class ConsumerStore:
         if self.folder is None:
             return
         try:
-            self._lock = FileLock(self.folder / "lock", self._taken, _GOING)
+            self._lock = FileLock(self.folder / _LOCK, self._taken, _GOING)
+            before, self._changes = self._lock.before, self._database.changes
+            self._is_older = before is not None and is_before(self._changes, before.number)
         except BaseException:
-            self._held.release()
+            self.release()
             raise
 
     def release(self) -> None:
@@ -121,7 +127,23 @@ class ConsumerStore:
         """Close the file."""
         if self.folder is not None:
             self._database.close()
-            self.backlog.close()
+
+    def _changed(self, changes: int) -> None:
+        """Note in the lock how far the file is, for whoever finds it older or gone."""
+        if self._changes >= 0 and is_before(changes, self._changes):
+            raise LiveError(
+                f"{_FILE} of the consumer {self.name!r} was removed or replaced while it was used",
+                place=str(self.folder),
+                hint=_BRING_BACK,
+            )
+        self._changes = changes
+        # one that is in doubt stays so until a run begins anew
+        if self._is_older or self.folder is None:
+            return
+        if self._lock is not None:
+            self._lock.say(changes)
+        else:
+            note(self.folder / _LOCK, changes)
 
     def after_fork(self) -> None:
         """Leave open files to the parent process."""
@@ -158,12 +180,13 @@ class ConsumerStore:
         """Return True if this consumer has run before."""
         return self.fact("acknowledged") is not None
 
-    def check_whose(self) -> None:
-        """Reject the file of another consumer, and one that was removed or replaced by a new one."""
+    def check_whose(self, identity: str | None) -> None:
+        """Reject the file of another consumer or log, and one that was removed or replaced by a new one."""
         if self.folder is None:
             return
         whose = self.fact("consumer")
         if whose == self.name:
+            self._check_log(identity)
             return
         if whose is not None:
             raise LiveError(
@@ -178,31 +201,125 @@ class ConsumerStore:
                 place=str(self.folder / _FILE),
                 hint=_BRING_BACK,
             )
-        self.keep_fact("consumer", self.name)
+        self.keep_facts(consumer=self.name)
+        self._check_log(identity)
+
+    def _check_log(self, identity: str | None) -> None:
+        known = self.fact("log")
+        if identity is None or known == identity:
+            return
+        if known is not None:
+            raise LiveError(
+                f"{_FILE} of the consumer {self.name!r} is that of a run over another log",
+                place=str(self.folder),
+                hint=_BRING_BACK,
+            )
+        self.keep_facts(log=identity)
+
+    def doubt(self, log: EventLog) -> str | None:
+        """Return why this file and the log cannot be of one time, or None."""
+        if self.folder is None:
+            return None
+        if self._is_older:
+            return f"{_FILE} is older than the last run"
+        known, there = self.fact("by_run"), log.position_by_run(self.name)
+        if known is None or there is None or there in (positions := json.loads(known)):
+            return None
+        return f"{_FILE} says that the last run reached event {max(positions)}, and the log says {there}"
+
+    def reached(self) -> list[int]:
+        """Return the positions that the last run told, or was about to tell, the log."""
+        return list(json.loads(self.fact("by_run") or "[]"))
+
+    def acknowledge(self, log: EventLog, before: int, last: int) -> None:
+        """Tell the log how far the run is; the file has it first, so that a position that somebody else has
+        set is told from this one, and a log of another time from this one.
+        """
+        by_run = log.position_by_run(self.name)
+        self.keep_facts(
+            acknowledged=json.dumps([before, last]),
+            by_run=json.dumps([before if by_run is None else by_run, last]),
+        )
+        # somebody may have moved it to an event that is still to come
+        if last <= log.last_seq_no():
+            log.ack(self.name, last, by_run=True)
 
     def begin(self, run: str, earlier: Sequence[str] = ()) -> None:
         """Start a new run; forget the progress of other runs, except the `earlier` ones that it continues."""
         known = (run, *earlier)
-        self._database.write(
-            lambda c: c.execute(f"delete from progress where run not in ({marks(known)})", known)
-        )
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute(f"delete from progress where run not in ({marks(known)})", known)
+            _put_facts(connection, {"runs": json.dumps(known)})
+
+        self._is_older = False
+        self._database.write(change)
+
+    def knows(self, run: str) -> bool:
+        """Return True if the progress of a run is still known."""
+        runs = self.fact("runs")
+        return runs is None or run in json.loads(runs)
+
+    def vouch(self, number: int, stamp: str, sinks: Mapping[str, Sink]) -> None:
+        """Note the checkpoint that comes next, before it is there, and how far the files of the sinks are."""
+        before = [known for known in sorted(self.vouched().items()) if known[0] < number]
+        known = dict([*before[-1:], (number, stamp)])
+        self.keep_facts(checkpoints=json.dumps(known), sinks=json.dumps(files_of(sinks)))
+
+    def forget_checkpoints(self) -> None:
+        """Vouch for none of the checkpoints that are there: they are of another time."""
+        self.keep_facts(checkpoints="{}")
+
+    def vouched(self) -> dict[int, str]:
+        """Return the stamps of the last two checkpoints, by number; the last one may not be there yet."""
+        return {int(number): stamp for number, stamp in json.loads(self.fact("checkpoints") or "{}").items()}
+
+    def check_sinks(self, sinks: Mapping[str, Sink]) -> None:
+        """Warn of sinks whose file lacks what the last run handed over."""
+        before, now, odd = json.loads(self.fact("sinks") or "{}"), files_of(sinks), False
+        for name, (path, identity, changes) in now.items():
+            known_path, known, known_changes = before.get(name, (None, None, 0))
+            if known == identity and is_before(changes, known_changes):
+                what = "is older than the last run"
+            elif known != identity and known_path == path:
+                what = "is not the file of the last run, but a new or another one"
+            else:
+                continue
+            odd = True
+            warn(
+                f"the sink {name!r}: {path} {what}: what was delivered before may be missing; "
+                "fd.replay(flows, log, graph, sinks=…, dispatch=True, open_windows='keep') hands it over"
+            )
+        if odd:
+            # it is said once
+            self.keep_facts(sinks=json.dumps(now))
 
     def fact(self, name: str) -> Any:
         """Return the value stored under a name, or None."""
         rows = self._database.rows("facts", "where name = ?", (name,))
         return rows[0][1] if rows else None
 
-    def keep_fact(self, name: str, value: Any) -> None:
-        """Store a value under a name."""
-        self._database.write(lambda c: insert(c, "insert or replace into facts", sealed([(name, value)])))
+    def keep_facts(self, **facts: str) -> None:
+        """Store values under names, together."""
+        self._database.write(lambda c: _put_facts(c, facts))
 
     def bury_without_sink(self, sinks: Collection[str], now: int) -> None:
         """Turn what waits on disk for sinks that no longer exist into dead letters."""
         for sink in self.backlog.waiting().keys() - set(sinks):
-            gone = Failure(f"there is no sink {sink!r} any more")
-            while parcels := self.backlog.after(sink, (0, -1), _BURIED):
-                self.put([letter_of_delivery(d, gone, now) for parcel in parcels for d in parcel.deliveries])
-                self.backlog.remove(sink, parcels)
+            self._bury(sink, f"there is no sink {sink!r} any more", now)
+
+    def bury_all(self, why: str, now: int) -> None:
+        """Turn all that waits on disk into dead letters."""
+        for sink in self.backlog.waiting():
+            self._bury(sink, why, now)
+
+    def _bury(self, sink: str, why: str, now: int) -> None:
+        while parcels := self.backlog.after(sink, (0, -1), _BURIED):
+            letters = [
+                letter_of_delivery(d, Failure(why), now) for parcel in parcels for d in parcel.deliveries
+            ]
+            self.put(letters)
+            self.backlog.remove(sink, parcels)
 
     # -- what was given up -----------------------------------------------------------------------------
 
@@ -284,6 +401,23 @@ class ConsumerStore:
 
         if keys:
             self._database.write(change)
+
+
+def files_of(sinks: Mapping[str, Sink]) -> dict[str, tuple[str, str, int]]:
+    """Return path, identity and number of changes of the files that sinks keep."""
+    found = {}
+    for name, sink in sinks.items():
+        database = sink.database
+        if database is None or database.path is None:
+            continue
+        # what is wrong with it its own worker says
+        with contextlib.suppress(FlowError):
+            found[name] = (os.path.abspath(database.path), database.identity, database.changes)
+    return found
+
+
+def _put_facts(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
+    insert(connection, "insert or replace into facts", sealed(facts.items()))
 
 
 def _put(connection: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:

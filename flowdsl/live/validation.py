@@ -89,13 +89,11 @@ def checked_ahead(most: Any) -> int | None:
 
 
 def checked_state(state: Any) -> State | str | None:
-    """Return a state, `"discard"`, or None."""
-    if isinstance(state, State):
+    """Return a state, `"keep"`, `"discard"`, or None."""
+    if state is None or isinstance(state, State):
         return state
-    if state is None or state == KEEP:
-        return None
-    if state == DISCARD:
-        return DISCARD
+    if isinstance(state, str) and state in (KEEP, DISCARD):
+        return state
     raise LiveError(f"state is {short_repr(state)}", allowed='result.state of a replay, "keep" or "discard"')
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import uuid
@@ -252,12 +251,7 @@ class LiveWorker:
             return
         before, self._acked, setting = self._acked, last, self._setting
 
-        def tell() -> None:
-            # said beforehand, so that a position that somebody else has set is told from this one
-            setting.consumer.keep_fact("acknowledged", json.dumps([before, last]))
-            setting.log.ack(setting.consumer.name, last)
-
-        self._later(tell)
+        self._later(lambda: setting.consumer.acknowledge(setting.log, before, last))
 
     def _is_saving(self) -> bool:
         return self._saving is not None and self._saving.is_alive()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flowdsl.arguments import one_of
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
 from flowdsl.log.columns import TIME, chunk_columns, empty_events, readable
@@ -341,8 +342,29 @@ class EventLog(ABC):
         0
         """
 
+    def position_by_run(self, consumer: str) -> int | None:
+        """Return the last position that a run of a consumer has stored itself, whoever moved it since.
+
+        Parameters
+        ----------
+        consumer
+            The name of the consumer.
+
+        Returns
+        -------
+        int or None
+            The number of the event, or 0; None if the log does not tell who stored a position.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().position_by_run("mailer")
+        """
+        named(consumer)
+        return None
+
     @abstractmethod
-    def _store_position(self, consumer: str, seq_no: int) -> None:
+    def _store_position(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
         """Store a consumer's position."""
 
     @abstractmethod
@@ -397,7 +419,7 @@ class EventLog(ABC):
             self, consumer, first_after(position, self.position(named(consumer)), self.last_seq_no())
         )
 
-    def ack(self, consumer: str, seq_no: int) -> None:
+    def ack(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
         """Store that a consumer has finished everything up to an event.
 
         Parameters
@@ -406,6 +428,9 @@ class EventLog(ABC):
             The name of the consumer.
         seq_no
             The number of the event; it may be lower than before.
+        by_run
+            True if a run of the consumer says it. A runtime whose consumer was moved by somebody else starts
+            there.
 
         Raises
         ------
@@ -424,7 +449,7 @@ class EventLog(ABC):
                 allowed=f"0 to {self.last_seq_no()}",
                 hint="seek() moves a consumer to a place that is still to come",
             )
-        self._store_position(named(consumer), seq_no)
+        self._store_position(named(consumer), seq_no, by_run=one_of(by_run, "by_run", bool, "True or False"))
 
     def seek(self, consumer: str, position: Position | str | int) -> None:
         """Move a consumer, so that its next subscription from `"last_acknowledged"` starts at a position.

@@ -30,7 +30,7 @@ from flowdsl.log.segments import MOST, Segment, Statistics, segment_name
 from flowdsl.text import short_repr
 
 NAME: Final = "log.sqlite"
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 # How long one waits for others who are at the file, and between two tries, in seconds. A transaction keeps
 # all others out while it syncs, which is nearly all the time: who writes one after the other leaves a moment
 # in between for them, and they look often, where SQLite itself would sleep for up to a tenth of a second.
@@ -44,7 +44,9 @@ CREATE TABLE segments (name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEG
 NULL,
                        crc INTEGER NOT NULL, statistics TEXT NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, reason TEXT NOT NULL, row_crc INTEGER NOT
-NULL); CREATE TABLE consumers (name TEXT PRIMARY KEY, seq_no INTEGER NOT NULL, row_crc INTEGER NOT NULL);
+NULL);
+CREATE TABLE consumers (name TEXT PRIMARY KEY, seq_no INTEGER NOT NULL, by_run INTEGER NOT NULL,
+                        row_crc INTEGER NOT NULL);
 CREATE TABLE clock_marks (seq_no INTEGER NOT NULL, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE ahead_marks (seq_no INTEGER PRIMARY KEY, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE counter (last INTEGER NOT NULL, row_crc INTEGER NOT NULL);
@@ -55,7 +57,7 @@ PRAGMA user_version = {_FORMAT};
 CHECKED: Final = {
     "segments": "name, first, last, bytes, crc, statistics",
     "gaps": "first, last, reason",
-    "consumers": "name, seq_no",
+    "consumers": "name, seq_no, by_run",
     "clock_marks": "seq_no, clock",
     "ahead_marks": "seq_no, clock",
     "counter": "last",
@@ -213,10 +215,16 @@ class Catalog:
         rows = self._rows("consumers", "WHERE name = ?", (consumer,))
         return int(rows[0][1]) if rows else 0
 
-    def store_position(self, consumer: str, seq_no: int) -> None:
-        """Store a consumer's position."""
+    def position_by_run(self, consumer: str) -> int:
+        """Return the last position that a run of a consumer stored itself, or 0."""
+        rows = self._rows("consumers", "WHERE name = ?", (consumer,))
+        return int(rows[0][2]) if rows else 0
+
+    def store_position(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
+        """Store a consumer's position; `by_run` if its own run says it, and not somebody else."""
         with self._transaction("BEGIN IMMEDIATE"):
-            self._put("consumers", (consumer, seq_no))
+            said = seq_no if by_run else self.position_by_run(consumer)
+            self._put("consumers", (consumer, seq_no, said))
 
     def mark_clock(self, seq_no: int, clock: int) -> None:
         """Store that the clock was `clock` (µs since 1970) after the event `seq_no`."""

@@ -1,7 +1,8 @@
 """Identities of events, the same wherever their deliveries go (rule 31).
 
-An event of a log that flowdsl keeps is known by the identity of the log, its number and its time: the time
-tells it from one that got the same number in a copy of the log, or after a backup was brought back. An event
+An event of a log that flowdsl keeps is known by the identity of the log, its number and its time, and by its
+`event_id` unless a window stands for several: time and id tell it from one that got the same number in a copy
+of the log, or after a backup was brought back. An event
 of files and frames is known by its `event_id`, and without one by all that it says and by which of several
 equal ones it is; so it is the same in every file that has it.
 """

@@ -256,7 +256,7 @@ class MemoryEventLog(EventLog):
         problems = f"; {', '.join(found)}: see .problems" if found else ""
         return f"<MemoryEventLog of {count_text(len(self), 'event')}{problems}>"
 
-    def _store_position(self, consumer: str, seq_no: int) -> None:
+    def _store_position(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
         self._positions[consumer] = seq_no
 
     def _seal(self) -> None:

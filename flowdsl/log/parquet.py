@@ -404,6 +404,13 @@ class ParquetEventLog(EventLog):
         catalog = self._log.catalog()
         return catalog.position(consumer) if catalog else 0
 
+    def position_by_run(self, consumer: str) -> int | None:
+        named(consumer)
+        if self._plain:
+            return None
+        catalog = self._log.catalog()
+        return catalog.position_by_run(consumer) if catalog else 0
+
     def wait(self, after: int, timeout: float | None) -> bool:
         whole_number(after, "after")
         timeout = None if timeout is None else seconds_of(timeout, "timeout")
@@ -446,13 +453,13 @@ class ParquetEventLog(EventLog):
             )
         return self._log.writer()
 
-    def _store_position(self, consumer: str, seq_no: int) -> None:
+    def _store_position(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
         if self._plain:
             self._positions[consumer] = seq_no
             return
         # a consumer may be a process that does not write events
         with self._writing():
-            self._log.catalog_to_change().store_position(consumer, seq_no)
+            self._log.catalog_to_change().store_position(consumer, seq_no, by_run=by_run)
 
     def _segments(self, after: int) -> tuple[Segment, ...]:
         catalog = self._log.catalog()

@@ -39,11 +39,20 @@ class DeliveryKeys:
         return self._names
 
     def key(
-        self, event: EventName, flow: int, branch: str | None, step: int, sink: str, closed_by: str | None
+        self,
+        event: EventName,
+        flow: int,
+        branch: str | None,
+        step: int,
+        sink: str,
+        closed_by: str | None,
+        event_id: str | None,
     ) -> str:
         """Return the key of a delivery of the flow with this number."""
         place = self._places.get((flow, step, sink), 0)
         name, moment = event
+        if moment is not None and closed_by is None and event_id is not None:
+            name = f"{name}/{event_id}"
         return delivery_key(
             name, self.labels[flow], branch, place, sink, moment=moment, provisional=closed_by == END
         )

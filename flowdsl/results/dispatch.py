@@ -175,7 +175,13 @@ class DispatchingStore:
                 payload=json.loads(row["payload"]),
                 recipient=row["recipient_id"],
                 key=self._keys.key(
-                    event, flow, row["origin.branch"], row["step"], row["sink"], row["closed_by"]
+                    event,
+                    flow,
+                    row["origin.branch"],
+                    row["step"],
+                    row["sink"],
+                    row["closed_by"],
+                    row["event_id"],
                 ),
                 **{name: row[name] for name in FIXED if name != "recipient_id"},
                 sink=row["sink"],

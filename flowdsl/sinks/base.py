@@ -18,6 +18,7 @@ from flowdsl.values.json_texts import storable as storable
 if TYPE_CHECKING:
     from typing import Self
 
+    from flowdsl.sinks.database import Database
     from flowdsl.values.json_types import Mask
 
 GENERIC: Final = "generic"
@@ -288,6 +289,11 @@ class Sink:
         >>> from flowdsl.sinks import Frame
         >>> Frame().close()
         """
+
+    @property
+    def database(self) -> Database | None:
+        """The SQLite file that the sink keeps, if any."""
+        return getattr(self, "_database", None)
 
     @property
     def keeps_preferences(self) -> bool:

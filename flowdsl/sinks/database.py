@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import threading
+import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,9 @@ PATIENCE: Final = 30.0
 _APPLIED: Final = (
     "create table if not exists applied (consumer text primary key, batch integer not null) without rowid"
 )
-_VERSION: Final = 2
+_VERSION: Final = 3
+# numbers of changes are those of SQLite's `user_version`, which has 32 bits: they begin anew after so many
+_CHANGES: Final = 1 << 31
 # a file up to this size, in bytes, is checked whole when it is opened: that takes a few hundredths of a
 # second
 _CHECKED_AT_ONCE: Final = 1 << 23
@@ -47,6 +50,7 @@ class Database:
         name: str,
         schema: Sequence[str],
         checked: Mapping[str, str] | None = None,
+        changed: Callable[[int], None] | None = None,
     ) -> None:
         if path is not None and not isinstance(path, (str, os.PathLike)):
             raise SinkError(
@@ -56,6 +60,8 @@ class Database:
         self._name = name
         self._schema = (_APPLIED, *schema)
         self._checked = checked or {}
+        # who is told the number of each change, once it is on disk
+        self._changed = changed
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._process = 0
@@ -136,13 +142,31 @@ class Database:
             connection.execute("begin immediate")
             try:
                 done = change(connection)
+                changes = (_user_version(connection) + 1) % _CHANGES
+                # its page is written anyway
+                connection.execute(f"pragma user_version = {changes}")
                 connection.execute("commit")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
             # written to a file that was taken away meanwhile, it would be lost
-            return self.write(change) if self._is_gone() else done
+            if self._is_gone():
+                return self.write(change)
+            if self._changed is not None:
+                self._changed(changes)
+            return done
+
+    @property
+    def changes(self) -> int:
+        """Number of the last change, which tells an older copy of a file from a newer one (`is_before`)."""
+        with self._lock, self._translated():
+            return _user_version(self._connected())
+
+    @property
+    def identity(self) -> str:
+        """Unique id of the file, which copies of it have as well."""
+        return str(self.read("select file from about")[0][0])
 
     def apply(self, consumer: str, batch: int, change: Callable[[sqlite3.Connection, bool], object]) -> None:
         """Run `change` and store the batch number in the same transaction; `change` is told whether the batch
@@ -217,7 +241,7 @@ class Database:
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        connection.execute("create table if not exists about (name text, version integer)")
+        connection.execute("create table if not exists about (name text, version integer, file text)")
         rows = connection.execute("select name, version from about").fetchall()
         if not rows:
             if (
@@ -225,7 +249,7 @@ class Database:
                 > 1
             ):
                 raise SinkError(f"{self!r} is the database of something else", hint="name a new file")
-            connection.execute("insert into about values (?, ?)", (self._name, _VERSION))
+            connection.execute("insert into about values (?, ?, ?)", (self._name, _VERSION, uuid.uuid4().hex))
         elif rows != [(self._name, _VERSION)]:
             raise SinkError(
                 f"{self!r} belongs to {rows[0][0]} (version {rows[0][1]}), and not to {self._name} (version "
@@ -289,6 +313,19 @@ def _made(path: Path) -> Path:
             hint="make its folder first" if not path.parent.is_dir() else None,
         ) from error
     return path
+
+
+def is_before(changes: int, others: int) -> bool:
+    """Return True if a change was made before another, by their numbers.
+
+    >>> is_before(3, 4), is_before(4, 3), is_before((1 << 31) - 1, 0)
+    (True, False, True)
+    """
+    return 0 < (others - changes) % _CHANGES < _CHANGES // 2
+
+
+def _user_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("pragma user_version").fetchone()[0])
 
 
 def sealed(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:

@@ -58,7 +58,7 @@ _CALLS = {
     "demo": ("new", "--events", "2"),
     "schema": (),
 }
-_FLAGS = ("--json", "--causes", "--discard-state")
+_FLAGS = ("--json", "--causes", "--discard-state", "--keep-state")
 _NUMBERS = (
     "0",
     "-1",
