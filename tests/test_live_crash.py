@@ -41,8 +41,11 @@ def nursery(folder: Path, *how: str) -> Iterator[tuple[IO[str], IO[str]]]:
     assert process.wait(30) == 0
 
 
-def killed_after(seconds: float, ask: IO[str], told: IO[str], *, ready: bool) -> list[str]:
-    """The lines of a child that was killed so long after its birth, or after it was ready."""
+def killed_after(
+    seconds: float, ask: IO[str], told: IO[str], *, ready: bool = True, until: tuple[str, ...] = ()
+) -> list[str]:
+    """The lines of a child that was killed so long after its birth, after it was ready, or after each of these beginnings of
+    events was acknowledged."""
     ask.write("one more\n")
     ask.flush()
     child = int(told.readline().removeprefix("born "))
@@ -50,6 +53,12 @@ def killed_after(seconds: float, ask: IO[str], told: IO[str], *, ready: bool) ->
     if ready:
         lines.append(told.readline().rstrip("\n"))
         assert lines == ["ready"]
+    left = set(until)
+    while left:
+        lines.append(told.readline().rstrip("\n"))
+        said, _, names = lines[-1].partition(" ")
+        assert said in ("try", "done"), lines[-1]
+        left -= {begin for begin in left if said == "done" and names.startswith(begin)}
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     while (line := told.readline()) != "gone\n":
@@ -63,13 +72,16 @@ def killed_after(seconds: float, ask: IO[str], told: IO[str], *, ready: bool) ->
 @pytest.mark.crash
 def test_nothing_is_lost_or_doubled_when_the_process_is_killed_at_any_moment(tmp_path: Path) -> None:
     chance, tried, promised = random.Random(11), set[str](), set[str]()
-    end, rounds = time.monotonic() + SECONDS, 0
+    end, rounds, worked = time.monotonic() + SECONDS, 0, 0
     with nursery(tmp_path) as (ask, told):
         while rounds < ROUNDS and time.monotonic() < end:
             rounds += 1
             early = chance.random() < 0.2
             seconds = chance.uniform(0, chance.choice([0.2, 1.2]))
-            for line in killed_after(seconds, ask, told, ready=not early):
+            # however slow the machine is, most lives get to do something
+            until = (f"{rounds - 1}-",) if not early and chance.random() < 0.8 else ()
+            worked += bool(until)
+            for line in killed_after(seconds, ask, told, ready=not early, until=until):
                 said, *names = line.split()
                 assert said in ("ready", "try", "done"), line
                 tried.update(names if said == "try" else ())
@@ -81,7 +93,7 @@ def test_nothing_is_lost_or_doubled_when_the_process_is_killed_at_any_moment(tmp
         assert promised <= there.keys(), "an acknowledged event is lost"
         assert there.keys() <= tried, "an event was invented"
         assert_told_once(tmp_path, runtime, fd.replay(crash_life.flows(), log, open_windows="keep"))
-    assert len(promised) > 10 * rounds
+    assert len(promised) >= worked > rounds // 3
     print(f"{rounds} rounds, {len(there):,} events, {log.clock_marks().height:,} clock marks")
 
 
@@ -112,11 +124,13 @@ def test_rule_31_two_logs_that_share_their_sinks_lose_and_double_nothing_when_th
     tmp_path: Path,
 ) -> None:
     chance, tried, promised = random.Random(12), set[str](), set[str]()
-    end, rounds = time.monotonic() + SECONDS / 2, 0
+    end, rounds, worked = time.monotonic() + SECONDS / 2, 0, 0
     with nursery(tmp_path, "together") as (ask, told):
         while rounds < ROUNDS and time.monotonic() < end:
             rounds += 1
-            for line in killed_after(chance.uniform(0.05, 1.2), ask, told, ready=True):
+            until = tuple(f"{name}/" for name in crash_life.LOGS) if chance.random() < 0.7 else ()
+            worked += bool(until)
+            for line in killed_after(chance.uniform(0.05, 1.2), ask, told, until=until):
                 said, *names = line.split()
                 assert said in ("ready", "try", "done"), line
                 tried.update(names if said == "try" else ())
@@ -147,7 +161,7 @@ def test_rule_31_two_logs_that_share_their_sinks_lose_and_double_nothing_when_th
     counted = to["count"].values()  # type: ignore[attr-defined]
     assert counted["value"].sum() == expected.total()
     assert all(not sink.verify() for sink in to.values())  # type: ignore[attr-defined]
-    # three events an append, of which the shortest lives manage none
+    # three events an append
     for name in crash_life.LOGS:
-        assert sum(one.startswith(f"{name}/") for one in promised) > 3 * rounds
+        assert sum(one.startswith(f"{name}/") for one in promised) >= 3 * worked > rounds
     print(f"{rounds} rounds, {len(promised):,} events in two logs, {expected.total():,} deliveries to each")

@@ -173,7 +173,11 @@ def _another_schema(path: Path, name: str, rng: random.Random) -> None:
 def _another_version(path: Path, name: str, rng: random.Random) -> None:
     connection = sqlite3.connect(path)
     sql = rng.choice(
-        ("update about set version = ?", "update about set name = ?", "insert into about values ('x', ?)")
+        (
+            "update about set version = ?",
+            "update about set name = ?",
+            "insert into about values ('x', ?, 'y')",
+        )
     )
     connection.execute(sql, (rng.choice((0, 1, 99, 2**63 - 1, -1, "x", None, b"\xff", 1.5)),))
     connection.commit()
