@@ -92,7 +92,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-state",
         action="store_true",
-        help="continue from the last checkpoint though the log and the consumer's files are of different times",
+        help="continue from the last checkpoint though log and consumer have files of different times",
     )
     parser.add_argument(
         "--max-ahead",

@@ -35,6 +35,11 @@ from flowdsl.values.interner import Interner
 KEEP, DISCARD = "keep", "discard"
 _LOG = logging.getLogger("flowdsl.live")
 Named = Sequence[tuple[str, str]]
+_IN_DOUBT = (
+    'bring back files of one time; or state="keep" (flowdsl run --keep-state) goes on from the last '
+    "checkpoint, where sinks that are not durable may get again what they had; "
+    'state="discard" (--discard-state) goes on behind it, without what windows, queues and limits hold'
+)
 
 
 @dataclass(frozen=True)
@@ -96,44 +101,40 @@ class Bootstrap:
 
         What it hands over is not compared with what was handed over before.
         """
-        given = None if position == Position.LAST_ACKNOWLEDGED else position
+        name, given = self.consumer.name, None if position == Position.LAST_ACKNOWLEDGED else position
+        what = f"the files of the consumer {name!r} and its log are of different times: {doubt}"
         if given is None and state not in (KEEP, DISCARD):
             raise LiveError(
-                f"the files of the consumer {self.consumer.name!r} and its log are of different times: {doubt}",
+                what,
                 place=None if self.consumer.folder is None else str(self.consumer.folder),
                 allowed="files of one time",
-                hint="bring back files of one time; or "
-                'state="keep" (flowdsl run --keep-state) goes on from the last checkpoint, where sinks that are not '
-                'durable may get again what they had; state="discard" (--discard-state) goes on behind it, without '
-                "what windows, queues and limits hold",
+                hint=_IN_DOUBT,
             )
-        warn(f"the files of the consumer {self.consumer.name!r} and its log are of different times: {doubt}")
+        warn(what)
         found = self._found(discard=state == DISCARD, any_time=True)
         end = self.log.last_seq_no()
         if state == KEEP and given is None:
-            if found is not None and found.place.seq_no <= end:
-                self.consumer.forget_checkpoints()
-                return self._begun(replace(found, run=new_run(), earlier=()))
-            raise LiveError(
-                f"the log ends at event {end}, and "
-                + (
-                    "there is no checkpoint"
-                    if found is None
-                    else f"the checkpoint is one of event {found.place.seq_no}"
-                ),
-                hint='bring back files of one time, or give up its windows, queues and limits with state="discard"',
-            )
-        self.consumer.forget_checkpoints()
-        known = [
-            self.log.position(self.consumer.name),
-            self.checkpoints.last_seq_no(),
-            *self.consumer.reached(),
-        ]
+            found = self._within(found, end)
+            self.consumer.forget_checkpoints()
+            return self._begun(replace(found, run=new_run(), earlier=()))
+        known = [self.log.position(name), self.checkpoints.last_seq_no(), *self.consumer.reached()]
         after = min(max(known), end) if given is None else first_after(given, 0, end)
+        self.consumer.forget_checkpoints()
         if found is not None:
             self._leave_behind(found.state, after)
         self.consumer.bury_all("whether the sink has it is not known: files of different times", self.now())
         return self._new(self._fed(after, None))
+
+    def _within(self, found: Checkpoint | None, end: int) -> Checkpoint:
+        """Return a checkpoint of which the log, which ends at `end`, has the events."""
+        if found is not None and found.place.seq_no <= end:
+            return found
+        at = None if found is None else found.place.seq_no
+        lacks = "there is no checkpoint" if at is None else f"the checkpoint is one of event {at}"
+        raise LiveError(
+            f"the log ends at event {end}, and {lacks}",
+            hint='bring back files of one time, or give up windows, queues and limits with state="discard"',
+        )
 
     def _found(self, *, discard: bool, any_time: bool = False) -> Checkpoint | None:
         """Return the last checkpoint; state that only other flows have must be discarded by name."""
