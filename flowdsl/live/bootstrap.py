@@ -67,7 +67,6 @@ class Bootstrap:
             return self._in_doubt(doubt, position, state)
         # also looked at where it is not gone on from: a run of other flows is not to be taken for this one
         found = self._found(discard=state == DISCARD)
-        acknowledged = self.log.position(self.consumer.name)
         if isinstance(state, State):
             if found is not None or position is not None:
                 raise LiveError(
@@ -80,14 +79,18 @@ class Bootstrap:
                     ),
                 )
             return self._new(self._given(state))
+        return self._resumed(found, position, discard=state == DISCARD)
+
+    def _resumed(
+        self, found: Checkpoint | None, position: Position | str | int | None, *, discard: bool
+    ) -> Checkpoint:
+        """Return the last checkpoint, or one made for a position where that or somebody else says so."""
+        acknowledged = self.log.position(self.consumer.name)
         moved = acknowledged not in self._own_positions(acknowledged)
         if position in (None, Position.LAST_ACKNOWLEDGED) and found is not None and not moved:
-            if not found.run:
-                self.consumer.backlog.forget_after(found.earlier[0].run, found.place.number)
-                return self._begun(replace(found, run=new_run()))
-            self.consumer.backlog.forget_after(found.run, found.place.number)
-            return found
-        if state == DISCARD and not moved:
+            self.consumer.backlog.forget_after(found.run or found.earlier[0].run, found.place.number)
+            return found if found.run else self._begun(replace(found, run=new_run()))
+        if discard and not moved:
             acknowledged = max(acknowledged, self.checkpoints.last_seq_no())
         if position is None:
             position = Position.LAST_ACKNOWLEDGED if acknowledged or moved else self.first

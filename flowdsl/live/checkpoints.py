@@ -138,14 +138,12 @@ class Checkpoints:
         if self._folder is None:
             return self._kept()
         problems: list[DataError] = []
-        known = self._consumer.vouched()
-        for number in reversed(self._numbers()):
-            if not any_time and number < min(known, default=0):
-                break
+        known = {} if any_time else self._consumer.vouched()
+        for number in reversed([n for n in self._numbers() if n >= min(known, default=0)]):
+            path = self._folder / f"checkpoint-{number:012}"
             try:
-                found = self._read(self._folder / f"checkpoint-{number:012}")
-                if not any_time and number != max(known, default=0):
-                    self._check_run(found.run, number)
+                found = self._read(path)
+                self._check_run(found.run, path, known=any_time or number == max(known, default=0))
             except DataError as error:
                 problems.append(error)
                 continue
@@ -153,20 +151,19 @@ class Checkpoints:
                 warnings.warn(f"{problem}; the one before it is used", FlowWarning, stacklevel=2)
             return found
         if problems or self._consumer.has_run:
-            why = problems[0] if problems else "there is none any more"
-            raise LiveError(
-                f"no checkpoint of the consumer {self._consumer.name!r} can be read: {why}",
-                hint='state="discard" (flowdsl run --discard-state) goes on from the last position without '
-                "what windows, queues and limits remembered",
-            )
+            raise self._unreadable(problems[0] if problems else "there is none any more")
         return None
 
-    def _check_run(self, run: str, number: int) -> None:
-        if not self._consumer.knows(run):
-            raise DataError(
-                "a checkpoint is of a run that is no longer gone on from",
-                place=str(self._folder and self._folder / f"checkpoint-{number:012}"),
-            )
+    def _unreadable(self, why: object) -> LiveError:
+        return LiveError(
+            f"no checkpoint of the consumer {self._consumer.name!r} can be read: {why}",
+            hint='state="discard" (flowdsl run --discard-state) goes on from the last position without '
+            "what windows, queues and limits remembered",
+        )
+
+    def _check_run(self, run: str, path: Path, *, known: bool) -> None:
+        if not known and not self._consumer.knows(run):
+            raise DataError("a checkpoint is of a run that is no longer gone on from", place=str(path))
 
     def copied(self, state: State) -> State:
         """Return a deep copy of a state, with an interner of its own."""
