@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from flowdsl.api.design import Designer
     from flowdsl.diagrams.picture import Picture
-    from flowdsl.findings import Finding
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log.source import LogLike
     from flowdsl.notebook.explorer import Explorer
     from flowdsl.progress import Progress
+    from flowdsl.reports.finding_table import FindingTable
 
 
 class Flow(FlowSpec, Steps):
@@ -124,7 +124,7 @@ class Flow(FlowSpec, Steps):
         graph: EntityGraph | None = None,
         max_ahead_of_next: str | dt.timedelta | None = None,
         progress: Progress = None,
-    ) -> list[Finding]:
+    ) -> FindingTable:
         """Find mistakes and traps in the flow.
 
         Parameters
@@ -140,8 +140,9 @@ class Flow(FlowSpec, Steps):
 
         Returns
         -------
-        list of Finding
-            The findings, each with a code (see docs/findings.md), a severity, the step, a message and a hint.
+        FindingTable
+            A list of findings, which notebooks show as a table. Each has a code (see docs/findings.md), a severity,
+            the step, a message and a hint.
 
         Raises
         ------
@@ -156,8 +157,9 @@ class Flow(FlowSpec, Steps):
           hint: add a map and a deliver
         """
         from flowdsl.findings import check_flow
+        from flowdsl.reports.finding_table import FindingTable
 
-        return check_flow(self, target, log, graph, max_ahead_of_next, progress)
+        return FindingTable(check_flow(self, target, log, graph, max_ahead_of_next, progress))
 
     def explore(
         self, log: LogLike, graph: EntityGraph | None = None, *, progress: Progress = None

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from flowdsl.diagrams.picture import Picture
-    from flowdsl.findings import Finding
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.progress import Progress
+    from flowdsl.reports.finding_table import FindingTable
     from flowdsl.sinks.base import Sink
 
 
@@ -88,7 +88,7 @@ class Project(ProjectSpec):
         graph: EntityGraph | None = None,
         max_ahead_of_next: str | dt.timedelta | None = None,
         progress: Progress = None,
-    ) -> list[Finding]:
+    ) -> FindingTable:
         """Find mistakes and traps in the project.
 
         Parameters
@@ -104,8 +104,9 @@ class Project(ProjectSpec):
 
         Returns
         -------
-        list of Finding
-            The findings, each with a code (see docs/findings.md) and its place in the file.
+        FindingTable
+            A list of findings, which notebooks show as a table. Each has a code (see docs/findings.md) and its place
+            in the file.
 
         Raises
         ------
@@ -119,8 +120,9 @@ class Project(ProjectSpec):
         ['no-deliver', 'every-type']
         """
         from flowdsl.findings import check_project
+        from flowdsl.reports.finding_table import FindingTable
 
-        return check_project(self, target, log, graph, max_ahead_of_next, progress)
+        return FindingTable(check_project(self, target, log, graph, max_ahead_of_next, progress))
 
     def picture(self) -> Picture:
         """Draw the flows as lanes with the sinks they share, as a notebook shows them.

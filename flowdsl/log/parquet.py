@@ -105,7 +105,9 @@ class ParquetEventLog(EventLog):
             )
         if seal_rows is not None and (not isinstance(seal_rows, int) or seal_rows < 1):
             raise DataError(f"seal_rows={short_repr(seal_rows, 200)}", allowed="a whole number of at least 1")
-        self.folder = path_of(folder)
+        # a program may go to another folder while it has the log
+        self._given = path_of(folder)
+        self.folder = Path(os.path.abspath(self._given))
         self.durability = durability
         seconds = parse_duration(seal_after).microseconds / 1e6
         self._seal_rows = SEAL_AT if seal_rows is None else seal_rows
@@ -437,7 +439,7 @@ class ParquetEventLog(EventLog):
 
     def __repr__(self) -> str:
         how = "read only" if self._plain else f"durability={self.durability!r}"
-        return f"<ParquetEventLog {str(self.folder)!r}, {how}>"
+        return f"<ParquetEventLog {str(self._given)!r}, {how}>"
 
     @cached_property
     def _plain_last(self) -> int:

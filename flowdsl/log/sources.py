@@ -5,7 +5,9 @@ A piece is a few rows of the source's own columns and types; `table.py` makes ev
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +172,8 @@ class ParquetFiles:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
+        # a program may go to another folder before it reads them
+        self._files = {str(path): os.path.abspath(path) for path in paths}
         self._metadata = {str(path): _metadata(str(path)) for path in paths}
         arrow = {place: metadata.schema.to_arrow_schema() for place, metadata in self._metadata.items()}
         # the columns that folders name, where files have none of their own
@@ -204,7 +208,8 @@ class ParquetFiles:
             for row, rows, first, last in groups.spans(size, after):
                 sound = groups.sound(judge, first, last) if judge else frozenset()
                 names = [name for name in present(asked | judge - sound, schema) if name not in around]
-                frame = _read(place, names, row, rows, self._in_arrow_only[place])
+                with reading(place):
+                    frame = _read(self._files[place], names, row, rows, self._in_arrow_only[place])
                 if around:
                     frame = frame.with_columns(
                         pl.Series(name, [around[name]], dtype=pl.String).new_from_index(0, rows)
@@ -352,14 +357,11 @@ def _event_schema(schema: Any, place: str) -> dict[str, pl.DataType]:
         return dict(to_polars(pa.schema(fields).empty_table(), place).schema)
 
 
-def _read(place: str, names: list[str], row: int, rows: int, in_arrow_only: Collection[str]) -> pl.DataFrame:
-    with reading(place):
-        if not any(name in in_arrow_only for name in names):
-            try:
-                return pl.scan_parquet(place, glob=False).select(names).slice(row, rows).collect()
-            except pl.exceptions.PolarsError:
-                pass
-        return read_with_pyarrow(place, names, row, rows)
+def _read(path: str, names: list[str], row: int, rows: int, in_arrow_only: Collection[str]) -> pl.DataFrame:
+    if not any(name in in_arrow_only for name in names):
+        with contextlib.suppress(pl.exceptions.PolarsError):
+            return pl.scan_parquet(path, glob=False).select(names).slice(row, rows).collect()
+    return read_with_pyarrow(path, names, row, rows)
 
 
 def read_with_pyarrow(place: str, names: list[str] | None, row: int, rows: int) -> pl.DataFrame:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -63,10 +63,7 @@ class ResultData:
 
     def __getitem__(self, sink: str) -> pd.DataFrame:
         """Return what one sink received, a row a delivery, in the order of delivery."""
-        key = f"sink {sink}"
-        if key not in self._cache:
-            self._cache[key] = self.to_pandas(sink)
-        return self._cache[key]
+        return self._once(f"sink {sink}", lambda: self.to_pandas(sink))
 
     def to_polars(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
@@ -274,20 +271,25 @@ class ResultData:
         said = self.manifest.get("stopped")
         return None if said is None else Stopped(**said)
 
-    def to_parquet(self, folder: str | os.PathLike[str], *, progress: Progress = None) -> None:
-        """Write the result to a new folder, from which `read_result` reads it.
+    def to_parquet(
+        self, folder: str | os.PathLike[str], *, overwrite: bool = False, progress: Progress = None
+    ) -> None:
+        """Write the result to a folder, from which `read_result` reads it.
 
         Parameters
         ----------
         folder
             The folder; it must be new or empty.
+        overwrite
+            True to replace the result that an earlier call wrote there, once all of this one is written.
         progress
             As in `replay`; counts rows.
 
         Raises
         ------
-        DataError
-            If the folder is not empty, or cannot be written.
+        ReplayError
+            If the folder is not empty, or holds anything but a result where one is to be replaced, or cannot
+            be written.
 
         Examples
         --------
@@ -300,7 +302,15 @@ class ResultData:
         ...     read_result(pathlib.Path(folder) / "result").sinks
         ('in-app',)
         """
-        target = FolderStore.create(folder)
+        hint = "name a new folder, or replace an earlier result with overwrite=True"
+        opened = FolderStore.replacing(folder) if overwrite else nullcontext(FolderStore.create(folder, hint))
+        try:
+            with opened as target:
+                self._write(target, progress)
+        except OSError as error:
+            raise ReplayError(f"the folder {str(folder)!r} cannot be written: {error}") from error
+
+    def _write(self, target: FolderStore, progress: Progress) -> None:
         self._settle(progress)
         tables = {table: sum(part.rows for part in self.store.pieces(table)) for table in self.store.tables()}
         with track(progress, sum(tables.values()), "write", "rows") as follower:
@@ -373,9 +383,15 @@ class ResultData:
         return run_in_background(makers[name])
 
     def _cached(self, name: str) -> pd.DataFrame:
+        return self._once(name, lambda: self.to_pandas(table=name))
+
+    def _once(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Return a frame that is made once: each time as a new one, so that whoever changes it changes no
+        other. Its columns are Arrow's, which a copy shares.
+        """
         if name not in self._cache:
-            self._cache[name] = self.to_pandas(table=name)
-        return self._cache[name]
+            self._cache[name] = make()
+        return self._cache[name].copy()
 
 
 def finished(plan: Plan, options: Options, store: Store, totals: RunTotals, *, trace: bool) -> ResultData:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -160,20 +163,39 @@ class FolderStore:
         self._next: dict[str, int] = {}
 
     @classmethod
-    def create(cls, folder: str | os.PathLike[str]) -> FolderStore:
-        """Create a store in a new or empty folder."""
+    def create(
+        cls, folder: str | os.PathLike[str], hint: str = "name a new folder, or empty this one"
+    ) -> FolderStore:
+        """Create a store in a new or empty folder; `hint` says what to do where it is not empty."""
         path = _path(folder)
         try:
             # `missing/..` makes nothing: what a path only passes by is no folder of the result
             path = Path(os.path.realpath(path))
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
-                raise ReplayError(
-                    f"out={str(folder)!r} is not empty", hint="name a new folder, or empty this one"
-                )
+                raise ReplayError(f"the folder {str(folder)!r} is not empty", hint=hint)
         except OSError as error:
-            raise ReplayError(f"out={str(folder)!r} cannot be written: {error}") from error
+            raise ReplayError(f"the folder {str(folder)!r} cannot be written: {error}") from error
         return cls(path)
+
+    @classmethod
+    @contextmanager
+    def replacing(cls, folder: str | os.PathLike[str]) -> Iterator[FolderStore]:
+        """Fill a store beside the result of a folder, and put it in its place in the end.
+
+        Until then the folder keeps what it has. What is no result is not replaced.
+        """
+        path = Path(os.path.realpath(_path(folder)))
+        if not (path / MANIFEST).is_file():
+            yield cls.create(folder, "only a result is replaced: name another folder, or empty this one")
+            return
+        beside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+        try:
+            yield cls.create(beside)
+            shutil.rmtree(path)
+            beside.replace(path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> FolderStore:
@@ -184,7 +206,8 @@ class FolderStore:
                 f"{str(folder)!r} holds no result",
                 hint="replay(…, out=folder) or result.to_parquet(folder) writes one",
             )
-        return cls(path)
+        # its parts are read when they are asked for, and a program may have gone to another folder by then
+        return cls(Path(os.path.abspath(path)))
 
     def add(self, table: str, part: TablePart) -> None:
         """Add rows to a table."""
