@@ -31,8 +31,8 @@ class FindingTable(list[Finding]):
         Examples
         --------
         >>> from flowdsl import on
-        >>> on("link.created").map(title="hello").check().to_pandas()["severity"].tolist()
-        ['warning', 'warning']
+        >>> on("link.created").map(title="hello").check().to_pandas()["code"].tolist()
+        ['no-deliver', 'every-type']
         """
         import pandas as pd
 
