@@ -32,6 +32,8 @@ ACCEPTED = "pandas, polars or pyarrow tables, DuckDB relations, anything with th
 
 # exceptions that end a program, a thread or a generator
 _ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+# earlier ones hand on what is cut out of text views in a form that other libraries cannot read
+_VIEWS_CAN_BE_CUT: Final = int(pa.__version__.partition(".")[0]) >= 25
 
 
 class MixedColumnError(DataError):
@@ -206,6 +208,8 @@ def plain_type(dtype: pa.DataType) -> pa.DataType:
 
 
 def _plain_scalar(dtype: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(dtype) and not _VIEWS_CAN_BE_CUT:
+        return pa.large_string()
     if pa.types.is_timestamp(dtype) and dtype.tz and not _is_zone(dtype.tz):
         # moments are stored in UTC, whatever the zone
         return pa.timestamp(dtype.unit, "UTC")

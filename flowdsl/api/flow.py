@@ -141,8 +141,8 @@ class Flow(FlowSpec, Steps):
         Returns
         -------
         FindingTable
-            A list of findings, which notebooks show as a table. Each has a code (see docs/findings.md), a severity,
-            the step, a message and a hint.
+            A list of findings, which notebooks show as a table. Each has a code (see
+            docs/findings.md), a severity, the step, a message and a hint.
 
         Raises
         ------

@@ -105,8 +105,8 @@ class Project(ProjectSpec):
         Returns
         -------
         FindingTable
-            A list of findings, which notebooks show as a table. Each has a code (see docs/findings.md) and its place
-            in the file.
+            A list of findings, which notebooks show as a table. Each has a code (see
+            docs/findings.md) and its place in the file.
 
         Raises
         ------
