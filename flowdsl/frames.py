@@ -181,30 +181,43 @@ def plain(table: pa.Table) -> pa.Table:
 
 def plain_type(dtype: pa.DataType) -> pa.DataType:
     """Return the type that a column of this type is cast to. Raises `TypeError` if there is none."""
-    if isinstance(dtype, pa.UuidType):
-        return pa.string()
-    if isinstance(dtype, pa.Bool8Type):
-        return pa.bool_()
-    if isinstance(dtype, pa.BaseExtensionType):
-        return plain_type(dtype.storage_type)
-    if pa.types.is_run_end_encoded(dtype):
-        return plain_type(dtype.value_type)
-    if pa.types.is_dictionary(dtype):
-        value = plain_type(dtype.value_type)
-        return dtype if pa.types.is_string(value) or pa.types.is_large_string(value) else value
-    if pa.types.is_struct(dtype):
-        return pa.struct([_plain_field(field) for field in dtype])
-    if pa.types.is_fixed_size_list(dtype):
-        return pa.list_(_plain_field(dtype.value_field), dtype.list_size)
-    if pa.types.is_list_view(dtype) or pa.types.is_list(dtype):
-        return pa.list_(_plain_field(dtype.value_field))
-    if pa.types.is_large_list_view(dtype) or pa.types.is_large_list(dtype):
-        return pa.large_list(_plain_field(dtype.value_field))
-    if pa.types.is_map(dtype):
-        return pa.map_(pa.string(), plain_type(dtype.item_type))
-    if pa.types.is_union(dtype):
-        raise TypeError("a union, which has no one type")
+    for holds, plain_of in _PLAIN_TYPES:
+        if holds(dtype):
+            return plain_of(dtype)
     return _plain_scalar(dtype)
+
+
+def _is_list(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(dtype) or pa.types.is_list(dtype))
+
+
+def _is_large_list(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_large_list_view(dtype) or pa.types.is_large_list(dtype))
+
+
+def _plain_dictionary(dtype: pa.DataType) -> pa.DataType:
+    value = plain_type(dtype.value_type)
+    return dtype if pa.types.is_string(value) or pa.types.is_large_string(value) else value
+
+
+def _no_plain_union(dtype: pa.DataType) -> pa.DataType:
+    raise TypeError("a union, which has no one type")
+
+
+# the first test that holds says what the plain type is
+_PLAIN_TYPES: Final[list[tuple[Callable[[pa.DataType], bool], Callable[[Any], pa.DataType]]]] = [
+    (lambda dtype: isinstance(dtype, pa.UuidType), lambda dtype: pa.string()),
+    (lambda dtype: isinstance(dtype, pa.Bool8Type), lambda dtype: pa.bool_()),
+    (lambda dtype: isinstance(dtype, pa.BaseExtensionType), lambda dtype: plain_type(dtype.storage_type)),
+    (pa.types.is_run_end_encoded, lambda dtype: plain_type(dtype.value_type)),
+    (pa.types.is_dictionary, _plain_dictionary),
+    (pa.types.is_struct, lambda dtype: pa.struct(list(map(_plain_field, dtype)))),
+    (pa.types.is_fixed_size_list, lambda dtype: pa.list_(_plain_field(dtype.value_field), dtype.list_size)),
+    (_is_list, lambda dtype: pa.list_(_plain_field(dtype.value_field))),
+    (_is_large_list, lambda dtype: pa.large_list(_plain_field(dtype.value_field))),
+    (pa.types.is_map, lambda dtype: pa.map_(pa.string(), plain_type(dtype.item_type))),
+    (pa.types.is_union, _no_plain_union),
+]
 
 
 def _plain_scalar(dtype: pa.DataType) -> pa.DataType:
@@ -284,10 +297,7 @@ def _without_extensions(frame: pl.DataFrame) -> pl.DataFrame:
 def _arrow(value: Any, wanted: Callable[[str], bool]) -> pa.Table | None:
     """Convert an Arrow table, or an object that exports one; return None for anything else."""
     if hasattr(value, "to_arrow_table") and hasattr(value, "columns"):
-        _refuse_repeated([name for name in value.columns if wanted(name)])
-        quoted = ['"' + name.replace('"', '""') + '"' for name in value.columns if wanted(name)]
-        table = value.project(", ".join(quoted or ["1"])).to_arrow_table()
-        return table if quoted else table.select([])
+        return _from_duckdb(value, wanted)
     if is_dataset(value):
         table = value.to_table()
     elif isinstance(value, pa.Table):
@@ -303,14 +313,22 @@ def _arrow(value: Any, wanted: Callable[[str], bool]) -> pa.Table | None:
     return table.select(names)
 
 
+def _from_duckdb(relation: Any, wanted: Callable[[str], bool]) -> pa.Table:
+    names = [name for name in relation.columns if wanted(name)]
+    _refuse_repeated(names)
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    table = relation.project(", ".join(quoted or ["1"])).to_arrow_table()
+    return table if quoted else table.select([])
+
+
 def _from_pandas(source: Any, wanted: Callable[[str], bool], objects: Objects | None) -> pa.Table:
     # a named index is a column, of times or ids
     named = [name for name in source.index.names if name is not None and name not in source.columns]
-    if any(wanted(str(name)) for name in named):
+    if any(map(wanted, map(str, named))):
         source = source.reset_index(named)
-    names = [(name, str(name)) for name in source.columns if wanted(str(name))]
-    _refuse_repeated([text for _, text in names])
-    columns = {text: _from_pandas_column(source[name], text, objects) for name, text in names}
+    names = [name for name in source.columns if wanted(str(name))]
+    _refuse_repeated(list(map(str, names)))
+    columns = {str(name): _from_pandas_column(source[name], str(name), objects) for name in names}
     return pa.table(columns) if columns else pa.table({"0": pa.nulls(len(source))}).select([])
 
 

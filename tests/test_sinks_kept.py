@@ -488,7 +488,7 @@ def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path):
         (lambda path: Feed().page("ann", limit=0), "limit is 0"),
         (lambda path: Feed().page("ann", before=10**400), "before is 1000"),
         (lambda path: InApp().list("ann", offset=2**70), "offset is 1180591620717411303424"),
-        (lambda path: InApp().list("\ud83d"), "UTF-8 cannot say"),
+        (lambda path: InApp().list("\ud83d"), "UTF-8 cannot hold"),
         (lambda path: InApp().mute(""), "there is ''"),
         (lambda path: Counter().value("a", "b"), "no field is named"),
     ],

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.chunk import Chunk
-from flowdsl.batches.context_batch import CLOSED_BY_QUIET, ContextBatch
+from flowdsl.batches.context_batch import CLOSED_BY_QUIET, ContextBatch, joined_branches, joined_closed, taken
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import StoredVariable, Variable, Versions
 from flowdsl.log.event_rows import EventRows
@@ -104,8 +104,8 @@ class BufferedContexts(StateObject):
             events=self.events.gather(rows),
             branches=tuple(b.take(rows) for b in self.branches),
             variables={name: v.take(rows) for name, v in self.variables.items()},
-            payload=None if self.payload is None else self.payload.take(rows),
-            closed=None if self.closed is None else self.closed.take(rows),
+            payload=taken(self.payload, rows),
+            closed=taken(self.closed, rows),
             alive=np.ones(len(rows), np.bool_),
         )
 
@@ -120,23 +120,18 @@ class BufferedContexts(StateObject):
         if len(parts) == 1:
             return parts[0]
         swept = [part.swept() for part in parts]
-        first, payloads = swept[0], [part.payload for part in swept]
-        closed = None
-        if any(part.closed is not None for part in swept):
-            closed = np.concatenate(
-                [np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in swept]
-            )
+        first, payloads = swept[0], [part.payload for part in swept if part.payload is not None]
         refs = np.concatenate([part.refs for part in swept])
         return first._having(
             refs=refs,
             events=EventRows.joined([part.events for part in swept]),
-            branches=tuple(np.concatenate(level) for level in zip(*(p.branches for p in swept), strict=True)),
+            branches=joined_branches(swept),
             variables={
                 name: v.joined([part.variables[name] for part in swept])
                 for name, v in first.variables.items()
             },
-            payload=None if first.payload is None else Payload.concat([p for p in payloads if p is not None]),
-            closed=closed,
+            payload=Payload.concat(payloads) if payloads else None,
+            closed=joined_closed(swept),
             alive=np.ones(len(refs), np.bool_),
         )
 

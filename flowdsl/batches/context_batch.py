@@ -9,7 +9,7 @@ in the parent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,45 @@ CLOSED_NAMES: Final = {
     CLOSED_BY_QUIET: "quiet",
 }
 """What closed a window, as users read it."""
+
+
+class _Contexts(Protocol):
+    """Contexts with their branches, and what released them."""
+
+    @property
+    def branches(self) -> tuple[npt.NDArray[np.int32], ...]: ...
+
+    @property
+    def closed(self) -> npt.NDArray[np.uint8] | None: ...
+
+    def __len__(self) -> int: ...
+
+
+def taken(part: Any, index: Index) -> Any:
+    """Return the entries at `index` of a part of a batch, or None if the batch does not have it."""
+    return None if part is None else part.take(index)
+
+
+def joined_branches(parts: Sequence[_Contexts]) -> tuple[npt.NDArray[np.int32], ...]:
+    """Concatenate the positions at each fan-out."""
+    levels = zip(*(part.branches for part in parts), strict=True)
+    return tuple(np.concatenate(level) for level in levels)
+
+
+def joined_closed(parts: Sequence[_Contexts]) -> npt.NDArray[np.uint8] | None:
+    """Concatenate what released the contexts, or return None if nothing did."""
+    if all(part.closed is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.zeros(len(part), np.uint8) if part.closed is None else part.closed for part in parts]
+    )
+
+
+def _is_everything(index: Index, size: int) -> bool:
+    """Return True if an index takes each of `size` rows in order."""
+    if len(index) != size:
+        return False
+    return not size or bool(index[0] == 0 and index[-1] == size - 1 and (np.diff(index) == 1).all())
 
 
 class ContextBatch:
@@ -175,20 +214,18 @@ class ContextBatch:
 
     def take(self, index: Index) -> ContextBatch:
         """Return the contexts at `index`, in that order."""
-        if len(index) == self.size and (
-            not len(index) or (index[0] == 0 and index[-1] == len(index) - 1 and (np.diff(index) == 1).all())
-        ):
+        if _is_everything(index, self.size):
             return self
         return ContextBatch(
             self.chunk,
             self.rows.take(index),
             roots=self.event_roots,
-            moment=None if self._moment is None else self._moment.take(index),
-            seen=None if self._seen is None else self._seen.take(index),
+            moment=taken(self._moment, index),
+            seen=taken(self._seen, index),
             branches=tuple(b.take(index) for b in self.branches),
             variables={name: v.take(index) for name, v in self._variables.items()},
-            payload=None if self._payload is None else self._payload.take(index),
-            closed=None if self.closed is None else self.closed.take(index),
+            payload=taken(self._payload, index),
+            closed=taken(self.closed, index),
             origin=None if self._origin is None else (self._origin[0], self._origin[1].take(index)),
         )
 
@@ -230,10 +267,10 @@ class ContextBatch:
             self.chunk,
             self.rows.take(index),
             roots=self.event_roots,
-            moment=None if self._moment is None else self._moment.take(index),
-            seen=None if self._seen is None else self._seen.take(index),
+            moment=taken(self._moment, index),
+            seen=taken(self._seen, index),
             branches=(*(b.take(index) for b in self.branches), position),
-            closed=None if self.closed is None else self.closed.take(index),
+            closed=taken(self.closed, index),
             origin=(self, index),
         )
         return branches.having(variables)
@@ -291,23 +328,19 @@ class ContextBatch:
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
-        names = dict.fromkeys(name for part in parts for name in part.names())
         variables: dict[str, Variable] = {}
-        for name in names:
-            held = [v for v in (p.variable(name) for p in parts) if v is not None]
+        for name in dict.fromkeys(name for part in parts for name in part.names()):
+            held = [v for v in (part.variable(name) for part in parts) if v is not None]
             variables[name] = held[0].joined(held)
-        payloads = [p.payload for p in parts]
-        closed = [np.zeros(p.size, np.uint8) if p.closed is None else p.closed for p in parts]
+        payloads = [part.payload for part in parts if part.payload is not None]
         return cls(
             first.chunk,
-            np.concatenate([p.rows for p in parts]),
+            np.concatenate([part.rows for part in parts]),
             roots=first.event_roots,
-            branches=tuple(np.concatenate(level) for level in zip(*(p.branches for p in parts), strict=True)),
+            branches=joined_branches(parts),
             variables=variables,
-            payload=Payload.concat([p for p in payloads if p is not None])
-            if all(p is not None for p in payloads)
-            else None,
-            closed=np.concatenate(closed) if any(p.closed is not None for p in parts) else None,
+            payload=Payload.concat(payloads) if len(payloads) == len(parts) else None,
+            closed=joined_closed(parts),
         )
 
     def values(self, row: int) -> dict[str, Any]:

@@ -42,15 +42,15 @@ class PayloadShape(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> Any:
         known = isinstance(node, dict) and len(node) == 1
-        kind, said = next(iter(node.items())) if known else (None, None)
+        kind, written = next(iter(node.items())) if known else (None, None)
         if kind == "column":
-            return COLUMN.read(said, source)
-        if kind == "items" and isinstance(said, list):
-            return [source.below(place, self, one) for place, one in enumerate(said)]
-        if kind != "fields" or not isinstance(said, list):
+            return COLUMN.read(written, source)
+        if kind not in ("items", "fields") or not isinstance(written, list):
             source.refuse("no payload")
+        if kind == "items":
+            return [source.below(place, self, one) for place, one in enumerate(written)]
         fields = {}
-        for pair in said:
+        for pair in written:
             named = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
             source.check(named, "no list of named fields")
             fields[pair[0]] = source.below(pair[0], self, pair[1])

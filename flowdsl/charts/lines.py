@@ -107,14 +107,18 @@ def _x_axis(x: Sequence[Any]) -> _XAxis:
         return _time_axis([micros(value) for value in x])
     if _have_type(x, dt.timedelta):
         return _span_axis([value / dt.timedelta(microseconds=1) for value in x])
-    if _have_type(x, (int, float)) and not any(isinstance(value, bool) for value in x):
+    if _have_type(x, (int, float)) and bool not in set(map(type, x)):
         return _number_axis(x)
-    names = [Tick(number, str(value)) for number, value in enumerate(x)]
-    return _XAxis([tick.at for tick in names], [tick.label for tick in names], lambda low, high, most: names)
+    return _name_axis([str(value) for value in x])
 
 
 def _have_type(x: Sequence[Any], kind: type | tuple[type, ...]) -> bool:
     return bool(x) and all(isinstance(value, kind) for value in x)
+
+
+def _name_axis(names: list[str]) -> _XAxis:
+    ticks = [Tick(number, name) for number, name in enumerate(names)]
+    return _XAxis([tick.at for tick in ticks], names, lambda low, high, most: ticks)
 
 
 def _time_axis(times: list[int]) -> _XAxis:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from flowdsl.errors import FlowError, did_you_mean
 from flowdsl.flow.plan import CappedSink, Caps
@@ -24,28 +23,28 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
     if caps is not None and not isinstance(caps, Mapping):
         raise error(f"caps are a {type(caps).__name__}", allowed="a mapping from sinks to fd.Cap(…)")
     names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
-    found: dict[str, Any] = {
-        sink.name: getattr(sink, "cap", None)
-        for sink in (() if isinstance(given, FlowSpec) else getattr(given, "sinks", ()))
-        if sink.name in names
-    }
+    sinks = () if isinstance(given, FlowSpec) else getattr(given, "sinks", ())
+    found = {sink.name: getattr(sink, "cap", None) for sink in sinks if sink.name in names}
     for name, cap in (caps or {}).items():
-        if name not in names:
-            raise error(
-                f"caps: no flow delivers to {short_repr(name)}",
-                allowed=", ".join(names),
-                hint=did_you_mean(name, names),
-            )
-        if cap is not None and not isinstance(cap, Cap):
-            raise error(
-                f"caps[{name!r}] is {short_repr(cap, 200)}",
-                allowed="fd.Cap(3, per='day', tz='Europe/Berlin')",
-            )
+        _check(name, cap, names, error)
         found[name] = cap
     chosen = tuple(CappedSink(name, cap) for name, cap in sorted(found.items()) if cap is not None)
     if chosen and flows[0].rules.name != "flowdsl":
         raise error("production has no caps of sinks", hint="leave caps or target out")
     return chosen
+
+
+def _check(name: object, cap: object, names: Collection[str], error: type[FlowError]) -> None:
+    if name not in names:
+        raise error(
+            f"caps: no flow delivers to {short_repr(name)}",
+            allowed=", ".join(names),
+            hint=did_you_mean(name, names),
+        )
+    if cap is not None and not isinstance(cap, Cap):
+        raise error(
+            f"caps[{name!r}] is {short_repr(cap, 200)}", allowed="fd.Cap(3, per='day', tz='Europe/Berlin')"
+        )
 
 
 def counted_apart(caps: Caps, flows: Sequence[FlowSpec]) -> Caps:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from flowdsl.errors import ReplayError
 from flowdsl.flow.sink_cap import Cap, by_recipient
@@ -201,9 +202,9 @@ class Plan:
         for entry in self.entries:
             family = entry.trigger.kind.split(".")[0]
             columns.add(f"{family}_type")
-            for step in (step for branch in entry.branches for step in branch):
+            for step in itertools.chain.from_iterable(entry.branches):
                 # what calls a function of the user's may read anything
-                columns |= _READ if step.paths is None else {path[0] for path in step.paths} & _READ
+                columns |= _READ if step.paths is None else _READ & {path[0] for path in step.paths}
             # a batch keeps each member's source or entity, and a recipient may be the target
             columns |= {"source_id", "target_id"} if family == "link" else {"entity_id"}
         if self.needs.entities:
@@ -280,13 +281,13 @@ def _flatten(step: CompiledStep, below: _Tree, after: int, branch: list[Compiled
 
 def _needs(flow: FlowSpec, steps: Sequence[CompiledStep]) -> GraphRequirements:
     """Return the parts of the graph that the steps of one flow read."""
-    names = {step.entity_variable for step in steps if step.entity_variable is not None}
-    if flow.reads_before:
-        names.add("before")
-    paths = frozenset(p[1:] for step in steps for p in step.paths or () if p[0] in names and len(p) > 1)
+    names = {step.entity_variable for step in steps} | {"before" if flow.reads_before else None}
+    names.discard(None)
+    read = {path for step in steps for path in step.paths or ()}
+    paths = frozenset(path[1:] for path in read if path[0] in names and len(path) > 1)
     links = frozenset(link for step in steps for link in step.links)
-    types = frozenset(t for step in steps if (t := getattr(step.operator, "type", None)) is not None)
-    return GraphRequirements(bool(names), paths, links, types, flow.reads_before)
+    types: set[Any] = {getattr(step.operator, "type", None) for step in steps}
+    return GraphRequirements(bool(names), paths, links, frozenset(types - {None}), flow.reads_before)
 
 
 def operator_graph(flow: FlowSpec) -> nx.DiGraph:

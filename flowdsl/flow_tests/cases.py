@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
 from flowdsl.errors import DataError, LoadError
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.production.emitter import block_lines, inline
+from flowdsl.production.emitter import block_lines, has_parts, indented, inline
 from flowdsl.production.nodes import read_mapping
 from flowdsl.production.test_loader import read_test
 from flowdsl.production.test_schema import START
@@ -178,22 +178,34 @@ def _listed(value: Any) -> Any:
 
 def _lines(value: Any, depth: int = 0) -> list[str]:
     """Format YAML with small values of a test on one line."""
-    if not isinstance(value, (dict, list)) or not value:
+    if not has_parts(value):
         return list(block_lines(value))
     line = inline(value)
-    words = isinstance(value, list) and not any(isinstance(one, (dict, list)) for one in value)
-    if (depth > _OPEN or words) and len(line) <= WIDTH and _flat(value):
+    if len(line) <= WIDTH and _flat(value) and (depth > _OPEN or _is_list_of_words(value)):
         return [line]
-    lines: list[str] = []
-    for key, inner in value.items() if isinstance(value, dict) else ((None, one) for one in value):
-        first, *rest = _lines(inner, depth + 1)
-        block = isinstance(inner, (dict, list)) and inner and not first.startswith(("{", "["))
-        if key is None:
-            lines.append(f"- {first}")
-        else:
-            lines += [f"{inline(key)}:", f"  {first}"] if block else [f"{inline(key)}: {first}"]
-        lines += [f"  {line}" if line else "" for line in rest]
-    return lines
+    if isinstance(value, dict):
+        return [line for key, inner in value.items() for line in _entry_lines(key, inner, depth + 1)]
+    return [line for inner in value for line in _item_lines(inner, depth + 1)]
+
+
+def _entry_lines(key: str, value: Any, depth: int) -> Iterator[str]:
+    first, *rest = _lines(value, depth)
+    if has_parts(value) and not first.startswith(("{", "[")):
+        yield f"{inline(key)}:"
+        yield from indented([first, *rest])
+    else:
+        yield f"{inline(key)}: {first}"
+        yield from indented(rest)
+
+
+def _item_lines(value: Any, depth: int) -> Iterator[str]:
+    first, *rest = _lines(value, depth)
+    yield f"- {first}"
+    yield from indented(rest)
+
+
+def _is_list_of_words(value: Any) -> bool:
+    return isinstance(value, list) and not any(isinstance(one, (dict, list)) for one in value)
 
 
 def _flat(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,18 +47,19 @@ def settled_deliveries(
 
     With `several` flows, entries name their flow.
     """
-    taken = _assigned([[i for i, one in enumerate(came) if fits(e, one, start)] for e in expected], len(came))
-    left = [i for i in range(len(came)) if i not in taken.values()]
+    choices = [[i for i, one in enumerate(came) if fits(entry, one, start)] for entry in expected]
+    taken = _assigned(choices, len(came))
+    left = [one for i, one in enumerate(came) if i not in taken.values()]
     entries: list[Entry] = []
     for number, entry in enumerate(expected):
         if number in taken:
             entries.append(entry)
             continue
-        near = next((i for i in left if came[i].sink == entry["sink"]), None)
+        near = next((one for one in left if one.sink == entry["sink"]), None)
         if near is not None:
             left.remove(near)
-            entries.append(_rewritten(entry, came[near], start))
-    return entries + [delivery_entry(came[i], several=several) for i in left]
+            entries.append(_rewritten(entry, near, start))
+    return entries + [delivery_entry(one, several=several) for one in left]
 
 
 def fits(entry: Entry, one: Delivered, start: int) -> bool:
@@ -97,13 +98,12 @@ def _rewritten(entry: Entry, one: Delivered, start: int) -> dict[str, Any]:
 
 def _holds(wanted: Any, found: Any, *, exact: bool) -> bool:
     if isinstance(wanted, dict) and isinstance(found, dict):
-        if exact and set(wanted) != set(found):
+        if not wanted.keys() <= found.keys() or (exact and len(wanted) < len(found)):
             return False
-        return all(key in found and _holds(value, found[key], exact=exact) for key, value in wanted.items())
+        return all(_holds(value, found[key], exact=exact) for key, value in wanted.items())
     if isinstance(wanted, list) and isinstance(found, list):
-        return len(wanted) == len(found) and all(
-            _holds(w, f, exact=True) for w, f in zip(wanted, found, strict=True)
-        )
+        pairs = zip(wanted, found, strict=False)
+        return len(wanted) == len(found) and all(_holds(w, f, exact=True) for w, f in pairs)
     return isinstance(wanted, bool) == isinstance(found, bool) and bool(wanted == found)
 
 
@@ -155,29 +155,30 @@ def settled_counts(
     """Return expected drops (`says` is `reason`) or failures (`error`) corrected to the actual ones, matched
     first to first.
     """
-    holds: Callable[[str, str], bool] = (
-        str.__eq__ if says == "reason" else lambda wanted, text: wanted in text
-    )
     sums = [0] * len(expected)
     entries: list[Entry] = []
     fresh: list[Entry] = []
     for one in came:
-        for number, entry in enumerate(expected):
-            if (
-                entry.get("flow", one.flow) == one.flow
-                and entry.get("step", one.steps[0]) in one.steps
-                and (says not in entry or holds(entry[says], one.text))
-            ):
-                sums[number] += one.count
-                break
-        else:
+        number = next((i for i, entry in enumerate(expected) if _counts(entry, one, says)), None)
+        if number is None:
             fresh.append(count_entry(one, says, several=several))
+        else:
+            sums[number] += one.count
     for entry, total in zip(expected, sums, strict=True):
         if entry.get("count", 1) == total:
             entries.append(entry)
         elif total:
             entries.append({**entry, "count": total})
     return entries + fresh
+
+
+def _counts(entry: Entry, one: Counted, says: str) -> bool:
+    """Return True if an entry counts these contexts: a reason is named whole, an error by a part of it."""
+    if entry.get("flow", one.flow) != one.flow or entry.get("step", one.steps[0]) not in one.steps:
+        return False
+    if says not in entry:
+        return True
+    return bool(entry[says] == one.text) if says == "reason" else entry[says] in one.text
 
 
 def count_entry(one: Counted, says: str, *, several: bool) -> dict[str, Any]:

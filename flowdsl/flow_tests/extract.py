@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,6 +27,8 @@ from flowdsl.rules import FLOWDSL, Target
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import Explanation
     from flowdsl.explanation.paths import ExplainedStep
+    from flowdsl.flow.spec import FlowSpec
+    from flowdsl.operators.base import Operator
     from flowdsl.results.options import Options
 
 MOST: Final = 500
@@ -65,10 +67,10 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     peers = WindowPeers(seq_no, rules)
     explaining, making = follower.part(0.5), follower.part(0.5)
     explanation = explain(options, seq_no, readings=[peers], progress=explaining.advance_to)
-    names = [step.flow for step in explanation.steps if step.step is None and step.outcome == "matched"]
-    if not names:
+    flows = _matched_flows(options.flows, explanation)
+    if not flows:
         raise ReplayError(f"no flow ran on event {seq_no}", hint="result.explain says why")
-    flows = tuple(flow for flow in options.flows if flow.name in names)
+    names = {flow.name for flow in flows}
     ours = dataclasses.replace(options, flows=flows)
     whole = [step for step in explanation.steps if step.flow in names]
     if options.open_windows != "flush" and all(step.outcome != "held" for step in whole):
@@ -80,12 +82,9 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
         made = _made(ours, seq_no, name or _name(explanation), needed_events(peers, reach), making)
         if made is None:
             break
-        test, number = made
-        outcome = run(test, flows)
-        assert outcome.result is not None
-        assert outcome.result.options is not None
-        if _said(explain(outcome.result.options, number).steps) == _said(whole):
-            return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
+        settled = _settled(*made, flows, whole)
+        if settled is not None:
+            return settled
     raise ReplayError(
         f"what came of event {seq_no} does not come of any part of the log that is small enough for a test",
         hint=(
@@ -93,6 +92,25 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
             "down"
         ),
     )
+
+
+def _matched_flows(flows: Sequence[FlowSpec], explanation: Explanation) -> tuple[FlowSpec, ...]:
+    """Return the flows that ran on the event."""
+    triggers = [step for step in explanation.steps if step.step is None]
+    names = {step.flow for step in triggers if step.outcome == "matched"}
+    return tuple(flow for flow in flows if flow.name in names)
+
+
+def _settled(
+    test: FlowTestSpec, number: int, flows: tuple[FlowSpec, ...], whole: Sequence[ExplainedStep]
+) -> FlowTestSpec | None:
+    """Return the test with what comes out of it, or None if its event comes to something else than before."""
+    outcome = run(test, flows)
+    assert outcome.result is not None
+    assert outcome.result.options is not None
+    if _comparable(explain(outcome.result.options, number).steps) != _comparable(whole):
+        return None
+    return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
 
 
 def _made(
@@ -120,8 +138,7 @@ def _test(
     name: str, options: Options, around: GraphSlice, rows: list[Row], target: Target | None
 ) -> FlowTestSpec:
     start = timestamp_us(rows[0]["timestamp"])
-    paths = [step.paths for flow in options.flows for step in flow.steps]
-    ids = any(read is None or ("event", "id") in read or ("event",) in read for read in paths)
+    ids = any(_reads_id(step) for flow in options.flows for step in flow.steps)
     merge = sorted(options.graph.merge) if options.graph is not None else []
     parts = (("entities", around.entities), ("links", around.links), ("merge", merge))
     graph = {key: value for key, value in parts if value}
@@ -135,6 +152,10 @@ def _test(
         events=list(_events(rows, start, with_ids=ids)),
         drops=[],
     )
+
+
+def _reads_id(step: Operator) -> bool:
+    return step.paths is None or not step.paths.isdisjoint({("event", "id"), ("event",)})
 
 
 def _events(rows: Iterable[Row], start: int, *, with_ids: bool) -> Iterable[dict[str, Any]]:
@@ -176,7 +197,7 @@ def _name(explanation: Explanation) -> str:
     return f"event {event['seq_no']}: {event['kind']}{f' {kind}' if kind else ''}"
 
 
-def _said(steps: Iterable[ExplainedStep]) -> list[tuple[Any, ...]]:
+def _comparable(steps: Iterable[ExplainedStep]) -> list[tuple[Any, ...]]:
     """Return what must be equal in the test: outcomes, reasons, payloads, sinks and recipients."""
     return [
         (

@@ -8,7 +8,7 @@ changes are events.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,6 +83,11 @@ class Link:
         return self.born <= seen and (not self.died or self.died[0] > seen)
 
     @property
+    def changes(self) -> list[int]:
+        """Events that create or end the link."""
+        return [self.born, *self.died]
+
+    @property
     def mapping(self) -> dict[str, Any]:
         """Link as an entry of a test."""
         made: dict[str, Any] = {"link_type": self.type, "source_id": self.source, "target_id": self.target}
@@ -104,16 +109,16 @@ def surroundings(
 ) -> GraphSlice:
     """Return the slice of graph and log that these lookups and events need."""
     readings = list(readings)
-    world = _LogAndGraph(source, base, max((r.seen for r in readings), default=0))
-    lists = world.lists([r for r in readings if r.via is not None])
-    entities = [(r.id, r.seen) for r in readings if r.via is None]
+    world = _LogAndGraph(source, base, max((reading.seen for reading in readings), default=0))
+    entities = [(reading.id, reading.seen) for reading in readings if reading.via is None]
+    followed = [reading for reading in readings if reading.via is not None]
+    lists = world.lists(followed)
     found: dict[tuple[Any, ...], list[tuple[int, tuple[Link, ...]]]] = {}
-    for reading in (r for r in readings if r.via is not None):
+    for reading in followed:
         links = [link for link in lists[_key(reading)] if link.lives(reading.seen)]
         kept = tuple(links if reading.all else links[:1])
         found.setdefault((*_key(reading), reading.all), []).append((reading.seen, kept))
-        end = "target" if reading.direction == "forward" else "source"
-        entities += [(getattr(link, end), reading.seen) for link in kept]
+        entities += [(_to(link, reading.direction), reading.seen) for link in kept]
     states = world.states(entities)
     while True:
         first, grown = min(events), set(events)
@@ -130,9 +135,9 @@ def _links(
 ) -> set[Link]:
     kept: set[Link] = set()
     for reads in found.values():
-        links = {link for _, read in reads for link in read}
+        links = set().union(*(read for _, read in reads))
         last = max(seen for seen, _ in reads)
-        changes = {at for link in links for at in (link.born, *link.died) if first <= at <= last}
+        changes = {at for link in links for at in link.changes if first <= at <= last}
         if len({read for _, read in reads}) == 1 and not changes & events:
             kept |= links
             continue
@@ -155,9 +160,8 @@ def _entities(
     for one, moments in seen.items():
         states_of = states[one]
         changes = {at for at in states_of.changes if first <= at <= max(moments)}
-        read = [states_of.at(at) for at in moments]
-        now = read[0]
-        if any(state != now for state in read) or changes & events:
+        now, *others = map(states_of.at, moments)
+        if others.count(now) < len(others) or changes & events:
             grown |= changes
             now = states_of.at(first - 1)
         for kind, data in now.items():
@@ -214,18 +218,7 @@ class _LogAndGraph:
             for (kind, way), ids in wanted.items()
             for ends in links_of(self._base, kind, way, ids)
         ]
-        rows = self._rows(
-            lambda: pl.any_horizontal(
-                *(
-                    (pl.col("link_type") == kind) & pl.col(_end(way)).is_in(list(ids))
-                    for (kind, way), ids in wanted.items()
-                )
-            )
-        )
-        named = {link.link_id for link in given} | {row["link_id"] for row in rows}
-        named.discard(None)
-        if named:
-            rows += self._rows(lambda: pl.col("link_id").is_in(sorted(map(str, named))))
+        rows = self._link_rows(wanted, given)
         links = _lived(given, {row["seq_no"]: row for row in rows if row["kind"].startswith("link.")})
         self._order = {link: number for number, link in enumerate(links)}
         return {
@@ -234,12 +227,25 @@ class _LogAndGraph:
             for one in ids
         }
 
+    def _link_rows(self, wanted: Mapping[tuple[str, str], set[str]], given: list[Link]) -> list[Row]:
+        """Return the events of the wanted links, those that name them by their id alone included."""
+        ends = [
+            (pl.col("link_type") == kind) & pl.col(_end(way)).is_in(list(ids))
+            for (kind, way), ids in wanted.items()
+        ]
+        rows = self._rows(pl.any_horizontal(*ends))
+        named = {link.link_id for link in given} | {row["link_id"] for row in rows}
+        named.discard(None)
+        if named:
+            rows += self._rows(pl.col("link_id").is_in(sorted(map(str, named))))
+        return rows
+
     def states(self, readings: Iterable[tuple[str, int]]) -> dict[str, _States]:
         """Return the history of each id."""
         ids = sorted({one for one, _ in readings})
         base = entities_of(self._base, ids)
         states = {one: _States(base.get(one, {}), {}) for one in ids}
-        for row in self._rows(lambda: pl.col("entity_id").is_in(ids)) if ids else ():
+        for row in self._rows(pl.col("entity_id").is_in(ids)) if ids else ():
             if row["kind"].startswith("entity."):
                 data = None if row["kind"] == "entity.deleted" else _data(row["data"])
                 state, kind = states[row["entity_id"]], row["entity_type"]
@@ -248,8 +254,8 @@ class _LogAndGraph:
                 state.changes[row["seq_no"]] = (kind, data)
         return states
 
-    def _rows(self, where: Callable[[], pl.Expr]) -> list[Row]:
-        return rows_of(self._source, where(), self._until)
+    def _rows(self, where: pl.Expr) -> list[Row]:
+        return rows_of(self._source, where, self._until)
 
 
 def rows_of(source: EventSource, where: pl.Expr, until: int = _NEVER) -> list[Row]:
@@ -297,6 +303,10 @@ def _key(reading: GraphRead) -> tuple[Any, ...]:
 
 def _end(direction: str) -> str:
     return "source_id" if direction == "forward" else "target_id"
+
+
+def _to(link: Link, direction: str) -> str:
+    return link.target if direction == "forward" else link.source
 
 
 def _from(link: Link, direction: str) -> str:

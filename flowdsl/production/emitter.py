@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 # without quotes: words of letters, digits and . _ - that begin with a letter, and == and != between them
@@ -43,8 +43,8 @@ def block_lines(value: Any) -> Iterator[str]:
     """
     if isinstance(value, str) and is_block(value):
         yield "|" if value.endswith("\n") else "|-"
-        yield from _indented(iter(value.removesuffix("\n").split("\n")))
-    elif not _has_parts(value):
+        yield from indented(value.removesuffix("\n").split("\n"))
+    elif not has_parts(value):
         yield inline(value)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
@@ -53,10 +53,10 @@ def block_lines(value: Any) -> Iterator[str]:
         for inner in value:
             lines = block_lines(inner)
             yield f"- {next(lines)}"
-            yield from lines if isinstance(inner, str) else _indented(lines)
+            yield from lines if isinstance(inner, str) else indented(lines)
 
 
-def _has_parts(value: Any) -> bool:
+def has_parts(value: Any) -> bool:
     """Return True for a mapping or list that is not empty."""
     return isinstance(value, (Mapping, Sequence)) and not isinstance(value, str) and bool(value)
 
@@ -67,16 +67,17 @@ def _entry(key: str, value: Any) -> Iterator[str]:
     if len(name) > _KEY:
         yield f"? {name}"
         yield f": {next(lines)}"
-        yield from lines if isinstance(value, str) else _indented(lines)
-    elif _has_parts(value):
+        yield from lines if isinstance(value, str) else indented(lines)
+    elif has_parts(value):
         yield f"{name}:"
-        yield from _indented(lines)
+        yield from indented(lines)
     else:
         yield f"{name}: {next(lines)}"
         yield from lines
 
 
-def _indented(lines: Iterator[str]) -> Iterator[str]:
+def indented(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines two columns further in; empty ones stay empty."""
     return (f"  {line}" if line else "" for line in lines)
 
 

@@ -37,12 +37,6 @@ OPEN_SCHEMA = {
 
 def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) -> Manifest:
     """Return what is known of a run beside its tables."""
-    fan_outs = [_fan_out(flow, one) for one in totals.steps if one.step.fans_out for flow in one.step.flows]
-    fan_outs.sort(key=lambda f: (f["number"], f["step"]))
-    counts: list[DeliveredRow] = [
-        {"flow": plan.flows[f].name, "sink": sink, "count": n}
-        for (f, sink), n in sorted(totals.delivered.items())
-    ]
     return {
         "flows": [flow.name for flow in plan.flows],
         "text": [str(flow) for flow in plan.flows],
@@ -58,13 +52,25 @@ def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) 
         "trace": trace,
         "steps": step_rows(plan, totals.steps),
         "delivers": delivers_of(plan),
-        "fan_outs": fan_outs,
-        "delivered": counts,
+        "fan_outs": _fan_outs(totals),
+        "delivered": _delivered(plan, totals),
         "undelivered": totals.undelivered,
         "stopped": None if totals.stopped is None else _stopped(totals.stopped),
         "log": log,
         "tzdata": TZDATA_VERSION,
     }
+
+
+def _fan_outs(totals: RunTotals) -> list[FanOutRow]:
+    found = [_fan_out(flow, one) for one in totals.steps if one.step.fans_out for flow in one.step.flows]
+    return sorted(found, key=lambda row: (row["number"], row["step"]))
+
+
+def _delivered(plan: Plan, totals: RunTotals) -> list[DeliveredRow]:
+    return [
+        {"flow": plan.flows[number].name, "sink": sink, "count": count}
+        for (number, sink), count in sorted(totals.delivered.items())
+    ]
 
 
 def delivers_of(plan: Plan) -> list[DeliverRow]:

@@ -156,10 +156,14 @@ def _only(only: Any) -> Any:
     if not isinstance(only, Iterable) or isinstance(only, (str, bytes, Mapping)):
         raise ReplayError(f"only is a {type(only).__name__}", allowed=allowed)
     numbers = list(only)
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
-            raise ReplayError(f"only names {number!r}, which is no sequence number", allowed=allowed)
+    wrong = [number for number in numbers if not _is_whole(number)]
+    if wrong:
+        raise ReplayError(f"only names {wrong[0]!r}, which is no sequence number", allowed=allowed)
     return np.unique(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
 
 
 def _duration(name: str, value: object) -> int:

@@ -22,32 +22,29 @@ def summary(manifest: Manifest) -> str:
     for row in manifest["delivered"]:
         lines.append(f"  {row['count']:>12,} to {row['sink']} by {row['flow']}")
     for number, name in list(enumerate(manifest["flows"]))[:MOST]:
-        steps = [s for s in manifest["steps"] if s["number"] == number]
         lines += ["", f"{name}: {manifest['triggers'][number]}"]
-        lines += [_step(s) for s in steps]
+        lines += [_step(step) for step in manifest["steps"] if step["number"] == number]
     if len(manifest["flows"]) > MOST:
         lines.append(f"… and {len(manifest['flows']) - MOST} flows more: result.steps")
-    held_back = sum(count for s in manifest["steps"] for count in s.get("refused", {}).values())
-    if held_back:
-        lines += ["", f"{_n(held_back, 'delivery')} held back by preferences: result.refused"]
-    capped = sum(count for s in manifest["steps"] for count in s.get("capped", {}).values())
-    if capped:
-        lines += ["", f"{_n(capped, 'delivery')} stopped by caps of sinks: result.refused"]
-    if manifest.get("undelivered"):
-        lines += ["", f"{_n(manifest['undelivered'], 'delivery')} could not be made: result.undelivered"]
-    if manifest["late"]:
-        lines += ["", f"{_n(manifest['late'], 'event')} came late: result.late"]
-    if manifest["ahead"]:
-        lines += [
-            "",
-            f"{_n(manifest['ahead'], 'event')} dated in the future, the clock left alone: result.ahead",
-        ]
-    if manifest["unmatched"]:
-        lines += ["", f"{_n(manifest['unmatched'], 'deletion')} met nothing: result.unmatched"]
-    failed = sum(s["failed"] for s in manifest["steps"])
-    if failed:
-        lines += ["", f"{_n(failed, 'failure')}: result.errors"]
+    for count, what, text in _totals(manifest):
+        lines += ["", f"{_n(count, what)}{text}"] if count else []
     return "\n".join(map(one_line, lines))
+
+
+def _totals(manifest: Manifest) -> list[tuple[int, str, str]]:
+    """Return numbers of things to know about, what they count, and where to look."""
+    steps = manifest["steps"]
+    held_back = sum(sum(step.get("refused", {}).values()) for step in steps)
+    capped = sum(sum(step.get("capped", {}).values()) for step in steps)
+    return [
+        (held_back, "delivery", " held back by preferences: result.refused"),
+        (capped, "delivery", " stopped by caps of sinks: result.refused"),
+        (manifest.get("undelivered", 0), "delivery", " could not be made: result.undelivered"),
+        (manifest["late"], "event", " came late: result.late"),
+        (manifest["ahead"], "event", " dated in the future, the clock left alone: result.ahead"),
+        (manifest["unmatched"], "deletion", " met nothing: result.unmatched"),
+        (sum(step["failed"] for step in steps), "failure", ": result.errors"),
+    ]
 
 
 def _step(step: StepRow) -> str:

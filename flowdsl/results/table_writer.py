@@ -254,24 +254,27 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
     if window is not None:
         columns.append(pl.Series(OPENED_BY, window.seq))
     if event_columns:
-        origins = Origins.of(contexts, step.rules.batch_names)
-        parts: tuple[Any, ...] = (origins.seq, origins.moments, origins.branches)
-        columns += [pl.Series(name, values) for name, values in zip(ORIGIN, parts, strict=True)]
+        columns += _origin_columns(contexts, step)
     columns += [pl.Series(BRANCH.format(i), b) for i, b in enumerate(contexts.branches)]
     columns += [_text_variable(name, contexts).alias(EVENT.format(name)) for name in event_columns]
     columns += [pl.Series(REFUSED.format(i), mask) for i, mask in enumerate(refused.values())]
-    json_fields, names = [], []
-    for name, value in payload.fields():
-        series, as_json = field_series(value)
-        names.append(name)
-        if as_json:
-            json_fields.append(name)
-        columns.append(series.alias(FIELD.format(name)))
-    whole = not isinstance(payload.node, dict)
-    meta = {**_step_meta(step), "fields": names, "json": json_fields, "whole": whole}
+    fields = {name: field_series(value) for name, value in payload.fields()}
+    columns += [series.alias(FIELD.format(name)) for name, (series, _) in fields.items()]
+    meta = {
+        **_step_meta(step),
+        "fields": list(fields),
+        "json": [name for name, (_, as_json) in fields.items() if as_json],
+        "whole": not isinstance(payload.node, dict),
+    }
     if refused:
         meta["refused"] = {sink: REFUSED.format(i) for i, sink in enumerate(refused)}
     return TablePart(frame.with_columns(columns), meta)
+
+
+def _origin_columns(contexts: ContextBatch, step: CompiledStep) -> list[pl.Series]:
+    origins = Origins.of(contexts, step.rules.batch_names)
+    parts: tuple[Any, ...] = (origins.seq, origins.moments, origins.branches)
+    return [pl.Series(name, values) for name, values in zip(ORIGIN, parts, strict=True)]
 
 
 def field_series(value: Column | Payload) -> tuple[pl.Series, bool]:
@@ -280,18 +283,28 @@ def field_series(value: Column | Payload) -> tuple[pl.Series, bool]:
     """
     if isinstance(value, Column):
         return value.to_series()
-    if isinstance(value.node, dict) and value.node:
-        parts = {name: field_series(v) for name, v in value.fields()}
-        if not any(as_json for _, as_json in parts.values()):
-            return pl.DataFrame({name: s for name, (s, _) in parts.items()}).to_struct("field"), False
-    elif value.node and not isinstance(value.node, dict):
-        items = [field_series(v if isinstance(v, Column) else Payload(v, value.size)) for v in value.node]
-        types = {s.dtype for s, _ in items}
-        # lists of lists as JSON: put together they would become one list
-        if len(types) == 1 and not any(as_json or s.dtype == pl.List for s, as_json in items):
-            frame = pl.DataFrame({str(i): s for i, (s, _) in enumerate(items)})
-            return frame.select(pl.concat_list(pl.all())).to_series(), False
-    return value.json(), True
+    plain = None
+    if value.node:
+        plain = _struct_series(value) if isinstance(value.node, dict) else _list_series(value)
+    return (value.json(), True) if plain is None else (plain, False)
+
+
+def _struct_series(value: Payload) -> pl.Series | None:
+    parts = {name: field_series(part) for name, part in value.fields()}
+    if any(as_json for _, as_json in parts.values()):
+        return None
+    return pl.DataFrame({name: series for name, (series, _) in parts.items()}).to_struct("field")
+
+
+def _list_series(value: Payload) -> pl.Series | None:
+    nodes = (node if isinstance(node, Column) else Payload(node, value.size) for node in value.node)
+    items = [field_series(node) for node in nodes]
+    first = items[0][0].dtype
+    # lists of lists as JSON: put together they would become one list
+    if first == pl.List or any(as_json or series.dtype != first for series, as_json in items):
+        return None
+    frame = pl.DataFrame({str(number): series for number, (series, _) in enumerate(items)})
+    return frame.select(pl.concat_list(pl.all())).to_series()
 
 
 def _text_variable(name: str, contexts: ContextBatch) -> pl.Series:

@@ -42,14 +42,7 @@ def sink_table(
     fields = _field_kinds(store, mine)
     named = {field_name(name): name for name in fields}
     wanted = [*FIXED, *named] if columns is None else list(columns)
-    unknown = [c for c in wanted if c not in FIXED and c not in named]
-    if unknown:
-        known = [*FIXED, *named]
-        raise ReplayError(
-            f"{sink!r} has no column {unknown[0]!r}",
-            allowed=", ".join(known),
-            hint=did_you_mean(unknown[0], known),
-        )
+    _check_columns(sink, wanted, [*FIXED, *named])
     kept = {named[c]: fields[named[c]] for c in wanted if c in named}
     frames = [
         _with_order(part, number)
@@ -59,9 +52,17 @@ def sink_table(
     ]
     types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
     joined = _in_order(frames, types, ordered=_ordered(mine))
-    return joined.select(
-        [pl.col(c) if c in FIXED else pl.col(FIELD.format(named[c])).alias(c) for c in wanted]
-    )
+    return joined.select([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in wanted])
+
+
+def _check_columns(sink: str, wanted: Sequence[str], known: Sequence[str]) -> None:
+    for column in wanted:
+        if column not in known:
+            raise ReplayError(
+                f"{sink!r} has no column {column!r}",
+                allowed=", ".join(known),
+                hint=did_you_mean(column, known),
+            )
 
 
 def _ordered(steps: Sequence[DeliverRow]) -> bool:

@@ -160,8 +160,8 @@ def _check_whole(manifest: Manifest, source: StateReader) -> None:
     names = manifest["flows"]
     for name in ("text", "triggers", "captions", "descriptions"):
         source.check(len(manifest[name]) == len(names), f"not of one length: {name} and flows")
-    span = manifest["span"]
-    source.check(span is None or (len(span) == 2 and span[0] <= span[1]), "no span of time: span")
+    span = [0, 0] if manifest["span"] is None else manifest["span"]
+    source.check(len(span) == 2 and span[0] <= span[1], "no span of time: span")
     places = set()
     for step in manifest["steps"]:
         source.check(
@@ -172,9 +172,8 @@ def _check_whole(manifest: Manifest, source: StateReader) -> None:
     for deliver in manifest["delivers"]:
         number = int(deliver["table"].rpartition("-")[2])
         source.check(deliver["flows"], "without a flow: delivers")
-        source.check(
-            all((flow, number) in places for flow in deliver["flows"]), "no step of a flow: delivers"
-        )
+        steps = {(flow, number) for flow in deliver["flows"]}
+        source.check(steps <= places, "no step of a flow: delivers")
     for fan_out in manifest["fan_outs"]:
         source.check((fan_out["number"], fan_out["step"]) in places, "no step of a flow: fan_outs")
         source.check(all(len(pair) == 2 for pair in fan_out["sizes"]), "no list of pairs: fan_outs")

@@ -183,19 +183,9 @@ class Counter(KeptSink[Change]):
 
     def _row(self, delivery: Delivery, key: StoredKey) -> Change | Failure:
         payload = delivery.payload if isinstance(delivery.payload, dict) else {}
-        entity_type = payload.get("entity_type") or delivery.entity_type
-        entity_id = payload.get("entity_id") or delivery.entity_id
-        field = payload.get("field") or self._field
-        if type(entity_type) is str and type(entity_id) is str and type(field) is str:
-            counted = (storable(entity_type), storable(entity_id), storable(field))
-        else:
-            named = []
-            for name, given in (("entity_type", entity_type), ("entity_id", entity_id), ("field", field)):
-                if isinstance(given, bool) or not isinstance(given, (str, int)):
-                    said = "there is none" if given is None else f"it is {json_text(given):.60}"
-                    return Failure(f"counter needs the {name}, and {said}", permanent=True)
-                named.append(storable(str(given)))
-            counted = (named[0], named[1], named[2])
+        counted = self._counted(payload, delivery)
+        if isinstance(counted, Failure):
+            return counted
         operation = payload.get("operation") or self._operation
         if not isinstance(operation, str) or operation not in OPERATIONS:
             return Failure(
@@ -204,11 +194,25 @@ class Counter(KeptSink[Change]):
             )
         value = payload.get("value")
         value = 1 if value is None else value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _MOST:
+        if not _is_countable(value):
             return Failure(
                 f"counter: the value {json_text(value):.60} is no number that it can count", permanent=True
             )
         return Change(counted, OPERATIONS[operation], value)
+
+    def _counted(self, payload: Mapping[str, Any], delivery: Delivery) -> Key | Failure:
+        """Return what is counted, or why it is not known."""
+        given = {
+            "entity_type": payload.get("entity_type") or delivery.entity_type,
+            "entity_id": payload.get("entity_id") or delivery.entity_id,
+            "field": payload.get("field") or self._field,
+        }
+        for name, one in given.items():
+            if isinstance(one, bool) or not isinstance(one, (str, int)):
+                found = "there is none" if one is None else f"it is {json_text(one):.60}"
+                return Failure(f"counter needs the {name}, and {found}", permanent=True)
+        entity_type, entity_id, field = (storable(str(one)) for one in given.values())
+        return entity_type, entity_id, field
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Change]) -> Sequence[Any]:
         values: dict[Key, Number] = {}
@@ -276,3 +280,7 @@ def _sum(one: Number, other: Number) -> Number:
     if isinstance(one, int) and isinstance(other, int):
         return one + other
     return min(max(float(one) + float(other), -_MOST), _MOST)
+
+
+def _is_countable(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MOST

@@ -269,25 +269,24 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:
-            busy = "locked" in str(error) or "busy" in str(error)
-            raise SinkError(
-                f"{self!r} cannot be used: {error}", hint="another process is writing to it" if busy else None
-            ) from error
-        except sqlite3.DatabaseError as error:
-            # not the errors of a statement: SQLite says it of pages that are no pages
-            damaged = type(error) is sqlite3.DatabaseError
-            what = "is damaged" if damaged else "cannot be used"
-            raise SinkError(f"{self!r} {what}: {error}", hint=_REPAIR if damaged else None) from error
-        except sqlite3.Error as error:
-            raise SinkError(f"{self!r} cannot be used: {error}") from error
-        except UnicodeDecodeError as error:
-            # text that SQLite found in the file is none
-            raise SinkError(f"{self!r} is damaged: it holds text that is not UTF-8", hint=_REPAIR) from error
-        except UnicodeEncodeError as error:
-            raise SinkError("there is text that UTF-8 cannot say: half a surrogate pair") from error
-        except OverflowError as error:
-            raise SinkError("there is a whole number beyond 64 bits") from error
+        except (sqlite3.Error, UnicodeDecodeError, UnicodeEncodeError, OverflowError) as error:
+            raise self._sink_error(error) from error
+
+    def _sink_error(self, error: Exception) -> SinkError:
+        match error:
+            case UnicodeEncodeError():
+                return SinkError("there is text that UTF-8 cannot hold: half a surrogate pair")
+            case OverflowError():
+                return SinkError("there is a whole number beyond 64 bits")
+            case UnicodeDecodeError():
+                # text that SQLite found in the file is none
+                return SinkError(f"{self!r} is damaged: it holds text that is not UTF-8", hint=_REPAIR)
+            # not its subclasses, the errors of a statement: SQLite raises it for pages that are no pages
+            case _ if type(error) is sqlite3.DatabaseError:
+                return SinkError(f"{self!r} is damaged: {error}", hint=_REPAIR)
+        busy = isinstance(error, sqlite3.OperationalError) and re.search("locked|busy", str(error))
+        hint = "another process is writing to it" if busy else None
+        return SinkError(f"{self!r} cannot be used: {error}", hint=hint)
 
 
 def _is_no_database(path: Path) -> bool:

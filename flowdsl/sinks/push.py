@@ -69,6 +69,24 @@ class _Message:
     attempts: int = 0
     tickets: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def is_gone(self) -> bool:
+        """True if the service no longer knows the device."""
+        return self.failure is not None and self.failure.error == GONE
+
+    def answer(self, ticket: dict[str, Any]) -> str | None:
+        """Take the service's answer; return an error that may pass."""
+        self.attempts += 1
+        error = _error_of(ticket)
+        if error is None:
+            self.sent = True
+            if isinstance(ticket.get("id"), str) and len(ticket["id"]) <= _LONGEST_TICKET:
+                self.tickets[storable(ticket["id"])] = self.token
+        elif error == GONE or error in _FINAL:
+            self.failure = Failure(error, self.attempts, permanent=True)
+            return None
+        return error
+
 
 class Push(Sink):
     """Send `title`, `body` and `data` of each payload to every device of its recipient.
@@ -252,13 +270,7 @@ class Push(Sink):
         checked_deliveries(deliveries)
         self.open()
         outcomes: list[Outcome] = [None if one.recipient else no_recipient("push") for one in deliveries]
-        devices = self.recipients.devices_of([one.recipient for one in deliveries if one.recipient])
-        messages: list[_Message] = []
-        for number, delivery in enumerate(deliveries):
-            tokens = devices.get(delivery.recipient or "", ())
-            if delivery.recipient and not tokens:
-                self._counts["no device"] += 1
-            messages += [_Message(number, token, _content(token, delivery)) for token in tokens]
+        messages = self._messages(deliveries)
         if messages:
             self._background.run(self._all(messages))
             self._settle(messages, outcomes)
@@ -301,11 +313,12 @@ class Push(Sink):
             if isinstance(receipts, Failure):
                 _log.warning("receipts of push messages: %s", receipts.error)
                 return forgotten
-            for ticket, receipt in receipts.items():
-                if ticket in tickets and _said(receipt) == GONE:
-                    self.recipients.unregister_device(tickets[ticket])
-                    self._counts["unregistered"] += 1
-                    forgotten += 1
+            gone = [ticket for ticket in tickets.keys() & receipts if _error_of(receipts[ticket]) == GONE]
+            for ticket in gone:
+                self.recipients.unregister_device(tickets[ticket])
+            if gone:
+                self._counts["unregistered"] += len(gone)
+            forgotten += len(gone)
             old = self.recipients.tickets(now - 86_400, _RECEIPTS_AT_ONCE)
             known = [ticket for ticket in tickets if ticket in receipts or ticket in old]
             self.recipients.forget_tickets(known)
@@ -317,6 +330,17 @@ class Push(Sink):
         return f"Push({self.recipients!r}, url={self._shown!r})"
 
     # -- inside ----------------------------------------------------------------------------------------
+
+    def _messages(self, deliveries: Sequence[Delivery]) -> list[_Message]:
+        """Return a message for each device of each recipient."""
+        devices = self.recipients.devices_of([one.recipient for one in deliveries if one.recipient])
+        messages: list[_Message] = []
+        for number, delivery in enumerate(deliveries):
+            tokens = devices.get(delivery.recipient or "", ())
+            if delivery.recipient and not tokens:
+                self._counts["no device"] += 1
+            messages += [_Message(number, token, _content(token, delivery)) for token in tokens]
+        return messages
 
     async def _all(self, messages: Sequence[_Message]) -> None:
         for start in range(0, len(messages), AT_ONCE):
@@ -345,20 +369,10 @@ class Push(Sink):
             if error.status in _ONE_OF_THEM and len(waiting) > 1:
                 return False
             raise
-        passing = set()
-        for message, ticket in zip(waiting, tickets, strict=True):
-            said = _said(ticket)
-            message.attempts += 1
-            if said is None:
-                message.sent = True
-                if isinstance(ticket.get("id"), str) and len(ticket["id"]) <= _LONGEST_TICKET:
-                    message.tickets[storable(ticket["id"])] = message.token
-            elif said == GONE or said in _FINAL:
-                message.failure = Failure(said, message.attempts, permanent=True)
-            else:
-                passing.add(said)
+        errors = {message.answer(ticket) for message, ticket in zip(waiting, tickets, strict=True)}
+        passing = sorted(error for error in errors if error is not None)
         if passing:
-            raise RetryableError(f"the service said {', '.join(sorted(passing))}")
+            raise RetryableError(f"the service answered {', '.join(passing)}")
         return True
 
     async def _receipts(self, tickets: Sequence[str]) -> dict[str, Any]:
@@ -385,22 +399,19 @@ class Push(Sink):
         """Set the outcome of each delivery from its messages; remove devices that are gone, and store
         tickets.
         """
-        gone = [
-            message for message in messages if message.failure is not None and message.failure.error == GONE
-        ]
-        for message in gone:
-            self.recipients.unregister_device(message.token)
-        tickets = {ticket: token for message in messages for ticket, token in message.tickets.items()}
-        if tickets:
-            self.recipients.keep_tickets(tickets, time.time())
+        tickets: dict[str, str] = {}
         by_delivery: dict[int, list[_Message]] = {}
         for message in messages:
+            tickets |= message.tickets
             by_delivery.setdefault(message.delivery, []).append(message)
+            if message.is_gone:
+                self.recipients.unregister_device(message.token)
+        if tickets:
+            self.recipients.keep_tickets(tickets, time.time())
         for number, mine in by_delivery.items():
             outcomes[number] = _outcome(mine)
-        self._counts["sent"] += sum(message.sent for message in messages)
-        self._counts["unregistered"] += len(gone)
-        self._counts["failed"] += len(messages) - sum(message.sent for message in messages) - len(gone)
+        sent, gone = sum(message.sent for message in messages), sum(message.is_gone for message in messages)
+        self._counts.update({"sent": sent, "unregistered": gone, "failed": len(messages) - sent - gone})
 
 
 def _waiting(messages: Sequence[_Message]) -> list[_Message]:
@@ -438,15 +449,15 @@ def _listed(answer: dict[str, Any], size: int) -> list[dict[str, Any]]:
     return tickets
 
 
-def _said(ticket: Any) -> str | None:
+def _error_of(ticket: Any) -> str | None:
     """Return the error of a ticket or receipt, or None."""
     if not isinstance(ticket, dict) or ticket.get("status") not in ("ok", "error"):
         return "an answer of an unknown form"
     if ticket["status"] == "ok":
         return None
     details = ticket.get("details")
-    said = details.get("error") if isinstance(details, dict) else None
-    return said[:_LONGEST_TICKET] if isinstance(said, str) else "an error without a name"
+    error = details.get("error") if isinstance(details, dict) else None
+    return error[:_LONGEST_TICKET] if isinstance(error, str) else "an error without a name"
 
 
 def _outcome(messages: Sequence[_Message]) -> Outcome:
@@ -457,10 +468,10 @@ def _outcome(messages: Sequence[_Message]) -> Outcome:
     real = [failure for failure in failures if failure.error != GONE]
     if not real and any(message.sent for message in messages):
         return None
-    said = dict.fromkeys(failure.error for failure in real or failures)
-    attempts = max(failure.attempts for failure in failures)
+    counted = real or failures
+    errors = dict.fromkeys(failure.error for failure in counted)
     return Failure(
-        f"{len(real or failures)} of {len(messages)} devices: {', '.join(said)}",
-        attempts,
-        permanent=all(failure.permanent for failure in real or failures),
+        f"{len(counted)} of {len(messages)} devices: {', '.join(errors)}",
+        max(failure.attempts for failure in failures),
+        permanent=all(failure.permanent for failure in counted),
     )

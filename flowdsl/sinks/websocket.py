@@ -154,13 +154,8 @@ class WebSocket(Sink):
             raise SinkError("origins is text", allowed="a list of sites, such as ['https://app.example.org']")
         if not isinstance(public, bool):
             raise SinkError(f"public is {short_repr(public, 20)}", allowed="True or False")
-        if public and secret is not None:
-            raise SinkError("a public server asks for no token, and has no use for a secret")
-        if public and not _is_here(host):
-            raise SinkError(
-                f"on {host} anybody could listen to everybody's deliveries",
-                hint="leave public out, and give listeners tokens: sink.token('ann')",
-            )
+        if public:
+            _check_public(host, secret)
         self._host = host
         self._asked_port = port
         self._secret = None if secret is None else EnvText(secret, "secret")
@@ -485,6 +480,16 @@ def _message(delivery: Delivery) -> str:
         "payload": delivery.payload,
     }
     return json.dumps(said, separators=(",", ":"))
+
+
+def _check_public(host: str, secret: str | None) -> None:
+    if secret is not None:
+        raise SinkError("a public server asks for no token, and has no use for a secret")
+    if not _is_here(host):
+        raise SinkError(
+            f"on {host} anybody could listen to everybody's deliveries",
+            hint="leave public out, and give listeners tokens: sink.token('ann')",
+        )
 
 
 def _is_here(host: str) -> bool:
