@@ -15,15 +15,18 @@ CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$
 # the language server that editors ask about YAML
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: demo test pytest coverage docs site pictures looks recipes lacking shapes package pyright test-slow test-memory test-crash test-browser fuzz chromium editor check house format bench clean
+JAVA := $(shell command -v java 2>/dev/null)
+
+.PHONY: demo test pytest coverage docs site pictures looks recipes lacking shapes package pyright test-slow test-memory test-crash test-spark test-browser fuzz chromium editor check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
 
-# the tests in the browser run where Chromium is installed, those of editors where npm is; elsewhere they are skipped
+# the tests in the browser run where Chromium is installed, those of editors where npm
+# is, those of Spark where Java is; elsewhere they are skipped
 test: check pytest  ## lint, format, types and the everyday tests
 
-pytest: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed) $(if $(NPM),.venv/.editor-installed)
+pytest: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed) $(if $(NPM),.venv/.editor-installed) $(if $(JAVA),.venv/.spark-installed)
 	$(BIN)/pytest $(PARALLEL)
 
 coverage: .venv/.tests-installed  ## the everyday tests, which are to reach 95 % of the lines
@@ -82,6 +85,9 @@ editor: .venv/.editor-installed  ## the yaml-language-server that tests/editor/p
 test-crash: .venv/.tests-installed  ## kill processes and fail calls of the system, many times (ROUNDS=300)
 	FLOWDSL_CRASH_ROUNDS=$(or $(ROUNDS),300) $(BIN)/pytest -n 2 -m crash
 
+test-spark: .venv/.spark-installed  ## replays on Apache Spark (needs Java 17)
+	$(BIN)/pytest tests/test_spark.py tests/test_spark_stages.py -m 'spark or not slow'
+
 fuzz: .venv/.tests-installed  ## a million random inputs for what a person, a file or a clock can hand in (INPUTS=1000000)
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000)
 
@@ -139,6 +145,10 @@ clean:
 
 .venv/.docs-installed: .venv/.installed
 	$(INSTALL) --editable '.[docs]'
+	@touch $@
+
+.venv/.spark-installed: .venv/.tests-installed
+	$(INSTALL) --editable '.[spark]'
 	@touch $@
 
 .venv/.bench-installed: .venv/.installed

@@ -58,11 +58,11 @@ def test_explanations_run_locally_whatever_the_engine() -> None:
     assert len(engine.asked) == 1
 
 
-@pytest.mark.parametrize("engine", ["locl", "spark", None, 3, OneByOne, object()])
+@pytest.mark.parametrize("engine", ["locl", "sparc", None, 3, OneByOne, object()])
 def test_an_unknown_engine_is_refused(engine: object) -> None:
     with pytest.raises(fd.ReplayError, match=r"engine=.* is not known") as refused:
         fd.replay(FLOW, LOG, engine=engine)  # type: ignore[arg-type]
-    assert "'local', or an engine" in str(refused.value)
+    assert "'local' or 'spark', or an engine" in str(refused.value)
 
 
 def test_a_misspelt_engine_is_told_from_what_was_meant() -> None:

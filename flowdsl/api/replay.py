@@ -6,6 +6,7 @@ import datetime as dt
 import os
 from collections.abc import Iterable, Mapping
 
+from flowdsl.api.engines import engine_of, log_of
 from flowdsl.api.result import Result
 from flowdsl.engine.state import State
 from flowdsl.findings.unknown_names import warn_of_likely_slips
@@ -18,7 +19,7 @@ from flowdsl.progress import Progress
 from flowdsl.results.dispatch import opened_sinks
 from flowdsl.results.engine import Engine, EngineName
 from flowdsl.results.options import options_of
-from flowdsl.results.run import engine_of, run
+from flowdsl.results.run import run
 from flowdsl.results.store import FolderStore, MemoryStore, Store
 from flowdsl.rules import AsOf, Target, WindowsAtEnd
 from flowdsl.sinks.base import SinkLike
@@ -55,7 +56,7 @@ def replay(  # noqa: PLR0913 -- all of them by name
     flows
         A flow, a list of flows, or a project.
     log
-        An event log, a path or glob of Parquet files, a frame, or a list of events.
+        An event log, a path or glob of Parquet files, a frame (of Spark, too), or a list of events.
     graph
         The entities and links before the first event; without it, state comes from the log alone.
     start, stop
@@ -97,8 +98,8 @@ def replay(  # noqa: PLR0913 -- all of them by name
         least half of the next ten events, and of all good ones before it, does not move the log clock
         (`result.ahead`). Events that a live run has marked so never do.
     engine
-        `"local"`, or an object with the method of `flowdsl.results.engine.Engine`. The result is the same;
-        `explain`, `why` and `as_test` always run locally.
+        `"local"`, `"spark"` or `Spark(…)`, or an object with the method of `flowdsl.results.engine.Engine`.
+        The result is the same; `explain`, `why` and `as_test` always run locally.
 
     Returns
     -------
@@ -130,7 +131,7 @@ def replay(  # noqa: PLR0913 -- all of them by name
     """
     options = options_of(
         flows,
-        log,
+        log_of(log),
         graph,
         start=start,
         stop=stop,

@@ -101,7 +101,7 @@ class StepExecutor:
 
     def twin(self) -> StepExecutor:
         """Return the same step, whose kernel remembers nothing, with counts of its own."""
-        return StepExecutor(self.step, self.kernel.fork(), self._gates, caps=self._caps, spares=self._spares)
+        return type(self)(self.step, self.kernel.fork(), self._gates, caps=self._caps, spares=self._spares)
 
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         """Return what becomes of contexts, timers firing up to a moment; it is counted and written down."""

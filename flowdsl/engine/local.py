@@ -39,6 +39,7 @@ ALL_AT_ONCE = 1 << 62
 # the events among those of a frame that do not move the clock (µs), which is as given before them: `seq_no`,
 # `clock`
 Judge = Callable[[pl.DataFrame, int], pl.DataFrame]
+ExecutorFactory = Callable[..., StepExecutor]
 
 
 class LocalExecutor:
@@ -54,9 +55,10 @@ class LocalExecutor:
         *,
         spares: bool = False,
         gates: Mapping[str, RecipientFilter] | None = None,
+        executors: ExecutorFactory = StepExecutor,
     ) -> None:
         """Start a run; `steps` is what the steps of the plan remember. `spares`: an unexpected error of a
-        step fails the contexts that met it, and the run goes on.
+        step fails the contexts that met it, and the run goes on. `executors` makes what runs a step.
         """
         self.plan = plan
         self.graph = graph
@@ -80,7 +82,7 @@ class LocalExecutor:
         branches = [
             [
                 [
-                    StepExecutor(step, _kernel_of(step, given), gates or {}, caps=self.caps, spares=spares)
+                    executors(step, _kernel_of(step, given), gates or {}, caps=self.caps, spares=spares)
                     for step in branch
                 ]
                 for branch in entry.branches
@@ -278,7 +280,7 @@ class LocalExecutor:
     ) -> None:
         times = micros(events.frame)
         seq = events.frame["seq_no"].to_numpy()
-        moving, still = _without_ahead(times, seq, ahead) if ahead.height else (times, None)
+        moving, still = without_ahead(times, seq, ahead) if ahead.height else (times, None)
         clock = self._clock(moving, seq, marks)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
         unmet = self.graph.advance(chunk.events)
@@ -449,7 +451,7 @@ class LocalExecutor:
         yield from self.recorder.held_versions()
 
 
-def _without_ahead(
+def without_ahead(
     times: Micros, seq: npt.NDArray[np.int64], ahead: pl.DataFrame
 ) -> tuple[Micros, npt.NDArray[np.intp]]:
     """Return times with the clock itself in place of what does not move it, and where that is."""

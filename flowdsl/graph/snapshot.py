@@ -104,6 +104,36 @@ class EntityGraph:
         merge = f", merge={sorted(self.merge)}" if self.merge else ""
         return f"EntityGraph(entities={entities}, links={links}{merge})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what the graph consists of: another process works out anew what replays need of it."""
+        blocks = zip(self._types.items(), self._blocks, strict=True)
+        return {
+            "merge": self.merge,
+            "fetchers": self._fetchers,
+            "entities": [
+                (name, self._interner.texts(codes), block.documents.series, block.documents.cells)
+                for (name, (_, codes)), block in blocks
+            ],
+            "links": {
+                name: tuple(self._interner.texts(ends) for ends in table.ends)
+                for name, table in self._links.items()
+            },
+            "link_ids": self._link_ids,
+            "link_metadata": self._link_metadata,
+        }
+
+    def __setstate__(self, said: dict[str, Any]) -> None:
+        self.__init__(merge=said["merge"])  # type: ignore[misc]
+        self._fetchers = said["fetchers"]
+        for name, ids, documents, cells in said["entities"]:
+            codes = self._interner.intern(ids)
+            self._types[name] = (sum(len(b) for b in self._blocks), codes)
+            self._blocks.append(VersionBlock(Documents(documents, cells=cells), codes, self._interner))
+        for name, ends in said["links"].items():
+            self._links[name] = LinkTable.of(*(self._interner.intern(end) for end in ends))
+        self._link_ids, self._link_metadata = said["link_ids"], said["link_metadata"]
+        self._anywhere, self._type_of, self._several = self._index_all()
+
     @property
     def entity_types(self) -> tuple[str, ...]:
         """Entity types of the graph."""

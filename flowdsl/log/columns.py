@@ -90,6 +90,20 @@ def check_types(schema: Mapping[str, pl.DataType], place: str) -> None:
             )
 
 
+def are_plain(schema: Mapping[str, pl.DataType]) -> bool:
+    """Return True if text is text and numbers are 64-bit integers, so that nothing has to be converted.
+
+    >>> are_plain({"seq_no": pl.Int64(), "kind": pl.String()}), are_plain({"entity_id": pl.Int64()})
+    (True, False)
+    """
+    texts = ("kind", *TEXT_COLUMNS, *JSON_COLUMNS)
+    plain = (pl.String, pl.Categorical, pl.Enum)
+    return all(schema[name] in plain for name in texts if name in schema) and schema.get("seq_no") in (
+        None,
+        pl.Int64,
+    )
+
+
 class SchemaCoercer:
     """Converts pieces of one source to the types of an event table, and warns once about assumptions."""
 

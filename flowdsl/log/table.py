@@ -12,11 +12,19 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
-from flowdsl.log.columns import SCHEMA, TIME, SchemaCoercer, asked_columns, present, row_in_python
+from flowdsl.log.columns import (
+    SCHEMA,
+    TIME,
+    SchemaCoercer,
+    are_plain,
+    asked_columns,
+    present,
+    row_in_python,
+)
 from flowdsl.log.external_sort import POSITION, KeySample, SortedTable
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
-from flowdsl.log.sources import LazyTable, RawTable, TableSlice
+from flowdsl.log.sources import LazyTable, ParquetFiles, RawTable, TableSlice
 from flowdsl.log.validation import bad_json, bad_rows, excerpt, faults
 from flowdsl.progress import Tick, track, wait_with_progress
 
@@ -53,6 +61,19 @@ class EventTable:
             raise DataError(
                 "no column 'seq_no', which other files have", place=place, hint="number all files or none"
             )
+
+    @property
+    def numbered_files(self) -> list[str]:
+        """The Parquet files, where their columns are of the plain types of an event table with `seq_no`, so
+        that any reader of Parquet takes them as they are; else none.
+        """
+        if not isinstance(self._raw, ParquetFiles) or not self._numbered:
+            return []
+        plain = all(
+            schema["timestamp"] in (TIME, pl.Datetime("ms", "UTC")) and are_plain(schema)
+            for schema in self._raw.schemas().values()
+        )
+        return list(self._raw.schemas()) if plain else []
 
     def count(self) -> int | None:
         """Return the number of rows, broken ones included; None if unknown without reading."""

@@ -33,6 +33,7 @@ class Kind(Enum):
     PER_EVENT = "each context by itself"
     PER_KEY = "all contexts of a key, in order"
     WHOLE = "all contexts, in order"
+    HELD = "each context by itself, held until a moment that is known when it comes"
     SINK = "hands contexts to sinks, each by itself"
 
 

@@ -189,7 +189,7 @@ class Wait(Operator):
 
     @property
     def kind(self) -> Kind:
-        return Kind.WHOLE if self.times else Kind.PER_EVENT
+        return Kind.HELD if self.times else Kind.PER_EVENT
 
     @property
     def times(self) -> bool:

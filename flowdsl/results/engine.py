@@ -21,7 +21,7 @@ from flowdsl.results.store import Store
 from flowdsl.results.table_writer import TableRecorder
 from flowdsl.sinks.base import Sink
 
-EngineName = Literal["local"]
+EngineName = Literal["local", "spark"]
 """The engines that come with the package."""
 
 

@@ -6,41 +6,20 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flowdsl.engine.executor import OutcomeSink
-from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import warn
 from flowdsl.flow.inputs import FlowLike
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log.source import LogLike
 from flowdsl.progress import Progress, run_in_background
-from flowdsl.results.engine import Engine, EngineName, RunRequest
+from flowdsl.results.engine import Engine, RunRequest
 from flowdsl.results.local_engine import LocalEngine
 from flowdsl.results.options import Options, options_of
 from flowdsl.results.result_data import ResultData, finished
 from flowdsl.results.store import MemoryStore, Store
 from flowdsl.sinks.base import Sink
-from flowdsl.text import short_repr
 
 _LOCAL: Final = LocalEngine()
-ENGINES: Final[Mapping[str, Engine]] = {"local": _LOCAL}
-"""The engines that are known by name."""
-
-
-def engine_of(engine: EngineName | Engine) -> Engine:
-    """Return an engine by its name, or the one given; a `ReplayError` for anything else."""
-    if isinstance(engine, str):
-        if engine in ENGINES:
-            return ENGINES[engine]
-        hint = did_you_mean(engine, ENGINES)
-    elif isinstance(engine, Engine) and not isinstance(engine, type):
-        return engine
-    else:
-        hint = "an object with a method run(plan, options, store, request) is one: see flowdsl.results.engine"
-    raise ReplayError(
-        f"engine={short_repr(engine)} is not known",
-        allowed=f"{' or '.join(map(repr, ENGINES))}, or an engine",
-        hint=hint,
-    )
 
 
 def run(

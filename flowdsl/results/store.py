@@ -149,6 +149,15 @@ class NoStore:
         return []
 
 
+def write_part(path: Path, part: TablePart) -> None:
+    """Write some rows of a table to a file."""
+    import pyarrow.parquet as pq
+
+    rows = part.frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    rows = rows.replace_schema_metadata({META: json.dumps(part.meta).encode()})
+    pq.write_table(rows, path, compression="zstd", compression_level=1)
+
+
 def _path(folder: object) -> Path:
     if not isinstance(folder, (str, os.PathLike)):
         raise ReplayError(f"a folder is a {type(folder).__name__}", allowed="text or a pathlib.Path")
@@ -211,15 +220,18 @@ class FolderStore:
 
     def add(self, table: str, part: TablePart) -> None:
         """Add rows to a table."""
-        import pyarrow.parquet as pq
+        write_part(self._next_path(table), part)
 
+    def adopt(self, table: str, path: Path) -> None:
+        """Add rows to a table that `write_part` wrote to a file, which is moved into the store."""
+        path.replace(self._next_path(table))
+
+    def _next_path(self, table: str) -> Path:
         number = self._next.get(table, 0)
         self._next[table] = number + 1
         folder = self.folder / table
         folder.mkdir(parents=True, exist_ok=True)
-        rows = part.frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        rows = rows.replace_schema_metadata({META: json.dumps(part.meta).encode()})
-        pq.write_table(rows, folder / f"{number:06}.parquet", compression="zstd", compression_level=1)
+        return folder / f"{number:06}.parquet"
 
     def parts(self, table: str) -> Iterator[TablePart]:
         """Yield the parts of a table, reading one after the other."""

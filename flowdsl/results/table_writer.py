@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,11 +95,11 @@ class TableRecorder:
     def write(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
         """Write down what was delivered and what failed; in a trace also what was dropped."""
         for failed in outcome.failed:
-            self._failed(step, failed)
+            self._fail(step, failed)
         for dropped in outcome.dropped if self.trace else ():
             refs = dropped.refs
             frame = pl.DataFrame({"seq_no": refs.seq, "branch": branch_texts(refs.branches, len(dropped))})
-            self.store.add("dropped", TablePart(frame, {**_step_meta(step), "reason": dropped.reason}))
+            self.store.add("dropped", TablePart(frame, {**step_meta(step), "reason": dropped.reason}))
         if outcome.delivered is not None:
             self._delivered(step, outcome.delivered)
 
@@ -112,7 +112,7 @@ class TableRecorder:
             for flow in step.flows:
                 self.delivered_count[flow, sink] += len(delivered.contexts) - lost
 
-    def _failed(self, step: CompiledStep, one: Failed) -> None:
+    def _fail(self, step: CompiledStep, one: Failed) -> None:
         rows, contexts, failures = one.rows, one.contexts, one.failures
         failed, why = contexts.take(rows), Failures(failures.codes[rows], failures.messages)
         if self._source is None:
@@ -151,7 +151,7 @@ class TableRecorder:
 
     def branch(self) -> TableRecorder:
         """Return a recorder for one piece of work, whose records are put in their place by `join`."""
-        branch = TableRecorder(MemoryStore(), trace=self.trace, source=self._source)
+        branch = type(self)(MemoryStore(), trace=self.trace, source=self._source)
         branch._settles = False
         branch.event_columns = self.event_columns
         return branch
@@ -235,7 +235,8 @@ def deliveries_table(step: int, flows: list[int]) -> str:
     return f"deliveries/{flows[0]}-{step}"
 
 
-def _step_meta(step: CompiledStep) -> dict[str, Any]:
+def step_meta(step: CompiledStep) -> dict[str, Any]:
+    """Return what the parts of tables say of the step that they come from."""
     return {"flows": step.flows, "step": step.number, "operator": step.method}
 
 
@@ -261,7 +262,7 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
     fields = {name: field_series(value) for name, value in payload.fields()}
     columns += [series.alias(FIELD.format(name)) for name, (series, _) in fields.items()]
     meta = {
-        **_step_meta(step),
+        **step_meta(step),
         "fields": list(fields),
         "json": [name for name, (_, as_json) in fields.items() if as_json],
         "whole": not isinstance(payload.node, dict),
@@ -359,28 +360,41 @@ def error_part(
     step: CompiledStep, contexts: ContextBatch, failures: Failures, events: pl.DataFrame
 ) -> TablePart:
     """Failed contexts with their whole events, as rows of the table of errors."""
-    messages = pl.Series("error", [None, *failures.messages], dtype=pl.String)[failures.codes]
     frame = events.with_columns(
         pl.col("kind").cast(pl.String),
         branch_texts(contexts.branches, len(contexts)),
-        messages,
+        error_texts(failures),
         variables_json(contexts),
     )
-    return TablePart(frame, _step_meta(step))
+    return TablePart(frame, step_meta(step))
+
+
+def error_texts(failures: Failures) -> pl.Series:
+    """Return why each context failed."""
+    return pl.Series("error", [None, *failures.messages], dtype=pl.String)[failures.codes]
 
 
 def variables_json(contexts: ContextBatch) -> pl.Series:
     """All variables of each context as one JSON object, those that are missing left out."""
+    return joined_json(len(contexts), {name: variable_text(name, contexts) for name in contexts.roots()})
+
+
+def variable_text(name: str, contexts: ContextBatch) -> pl.Series:
+    """Return a variable of each context as JSON text, null where it is missing."""
+    return contexts.column((name,)).to_json()
+
+
+def joined_json(size: int, texts: Mapping[str, pl.Series]) -> pl.Series:
+    """Return JSON objects of values that are JSON text, those that are null left out."""
     pieces: list[pl.Expr] = []
     columns: dict[str, pl.Series] = {}
-    for place, name in enumerate(contexts.roots()):
-        values = contexts.column((name,)).to_json()
-        if values.null_count() < len(values):
+    for place, (name, values) in enumerate(texts.items()):
+        if values.null_count() < size:
             columns[str(place)] = values
             key = json.dumps(name, ensure_ascii=False)
             pieces.append(pl.concat_str([pl.lit(f"{key}:"), pl.col(str(place))]))
     if not pieces:
-        return pl.Series("variables", ["{}"]).new_from_index(0, len(contexts))
+        return pl.Series("variables", ["{}"]).new_from_index(0, size)
     inside = pl.concat_str(pieces, separator=",", ignore_nulls=True)
     whole = pl.concat_str([pl.lit("{"), inside, pl.lit("}")]).alias("variables")
     return pl.DataFrame(columns).select(whole).to_series()

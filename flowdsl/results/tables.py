@@ -51,7 +51,7 @@ def sink_table(
         for number, part in _delivered(store, steps, sink, tick)
     ]
     types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
-    joined = _in_order(frames, types, ordered=_ordered(mine))
+    joined = _in_order(frames, types, ordered=_ordered(store, mine))
     return joined.select([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in wanted])
 
 
@@ -65,9 +65,13 @@ def _check_columns(sink: str, wanted: Sequence[str], known: Sequence[str]) -> No
             )
 
 
-def _ordered(steps: Sequence[DeliverRow]) -> bool:
-    """Return True if parts are in total order already: one step of one flow, without timers before it."""
-    return len(steps) == 1 and len(steps[0]["flows"]) == 1 and not steps[0]["timed"]
+def _ordered(store: Store, steps: Sequence[DeliverRow]) -> bool:
+    """Return True if parts are in total order already: one step of one flow, without timers before it, run
+    in one stream.
+    """
+    if len(steps) != 1 or len(steps[0]["flows"]) != 1 or steps[0]["timed"]:
+        return False
+    return not any(part.meta.get("unordered") for part in store.pieces(steps[0]["table"]))
 
 
 def all_deliveries(

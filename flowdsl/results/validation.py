@@ -116,6 +116,7 @@ _PART: Final[Mapping[str, FieldKind]] = {
     "fields": _TEXTS,
     "json": _TEXTS,
     "whole": FlagField(),
+    "unordered": FlagField(),
     "refused": NamedField(TextField()),
 }
 

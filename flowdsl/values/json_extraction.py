@@ -60,6 +60,11 @@ class Documents(StateObject):
         return len(self.series)
 
     @property
+    def cells(self) -> bool:
+        """Whether the fields of the documents are cells of a frame's columns."""
+        return self._cells
+
+    @property
     def _is_text(self) -> bool:
         return self.series.dtype == pl.String
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from flowdsl.errors import ConditionError
 from flowdsl.values.paths import Path
@@ -23,6 +23,15 @@ class Expression:
     """
 
     depth: int
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what it was made of: what is worked out of that may hold the expression itself."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(getattr(type(self), name, None), cached_property)
+        }
+
     # the type every value of it has (unless missing), where that is known without an event
     kind: str | None = None
 

@@ -1,0 +1,457 @@
+"""Events as Spark DataFrames: Parquet files and DataFrames are read by Spark, any other log is handed over.
+
+A DataFrame of events has `seq_no`, `time` (µs since 1970), `kind`, and columns of an event table.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from flowdsl.engine.range import BEGINNING, ReplayRange
+from flowdsl.errors import DataError, ReplayError
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS
+from flowdsl.flow.plan import Plan
+from flowdsl.log import EventSource
+from flowdsl.log.columns import FIRST_SECOND, LAST_SECOND, SCHEMA, TIME, asked_columns, check_types, readable
+from flowdsl.log.table import no_marks
+from flowdsl.log.validation import ENTITY, LINK
+from flowdsl.results.table_writer import read_events_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+    from flowdsl.log.pushdown import ScanFilter
+
+# so many events of a log that Spark does not read itself are handed over at most
+HANDED_OVER: Final = 20_000_000
+# stretches of the log that are counted, for each range that it is cut into
+_STRETCHES: Final = 16
+_BLOCK: Final = 1 << 20
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to itself what pyspark says of the versions of other libraries: nothing of theirs is used here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="PySpark does not yet fully support", category=FutureWarning
+        )
+        yield
+
+
+def is_spark_frame(value: object) -> bool:
+    """Return True for a DataFrame of Spark, of a session here or of Spark Connect; pyspark is not imported."""
+    return type(value).__module__.partition(".")[0] == "pyspark" and hasattr(value, "mapInArrow")
+
+
+@dataclass(eq=False)
+class SparkEvents:
+    """A Spark DataFrame in the shape of an event table, as a log.
+
+    Its order is that of `seq_no`. Explanations and other short looks read the events of a few numbers from it.
+    """
+
+    frame: Any
+    broken: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        names = {name: _polars_type(kind) for name, kind in self.frame.dtypes if name in SCHEMA}
+        check_types(names, "the Spark DataFrame")
+        if "seq_no" not in names:
+            raise DataError(
+                "the Spark DataFrame has no column 'seq_no', and its rows have no order",
+                allowed="seq_no: whole numbers from 1 on, each once",
+                hint="fd.numbered(frame, 'timestamp', 'event_id') numbers events by columns that put them in one order",
+            )
+
+    def count(self) -> int | None:
+        """Return the number of rows."""
+        return int(self.frame.count())
+
+    def chunks(
+        self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the events in chunks; they come to this machine."""
+        from pyspark.sql import functions as F  # noqa: N812 -- as everybody calls it
+
+        names = asked_columns(columns, size, after)
+        events = events_of_frame(self.frame, names)
+        with quiet():
+            ends: Any = events.agg(F.min("seq_no"), F.max("seq_no")).first()
+            first, last = ends
+            if last is None:
+                return
+            at = max(first, after + 1)
+            while at <= last:
+                block = events.filter((F.col("seq_no") >= at) & (F.col("seq_no") < at + _BLOCK))
+                table = pl.from_arrow(block.orderBy("seq_no").toArrow())
+                assert isinstance(table, pl.DataFrame)
+                yield from event_table(table, names).iter_slices(size)
+                at += _BLOCK
+
+    def clock_marks(self) -> pl.DataFrame:
+        """Return none: only logs that flowdsl wrote have them."""
+        return no_marks()
+
+    def ahead_marks(self) -> pl.DataFrame:
+        """Return none."""
+        return no_marks()
+
+    @property
+    def problems(self) -> pd.DataFrame:
+        """Return an empty table: rows of a cluster that are no events are counted, and not listed."""
+        empty = pl.DataFrame(schema=dict.fromkeys(("place", "row", "problem", "reason", "text"), pl.String))
+        return empty.to_pandas()
+
+
+def event_table(table: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return events as Spark gives them in the types of an event table."""
+    shaped = table.with_columns(
+        pl.col("time").cast(TIME).alias("timestamp"), pl.col("kind").cast(SCHEMA["kind"])
+    )
+    absent = [pl.lit(None, SCHEMA[name]).alias(name) for name in names if name not in shaped.columns]
+    return shaped.with_columns(absent).select(names)
+
+
+class Events(Protocol):
+    """The events of a log as a replay on a cluster reads them, up to its end."""
+
+    behind: int | None
+    """The number of the first event behind the end."""
+    broken: int
+    """Rows that are no events."""
+    raw: bool
+    """True if text of `data` and `metadata` may be no JSON."""
+
+    def frame(self) -> DataFrame:
+        """Return the events as a DataFrame."""
+        ...
+
+    def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, most: int, least_rows: int) -> Ranges | None:
+        """Cut the log into at most so many ranges of about as many events each; None where there are none."""
+        ...
+
+    def at(self, numbers: pl.Series) -> pl.DataFrame:
+        """Return whole events by their numbers, which ascend."""
+        ...
+
+
+def open_events(
+    session: SparkSession, source: EventSource, span: ReplayRange, columns: Collection[str]
+) -> Events:
+    """Return the events of a log, with the columns wanted that it has."""
+    if isinstance(source, SparkEvents):
+        return ClusterEvents(source.frame, span, columns)
+    files = getattr(source, "numbered_files", None)
+    if files:
+        return ClusterEvents(session.read.parquet(*files), span, columns)
+    return HandedOver(session, source, span, columns)
+
+
+def events_of_frame(frame: DataFrame, columns: Collection[str]) -> DataFrame:
+    """Return the rows of a table that can be events."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    kinds = dict(frame.dtypes)
+    stamp = F.col("timestamp")
+    if kinds["timestamp"] == "timestamp_ntz":
+        stamp = stamp.cast("timestamp")
+    elif kinds["timestamp"] == "string":
+        stamp = F.to_timestamp(stamp)
+    wanted = [name for name in EVENT_COLUMNS if name in kinds and name in {*columns, "event_id"}]
+    texts = [name for name in wanted if name not in ("seq_no", "timestamp", "kind", *JSON_COLUMNS)]
+    judged = [name for name in (*LINK, *ENTITY, "link_id") if name in kinds and name not in wanted]
+    events = frame.select(
+        F.col("seq_no").cast("bigint"),
+        F.unix_micros(stamp).alias("time"),
+        F.col("kind").cast("string"),
+        *(F.col(name).cast("string") for name in (*texts, *judged)),
+        *(name for name in JSON_COLUMNS if name in wanted),
+    )
+    return events.filter(_sound({*texts, *judged})).drop(*judged)
+
+
+def _sound(names: Collection[str]) -> Column:
+    """Return which rows can be events, as `flowdsl.log.validation.bad_rows` has it."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    def gap(columns: Sequence[str]) -> Column:
+        gaps = (
+            F.coalesce(F.col(name) == "", F.lit(True)) if name in names else F.lit(True) for name in columns
+        )
+        return reduce(lambda a, b: a | b, gaps)
+
+    kind, micros = F.col("kind"), 1_000_000
+    first, end = FIRST_SECOND * micros, (LAST_SECOND + 1) * micros
+    named = F.coalesce(F.col("link_id") == "", F.lit(False)) if "link_id" in names else F.lit(False)
+    good = kind.isin(*KINDS) & F.col("time").isNotNull() & (F.col("time") >= first) & (F.col("time") < end)
+    good = good & F.col("seq_no").isNotNull() & (F.col("seq_no") >= 1)
+    good = good & ~((kind == "link.created") & gap(LINK))
+    good = good & ~((kind == "link.deleted") & gap(LINK) & gap(["link_id"]))
+    good = good & ~(kind.startswith("link.") & named)
+    return good & ~(kind.startswith("entity.") & gap(ENTITY))
+
+
+class HandedOver:
+    """Events that this machine reads, and hands over to the cluster."""
+
+    def __init__(
+        self, session: SparkSession, source: EventSource, span: ReplayRange, columns: Collection[str]
+    ) -> None:
+        count = source.count()
+        if count is not None and count > HANDED_OVER:
+            raise ReplayError(
+                f"{count:,} events of this log would go through this machine to the cluster",
+                allowed=f"{HANDED_OVER:,}, or Parquet files with seq_no and timestamps in UTC, or a Spark DataFrame",
+                hint="fd.convert(…) writes such files",
+            )
+        self._session, self._source = session, source
+        self.raw = False
+        self.behind: int | None = None
+        frames = []
+        for whole in source.chunks(columns, 1 << 17):
+            frame, ended = span.cut(whole)
+            frames.append(readable(frame))
+            if ended:
+                self.behind = int(whole["seq_no"][frame.height])
+                break
+        self.broken = source.broken
+        empty = pl.DataFrame(schema={name: SCHEMA[name] for name in asked_columns(columns, 1, 0)})
+        self.rows = pl.concat(frames, how="diagonal_relaxed") if frames else empty
+        self.rows = self.rows.select(
+            "seq_no",
+            pl.col("timestamp").cast(pl.Int64).alias("time"),
+            pl.col("kind").cast(pl.String),
+            pl.exclude("seq_no", "timestamp", "kind"),
+        )
+
+    def frame(self) -> DataFrame:
+        table = self.rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+        return self._session.createDataFrame(
+            table.cast(pa.schema([_spark_field(one) for one in table.schema]))
+        )
+
+    def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, most: int, least_rows: int) -> Ranges | None:
+        if not self.rows.height:
+            return None
+        moving = self.rows.select("seq_no", "time")
+        grid = Grid.of(moving.height, int(moving["seq_no"][0]), int(moving["seq_no"][-1]), most, least_rows)
+        if ahead.height:
+            still = ahead.select("seq_no", pl.col("clock").cast(pl.Int64).alias("set"))
+            moving = moving.join(still, on="seq_no", how="left").select(
+                "seq_no", pl.coalesce("set", "time").alias("time")
+            )
+        found = moving.group_by(((pl.col("seq_no") - grid.first) // grid.width).alias("stretch")).agg(
+            pl.len().alias("rows"), pl.max("time"), pl.col("time").sort_by("seq_no").first().alias("begin")
+        )
+        return grid.ranges(found, marks)
+
+    def at(self, numbers: pl.Series) -> pl.DataFrame:
+        return read_events_at(self._source, numbers.to_numpy())
+
+
+class ClusterEvents:
+    """Events that the cluster reads."""
+
+    def __init__(self, table: DataFrame, span: ReplayRange, columns: Collection[str]) -> None:
+        self._table = table
+        self.raw = True
+        self._frame, self.behind = _cut_at_end(events_of_frame(table, columns), span)
+        self.broken = 0
+
+    def frame(self) -> DataFrame:
+        return self._frame
+
+    def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, most: int, least_rows: int) -> Ranges | None:
+        from pyspark.sql import functions as F  # noqa: N812
+
+        row = self._frame.agg(F.count("*"), F.min("seq_no"), F.max("seq_no")).first()
+        assert row is not None
+        total, first, last = row
+        if self.behind is None:
+            self.broken = self._table.count() - total
+        if not total:
+            return None
+        grid = Grid.of(total, first, last, most, least_rows)
+        moving = self._frame.select("seq_no", "time")
+        if ahead.height:
+            still = pa.table(
+                {"seq_no": ahead["seq_no"].to_arrow(), "set": ahead["clock"].cast(pl.Int64).to_arrow()}
+            )
+            marked = F.broadcast(self._table.sparkSession.createDataFrame(still))
+            moving = moving.join(marked, "seq_no", "left").select(
+                "seq_no", F.coalesce("set", "time").alias("time")
+            )
+        stretch = F.floor((F.col("seq_no") - F.lit(first)) / F.lit(grid.width)).cast("int").alias("stretch")
+        found = pl.from_arrow(
+            moving.groupBy(stretch)
+            .agg(
+                F.count("*").alias("rows"),
+                F.max("time").alias("time"),
+                F.min_by("time", "seq_no").alias("begin"),
+            )
+            .toArrow()
+        )
+        assert isinstance(found, pl.DataFrame)
+        return grid.ranges(found, marks)
+
+    def at(self, numbers: pl.Series) -> pl.DataFrame:
+        from pyspark.sql import functions as F  # noqa: N812
+
+        wanted = self._table.sparkSession.createDataFrame(pa.table({"seq_no": numbers.to_arrow()}))
+        events = events_of_frame(self._table, EVENT_COLUMNS)
+        found = pl.from_arrow(events.join(F.broadcast(wanted), "seq_no", "left_semi").toArrow())
+        assert isinstance(found, pl.DataFrame)
+        names = [name for name in EVENT_COLUMNS if name in (*found.columns, "timestamp")]
+        return event_table(found, names).sort("seq_no")
+
+
+def _spark_field(one: pa.Field) -> pa.Field:
+    return pa.field(one.name, _spark_type(one.type))
+
+
+def _spark_type(dtype: pa.DataType) -> pa.DataType:
+    """Return the type in which Spark takes values: it has no long forms of text and lists."""
+    if pa.types.is_large_string(dtype) or pa.types.is_null(dtype):
+        return pa.string()
+    if pa.types.is_struct(dtype):
+        return pa.struct([_spark_field(inner) for inner in dtype.fields])
+    if pa.types.is_large_list(dtype) or pa.types.is_list(dtype):
+        return pa.list_(_spark_type(dtype.value_type))
+    return dtype
+
+
+def _polars_type(kind: str) -> Any:
+    """Return the type of a column, as far as it matters to what can be a column of an event table."""
+    if kind in ("tinyint", "smallint", "int", "bigint"):
+        return pl.Int64()
+    if kind.startswith("timestamp"):
+        return TIME
+    if kind.startswith(("struct", "map", "array")):
+        return pl.Struct([])
+    return {"string": pl.String(), "double": pl.Float64(), "float": pl.Float64()}.get(kind, pl.Boolean())
+
+
+# -- ranges ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The log cut into ranges: consecutive stretches of equal width, several of which are one range."""
+
+    count: int
+    events: int
+    first: int
+    last: int
+    width: int
+    of: tuple[int, ...]
+    """The range of each stretch."""
+    clocks: tuple[int, ...]
+    """The log clock (µs) before each range."""
+    begin: int = 0
+    end: int = 0
+    """The log clock at the first and the last event."""
+
+    def number(self) -> Column:
+        """Return the range of an event."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        if self.count == 1:
+            return F.lit(0)
+        stretch = F.floor((F.col("seq_no") - F.lit(self.first)) / F.lit(self.width)).cast("int")
+        return F.element_at(F.array(*map(F.lit, self.of)), stretch + 1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Stretches of equal width in the numbers of a log."""
+
+    parts: int
+    events: int
+    first: int
+    last: int
+    stretches: int
+    width: int
+
+    @classmethod
+    def of(cls, events: int, first: int, last: int, most: int, least_rows: int) -> Grid:
+        """Return the stretches for a log of so many events, from one number to another."""
+        parts = max(1, min(most, -(-events // least_rows)))
+        numbers = last - first + 1
+        width = -(-numbers // (1 if parts == 1 else min(parts * _STRETCHES, numbers)))
+        return cls(parts, events, first, last, -(-numbers // width), width)
+
+    def ranges(self, found: pl.DataFrame, marks: pl.DataFrame) -> Ranges:
+        """Return ranges of about as many events each, of what is known of the stretches: rows, greatest time,
+        and time at the beginning.
+
+        The clock before a range is the greatest time before it: what is left of it is a prefix maximum over as
+        many numbers as there are stretches.
+        """
+        rows, times = np.zeros(self.stretches, np.int64), np.full(self.stretches, BEGINNING)
+        place = found["stretch"].to_numpy()
+        rows[place], times[place] = found["rows"].to_numpy(), found["time"].to_numpy()
+        begin = int(found["begin"].to_numpy()[place.argmin()])
+        before = np.concatenate([[0], np.cumsum(rows)[:-1]])
+        _, of = np.unique(before * self.parts // self.events, return_inverse=True)
+        if marks.height:
+            # a mark after an event is past at the next one
+            numbers, clock = marks["seq_no"].to_numpy(), marks["clock"].cast(pl.Int64).to_numpy()
+            inside = numbers < self.last
+            stretch = ((numbers[inside] - self.first) // self.width).clip(0, self.stretches - 1)
+            np.maximum.at(times, stretch, clock[inside])
+            begin = max([begin, *clock[numbers < self.first].tolist()])
+        reached = np.maximum.accumulate(times)
+        starts = np.flatnonzero(np.diff(of)) + 1
+        clocks = (BEGINNING, *reached[starts - 1].tolist())
+        return Ranges(
+            len(clocks),
+            self.events,
+            self.first,
+            self.last,
+            self.width,
+            tuple(of.tolist()),
+            clocks,
+            begin,
+            int(reached[-1]),
+        )
+
+
+def _cut_at_end(events: DataFrame, span: ReplayRange) -> tuple[DataFrame, int | None]:
+    """Return the events before the end of a range, and the number of the first one behind it."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    if span.stop is None and span.stop_time is None:
+        return events, None
+    behind = F.lit(False)
+    if span.stop is not None:
+        behind = behind | (F.col("seq_no") >= max(0, min(span.stop, 2**63 - 1)))
+    if span.stop_time is not None:
+        behind = behind | (F.col("time") >= span.stop_time)
+    found = events.filter(behind).agg(F.min("seq_no")).first()
+    number = None if found is None else found[0]
+    return (events, None) if number is None else (events.filter(F.col("seq_no") < number), int(number))
+
+
+def changes_graph(plan: Plan) -> Column:
+    """Return which events change what the flows read of the graph."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    needs, kind = plan.needs, F.col("kind")
+    changes = kind.startswith("entity.") if needs.entities else F.lit(False)
+    types = sorted({name for name, _ in needs.links})
+    if types:
+        # a link with an id may replace one of another type
+        mine = F.coalesce(F.col("link_type").isin(*types), F.lit(False)) | F.col("link_id").isNotNull()
+        changes = changes | (kind.startswith("link.") & mine)
+    return changes

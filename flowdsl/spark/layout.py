@@ -1,0 +1,189 @@
+"""Layouts: which steps of a plan run where on Spark.
+
+The events are cut into ranges of the log. Everything that judges each context by itself runs there, in order,
+with the graph as of each event. A step that remembers something is a *gate*: the events whose contexts reach
+it are sent to shards, each of which has some of its keys and sees them in the order of the log; there the
+steps before the gate run again, silently, and the gate and all behind it run as they do on one machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.flow.plan import Branch, CompiledStep, Plan
+from flowdsl.kernels.keys import typed_spelling
+from flowdsl.operators.base import Kind
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import Tag
+from flowdsl.values.paths import Path, path_text
+
+Shards = npt.NDArray[np.int64]
+# of the hashes of keys: all tasks of a run have the same version of Polars, and with it the same hashes
+_SEED = 0x51
+_FACTOR = np.uint64(0x9E37_79B9_7F4A_7C15)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How the contexts that come to a step are shared out: by the values at some paths that all keys from
+    there on have in common, by their events where each waits by itself, or else not at all.
+    """
+
+    step: CompiledStep
+    paths: tuple[Path, ...] = ()
+    spread: bool = False
+
+    @property
+    def single(self) -> bool:
+        """True if all contexts go through one shard."""
+        return not self.paths and not self.spread
+
+    @property
+    def text(self) -> str:
+        """Return by what contexts are shared out, in words."""
+        if self.single:
+            return "one ordered shard"
+        return "the event" if self.spread else ", ".join(map(path_text, self.paths))
+
+    def shards(self, contexts: ContextBatch, count: int) -> Shards:
+        """Return the shard of each context; one without a key, which fails, goes to any."""
+        if self.single or count == 1:
+            return np.zeros(len(contexts), np.int64)
+        if self.spread:
+            return contexts.seq % count
+        hashes = np.zeros(len(contexts), np.uint64)
+        for path in self.paths:
+            hashes = hashes * _FACTOR + _hashes(contexts.column(path))
+        # the lower bits of a product say little
+        return ((hashes ^ (hashes >> np.uint64(32))) % np.uint64(count)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of the steps of a plan, by their number in `plan.steps`."""
+
+    plan: Plan
+    gates: Mapping[int, Gate]
+    behind: frozenset[int]
+    """Steps behind a gate."""
+    feeding: frozenset[int]
+    """Steps before a gate."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Layout:
+        """Lay out a plan."""
+        gates: dict[int, Gate] = {}
+        behind: set[int] = set()
+        feeding: set[int] = set()
+        first = 0
+        for branch in (branch for entry in plan.entries for branch in entry.branches):
+            for place, step in enumerate(branch):
+                above = first + step.after
+                if step.after >= 0 and (above in gates or above in behind):
+                    behind.add(first + place)
+                elif not step.stateless:
+                    gates[first + place] = _gate(branch, place)
+                    feeding.update(first + one for one in _above(branch, place))
+            first += len(branch)
+        return cls(plan, gates, frozenset(behind), frozenset(feeding))
+
+    @cached_property
+    def whole(self) -> str | None:
+        """Return why the whole plan has to run in one ordered partition; None where it can be cut."""
+        if self.plan.caps:
+            return "caps of sinks count over all flows in the order of deliveries"
+        if self.plan.may_stop:
+            return "production may stop at any event, and no later event is processed"
+        if self.gates and not self.plan.rules.timers:
+            return "what production remembers depends on the order of all events"
+        return None
+
+    @property
+    def findings(self) -> Iterator[str]:
+        """Return what of the plan does not scale, in words."""
+        if self.whole is not None:
+            yield f"everything runs in one ordered partition: {self.whole}"
+            return
+        for gate in self.gates.values():
+            if gate.single:
+                names = ", ".join(repr(self.plan.flows[flow].name) for flow in gate.step.flows)
+                yield (
+                    f"flow {names}: step {gate.step.number} ({gate.step.operator.text}) and all behind it run in "
+                    f"one ordered partition: {_why_single(gate.step)}"
+                )
+
+
+def _why_single(step: CompiledStep) -> str:
+    if step.kind is Kind.WHOLE:
+        return "it has no key"
+    return "it and the steps behind it that remember something have no key in common"
+
+
+def _above(branch: Branch, place: int) -> Iterator[int]:
+    """Yield the steps that a step comes after, nearest first."""
+    while (place := branch[place].after) >= 0:
+        yield place
+
+
+def _gate(branch: Branch, place: int) -> Gate:
+    """Return how the contexts that come to a step are shared out, so that it and all behind it that remember
+    something find all contexts of a key together.
+    """
+    common: frozenset[Path] | None = None
+    for number in range(place, place + branch[place].size):
+        step = branch[number]
+        if step.stateless or step.kind is Kind.HELD:
+            continue
+        made = _made_between(branch, place, number)
+        keys = frozenset(path for path in _keys(step) if path[0] not in made and not path[0].startswith("_"))
+        common = keys if common is None else common & keys
+    if common is None:
+        return Gate(branch[place], spread=True)
+    return Gate(branch[place], tuple(sorted(common)))
+
+
+def _keys(step: CompiledStep) -> tuple[Path, ...]:
+    """Return the paths whose values are the key of a step; none where it has none that is known."""
+    keys = getattr(step.operator, "key", ())
+    if step.kind is not Kind.PER_KEY or not isinstance(keys, tuple):
+        return ()
+    return keys if all(isinstance(path, tuple) for path in keys) else ()
+
+
+def _made_between(branch: Branch, first: int, last: int) -> frozenset[str]:
+    """Return the variables that the steps from the one on set before the other."""
+    made: set[str] = set()
+    for place in _above(branch, last):
+        if place < first:
+            break
+        step = branch[place]
+        made.update(step.operator.variables)
+        if step.kind is Kind.PER_KEY:
+            # windows go on with variables of their own
+            made.update(step.rules.batch_names)
+    return frozenset(made)
+
+
+def _hashes(column: Column) -> npt.NDArray[np.uint64]:
+    """Return a number for each value: the same one for values that are the same key."""
+    hashes = np.zeros(column.size, np.uint64)
+    text = np.flatnonzero(column.is_(Tag.TEXT))
+    if len(text):
+        hashes[text] = _hashes_of(column.text_series()[text])
+    rest = np.flatnonzero(~column.is_(Tag.TEXT, Tag.MISSING, Tag.NULL))
+    if len(rest):
+        hashes[rest] = _hashes_of(typed_spelling(column.take(rest)))
+    return hashes
+
+
+def _hashes_of(texts: pl.Series) -> npt.NDArray[np.uint64]:
+    hashes: Any = texts.hash(_SEED).to_numpy()
+    return hashes  # type: ignore[no-any-return]

@@ -1,0 +1,273 @@
+"""A replay on Apache Spark is the replay on one machine. The long form of it: make test-spark."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle.comparing import said_by_engine
+from spark_session import session, why_not
+from strategies import Case, cases
+from test_properties import assert_same, interpreted, windows
+from test_spark_stages import assert_same_result, replayed
+from test_this_rs_golden import RECORDED, assert_replayed, scenarios
+
+import flowdsl as fd
+from flowdsl import fn, on, var
+
+pytestmark = [
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+    # one session for all of them
+    pytest.mark.xdist_group("spark"),
+]
+
+PEOPLE = {"user": {f"u{n}": {"name": f"user {n}"} for n in range(6)}}
+OWNS = [{"link_type": "owns", "source_id": f"u{n % 3}", "target_id": f"p{n}"} for n in range(4)]
+GRAPH = fd.EntityGraph(PEOPLE, OWNS)
+ONE_BY_ONE = (
+    on("link.created", link_type="likes", name="one by one")
+    .resolve("target_id", via="owns", direction="reverse", as_="owner")
+    .where(var.owner.id != var.source_id)
+    .map(recipient_id="{{ owner.id }}", title="{{ owner.name }}: {{ target_id }}")
+    .deliver("in-app")
+)
+TOGETHER = (
+    on("link.created", link_type="likes", name="together")
+    .deduplicate(["source_id", "target_id"], window="10m")
+    .batch("target_id", window="30m", collect={"who": fn.unique(var.source_id)})
+    .resolve("target_id", via="owns", direction="reverse", as_="owner", required=False)
+    .map(recipient_id="{{ owner.id | default(value='nobody') }}", who=var.batch.who)
+    .deliver("push")
+)
+FLOWS = [ONE_BY_ONE, TOGETHER]
+
+
+def events(count: int = 60) -> pl.DataFrame:
+    """Likes, and owners that change and are renamed, some of them late."""
+    rows = []
+    for n in range(count):
+        event: dict[str, Any] = {
+            "kind": "link.created",
+            "link_type": "likes",
+            "source_id": f"u{n * 5 % 6}",
+            "target_id": f"p{n % 4}",
+        }
+        if n % 7 == 3:
+            event = {
+                "kind": "link.created",
+                "link_type": "owns",
+                "source_id": f"u{n % 6}",
+                "target_id": f"p{n % 4}",
+                "link_id": f"l{n % 4}",
+            }
+        elif n % 11 == 5:
+            event = {
+                "kind": "entity.updated",
+                "entity_type": "user",
+                "entity_id": f"u{n % 6}",
+                "data": f'{{"name":"user {n}"}}',
+            }
+        rows.append(
+            {"seq_no": 10 * n + 1, "event_id": f"e{n}", "minutes": 3 * n - (40 if n % 9 == 8 else 0), **event}
+        )
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    start = pl.datetime(2026, 1, 1, time_zone="UTC")
+    moment = (start + pl.duration(minutes="minutes")).cast(pl.Datetime("us", "UTC"))
+    return frame.with_columns(moment.alias("timestamp")).drop("minutes")
+
+
+def spark(partitions: int = 3) -> fd.Spark:
+    return fd.Spark(session(), partitions=partitions)
+
+
+def assert_as_here(log: Any, here: Any, **options: Any) -> fd.Result:
+    found = fd.replay(FLOWS, log, GRAPH, engine=spark(), **options)
+    assert_same_result(found, fd.replay(FLOWS, here, GRAPH, **options))
+    return found
+
+
+@settings(max_examples=3)
+@given(case=cases(), keep=st.booleans(), partitions=st.integers(2, 3))
+def test_spark_says_what_the_rules_say(case: Case, keep: bool, partitions: int) -> None:
+    result = replayed(case, spark(partitions), open_windows=windows(keep))
+    assert_same(said_by_engine(result, case.flows), interpreted(case, keep=keep))
+    assert_same_result(result, replayed(case, open_windows=windows(keep)))
+
+
+@pytest.mark.spark
+@settings(max_examples=100)
+@given(case=cases(), keep=st.booleans(), partitions=st.integers(1, 5), trace=st.booleans())
+def test_spark_says_what_the_rules_say_in_many_cases(
+    case: Case, keep: bool, partitions: int, trace: bool
+) -> None:
+    options = {"open_windows": windows(keep), "trace": trace}
+    assert_same_result(replayed(case, spark(partitions), **options), replayed(case, **options))
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_runs_of_production_have_no_difference(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay = fd.replay
+    monkeypatch.setattr(fd, "replay", lambda *args, **more: replay(*args, engine=spark(), **more))
+    for scenario in scenarios(name)[::20]:
+        assert_replayed(scenario)
+
+
+def test_files_are_read_by_the_cluster(tmp_path: Path) -> None:
+    for number, frame in enumerate(events().iter_slices(25)):
+        frame.write_parquet(tmp_path / f"{number}.parquet")
+    found = assert_as_here(tmp_path, tmp_path)
+    assert found["push"]["delivered_at"].is_monotonic_increasing
+    assert repr(found.explain(11)) == repr(fd.replay(FLOWS, tmp_path, GRAPH).explain(11))
+
+
+def test_rows_that_are_no_events_are_left_out_and_counted(tmp_path: Path) -> None:
+    good = events()
+    bad = good.head(3).with_columns(
+        seq_no=pl.Series([2, 3, 4]), kind=pl.Series(["link.creatd", "link.created", "entity.updated"]),
+        target_id=pl.lit(None, pl.String), entity_id=pl.lit("u1"), entity_type=pl.lit("user"), data=pl.Series([None, None, "{no"]),
+    )  # fmt: skip
+    pl.concat([good, bad], how="diagonal").write_parquet(tmp_path / "log.parquet")
+    with pytest.warns(fd.FlowWarning, match="3 rows of the log are no events"):
+        local = fd.replay(FLOWS, tmp_path / "log.parquet", GRAPH)
+    with pytest.warns(fd.FlowWarning, match="3 rows of the log are no events"):
+        found = fd.replay(FLOWS, tmp_path / "log.parquet", GRAPH, engine=spark())
+    assert_same_result(found, local)
+
+
+def test_a_dataframe_of_spark_is_a_log_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+    events().write_parquet(tmp_path / "log.parquet")
+    frame = session().read.parquet(str(tmp_path / "log.parquet")).orderBy("target_id")
+    assert_as_here(frame, events(), stop="2026-01-01T02:00:00Z")
+    # one machine reads it, too, for short looks
+    assert fd.replay(FLOWS, frame, GRAPH).deliveries.equals(fd.replay(FLOWS, events(), GRAPH).deliveries)
+
+
+def test_a_dataframe_without_an_order_is_refused(tmp_path: Path) -> None:
+    events().drop("seq_no").write_parquet(tmp_path / "log.parquet")
+    with pytest.raises(fd.DataError, match="no column 'seq_no', and its rows have no order"):
+        fd.replay(FLOWS, session().read.parquet(str(tmp_path / "log.parquet")), engine=spark())
+
+
+def test_a_number_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    twice = pl.concat([events(), events().tail(1)])
+    twice.write_parquet(tmp_path / "log.parquet")
+    with pytest.raises(fd.DataError, match="seq_no 591 occurs more than once"):
+        fd.replay(FLOWS, session().read.parquet(str(tmp_path / "log.parquet")), engine=spark())
+
+
+def test_tables_go_to_a_folder_as_from_one_machine(tmp_path: Path) -> None:
+    found = fd.replay(FLOWS, events(), GRAPH, engine=spark(), out=tmp_path / "there", trace=True)
+    local = fd.replay(FLOWS, events(), GRAPH, trace=True)
+    assert_same_result(found, local)
+    assert_same_result(fd.read_result(tmp_path / "there"), local)
+    assert sorted(path.name for path in (tmp_path / "there").iterdir() if path.name != "deliveries") == [
+        "dropped", "late", "result.json",
+    ]  # fmt: skip
+
+
+def test_a_job_that_fails_leaves_nothing_that_is_taken_for_a_result(tmp_path: Path) -> None:
+    flow = (
+        on("link.created", name="f")
+        .map(a="b")
+        .deliver("push")
+        .where(functools.partial(ends_process, at=301))
+        .deliver("in-app")
+    )
+    with pytest.raises(fd.ReplayError, match="the Spark job failed"):
+        fd.replay(flow, events(), GRAPH, engine=spark(), out=tmp_path / "out")
+    with pytest.raises(fd.DataError, match="holds no result"):
+        fd.read_result(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def ends_process(context: Any, at: int) -> bool:
+    """End the process of a task at an event: nothing of it can say why."""
+    import os
+
+    if context["event"]["seq_no"] == at:
+        os._exit(7)
+    return True
+
+
+# -- what does not go to a cluster -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"as_of": "end"}, "as_of='end' does not run on a cluster yet"),
+        ({"dispatch": True, "sinks": {"in-app": fd.sinks.Counter(), "push": fd.sinks.Counter()}}, "dispatch=True does not go"),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_there_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(fd.ReplayError, match=message):
+        fd.replay(FLOWS, events(), GRAPH, engine=spark(), **options)
+
+
+def test_a_state_is_refused() -> None:
+    state = fd.replay(FLOWS, events(), GRAPH).state
+    with pytest.raises(fd.ReplayError, match="state= does not go to a cluster"):
+        fd.replay(FLOWS, events(), engine=spark(), state=state)
+
+
+def test_functions_that_supply_entities_are_refused() -> None:
+    graph = fd.EntityGraph({"user": lambda ids: {one: {} for one in ids}})
+    with pytest.raises(fd.ReplayError, match="functions supply the entities of type 'user'"):
+        fd.replay(FLOWS, events(), graph, engine=spark())
+
+
+def test_a_function_that_cannot_be_sent_is_refused_with_its_flow(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w") as file:
+        flow = (
+            on("link.created", name="writes")
+            .where(lambda context: file.write("x") > 0)
+            .map(a="b")
+            .deliver("push")
+        )
+        with pytest.raises(fd.ReplayError, match=r"flow 'writes'.*cannot be sent to other processes"):
+            fd.replay(flow, events(), engine=spark())
+
+
+def test_a_function_that_can_be_sent_is(tmp_path: Path) -> None:
+    limit = 400
+    flow = (
+        on("link.created")
+        .where(lambda context: context["event"]["seq_no"] < limit)
+        .map(a="b")
+        .deliver("push")
+    )
+    local = fd.replay(flow, events())
+    assert fd.replay(flow, events(), engine=spark()).deliveries.equals(local.deliveries)
+    assert len(local.deliveries)
+
+
+def test_without_pyspark_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyspark" else find(name))
+    with pytest.raises(fd.ReplayError, match=r"pip install 'flowdsl\[spark\]'"):
+        fd.replay(FLOWS, events(), engine="spark")
+
+
+@pytest.mark.parametrize("options", [{"partitions": 0}, {"chunk_rows": "many"}, {"partitions": True}])
+def test_a_number_that_is_none_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(fd.ReplayError, match="whole number of at least 1"):
+        fd.Spark(**options)
+
+
+def test_what_will_run_can_be_read_before() -> None:
+    text = fd.Spark().explain(
+        [*FLOWS, on("link.created", name="all").rate_limit(1, per="1h").map(a="b").deliver("push")]
+    )
+    assert "ranges of the log: resolve('target_id', via='owns'" in text
+    assert "shards by target_id: deduplicate(['source_id', 'target_id'], window='10m'), batch(" in text
+    assert (
+        "finding: flow 'all': step 0 (rate_limit(1, per='1h')) and all behind it run in one ordered partition: it has no key"
+        in text
+    )

@@ -1,0 +1,164 @@
+"""What runs in the tasks of a cluster gives what one machine gives, however log and keys are cut."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle.comparing import bytes_of, said_by_engine
+from oracle.values import moment_text
+from stages_in_process import InProcess
+from strategies import SECOND, START, Case, cases
+from test_properties import assert_same, graph_of, interpreted, windows
+from test_this_rs_golden import RECORDED, assert_replayed, scenarios
+from test_this_rs_properties import loaded
+from this_rs_strategies import ProductionCase, production_cases
+
+import flowdsl as fd
+from flowdsl.flow.plan import Plan
+from flowdsl.spark.layout import Layout
+
+engines = st.builds(InProcess, st.integers(1, 5), st.sampled_from([1, 2, 3, 100]))
+
+
+def replayed(case: Case, engine: Any = "local", **options: Any) -> fd.Result:
+    return fd.replay(case.flows, case.world.events, graph_of(case), caps=case.caps, engine=engine, **options)
+
+
+def assert_same_result(found: fd.Result, local: fd.Result) -> None:
+    """All tables byte for byte, and all that the manifest says but how long it took."""
+    assert_same(bytes_of(found), bytes_of(local))
+    there, here = dict(found.manifest), dict(local.manifest)
+    for manifest in (there, here):
+        manifest["steps"] = [{**step, "seconds": 0} for step in manifest["steps"]]
+    assert_same(there, here)
+
+
+@settings(max_examples=3 * settings().max_examples)
+@given(case=cases(), engine=engines, keep=st.booleans(), chunk=st.sampled_from([1, 2, 5, None]))
+def test_the_stages_say_what_the_rules_say(
+    case: Case, engine: InProcess, keep: bool, chunk: int | None
+) -> None:
+    result = replayed(case, engine, open_windows=windows(keep), chunk_size=chunk)
+    assert_same(said_by_engine(result, case.flows), interpreted(case, keep=keep))
+    assert_same_result(result, replayed(case, open_windows=windows(keep)))
+
+
+@given(case=cases(), engine=engines, trace=st.booleans(), first=st.integers(0, 16), last=st.integers(0, 16))
+def test_a_stretch_of_the_log_is_what_it_is_on_one_machine(
+    case: Case, engine: InProcess, trace: bool, first: int, last: int
+) -> None:
+    numbers = [event["seq_no"] for event in case.world.events]
+    span = {"start": numbers[min(first, len(numbers) - 1)], "stop": numbers[min(last, len(numbers) - 1)]}
+    assert_same_result(replayed(case, engine, trace=trace, **span), replayed(case, trace=trace, **span))
+
+
+@given(case=cases(), engine=engines)
+def test_rule_19_failed_events_run_again_as_of_their_place_in_the_log(case: Case, engine: InProcess) -> None:
+    errors = replayed(case).errors
+    assert_same_result(replayed(case, engine, only=errors), replayed(case, only=errors))
+
+
+@given(
+    case=cases(),
+    engine=engines,
+    marks=st.lists(st.tuples(st.integers(0, 16), st.integers(0, 40)), max_size=3),
+    ahead=st.sets(st.integers(1, 16), max_size=2),
+    keep=st.booleans(),
+)
+def test_rule_03_marks_of_a_live_run_move_the_clock_of_all_parts(
+    case: Case, engine: InProcess, marks: list[tuple[int, int]], ahead: set[int], keep: bool
+) -> None:
+    log = fd.MemoryEventLog()
+    log.append([{**event, "seq_no": None} for event in case.world.events])
+    for after, ticks in sorted((min(after, log.last_seq_no()), ticks) for after, ticks in marks):
+        log.mark_clock(moment_text(START + ticks * SECOND // 4), after)
+    for number in sorted(ahead):
+        if number <= log.last_seq_no():
+            log.mark_ahead([number], moment_text(START + number * SECOND // 4))
+    options = {"caps": case.caps, "open_windows": windows(keep)}
+    found = fd.replay(case.flows, log, graph_of(case), engine=engine, **options)
+    assert_same_result(found, fd.replay(case.flows, log, graph_of(case), **options))
+
+
+@given(case=production_cases(), engine=engines, chunk=st.sampled_from([1, 3, None]))
+def test_the_stages_do_what_production_does(
+    case: ProductionCase, engine: InProcess, chunk: int | None
+) -> None:
+    options = {"target": "this-rs", "chunk_size": chunk}
+    graph = fd.EntityGraph(case.entities, case.links)
+    found = fd.replay(loaded(case), case.events, graph, engine=engine, **options)
+    assert_same_result(found, fd.replay(loaded(case), case.events, graph, **options))
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_runs_of_production_have_no_difference(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay = fd.replay
+    monkeypatch.setattr(fd, "replay", lambda *args, **more: replay(*args, engine=InProcess(3, 2), **more))
+    for scenario in scenarios(name)[::9]:
+        assert_replayed(scenario)
+
+
+# -- where steps run -------------------------------------------------------------------------------------
+
+
+def gates(flow: fd.Flow) -> list[str]:
+    return [gate.text for gate in Layout.of(Plan.of([flow])).gates.values()]
+
+
+LIKES = fd.on("link.created")
+
+
+@pytest.mark.parametrize(
+    ("flow", "text"),
+    [
+        (LIKES.deduplicate("source_id", window="1h"), "source_id"),
+        (LIKES.deduplicate(["source_id", "target_id"], window="1h").batch("target_id", window="1h"), "target_id"),
+        (LIKES.deduplicate("source_id", window="1h").batch("target_id", window="1h"), "one ordered shard"),
+        (LIKES.rate_limit(1, per="1h"), "one ordered shard"),
+        (LIKES.wait("1h"), "the event"),
+        (LIKES.wait("1h").cap(1, per="day", key="target_id"), "target_id"),
+        # the owner of then is another variable than the one of before
+        (
+            LIKES.resolve("target_id", as_="owner").wait("1h").resolve("source_id", as_="owner").cap(1, per="day", key="owner.id"),
+            "one ordered shard",
+        ),
+        (LIKES.batch("target_id", window="1h").cap(1, per="day", key="batch.key"), "one ordered shard"),
+    ],
+)  # fmt: skip
+def test_steps_that_remember_are_shared_out_by_what_all_their_keys_have_in_common(
+    flow: fd.Flow, text: str
+) -> None:
+    assert gates(flow) == [text]
+
+
+def test_a_flow_without_memory_has_no_shards() -> None:
+    assert gates(LIKES.map(title="hello").deliver("push")) == []
+
+
+def test_a_graph_goes_to_another_process_as_it_is() -> None:
+    graph = fd.EntityGraph(
+        {"user": {"ann": {"name": "Ann"}, "bob": None}, "post": {"ann": {"n": 1}}},
+        [
+            {"link_type": "likes", "source_id": "ann", "target_id": "bob", "link_id": "l1", "metadata": {"n": 1}},
+            {"link_type": "likes", "source_id": "bob", "target_id": "ann"},
+        ],
+        merge=["user"],
+    )  # fmt: skip
+    there = pickle.loads(pickle.dumps(graph))
+    assert repr(there) == repr(graph)
+    flow = (
+        LIKES.resolve("target_id", as_="user", type="user")
+        .fan_out("source_id", via="likes", as_="friend")
+        .map(
+            name="{{ user.name }}", friend=fd.var.friend_id, said=fd.fn.first_link(fd.var.source_id, "likes")
+        )
+        .deliver("push")
+    )
+    log = [
+        {"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("likes", "ann", "bob", link_id="l1")}
+    ]
+    assert fd.replay(flow, log, there).deliveries.equals(fd.replay(flow, log, graph).deliveries)
