@@ -35,7 +35,7 @@ REFERENCE: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "graph": ("The graph", ("EntityGraph", "read_graph")),
-    "replay": ("Replay and results", ("replay", "Cap", "Result", "read_result", "compare", "Comparison", "sweep", "Sweep", "tune", "Tuning", "design")),
+    "replay": ("Replay and results", ("replay", "Spark", "Cap", "Result", "read_result", "compare", "Comparison", "sweep", "Sweep", "tune", "Tuning", "design")),
     "live": ("Live", ("Runtime",)),
     "sinks": ("Sinks", tuple(f"sinks.{name}" for name in dir(sinks))),
     "testing": ("Testing", tuple(f"testing.{name}" for name in dir(testing))),

@@ -149,10 +149,24 @@ def test_a_dataframe_of_spark_is_a_log_in_the_order_of_its_numbers(tmp_path: Pat
     assert fd.replay(FLOWS, frame, GRAPH).deliveries.equals(fd.replay(FLOWS, events(), GRAPH).deliveries)
 
 
-def test_a_dataframe_without_an_order_is_refused(tmp_path: Path) -> None:
-    events().drop("seq_no").write_parquet(tmp_path / "log.parquet")
-    with pytest.raises(fd.DataError, match="no column 'seq_no', and its rows have no order"):
-        fd.replay(FLOWS, session().read.parquet(str(tmp_path / "log.parquet")), engine=spark())
+def test_a_dataframe_without_numbers_is_in_the_order_of_time_and_ids(tmp_path: Path) -> None:
+    alike = events().drop("seq_no").with_columns(pl.col("timestamp").dt.truncate("10m"))
+    alike.write_parquet(tmp_path / "log.parquet")
+    frame = session().read.parquet(str(tmp_path / "log.parquet"))
+    ordered = alike.sort("timestamp", "event_id").with_row_index("seq_no", 1).cast({"seq_no": pl.Int64})
+    assert_as_here(frame, ordered)
+
+
+def test_a_dataframe_without_an_order_is_refused() -> None:
+    rows = [("link.created", "2026-01-01T00:00:00Z", "e1", "likes", "a", "b")] * 2
+    twice = session().createDataFrame(
+        rows,
+        "kind string, timestamp string, event_id string, link_type string, source_id string, target_id string",
+    )
+    with pytest.raises(fd.DataError, match="2 events have the same time and the event_id 'e1'"):
+        fd.replay(FLOWS, twice, engine=spark())
+    with pytest.raises(fd.DataError, match="neither 'seq_no' nor 'event_id', and its rows have no order"):
+        fd.replay(FLOWS, twice.drop("event_id"), engine=spark())
 
 
 def test_a_number_that_comes_twice_is_refused(tmp_path: Path) -> None:

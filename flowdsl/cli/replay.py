@@ -38,6 +38,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="replay by the rules of that runtime, including its defects",
     )
     parser.add_argument(
+        "--engine",
+        choices=("local", "spark"),
+        default="local",
+        help="what runs the flows: this machine, or Apache Spark (pip install 'flowdsl[spark]')",
+    )
+    parser.add_argument(
         "--open-windows",
         choices=("flush", "keep"),
         default="flush",
@@ -72,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
         open_windows=options.open_windows,
         out=options.out,
         target=options.target,
+        engine=options.engine,
     )
     say(f"{result.manifest['events']:,} events in {time.perf_counter() - began:.2f} s")
     if options.out:

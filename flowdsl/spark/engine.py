@@ -28,8 +28,8 @@ from flowdsl.results.engine import RunRequest, RunTotals
 from flowdsl.results.options import Options
 from flowdsl.results.store import FolderStore, Store, TablePart
 from flowdsl.spark.events import (
-    Events,
     Ranges,
+    RunEvents,
     changes_graph,
     open_events,
     quiet,
@@ -330,7 +330,7 @@ class ClusterRun:
 
     # -- the job ---------------------------------------------------------------------------------------
 
-    def _job(self, events: Events, ranges: Ranges, *, trace: bool, folder: str | None) -> Job:
+    def _job(self, events: RunEvents, ranges: Ranges, *, trace: bool, folder: str | None) -> Job:
         options, behind = self._options, events.behind
         marks = self._marks
         inside = marks.filter(pl.col("seq_no") < (behind if behind is not None else 1 << 62))
@@ -358,11 +358,11 @@ class ClusterRun:
             return 1
         return max(1, min(self._most, -(-ranges.events // self._least_rows)))
 
-    def outputs(self, source: Events, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
+    def outputs(self, source: RunEvents, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
         """Run the tasks, and return what they give back."""
         return self._lazily(source, ranges, job).toArrow().to_pylist()  # type: ignore[no-any-return]
 
-    def _lazily(self, source: Events, ranges: Ranges, job: Job) -> DataFrame:
+    def _lazily(self, source: RunEvents, ranges: Ranges, job: Job) -> DataFrame:
         from pyspark.sql import functions as F  # noqa: N812
 
         events = source.frame()
@@ -403,7 +403,7 @@ class ClusterRun:
     # -- what came back --------------------------------------------------------------------------------
 
     def _keep(
-        self, rows: Sequence[Mapping[str, Any]], store: Store, folder: Path | None, events: Events
+        self, rows: Sequence[Mapping[str, Any]], store: Store, folder: Path | None, events: RunEvents
     ) -> None:
         """Put the parts of tables into the store."""
         failed: list[TablePart] = []
@@ -504,4 +504,5 @@ def _graph_text(plan: Plan, graph: EntityGraph | None) -> str:
     if not read:
         return "not read"
     size = "" if graph is None else f" ({len(pickle.dumps(graph)):,} bytes)"
-    return f"{' and '.join(read)}, sent whole to every task{size}; events that change it go to every later partition"
+    changes = "events that change it go to every later partition"
+    return f"{' and '.join(read)}, sent whole to every task{size}; {changes}"

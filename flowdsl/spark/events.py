@@ -6,7 +6,7 @@ A DataFrame of events has `seq_no`, `time` (µs since 1970), `kind`, and columns
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
@@ -50,15 +50,55 @@ def quiet() -> Iterator[None]:
 
 
 def is_spark_frame(value: object) -> bool:
-    """Return True for a DataFrame of Spark, of a session here or of Spark Connect; pyspark is not imported."""
+    """Return True for a DataFrame of Spark, also of Spark Connect; pyspark is not imported."""
     return type(value).__module__.partition(".")[0] == "pyspark" and hasattr(value, "mapInArrow")
+
+
+def numbered(frame: DataFrame) -> DataFrame:
+    """Return events numbered by (timestamp, event_id); a `DataError` where that is no total order.
+
+    Quantiles of the time cut them into stretches, which are sorted and counted each by itself.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F  # noqa: N812
+
+    time = F.unix_micros(_moment(dict(frame.dtypes))).alias("__time")
+    events = frame.select("*", time).filter(F.col("__time").isNotNull() & F.col("kind").isin(*KINDS))
+    twice = events.groupBy("__time", "event_id").count().filter(F.col("count") > 1).first()
+    if twice is not None:
+        raise DataError(
+            f"{twice['count']} events have the same time and the event_id {twice['event_id']!r}",
+            allowed="seq_no, or an event_id that is another one for each event of a time",
+        )
+    rows = events.count()
+    shares = [place / parts for place in range(1, parts)] if (parts := -(-rows // _BLOCK)) > 1 else []
+    cuts = sorted(set(events.stat.approxQuantile("__time", shares, 0.001))) if shares else []
+    reached = (F.col("__time") >= F.lit(int(cut)) for cut in cuts)
+    stretch = reduce(lambda a, b: a + b, (one.cast("int") for one in reached), F.lit(0)).alias("__stretch")
+    events = events.select("*", stretch)
+    counts = {row["__stretch"]: row["count"] for row in events.groupBy("__stretch").count().collect()}
+    before = np.cumsum([0, *(counts.get(number, 0) for number in range(len(cuts)))]).tolist()
+    place = F.row_number().over(Window.partitionBy("__stretch").orderBy("__time", "event_id"))
+    number = F.element_at(F.array(*map(F.lit, before)), F.col("__stretch") + 1).cast("bigint") + place
+    return events.select("*", number.alias("seq_no")).drop("__time", "__stretch")
+
+
+def _moment(types: Mapping[str, str]) -> Column:
+    """Return the timestamp of events as a moment."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    stamp = F.col("timestamp")
+    if types["timestamp"] == "timestamp_ntz":
+        return stamp.cast("timestamp")
+    return F.try_to_timestamp(stamp) if types["timestamp"] == "string" else stamp
 
 
 @dataclass(eq=False)
 class SparkEvents:
     """A Spark DataFrame in the shape of an event table, as a log.
 
-    Its order is that of `seq_no`. Explanations and other short looks read the events of a few numbers from it.
+    Its order is that of `seq_no`, or else of (timestamp, event_id). Explanations and other short looks read
+    the events of a few numbers from it.
     """
 
     frame: Any
@@ -68,11 +108,13 @@ class SparkEvents:
         names = {name: _polars_type(kind) for name, kind in self.frame.dtypes if name in SCHEMA}
         check_types(names, "the Spark DataFrame")
         if "seq_no" not in names:
-            raise DataError(
-                "the Spark DataFrame has no column 'seq_no', and its rows have no order",
-                allowed="seq_no: whole numbers from 1 on, each once",
-                hint="fd.numbered(frame, 'timestamp', 'event_id') numbers events by columns that put them in one order",
-            )
+            if "event_id" not in names:
+                raise DataError(
+                    "the Spark DataFrame has neither 'seq_no' nor 'event_id', and its rows have no order",
+                    allowed="seq_no: whole numbers from 1 on, each once; or event_id beside the timestamp",
+                )
+            with quiet():
+                self.frame = numbered(self.frame)
 
     def count(self) -> int | None:
         """Return the number of rows."""
@@ -123,7 +165,7 @@ def event_table(table: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     return shaped.with_columns(absent).select(names)
 
 
-class Events(Protocol):
+class RunEvents(Protocol):
     """The events of a log as a replay on a cluster reads them, up to its end."""
 
     behind: int | None
@@ -148,7 +190,7 @@ class Events(Protocol):
 
 def open_events(
     session: SparkSession, source: EventSource, span: ReplayRange, columns: Collection[str]
-) -> Events:
+) -> RunEvents:
     """Return the events of a log, with the columns wanted that it has."""
     if isinstance(source, SparkEvents):
         return ClusterEvents(source.frame, span, columns)
@@ -163,17 +205,12 @@ def events_of_frame(frame: DataFrame, columns: Collection[str]) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
     kinds = dict(frame.dtypes)
-    stamp = F.col("timestamp")
-    if kinds["timestamp"] == "timestamp_ntz":
-        stamp = stamp.cast("timestamp")
-    elif kinds["timestamp"] == "string":
-        stamp = F.to_timestamp(stamp)
     wanted = [name for name in EVENT_COLUMNS if name in kinds and name in {*columns, "event_id"}]
     texts = [name for name in wanted if name not in ("seq_no", "timestamp", "kind", *JSON_COLUMNS)]
     judged = [name for name in (*LINK, *ENTITY, "link_id") if name in kinds and name not in wanted]
     events = frame.select(
         F.col("seq_no").cast("bigint"),
-        F.unix_micros(stamp).alias("time"),
+        F.unix_micros(_moment(kinds)).alias("time"),
         F.col("kind").cast("string"),
         *(F.col(name).cast("string") for name in (*texts, *judged)),
         *(name for name in JSON_COLUMNS if name in wanted),
@@ -212,7 +249,7 @@ class HandedOver:
         if count is not None and count > HANDED_OVER:
             raise ReplayError(
                 f"{count:,} events of this log would go through this machine to the cluster",
-                allowed=f"{HANDED_OVER:,}, or Parquet files with seq_no and timestamps in UTC, or a Spark DataFrame",
+                allowed=f"{HANDED_OVER:,}; Parquet files with seq_no and timestamps in UTC; a Spark DataFrame",
                 hint="fd.convert(…) writes such files",
             )
         self._session, self._source = session, source
@@ -395,8 +432,8 @@ class Grid:
         """Return ranges of about as many events each, of what is known of the stretches: rows, greatest time,
         and time at the beginning.
 
-        The clock before a range is the greatest time before it: what is left of it is a prefix maximum over as
-        many numbers as there are stretches.
+        The clock before a range is the greatest time before it: a prefix maximum over as many numbers as there
+        are stretches.
         """
         rows, times = np.zeros(self.stretches, np.int64), np.full(self.stretches, BEGINNING)
         place = found["stretch"].to_numpy()

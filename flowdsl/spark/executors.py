@@ -27,7 +27,7 @@ class AbsentExecutor(StepExecutor):
 
 
 class SilentExecutor(StepExecutor):
-    """A step that was counted and written down in an earlier stage, and is run again for what it lets pass."""
+    """A step that was counted in an earlier stage, and is run again for what it lets pass."""
 
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         return StepOutcome(self._outcome(contexts, until).passed)

@@ -29,7 +29,7 @@ from flowdsl.results.table_writer import (
     step_meta,
     variable_text,
 )
-from flowdsl.spark.events import Events
+from flowdsl.spark.events import RunEvents
 
 _OWN = "variable.{}"
 
@@ -51,7 +51,7 @@ class PartRecorder(TableRecorder):
         self.store.add("errors", TablePart(frame, {**step_meta(step), "roots": list(roots)}))
 
 
-def spelled_out(failed: Sequence[TablePart], events: Events) -> Iterator[TablePart]:
+def spelled_out(failed: Sequence[TablePart], events: RunEvents) -> Iterator[TablePart]:
     """Yield failures of tasks as rows of the table of errors."""
     if not failed:
         return

@@ -33,8 +33,8 @@ _FACTOR = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 @dataclass(frozen=True)
 class Gate:
-    """How the contexts that come to a step are shared out: by the values at some paths that all keys from
-    there on have in common, by their events where each waits by itself, or else not at all.
+    """The way in which the contexts that come to a step are shared out: by the values at some paths that all
+    keys from there on have in common, by their events where each waits by itself, or else not at all.
     """
 
     step: CompiledStep
@@ -115,10 +115,9 @@ class Layout:
         for gate in self.gates.values():
             if gate.single:
                 names = ", ".join(repr(self.plan.flows[flow].name) for flow in gate.step.flows)
-                yield (
-                    f"flow {names}: step {gate.step.number} ({gate.step.operator.text}) and all behind it run in "
-                    f"one ordered partition: {_why_single(gate.step)}"
-                )
+                place = f"step {gate.step.number} ({gate.step.operator.text})"
+                why = _why_single(gate.step)
+                yield f"flow {names}: {place} and all behind it run in one ordered partition: {why}"
 
 
 def _why_single(step: CompiledStep) -> str:

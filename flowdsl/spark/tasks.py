@@ -1,4 +1,4 @@
-"""What runs in the tasks of a replay on Spark: streams of Arrow batches through the local kernels.
+"""Tasks of a replay on Spark: streams of Arrow batches through the local kernels.
 
 A task reads the rows of its partition in order, holds one chunk of them at a time, and gives back parts of
 the tables of the result, the numbers of the run, and, from a range of the log, the events that go to shards.
@@ -17,7 +17,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -53,7 +52,7 @@ Batches = Iterable[pa.RecordBatch]
 
 @dataclass(frozen=True)
 class Job:
-    """What all tasks of a replay have to know. It is sent to them as it is."""
+    """All that the tasks of a replay have to know. It is sent to them as it is."""
 
     token: str
     flows: tuple[FlowSpec, ...]
@@ -362,7 +361,7 @@ class _ShardRun:
         return (SilentExecutor if place in layout.feeding else AbsentExecutor)(*args, **options)
 
     def taken(self, frame: pl.DataFrame, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
-        # an event that changes the graph comes to all shards, and once more where it has contexts, before that
+        # what changes the graph comes to all shards, and before that, where it has contexts, as their own
         numbers = frame["seq_no"].to_numpy()
         first = np.concatenate([[numbers[0] != self._last], numbers[1:] != numbers[:-1]])
         self._last = int(numbers[-1])
@@ -432,10 +431,12 @@ def events_of(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
-    """Return rows without text that is no JSON, which they are events without, and where there was such text."""
+    """Return rows without text that is no JSON, and where there was such text."""
     names = [name for name in JSON_COLUMNS if frame.schema.get(name) == pl.String]
     if not any(frame[name].null_count() < frame.height for name in names):
         return frame, np.zeros(0, np.int64)
+    import duckdb
+
     with duckdb.connect(config={"threads": 1}) as connection:
         wrong = bad_json(frame, connection)
     whole = frame.with_columns(
