@@ -166,6 +166,27 @@ class Occurrences:
         return nth
 
 
+class ContentIds:
+    """Ids of events that have none, made of their content, and of which of several equal ones each is: the
+    same whenever a source, or one that has grown, is read.
+    """
+
+    def __init__(self) -> None:
+        self._equal = Occurrences()
+
+    def given(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Return events each of which has an id."""
+        lacking = [name for name in (*_ABOUT, *JSON_COLUMNS, "event_id") if name not in events.columns]
+        events = events.with_columns(pl.lit(None, pl.String).alias(name) for name in lacking)
+        rest = events["event_id"].is_null().arg_true()
+        if not len(rest):
+            return events
+        said = content_texts(events[rest])
+        nth = self._equal.nth(said).tolist()
+        ids = [_digest(f"{text}#{n}").hex() for text, n in zip(said.to_list(), nth, strict=True)]
+        return events.with_columns(events["event_id"].scatter(rest, pl.Series(ids, dtype=pl.String)))
+
+
 def content_texts(events: pl.DataFrame) -> pl.Series:
     """Return the content of events without ids and numbers as text; equal content gives equal text."""
     whole = as_json_text(events)

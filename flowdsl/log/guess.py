@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ from flowdsl.log.recognition import Rows, needs_no_shape, path_of_records, recog
 from flowdsl.log.shape import RowShape, Shape
 from flowdsl.log.shapes import SHAPES
 from flowdsl.log.timestamps import unit_by_size
+from flowdsl.paths import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,6 +154,9 @@ def guess(source: TableLike) -> Guess:
     >>> guess(rows).options["time_format"]
     '%d.%m.%Y'
     """
+    whole = _of_many_files(source)
+    if whole is not None:
+        return whole
     rows, around = first_rows(source, _ROWS)
     if not rows:
         raise DataError("the source has no rows", hint="guess looks at the first rows of a source")
@@ -168,6 +173,24 @@ def guess(source: TableLike) -> Guess:
     inner, _ = first_rows(rows, _ROWS, RowShape(Shape(records=path)))
     options = {"records": path}
     return _recognised(source, inner, {}, options) or _guessed(source, inner, options)
+
+
+def _of_many_files(source: TableLike) -> Guess | None:
+    """Return the call that reads a folder or archive some of whose files are those of a known shape."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    path = path_of(source)
+    if not path.is_dir() and path.suffix.lower() != ".zip":
+        return None
+    for name, shape in SHAPES.items():
+        if shape.files is None:
+            continue
+        # a folder without such files is one of another shape
+        with suppress(DataError):
+            rows, around = first_rows(source, _ROWS, RowShape(Shape(files=shape.files)))
+            if rows and recognised(rows, around) == name:
+                return _recognised(source, rows, around)
+    return None
 
 
 def _recognised(

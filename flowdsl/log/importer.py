@@ -21,6 +21,7 @@ from flowdsl.log.blocks import TableLike, blocks_of, count_rows
 from flowdsl.log.columns import SCHEMA, SchemaCoercer, check_types
 from flowdsl.log.duplicates import Duplicates, check_duplicates
 from flowdsl.log.errors import reading
+from flowdsl.log.event_ids import ContentIds
 from flowdsl.log.memory import MemoryEventLog
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.nested_rows import exploded
@@ -199,7 +200,8 @@ def convert(  # noqa: PLR0913 -- all of them by name
         A path, folder or glob of files (JSON, CSV, Parquet, Arrow, ORC, XML, server-sent events, also
         compressed or in zip archives), a frame, or a list of mappings.
     log
-        The log to append to; with `duplicates="drop"`, events whose id it has are left out too.
+        The log to append to; with `duplicates="drop"`, events whose id it has are left out too, and events
+        without an id get one that is made of their content.
     columns
         The origin of each field of an event: a column, a dotted path (also into columns of JSON text), a text
         with paths in braces, `literal(x)`, a list of these (the first that a row has), or a function of a
@@ -271,7 +273,7 @@ def convert(  # noqa: PLR0913 -- all of them by name
         # within the source the reader has looked, and knows what was split from one row
         fresh = log.fresh(reader.problems, among=False) if duplicates == "drop" else None
         if fresh is not None:
-            frames = fresh.frames(frames)
+            frames = fresh.frames(map(ContentIds().given, frames))
         spool = _spool(frames, Path(folder), numbered=not reader.shape.makes_several)
         follower.total = read.done
         if not read.done:
@@ -294,7 +296,9 @@ class EventImporter:
         self._drops = duplicates == "drop"
         self.shape = RowShape(shape)
         self._requests = requests_of(self.shape)
-        self._times = TimeReader(shape.time_unit, formats_of(shape), shape.time_zone)
+        # of a known shape it is known that its times are counts
+        note = not shape.marks
+        self._times = TimeReader(shape.time_unit, formats_of(shape), shape.time_zone, note=note)
         self.shaper = SchemaCoercer()
         self._order = OutOfOrder()
         self._repeated = Repeated()

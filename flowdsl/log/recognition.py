@@ -19,7 +19,7 @@ from flowdsl.log.text_readers import TextBlock
 Rows = Sequence[Mapping[str, Any]]
 _LOOKED_AT: Final = 200
 # documents may hold a row or two of another sort
-_MOST: Final = 0.9
+_MOST: Final = 0.8
 _DEEP: Final = 3
 
 

@@ -28,6 +28,8 @@ from flowdsl.text import short_repr
 
 ROW: Final = "__row"
 _UNKNOWN: Final = "unknown kind {}; kinds= may say what it means (None: leave it out)"
+_OF_LINKS: Final = ("link_type", "link_id", "source_id", "target_id", "metadata")
+_OF_ENTITIES: Final = ("entity_type", "entity_id", "data")
 Ints = npt.NDArray[np.int64]
 
 
@@ -69,6 +71,8 @@ def map_block(block: TextBlock, shape: RowShape, times: TimeReader, problems: Ro
         events = events.filter(~pl.col(ROW).is_in(list(broken)))
     for row, why in sorted(broken.items()):
         problems.add(block.place, block.rows[row], "broken", why, excerpt_of(block, row))
+    if shape.columns or shape.parts:
+        events = _of_their_kind(events)
     return MappedRows(events, int(left_out.sum()))
 
 
@@ -185,6 +189,18 @@ def _split(frame: pl.DataFrame, kinds: pl.Series, source: BlockFields) -> pl.Dat
     if any(part.columns for part in parts):
         return _with_own(events, which, parts, source)
     return events
+
+
+def _of_their_kind(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events without the fields that only events of another kind have: columns are often given for
+    both.
+    """
+    of_link = pl.col("kind").str.starts_with("link.")
+    names = set(events.columns)
+    return events.with_columns(
+        *(pl.when(of_link).then(pl.col(name)) for name in _OF_LINKS if name in names),
+        *(pl.when(~of_link).then(pl.col(name)) for name in _OF_ENTITIES if name in names),
+    )
 
 
 def _parts(

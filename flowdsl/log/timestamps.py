@@ -43,8 +43,14 @@ class TimeReader:
     """Reads the timestamps of one source: as it was told, else as they look; says once what it assumed."""
 
     def __init__(
-        self, unit: TimeUnit | None = None, formats: Sequence[str] = (), zone: str | None = None
+        self,
+        unit: TimeUnit | None = None,
+        formats: Sequence[str] = (),
+        zone: str | None = None,
+        *,
+        note: bool = True,
     ) -> None:
+        self._note = note
         self._unit = unit
         # the unit by the size of the first counts
         self._found: TimeUnit | None = None
@@ -160,12 +166,12 @@ class TimeReader:
             found = unit_by_size(numbers)
             if found is None:
                 raise _unit_needed(numbers, place)
-            low, high = (_day(numbers.min(), found), _day(numbers.max(), found))
-            warn(
-                f"{place}: timestamps are numbers, by their size {_WORDS[found]} since 1970 "
-                f"({low} to {high}); "
-                f"time_unit={found!r} says so"
-            )
+            if self._note:
+                low, high = _day(numbers.min(), found), _day(numbers.max(), found)
+                warn(
+                    f"{place}: timestamps are numbers, by their size {_WORDS[found]} since 1970 "
+                    f"({low} to {high}); time_unit={found!r} says so"
+                )
             self._found = found
         return self._found
 
