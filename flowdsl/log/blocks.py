@@ -41,21 +41,21 @@ def blocks_of(source: Any, shape: RowShape, problems: RowProblems) -> Iterator[T
 
 def first_rows(
     source: Any, most: int, shape: RowShape = _ANY
-) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Return the first rows of a source as they are, with the columns that folders name, and what is around
-    the first block; what cannot be read is left out.
+    each; what cannot be read is left out.
     """
     problems = RowProblems()
     rows: list[Mapping[str, Any]] = []
-    around: Mapping[str, Any] | None = None
+    around: list[Mapping[str, Any]] = []
     for read in blocks_of(source, shape, problems):
-        found = rows_of(with_objects(read, None, problems))
-        around = read.around if around is None else around
         beside = columns_around(read)
+        found = rows_of(with_objects(read, None, problems))
         rows += [{**beside, **row} for row in islice(found, most - len(rows))]
+        around += [read.around] * (len(rows) - len(around))
         if len(rows) >= most:
             break
-    return rows, around or {}
+    return rows, around
 
 
 def count_rows(source: Any, shape: RowShape) -> int | None:

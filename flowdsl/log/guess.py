@@ -172,7 +172,7 @@ def guess(source: TableLike) -> Guess:
         return _guessed(source, rows, {})
     inner, _ = first_rows(rows, _ROWS, RowShape(Shape(records=path)))
     options = {"records": path}
-    return _recognised(source, inner, {}, options) or _guessed(source, inner, options)
+    return _recognised(source, inner, (), options) or _guessed(source, inner, options)
 
 
 def _of_many_files(source: TableLike) -> Guess | None:
@@ -188,21 +188,21 @@ def _of_many_files(source: TableLike) -> Guess | None:
         # a folder without such files is one of another shape
         with suppress(DataError):
             rows, around = first_rows(source, _ROWS, RowShape(Shape(files=shape.files)))
-            if rows and recognised(rows, around) == name:
+            if rows and recognised(rows, around[0]) == name:
                 return _recognised(source, rows, around)
     return None
 
 
 def _recognised(
-    source: TableLike, rows: Rows, around: Mapping[str, Any], options: Mapping[str, Any] | None = None
+    source: TableLike, rows: Rows, around: Rows, options: Mapping[str, Any] | None = None
 ) -> Guess | None:
     """Return the call that reads rows of a known shape; None if they have none."""
-    name = recognised(rows, around)
+    name = recognised(rows, around[0] if around else None)
     if name is None:
         return None
     proposed = {**(options or {}), "shape": name}
     # the names of file and folder, which the rows of the sample do not have
-    shown = [{**around, **row} for row in rows] if around else rows
+    shown = [{**beside, **row} for beside, row in zip(around, rows, strict=True)] if around else rows
     return Guess(_code(source, proposed), proposed, (SHAPES[name].summary,), shown)
 
 
