@@ -279,6 +279,30 @@ def test_findings_of_the_library_are_shown(designer: Designer):
     assert [f.code for f in designer.findings] == [f["code"] for f in view["findings"]]
 
 
+def test_findings_are_sorted_by_weight_then_by_step():
+    view = view_of(LIKE.design(LOG, GRAPH, target="this-rs", progress=False))
+    found = [(f["severity"], f["step"]) for f in view["findings"]]
+    assert [severity for severity, _ in found][:1] == ["error"]
+    assert {severity for severity, _ in found} > {"error"}
+    weights = [(("error", "warning", "note").index(severity), step) for severity, step in found]
+    assert weights == sorted(weights)
+
+
+def test_marimo_gets_the_widget_itself(designer: Designer):
+    import anywidget
+
+    shown = designer._display_()
+    assert isinstance(shown, anywidget.AnyWidget)
+    assert shown.view["steps"] == []
+
+
+def test_every_sign_of_the_forms_is_in_common_fonts():
+    # the characters of Windows' oldest fonts, and the arrows and the dot that those of Unix and macOS share with them
+    for file in (Path(fd.__file__).parent / "notebook").glob("*.js"):
+        strange = {sign for sign in file.read_text("utf-8") if ord(sign) > 127 and sign not in "→↑↓●"}
+        assert not [sign for sign in strange if not sign.encode("cp1252", "ignore")], file.name
+
+
 # -- what it does ------------------------------------------------------------------------------------------
 
 

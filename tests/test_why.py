@@ -458,15 +458,28 @@ class _Tags(HTMLParser):
 
 def read(shown: DeliveryExplanation | Any) -> _Tags:
     tags = _Tags()
-    tags.feed(shown._repr_mimebundle_()["text/html"])
+    tags.feed(re.sub("<style>.*?</style>", "", shown._repr_mimebundle_()["text/html"], flags=re.DOTALL))
     return tags
 
 
-def test_an_explanation_is_shown_as_picture_and_table(result: fd.Result):
+def test_an_explanation_says_what_decided_then_a_line_for_each_step_and_the_rest_on_demand(result: fd.Result):
     explanation = result.explain(14)
     shown = read(explanation)
-    assert {"img", "table", "td"} <= shown.tags
-    assert "source_id != owner.id" in shown.text
+    assert {"img", "details", "summary"} <= shown.tags
+    lines = [line.strip() for line in shown.text.splitlines() if line.strip()]
+    assert lines[0] == (
+        'like: dropped at step 1 (where): filtered, source_id != owner.id is false, source_id is "eve",'
+        ' owner.id is "eve", at 2026-01-01 00:00:12'
+    )
+    html = explanation._repr_mimebundle_()["text/html"]
+    summaries = re.findall("<summary>(.*?)</summary>", html, re.DOTALL)
+    assert len(summaries) == len(explanation.steps) + 1
+    # an entity by its name
+    assert [" ".join(re.sub("<[^>]*>", " ", text).split()) for text in summaries[1:3]] == [
+        "0 resolve passed owner is &#34;Eve&#34;",
+        f"1 where dropped {lines[0].partition(': ')[2].partition(': ')[2]}".replace('"', "&#34;"),
+    ]
+    assert not re.search("<details[^>]* open", html)
     assert explanation._repr_mimebundle_()["text/plain"] == repr(explanation)
     text = explanation.picture().text
     assert re.search(
@@ -496,8 +509,8 @@ def test_an_event_that_matched_nothing_has_a_picture(result: fd.Result):
 
 def test_the_answer_is_shown_with_the_way_marked(result: fd.Result):
     shown = read(result.why(14, "eve"))
-    assert shown.text.startswith("No: event 14 did not reach eve.")
-    assert {"img", "table"} <= shown.tags
+    assert shown.text.strip().startswith("No: event 14 did not reach eve.")
+    assert {"img", "details"} <= shown.tags
     marks = [node.mark.tone for node in result.why(14, "eve").picture().diagram.chains[0].nodes]
     assert marks == ["passed", "passed", "stopped", "faded", "faded", "faded", "faded"]
     missed = fd.replay(FOLLOWERS, POSTS, progress=False).why(6, "bob").picture()

@@ -1,14 +1,17 @@
-"""The HTML of an explanation: sentences, the picture, and a table of the steps."""
+"""The HTML of an explanation: what decided, a line for each step with the rest on demand, and the picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.diagrams.picture import Picture
 from flowdsl.explanation.answer import answer_sentences, listed_paths
 from flowdsl.explanation.diagram import explanation_diagram, why_diagram
-from flowdsl.explanation.text import format_time, format_value, new_variables
+from flowdsl.explanation.text import clip_line, event_line, format_time, format_value, new_variables
+from flowdsl.pluralize import count_text
 from flowdsl.values.json_types import MISSING
 from flowdsl.views.templates import render
 
@@ -16,35 +19,51 @@ if TYPE_CHECKING:
     from flowdsl.explanation.paths import EventSteps, ExplainedStep, RecipientPaths
 
 ROWS: Final = 60
+# fields by which people know an entity, the first that is there
+_TITLES: Final = ("name", "title", "id")
 
 
 def explanation_html(explanation: EventSteps) -> str:
-    """Render the picture of an explanation and a row for each step of each branch."""
-    return _render([], Picture(explanation_diagram(explanation)), explanation.steps)
+    """Render what became of an event in each flow, and a line for each step of each branch."""
+    steps = sorted(explanation.steps, key=lambda step: step.flow in _unmatched(explanation))
+    ends = [_end(list(of_flow)) for _, of_flow in groupby(steps, key=lambda step: step.flow)]
+    heads = [*ends, event_line(explanation.event)]
+    return _render(heads, Picture(explanation_diagram(explanation)), steps)
 
 
 def answer_html(answer: RecipientPaths) -> str:
-    """Render the answer in sentences, its picture, and the steps of the paths that it tells of."""
+    """Render the answer in sentences, and the steps of the paths that it tells of."""
     paths, _ = listed_paths(answer)
-    return _render(
-        answer_sentences(answer),
-        Picture(why_diagram(answer)),
-        [step for path in paths for step in path.steps],
-    )
+    heads = [*answer_sentences(answer), event_line(answer.event)]
+    return _render(heads, Picture(why_diagram(answer)), [step for path in paths for step in path.steps])
 
 
-def _render(sentences: Sequence[str], picture: Picture, steps: Sequence[ExplainedStep]) -> str:
-    columns = ["step", "what", "outcome", "why", "read", "new"]
-    if any(step.branch for step in steps):
-        columns.insert(1, "branch")
-    if len({step.flow for step in steps}) > 1:
-        columns.insert(0, "flow")
+def _unmatched(explanation: EventSteps) -> set[str]:
+    return {step.flow for step in explanation.steps if step.outcome == "not matched"}
+
+
+def _end(steps: Sequence[ExplainedStep]) -> str:
+    """Return what became of an event in a flow: where its way ended and why, or the count of each end."""
+    ends = {step.branch: step for step in steps}
+    if len(ends) > 1:
+        # what goes on in branches ends in them
+        ends.pop(None, None)
+    if len(ends) == 1:
+        end = next(iter(ends.values()))
+        place = "" if end.step is None else f" at step {end.step} ({end.operator})"
+        return f"{end.flow}: {end.outcome}{place}" + (f": {why}" if (why := _decided(end, {})) else "")
+    counted = Counter(step.reason or step.outcome for step in ends.values())
+    listed = ", ".join(f"{count:,} {what}" for what, count in counted.most_common())
+    return f"{steps[0].flow}: {count_text(len(ends), 'branch')}: {listed}"
+
+
+def _render(heads: Sequence[str], picture: Picture, steps: Sequence[ExplainedStep]) -> str:
+    rows = [_row(step, fresh) for step, fresh in new_variables(steps[:ROWS])]
     return render(
         "explanation/explanation.html.j2",
-        sentences=sentences,
+        heads=heads,
         picture=picture,
-        columns=columns,
-        rows=[_row(step, fresh) for step, fresh in new_variables(steps[:ROWS])],
+        flows=[(flow, list(of_flow)) for flow, of_flow in groupby(rows, key=lambda row: row["step"].flow)],
         left=len(steps) - ROWS,
     )
 
@@ -54,11 +73,33 @@ def _row(step: ExplainedStep, fresh: Mapping[str, Any]) -> dict[str, Any]:
     if step.operator == "map" and step.payload is not MISSING:
         new.append(("payload", format_value(step.payload)))
     read = [(name, format_value(value)) for name, value in step.operands]
-    return {"step": step, "reason": _reason(step), "read": read, "new": new}
+    return {"step": step, "decided": _decided(step, fresh), "read": read, "new": new}
 
 
-def _reason(step: ExplainedStep) -> str:
-    reason = step.reason or (f"to {', '.join(step.sinks)}" if step.sinks else "")
-    if step.sinks and step.recipient_id and not step.reason:
-        reason += f" for {step.recipient_id}"
-    return f"{reason}, at {format_time(step.at)}" if reason and step.at is not None else reason
+def _decided(step: ExplainedStep, fresh: Mapping[str, Any]) -> str:
+    """Return what decided the outcome of a step, or what it made, in a line."""
+    reasons = ", ".join(_reasons(step))
+    if reasons:
+        at = "" if step.at is None else f", at {format_time(step.at.replace(microsecond=0))}"
+        return f"{reasons}{at}"
+    if step.operator == "map" and isinstance(step.payload, Mapping):
+        return format_value(step.payload.get("title", step.payload))
+    return ", ".join(f"{name} is {_short(value)}" for name, value in fresh.items())
+
+
+def _reasons(step: ExplainedStep) -> Iterator[str]:
+    if step.reason:
+        yield step.reason
+    elif step.sinks:
+        yield f"to {', '.join(step.sinks)}" + (f" for {step.recipient_id}" if step.recipient_id else "")
+    if step.operator == "where" or step.outcome == "failed":
+        # of a condition that held its parts say no more
+        for name, value in step.operands[: 1 if step.outcome == "passed" else None]:
+            yield f"{name} is {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    """Return a value in a few words: an entity by its name."""
+    if isinstance(value, Mapping):
+        value = next((value[name] for name in _TITLES if isinstance(value.get(name), str)), value)
+    return clip_line(format_value(value))

@@ -1,11 +1,11 @@
 const MODES = [["text", "text"], ["json", "JSON"], ["expression", "expr"]];
-const OUTCOMES = { passed: "→", delivered: "✓", dropped: "✕", failed: "!", absorbed: "⊃", held: "…" };
+const OUTCOMES = { passed: "→", delivered: "●", dropped: "×", failed: "!", absorbed: "»", held: "…" };
 
 const top = (view, state) => h("div", { class: "bar" },
   h("input", { class: "grow name", "aria-label": "name", placeholder: view.placeholder || "name", title: "name of the flow", value: view.name, field: { do: "set_trigger", name: "name" } }),
   h("input", { class: "grow", style: "flex-grow: 2", "aria-label": "description", placeholder: "description", value: view.description, field: { do: "set_trigger", name: "description" } }),
-  h("button", { title: "undo (Ctrl+Z)", "aria-label": "undo", disabled: !view.undo, send: { do: "undo" } }, "↶"),
-  h("button", { title: "redo (Ctrl+Shift+Z)", "aria-label": "redo", disabled: !view.redo, send: { do: "redo" } }, "↷"));
+  h("button", { title: "undo (Ctrl+Z)", "aria-label": "undo", disabled: !view.undo, send: { do: "undo" } }, "undo"),
+  h("button", { title: "redo (Ctrl+Shift+Z)", "aria-label": "redo", disabled: !view.redo, send: { do: "redo" } }, "redo"));
 
 const problem = (p) => p && h("div", { class: p.mild ? "mild" : "problem", role: p.mild ? null : "alert" }, p.what,
   p.allowed && h("div", { class: "quiet" }, `allowed: ${p.allowed}`), p.hint && h("div", { class: "quiet" }, `hint: ${p.hint}`));
@@ -44,7 +44,7 @@ const template = (view, step, place, field) => h("div", { class: "rows" },
         row.mode === "fixed" ? h("span", { class: "quiet" }, "Python") : h("select", { "aria-label": `field ${i + 1} mode`, title: "how the text is meant: a template, JSON, or an expression that keeps its type", value: row.mode, field: { do: "set_row", key: step.key, row: i, name: "mode" } },
           ...MODES.map(([mode, text]) => h("option", { value: mode, selected: mode === row.mode }, text))),
         h("button", { class: "small", title: "move up", "aria-label": `field ${i + 1} up`, disabled: i === 0, send: { do: "move_row", key: step.key, row: i, by: -1 } }, "↑"),
-        h("button", { class: "small", title: "remove", "aria-label": `remove field ${i + 1}`, send: { do: "remove_row", key: step.key, row: i } }, "✕")),
+        h("button", { class: "small", title: "remove", "aria-label": `remove field ${i + 1}`, send: { do: "remove_row", key: step.key, row: i } }, "×")),
       step.preview.rows?.[i] && (step.preview.rows[i].error ? h("div", { class: "preview problem" }, step.preview.rows[i].error) : h("div", { class: "preview", dir: "auto" }, step.preview.rows[i].text))))),
   h("button", { class: "small", send: { do: "add_row", key: step.key } }, "+ field"));
 
@@ -75,7 +75,7 @@ const card = (view, step, place) => h("div", { class: `step ${step.problem && !s
       h("button", { class: "small", title: "duplicate (Alt+D)", "aria-label": `duplicate step ${place}`, send: { do: "duplicate", key: step.key } }, "2×"),
       h("select", { class: "small", title: "insert a step above", "aria-label": `insert above step ${place}`, "data-reset": true, value: "", field: { do: "add", at: place } },
         h("option", { value: "" }, "+"), ...view.operators.map((o) => h("option", { value: o.name, title: o.summary }, o.method))),
-      h("button", { class: "small", title: "remove (Alt+Delete)", "aria-label": `remove step ${place}`, send: { do: "remove", key: step.key } }, "✕"))),
+      h("button", { class: "small", title: "remove (Alt+Delete)", "aria-label": `remove step ${place}`, send: { do: "remove", key: step.key } }, "×"))),
   fields(view, step, place), problem(step.problem), out(step, place),
   step.operands.length > 0 && h("details", { class: "operands" }, h("summary", {}, "values"), h("table", {}, ...step.operands.map((o) => h("tr", {}, h("th", {}, h("bdi", {}, o.path)),
     h("td", {}, ...o.values.map(([value, n]) => [h("bdi", { class: "code" }, value), h("span", { class: "quiet" }, ` ${number(n)}  `)])))))),
@@ -90,11 +90,11 @@ const trial = (view) => h("div", { class: "bar trial" },
   view.counting !== undefined && h("progress", { max: 1, value: view.counting, title: "counting all events" }),
   h("span", { class: "grow" }),
   view.event ? [h("span", { class: "quiet" }, "shown:"), h("span", { title: view.event.ids }, `event ${number(view.event.seq_no)}`), h("span", { class: "quiet" }, view.event.time),
-    h("button", { class: "small", title: "previous event", "aria-label": "previous event", send: { do: "choose", forward: false } }, "◀"),
-    h("button", { class: "small", title: "next event", "aria-label": "next event", send: { do: "choose", forward: true } }, "▶")]
+    h("button", { class: "small", title: "previous event", "aria-label": "previous event", send: { do: "choose", forward: false } }, "‹"),
+    h("button", { class: "small", title: "next event", "aria-label": "next event", send: { do: "choose", forward: true } }, "›")]
     : h("span", { class: "quiet" }, "no event of this kind to show"));
 
-const finding = (f, view) => h("li", { class: f.severity }, h("b", {}, f.severity), f.step !== null && view.steps[f.step] && h("span", { class: "quiet" }, ` ${f.step} ${view.steps[f.step].method}`), ` ${f.message} `, h("span", { class: "quiet" }, `[${f.code}]`), f.hint && h("div", { class: "quiet" }, `hint: ${f.hint}`));
+const finding = (f, view) => h("li", { class: f.severity }, h("span", { class: `badge ${f.severity}` }, f.severity), f.step !== null && view.steps[f.step] && h("span", { class: "quiet" }, ` ${f.step} ${view.steps[f.step].method}`), ` ${f.message} `, h("span", { class: "quiet" }, `[${f.code}]`), f.hint && h("div", { class: "quiet" }, `hint: ${f.hint}`));
 
 const code = (made, name, file) => made.error ? h("div", { class: "problem" }, made.error) : h("div", { class: "made" },
   h("div", { class: "bar" }, h("button", { "data-copy": name }, "copy"), h("input", { class: "code", "aria-label": "file", value: file, "data-file": name }), h("button", { "data-save": name }, "save")),
@@ -131,7 +131,7 @@ export default {
         }
         if (state.entered) {
           // to the name of the row that Enter added, once it is there, unless the reader went elsewhere meanwhile
-          const names = root.querySelectorAll(`[data-step="${state.entered.key}"] .row > input`), stayed = document.activeElement === state.entered.from;
+          const names = root.querySelectorAll(`[data-step="${state.entered.key}"] .row > input`), stayed = focused(root) === state.entered.from;
           if (!stayed || names.length > state.entered.rows) { if (stayed) names[names.length - 1].focus(); state.entered = null; }
         }
         state.keys = keys;

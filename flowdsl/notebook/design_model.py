@@ -12,6 +12,7 @@ from flowdsl.diagrams.picture import Picture
 from flowdsl.errors import FlowError
 from flowdsl.explanation.explain import Explanation, explain
 from flowdsl.findings import check_flow
+from flowdsl.findings.base import SEVERITIES
 from flowdsl.notebook.completions import paths_of
 from flowdsl.notebook.drafts import Draft, DraftResult, built, draft_of
 from flowdsl.notebook.edits import EDITS
@@ -125,7 +126,7 @@ class DesignModel:
         if now.runnable is not None and now.runnable.steps:
             rehearsal = rehearse(now.runnable, self.sample.source, self.history.graph)
         if now.flow is not None and now.flow.steps:
-            findings = check_flow(now.flow, self.target)
+            findings = sorted(check_flow(now.flow, self.target), key=_weight)
         # another thread may have changed the draft
         if self.built is now:
             self.rehearsal, self.total, self.findings = rehearsal, None, findings
@@ -275,3 +276,8 @@ def _usual_kind(history: SampledLog) -> str:
 
 def _without(seqs: Seqs, others: list[Seqs]) -> Seqs:
     return np.setdiff1d(seqs, np.concatenate(others)) if others else seqs
+
+
+def _weight(finding: Finding) -> tuple[int, int]:
+    """Return the place of a finding in a list: what is worst first, then in the order of the steps."""
+    return SEVERITIES.index(finding.severity), -1 if finding.step is None else finding.step

@@ -135,6 +135,10 @@ class FlowDesigner:
     def _ipython_display_(self) -> None:
         self._panel.display()
 
+    def _display_(self) -> Any:
+        # asked by marimo, which shows the widget by itself
+        return self._panel.widget
+
     # -- inside ----------------------------------------------------------------------------------------
 
     def _edit(self, what: str, how: dict[str, Any]) -> None:

@@ -19,7 +19,9 @@ const plain = (text) => text.replace(/[\u202A-\u202E\u2066-\u2069]/g, (sign) => 
 const node_of = (kid) => (kid instanceof Node ? kid : document.createTextNode(plain(String(kid))));
 const number = (n) => n.toLocaleString("en-GB");
 
-const typing = (node) => node === document.activeElement && ["INPUT", "TEXTAREA"].includes(node.tagName) && node.type !== "checkbox";
+// A notebook may draw a widget in a shadow tree of its own, as marimo does.
+const focused = (node) => node.getRootNode().activeElement ?? document.activeElement;
+const typing = (node) => node === focused(node) && ["INPUT", "TEXTAREA"].includes(node.tagName) && node.type !== "checkbox";
 
 // The children of a node by what tells them apart: their key, else their sort and how many of it came before.
 const keyed = (node) => {
@@ -88,9 +90,9 @@ const mount = (model, el, name, draw, extra = () => {}) => {
     if (!Object.keys(view).length) return;
     const fresh = h("div", {}, draw(view));
     for (const { name: attribute, value } of [...root.attributes]) fresh.setAttribute(attribute, value);
-    const active = document.activeElement;
+    const active = focused(root);
     morph(root, fresh, version !== null && view.version !== version);
-    if (active !== document.activeElement && active !== root && root.contains(active)) active.focus();
+    if (active !== focused(root) && active !== root && root.contains(active)) active.focus();
     version = view.version ?? null;
     extra.drawn?.(root, view);
   };

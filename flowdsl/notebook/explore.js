@@ -1,5 +1,5 @@
-const MARKS = { delivered: "✓", passed: "→", matched: "•", dropped: "✕", failed: "!", absorbed: "⊃", held: "…", "not matched": "–" };
-const badge = (outcome) => h("span", { class: `badge ${outcome.replace(" ", "-")}` }, `${MARKS[outcome] ?? ""} ${outcome}`);
+const MARKS = { delivered: "●", passed: "→", matched: "•", dropped: "×", failed: "!", absorbed: "»", held: "…", "not matched": "–" };
+const badge = (outcome) => h("span", { class: `badge ${outcome.replace(" ", "-")}` }, outcome);
 
 const toolbar = (view) => h("div", { class: "bar" },
   h("input", { type: "search", class: "grow", placeholder: "search: text, id or number", "aria-label": "search", value: view.filter.text, field: { do: "filter", name: "text" } }),
@@ -19,9 +19,9 @@ const jumps = (view) => h("div", { class: "bar" },
   h("span", { class: "grow" }),
   h("span", { class: "quiet" }, "next"),
   ...view.outcomes.filter((o) => o.count && o.name !== "not matched").map((o) =>
-    h("button", { class: `badge ${o.name}`, title: `go to the next event that was ${o.name}`, send: { do: "seek", forward: true, ending: o.name } }, `${MARKS[o.name]} ${o.name}`)),
-  h("button", { title: "previous event (↑)", "aria-label": "previous event", send: { do: "seek", forward: false } }, "▲"),
-  h("button", { title: "next event (↓)", "aria-label": "next event", send: { do: "seek", forward: true } }, "▼"),
+    h("button", { class: `badge ${o.name}`, title: `go to the next event that was ${o.name}`, send: { do: "seek", forward: true, ending: o.name } }, o.name)),
+  h("button", { title: "previous event (↑)", "aria-label": "previous event", send: { do: "seek", forward: false } }, "↑"),
+  h("button", { title: "next event (↓)", "aria-label": "next event", send: { do: "seek", forward: true } }, "↓"),
 );
 
 const events = (view) => h("table", { class: "events", role: "listbox", "aria-label": "events" },
@@ -31,7 +31,7 @@ const events = (view) => h("table", { class: "events", role: "listbox", "aria-la
 
 const way = (view) => h("div", { class: "way" },
   h("div", { class: "bar steps" },
-    ...[["first", "⏮"], ["back", "◀"], ["next", "▶"], ["last", "⏭"]].map(([where, sign]) => h("button", {
+    ...[["first", "«"], ["back", "‹"], ["next", "›"], ["last", "»"]].map(([where, sign]) => h("button", {
       title: `${where} step`, "aria-label": `${where} step`, send: { do: "go", where },
       disabled: ["first", "back"].includes(where) ? view.step <= 0 : view.step >= view.path.length - 1 }, sign)),
     view.branches.length > 0 && h("select", { "aria-label": "branch", value: view.branch, field: { do: "follow" } },

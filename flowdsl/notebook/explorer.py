@@ -96,6 +96,10 @@ class Explorer:
     def _ipython_display_(self) -> None:
         self._panel.display()
 
+    def _display_(self) -> Any:
+        # asked by marimo, which shows the widget by itself
+        return self._panel.widget
+
     def _filter(self, name: str, value: str) -> None:
         if name not in FILTERS:
             raise FlowError(f"events are not filtered by {short_repr(name)}", allowed=", ".join(FILTERS))

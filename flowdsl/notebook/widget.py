@@ -61,6 +61,11 @@ class Panel:
             self._shown.update(self._static, raw=True)
 
     @property
+    def widget(self) -> Any:
+        """The widget itself, for notebooks that show such values without IPython."""
+        return self._widget
+
+    @property
     def has_fallback(self) -> bool:
         """True if `fall_back` was called."""
         return bool(self._static)

@@ -55,7 +55,7 @@ def test_flows_projects_and_results_are_drawn_on_the_ground_of_the_page(
         assert image.evaluate(GROUND) == ground
     assert "filtered" in shown.output(4).inner_text()
     assert "Yes: event 3 reached eve" in shown.output(5).inner_text()
-    assert shown.output(5).locator("table tr").count() > 5
+    assert shown.output(5).locator("details.step").count() > 5
 
 
 def test_a_saved_notebook_that_is_not_trusted_shows_the_same(notebook, tmp_path: Path):
@@ -71,7 +71,7 @@ def test_a_saved_notebook_that_is_not_trusted_shows_the_same(notebook, tmp_path:
     shown = notebook(tmp_path / "saved.ipynb", run=False)
     for output in (shown.output(0), shown.output(1)):
         assert output.locator("img").evaluate("image => image.complete && image.naturalWidth") > 300
-    assert shown.output(1).locator("table tr").count() > 5
+    assert shown.output(1).locator("details").count() > 5
 
 
 def test_mermaid_draws_what_the_text_says(notebook):
