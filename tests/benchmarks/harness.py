@@ -29,12 +29,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Case:
-    """One job over one set of data, and the sides that do it."""
+    """One job over one set of data, and the sides that do it; `unit` is what rates count."""
 
     name: str
     title: str
     events: int
     sides: list[Side]
+    unit: str = "events"
 
 
 @dataclass
@@ -48,7 +49,10 @@ class Report:
     counts: tuple[int, int] | None = None
     kinds: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    processor: dict[str, list[float]] = field(default_factory=dict)
+    part: dict[str, list[float]] = field(default_factory=dict)
     unequal: dict[str, str] = field(default_factory=dict)
+    unit: str = "events"
     load: float = 0.0  # of the machine after the last round: above its cores, others were at work too
 
     def median(self, side: str) -> float:
@@ -72,18 +76,22 @@ class Report:
 def measure(case: Case, rounds: int) -> Report:
     """Check all sides against the first, then run them in turn, as often as `rounds` says.
 
-    The first run of each side warms it up and is not counted; a side with other rows, or an error, is not timed. What a side gave back is let go outside its time.
+    The first run of each side warms it up and is not counted; a side with other rows, or an error, is not timed. What a side
+    gave back is let go outside its time.
     """
-    report = Report(case.name, case.title, case.events)
+    report = Report(case.name, case.title, case.events, unit=case.unit)
     report.kinds = {side.name: side.kind for side in case.sides}
     _check(case, report)
     timed = [side for side in case.sides if side.kind != "reference" and side.name not in report.unequal]
     for number in range(rounds):
         for side in timed if number % 2 == 0 else reversed(timed):
             gc.collect()
-            start = time.perf_counter()
+            start, processor = time.perf_counter(), time.process_time()
             outcome = side.run()
+            report.processor.setdefault(side.name, []).append(time.process_time() - processor)
             report.seconds.setdefault(side.name, []).append(time.perf_counter() - start)
+            if outcome.part is not None:
+                report.part.setdefault(side.name, []).append(outcome.part)
             del outcome
     report.load = os.getloadavg()[0]
     return report
@@ -115,8 +123,16 @@ def table(report: Report) -> str:
         median, times = report.median(name), report.seconds[name]
         ratio = f"{median / report.median(best):6.2f} x" if best else ""
         spread = f"{min(times):.3f} .. {max(times):.3f}"
-        rate = f"{report.events / median / 1e6:6.2f} M events/s"
+        processor = statistics.median(report.processor[name])
+        rate = f"{_rate(report, median)}, by the processor {processor:.3f} s"
         lines.append(f"  {name:26} {report.kinds[name]:12} {median:8.3f} s  {spread:16} {rate} {ratio}")
+        if name in report.part:
+            step = statistics.median(report.part[name])
+            lines.append(f"  {'':26} {'its step':12} {step:8.3f} s  {'':16} {_rate(report, step)}")
     lines += [f"  UNEQUAL: {text}" for text in report.unequal.values()]
     ratios = ", ".join(f"{ratio:.2f} x the best {kind} side" for kind, ratio in report.ratios().items())
     return "\n".join([*lines, *([f"  flowdsl: {ratios}"] if ratios else [])])
+
+
+def _rate(report: Report, seconds: float) -> str:
+    return f"{report.events / seconds / 1e6:6.2f} M {report.unit}/s"

@@ -16,11 +16,13 @@ Rows = pl.DataFrame | pa.Table
 class Outcome:
     """The rows of each sink, materialised and in order, and how many contexts failed and were dropped.
 
-    `counts` gives (failed, dropped), or is absent where a side does not count them.
+    `counts` gives (failed, dropped), or is absent where a side does not count them; `part` is the time of the step that
+    the case is about, where that is told apart.
     """
 
     sinks: dict[str, Rows]
     counts: Callable[[], tuple[int, int]] | None = None
+    part: float | None = None
 
 
 def counted(failed: int, dropped: int) -> Callable[[], tuple[int, int]]:

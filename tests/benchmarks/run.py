@@ -58,7 +58,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
     parser.add_argument("--folder", type=Path, help="keep M's files here, and use those that are there")
     parser.add_argument(
-        "--against", type=Path, help="another checkout: only flowdsl's sides of A to E and I, there and here"
+        "--against", type=Path, help="another checkout: only flowdsl's sides of A to F and I, there and here"
     )
     parser.add_argument("--quick", action="store_true", help="small sizes: a check of all sides in seconds")
     options = parser.parse_args(arguments)

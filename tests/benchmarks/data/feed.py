@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from tests.benchmarks.data.ids import constant, skewed, take, timestamps, utc, uuids
@@ -59,6 +60,28 @@ def feed(posts: int = POSTS, links: int = LINKS, *, ends: bool, seed: int = 11, 
         }
     )
     return Feed(users, table, events)
+
+
+def waves(of: Feed, count: int, *, seed: int = 12, days: float = 30.0) -> pa.Table:
+    """Make events of another type of link, half of them along links of the snapshot."""
+    rng = np.random.default_rng(seed)
+    users, links = of.users["id"].combine_chunks(), of.links
+    index = pl.Series(users).cast(pl.String)
+    along = rng.integers(0, links.num_rows, count)
+    drawn = rng.random(count) < 0.5
+    ends = {}
+    for name, power in (("source_id", 1.0), ("target_id", 1.9)):
+        known = pl.Series(take(links[name].combine_chunks(), along)).cast(pl.String)
+        ends[name] = known.zip_with(pl.Series(drawn), index[skewed(len(index), count, power, rng)])
+    return pa.table(
+        {
+            "seq_no": pa.array(np.arange(1, count + 1)),
+            "timestamp": utc(timestamps(count, days * 86_400.0, rng)),
+            "kind": constant("link.created", count),
+            "link_type": constant("waves", count),
+            **{name: text.to_arrow().cast(pa.large_string()) for name, text in ends.items()},
+        }
+    )
 
 
 def _pairs(n_users: int, links: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
