@@ -124,13 +124,35 @@ class KeyMemory(StateObject):
 
 
 def _merged(newer: KeyLists, older: KeyLists, alive: Callable[[Ints, Ints], Mask]) -> KeyLists:
-    # the list of a key that is in both comes first in the newer: unique keeps that one
-    keys, where = np.unique(np.concatenate([newer.keys, older.keys]), return_index=True)
+    keys, where = merge_keys(newer.keys, older.keys)
     lengths = np.concatenate([newer.lengths, older.lengths])
     begins = (np.cumsum(lengths) - lengths)[where]
     lengths = lengths[where]
     values = np.concatenate([newer.values, older.values])[_places(begins, lengths)]
     return KeyLists.of(keys, lengths, values, alive(np.repeat(keys, lengths), values))
+
+
+def merge_keys(newer: Ints, older: Ints) -> tuple[Ints, Ints]:
+    """Merge keys that ascend; return them and their places in the newer ones followed by the older ones.
+
+    Of a key that is in both the newer one counts.
+    """
+    if not len(newer) or not len(older):
+        keys = newer if len(newer) else older
+        return keys, np.arange(len(keys))
+    at = np.searchsorted(older, newer)
+    left = np.ones(len(older), np.bool_)
+    again = at[older.take(at, mode="clip") == newer]
+    left[again] = False
+    rest = np.flatnonzero(left)
+    # of the older keys before each newer one those that are left
+    places = at - np.searchsorted(again, at) + np.arange(len(newer))
+    where = np.empty(len(newer) + len(rest), np.int64)
+    is_older = np.ones(len(where), np.bool_)
+    is_older[places] = False
+    where[places] = np.arange(len(newer))
+    where[is_older] = len(newer) + rest
+    return np.concatenate([newer, older]).take(where), where
 
 
 def _places(begins: Ints, lengths: Ints) -> Ints:

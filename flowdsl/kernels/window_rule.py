@@ -14,7 +14,7 @@ from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.kernels.times_read import DurationReader, ZoneReader
 from flowdsl.kernels.windows import Groups
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.local_time import Schedule
 from flowdsl.values.paths import Path
 
@@ -125,6 +125,15 @@ class RuleReach:
             end = np.minimum(end, first + self._spans.most)
         # what is due at the moment it opens has its first member only
         return np.maximum(end, first + 1)
+
+    def openers(self) -> Mask:
+        """Mark rows that are in no window that an earlier row of their group may open."""
+        rows = np.arange(len(self._groups.times))
+        opens = self._groups.beyond(self.limits(rows))
+        if self._pauses is not None:
+            # the row at which the pause of the one before ends
+            opens[1:] |= self._pauses[:-1] == rows[1:]
+        return opens
 
     def ends_of_open(self, group: Ints, due: Ints, limits: Ints, counts: Ints) -> Ints:
         """Return the first row of groups that does not go into the window that is open there."""

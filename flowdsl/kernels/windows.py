@@ -1,9 +1,10 @@
 """Windows that open with the first context of a key, found for a whole batch at once.
 
-The contexts of a batch are sorted by key, keeping their order. Then all keys are worked on side by side: one
-round finds the next window of every key that still has one. How far a window reaches says a `Reach`. For the
-few keys that open very many windows in one batch it is asked at once for all rows, and a plain loop goes from
-one window to the next.
+The contexts of a batch are sorted by key, keeping their order. How far a window reaches says a `Reach`. A row
+that comes after all that earlier ones of its key could have opened opens a window, whatever came before: the
+stretches between such rows are worked on side by side, and most are one window. One round finds the next
+window of every stretch that still has one. For the few that have very many windows the reach is asked at once
+for all rows, and a plain loop goes from one window to the next.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.kernels.struct_of_arrays import Arrays
+from flowdsl.values.json_types import Mask
+from flowdsl.values.ranges import ranges
 
 Ints = npt.NDArray[np.int64]
-LOOP_BELOW = 32
+LOOP_BELOW = 64
 # (group, time) has to fit into so many bits
 _BITS: Final = 62
 
@@ -58,6 +61,16 @@ class Groups:
         found = np.searchsorted(self._searchable, wanted, side="left")
         first: Ints = np.minimum(found, self.ends[groups])
         return first
+
+    def beyond(self, limits: Ints) -> Mask:
+        """Mark the rows that come at or after the limits of all earlier rows of their group."""
+        wanted = np.repeat(np.arange(len(self.starts)), self.ends - self.starts) * self._scale.width
+        wanted += self._scale.at(limits)
+        # the numbers of a group lie above those of all groups before it
+        latest = np.maximum.accumulate(wanted, out=wanted)
+        after = np.ones(len(limits), np.bool_)
+        np.greater_equal(self._searchable[1:], latest[:-1], out=after[1:])
+        return after
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,10 @@ class Reach(Protocol):
         """
         ...
 
+    def openers(self) -> Mask:
+        """Mark rows that are in no window that an earlier row of their group may open."""
+        ...
+
 
 @dataclass(frozen=True)
 class FixedReach:
@@ -113,6 +130,10 @@ class FixedReach:
         if self.window == 0:
             return first + 1
         return self.groups.first_at_or_after(group, self.groups.times[first] + self.window)
+
+    def openers(self) -> Mask:
+        """Mark the rows that come so long after the one before them."""
+        return self.groups.beyond(self.groups.times + self.window)
 
 
 @dataclass(frozen=True)
@@ -131,31 +152,49 @@ class Windows(Arrays):
 
         So many rows as `gap` that come after a window are in none: the next one opens behind them.
         """
-        found_group, found_first, found_end = [], [], []
-        group = np.flatnonzero(start < groups.ends)
-        first = start[group]
+        if not len(groups.times):
+            return cls.none()
+        group, first, stop = _stretches(groups, start, reach) if not gap else _whole(groups, start)
+        end_of = np.zeros(len(groups.times), np.int64)
         while len(group) >= LOOP_BELOW:
             end = reach.ends(group, first)
-            found_group.append(group)
-            found_first.append(first)
-            found_end.append(end)
-            more = end + gap < groups.ends[group]
-            group, first = group[more], end[more] + gap
-        if len(group):
-            looped = [_loop(groups, g, f, reach, gap) for g, f in zip(group, first, strict=True)]
-            found_group.append(np.repeat(group, [len(openers) for openers, _ in looped]))
-            found_first.append(np.concatenate([openers for openers, _ in looped]))
-            found_end.append(np.concatenate([ends for _, ends in looped]))
-        if not found_group:
-            return cls.none()
-        return cls(np.concatenate(found_group), np.concatenate(found_first), np.concatenate(found_end))
+            end_of[first] = end
+            more = np.flatnonzero(end + gap < stop)
+            group, first, stop = group[more], end[more] + gap, stop[more]
+        for one in zip(group, first.tolist(), stop.tolist(), strict=True):
+            openers, ends = _loop(*one, reach, gap)
+            end_of[openers] = ends
+        found = np.flatnonzero(end_of)
+        which = np.searchsorted(groups.starts, found, side="right") - 1
+        return cls(which, found, end_of[found])
 
 
-def _loop(groups: Groups, group: np.int64, first: np.int64, reach: Reach, gap: int) -> tuple[Ints, Ints]:
-    """Return the rows of one group that open a window, one after the other, and where each of these
+def _whole(groups: Groups, start: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return the groups that have a row from `start` on, that row, and where they end."""
+    group = np.flatnonzero(start < groups.ends)
+    return group, start[group], groups.ends[group]
+
+
+def _stretches(groups: Groups, start: Ints, reach: Reach) -> tuple[Ints, Ints, Ints]:
+    """Return the stretches of rows, each of which opens a window and ends where the next one does: their
+    groups, where they begin, and where they end.
+    """
+    opens = reach.openers()
+    some, begins, _ = _whole(groups, start)
+    skipped = np.flatnonzero(start > groups.starts)
+    if len(skipped):
+        opens[ranges(groups.starts[skipped], (start - groups.starts)[skipped])] = False
+    opens[begins] = True
+    first = np.flatnonzero(opens)
+    group = np.repeat(some, np.diff(np.searchsorted(first, begins), append=len(first)))
+    stop = np.minimum(np.append(first[1:], len(opens)), groups.ends[group])
+    return group, first, stop
+
+
+def _loop(group: np.int64, start: int, stop: int, reach: Reach, gap: int) -> tuple[Ints, Ints]:
+    """Return the rows of one stretch that open a window, one after the other, and where each of these
     windows ends.
     """
-    start, stop = int(first), int(groups.ends[group])
     rows = np.arange(start, stop)
     ends = reach.ends(np.full(len(rows), group), rows)
     following = (ends + (gap - start)).tolist()

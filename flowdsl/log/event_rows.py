@@ -157,7 +157,9 @@ class EventRows(StateObject):
         if len(path) > 1 or root not in self.frame.columns:
             return Column(len(self), Tag.MISSING)
         if root in self._codes:
-            return Column.coded(self._codes[root], self._interner)
+            texts = self.frame[root]
+            read = texts if texts.dtype == pl.String else None
+            return Column.coded(self._codes[root], self._interner, read=read)
         return _absent_is_missing(self.frame[root])
 
     def _read_envelope(self, below: Path) -> Column:

@@ -12,6 +12,7 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.key_memory import merge_keys
 from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.kernels.windows import FixedReach, Groups, Windows
@@ -123,8 +124,7 @@ class _Sightings(StateObject):
 
     def updated(self, newer: _Sightings, expired: int) -> _Sightings:
         """With newer sightings, and without those that no event can fall to any more."""
-        # the newest sighting of a key comes first: unique keeps that one
-        keys, where = np.unique(np.concatenate([newer.keys, self.keys]), return_index=True)
+        keys, where = merge_keys(newer.keys, self.keys)
         opened = np.concatenate([newer.opened, self.opened])[where]
         alive = opened > expired
         return _Sightings(keys[alive], opened[alive])
@@ -199,7 +199,8 @@ class DeduplicateKernel(Kernel):
 
     def _remember(self, groups: Groups, found: Windows, expired: int) -> None:
         last = np.full(len(groups.keys), -1, np.int64)
-        np.maximum.at(last, found.group, found.first)
+        # the windows of a group are found in their order: the last one stays
+        last[found.group] = found.first
         new = np.flatnonzero(last >= 0)
         self._recent = self._recent.updated(_Sightings(groups.keys[new], groups.times[last[new]]), expired)
         large = self._older[-1] if self._older else _Sightings.none()

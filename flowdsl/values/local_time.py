@@ -57,6 +57,10 @@ def period_starts(every: Every, moments: Ints, zones: Zones) -> Ints:
     return to_utc(_starts(every, period_numbers(every, moments, zones)), zones)
 
 
+# so many moments are looked up one by one; of more, all that they may come to are made first
+_FEW: Final = 64
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Local moments that come again.
@@ -83,6 +87,10 @@ class Schedule:
 
     def next_after(self, moments: Ints, zones: Zones) -> Ints:
         """Return the first of these moments that is later than each."""
+        if isinstance(zones, int) and len(moments) > _FEW:
+            ahead = self._all_of(int(moments.min()), int(moments.max()), zones, len(moments) // _FEW)
+            if ahead is not None:
+                return ahead[np.searchsorted(ahead, moments, side="right")]
         # a local time that the clock has shown does not come again, even where it is shown twice
         shown = latest_local(moments, zones)
         number = _numbers(self.every, shown)
@@ -91,6 +99,15 @@ class Schedule:
         if passed.any():
             local = np.where(passed, self._local(number + 1), local)
         return to_utc(local, zones)
+
+    def _all_of(self, first: int, last: int, zone: int, most: int) -> Ints | None:
+        """Return these moments in order, from one at or before `first` to one after `last`; None if there are
+        more than `most`.
+        """
+        begin, end = _numbers(self.every, latest_local(np.array([first, last]), zone)).tolist()
+        if end - begin > most:
+            return None
+        return to_utc(self._local(np.arange(begin, end + 2)), zone)
 
     def next_from(self, moments: Ints, zones: Zones) -> Ints:
         """Return the first of these moments that is not earlier than each."""

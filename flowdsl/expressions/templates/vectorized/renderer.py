@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
-from flowdsl.expressions.templates.nodes import Body, Expr, If, Node, Output, Raw, Section, Set, Text
+from flowdsl.expressions.templates.nodes import Body, Expr, Ident, If, Node, Output, Raw, Section, Set, Text
 from flowdsl.expressions.templates.scalar import render_rows
 from flowdsl.expressions.templates.vectorized.evaluation import RowBatch
 from flowdsl.expressions.templates.vectorized.groups import distinct, interned
@@ -40,12 +40,20 @@ def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.S
 
 def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
     """Render by columns; raise `NotColumnar` if a value fits no column."""
-    if len(paths) == 1 and (codes := interned(rows.column(paths[0]))) is not None:
+    if len(paths) == 1 and not _prints_one(body) and (codes := interned(rows.column(paths[0]))) is not None:
         first, inverse = distinct([rows.column(paths[0])], rows.size)
         if len(first) * 2 < len(codes):
             texts, failures = _Printer(RowBatch(rows.take(first))).text(body)
             return texts[inverse], failures.take(inverse) if failures else None
     return _Printer(RowBatch(rows)).text(body)
+
+
+def _prints_one(body: Body) -> bool:
+    """Return True for a body that is one value as it is: there is nothing to do for each distinct one."""
+    if len(body) != 1 or not isinstance(body[0], Output):
+        return False
+    expr = body[0].expr
+    return isinstance(expr.value, Ident) and not expr.filters and not expr.negated
 
 
 class _Printer:
