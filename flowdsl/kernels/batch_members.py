@@ -162,13 +162,19 @@ class ItemLists(StateObject):
         order = stable_order(place)
         order = order[np.searchsorted(place[order], 0) :]
         counts = np.bincount(place[order], minlength=len(windows))
-        return self._at(order), np.cumsum(counts) - counts
+        return self.at(order), np.cumsum(counts) - counts
+
+    def begins(self) -> Ints:
+        """Return where the members of each window begin, in the order of their numbers; they lie side by side."""
+        first = np.flatnonzero(np.diff(self.windows, prepend=-1))
+        return first[np.argsort(self.windows[first])]
 
     def runs(self, starts: Ints, counts: Ints) -> ItemLists:
         """Stretches of so many members from these places on, one after the other."""
-        return self._at(ranges(starts, counts))
+        return self.at(ranges(starts, counts))
 
-    def _at(self, rows: Index) -> ItemLists:
+    def at(self, rows: Index) -> ItemLists:
+        """Return the members at these places."""
         return ItemLists(
             self.windows[rows],
             self.items[rows],
@@ -181,7 +187,7 @@ class ItemLists(StateObject):
     def of(self, windows: Ints) -> ItemLists:
         """Return the members of these windows only."""
         rows = np.flatnonzero(self._among(windows) >= 0)
-        return self if len(rows) == len(self) else self._at(rows)
+        return self if len(rows) == len(self) else self.at(rows)
 
     def ids(self, starts: Ints, interner: Interner) -> BatchItems:
         """Return the items of windows whose members lie one after the other, from these places on."""

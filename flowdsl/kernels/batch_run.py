@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -38,7 +37,7 @@ from flowdsl.kernels.outcome import (
 )
 from flowdsl.kernels.timers import LAST_MOMENT, due
 from flowdsl.kernels.window_rule import RuleReach, RuleSpans, WindowRule
-from flowdsl.kernels.windows import Groups, Windows
+from flowdsl.kernels.windows import Groups, Windows, stable_order
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Mask
@@ -100,17 +99,29 @@ def incoming(
 
 @dataclass(frozen=True)
 class _Touched:
-    """Windows that a batch opens or finds due: for each the last event that it saw when it opened, and the
-    rows of the batch that are its last member, and that found it due; -1 where there is none.
+    """Windows that a batch opens or finds due, in the order in which they opened: for each the last event that
+    it saw when it opened, and the rows of the batch that are its last member, and that found it due; -1 where
+    there is none.
+
+    `held_from` says where its members begin that it had before, and `row_from` and `row_counts` which rows of
+    the sorted batch are its others.
     """
 
     windows: Open
     seen: Seen
     last: Ints
     finder: Ints
+    held_from: Ints
+    row_from: Ints
+    row_counts: Ints
 
     def take(self, which: Index) -> _Touched:
-        return _Touched(self.windows.take(which), self.seen[which], self.last[which], self.finder[which])
+        return _Touched(
+            self.windows.take(which),
+            self.seen.take(which),
+            *(one.take(which) for one in (self.last, self.finder, self.held_from)),
+            *(one.take(which) for one in (self.row_from, self.row_counts)),
+        )
 
 
 class BatchRun:
@@ -125,24 +136,26 @@ class BatchRun:
         self.reach = RuleReach(self.groups, self.spans)
         # those that a context may join or close, and those that are due
         latest = FOREVER if until.ending else max(until.clock, int(incoming.contexts.moment.max(initial=0)))
-        self.carried, self.members = kernel.windows.take_out(self.groups.keys, latest)
+        carried, self.members = kernel.windows.take_out(self.groups.keys, latest)
+        order = np.argsort(carried.numbers)
+        self.carried = carried.take(order)
+        # for each window carried in the group of its key, -1 for none
+        self.group_of_carried = self.groups.find(carried.keys)[order]
+        self.held_from = self.members.begins()
 
     def run(self) -> StepOutcome:
         joined = self._end_of_carried()
         found = self._closing_in_time(Windows.find(self.groups, joined, self.reach))
-        fresh = self._opened_now(found)
-        touched = self._touched(joined, found, fresh)
+        touched = self._touched(joined, found.as_they_open(self.groups))
         windows = touched.windows
-        members = self.members.joined(self._joined_members(joined, found, fresh.numbers))
         full = self._full(windows)
         touched = self._found_due(touched, full)
         firing = touched.finder >= 0
         firing |= due(self.chunk, windows.due, windows.last_at, touched.seen, self.until)
         enough = windows.counts >= self.kernel.options.min_count
-        going = np.flatnonzero(firing & enough)
-        out, absorbed, failed = self._emit(touched.take(going), members, full[going])
-        dropped = self._drop(windows.take(np.flatnonzero(firing & ~enough)), members)
-        self._keep(touched.take(np.flatnonzero(~firing)), members)
+        out, absorbed, failed = self._emit(touched, full, np.flatnonzero(firing & enough))
+        dropped = self._drop(touched.take(np.flatnonzero(firing & ~enough)))
+        self._keep(touched.take(np.flatnonzero(~firing)))
         return StepOutcome(out, (*self.failed, *failed), dropped, absorbed)
 
     # -- which windows there are -----------------------------------------------------------------------
@@ -163,20 +176,11 @@ class BatchRun:
         self.failed += failed_where(self.contexts, why)
         return found.take(np.flatnonzero(~late))
 
-    @cached_property
-    def _group_of_carried(self) -> tuple[Ints, Mask]:
-        """For each window carried in the group of its key, and whether there is one."""
-        groups, carried = self.groups, self.carried
-        if not len(groups.keys):
-            return np.zeros(len(carried.keys), np.int64), np.zeros(len(carried.keys), np.bool_)
-        at = np.searchsorted(groups.keys, carried.keys).clip(0, len(groups.keys) - 1)
-        return at, groups.keys[at] == carried.keys
-
     def _end_of_carried(self) -> Ints:
         """For each group the first row that does not join the window it carried in."""
-        carried, start = self.carried, self.groups.starts.copy()
-        at, present = self._group_of_carried
-        group, some = at[present], carried.take(np.flatnonzero(present))
+        start = self.groups.starts.copy()
+        present = np.flatnonzero(self.group_of_carried >= 0)
+        group, some = self.group_of_carried[present], self.carried.take(present)
         start[group] = self.reach.ends_of_open(group, some.due, some.limit, some.counts)
         return start
 
@@ -185,7 +189,8 @@ class BatchRun:
         -1 where none joined.
         """
         groups, carried = self.groups, self.carried
-        at, present = self._group_of_carried
+        at = self.group_of_carried
+        present = np.flatnonzero(at >= 0)
         more = np.zeros(len(carried.keys), np.int64)
         more[present] = (joined - groups.starts)[at[present]]
         last = np.full(len(carried.keys), -1, np.int64)
@@ -198,11 +203,9 @@ class BatchRun:
 
     def _opened_now(self, found: Windows) -> Open:
         groups = self.groups
-        opener = groups.order[found.first]
-        numbers = np.empty(len(opener), np.int64)
         # numbers ascend in the order in which windows open: timers due at the same moment fire in that order
-        numbers[np.argsort(opener)] = self.kernel.next_number + np.arange(len(opener))
-        self.kernel.next_number += len(opener)
+        numbers = self.kernel.next_number + np.arange(len(found))
+        self.kernel.next_number += len(found)
         limits, last_at = self.reach.limits(found.first), groups.times[found.end - 1]
         return Open(
             groups.keys[found.group],
@@ -210,39 +213,48 @@ class BatchRun:
             groups.times[found.first],
             found.end - found.first,
             last_at,
-            np.full(len(opener), -1, np.int64),
+            np.full(len(found), -1, np.int64),
             self.spans.dues(limits, last_at, found.end - 1),
             limits,
         )
 
-    def _touched(self, joined: Ints, found: Windows, fresh: Open) -> _Touched:
+    def _touched(self, joined: Ints, found: Windows) -> _Touched:
         groups = self.groups
         grown, last = self._grown(joined)
-        carried = len(grown)
-        finder = np.full(carried + len(fresh), -1, np.int64)
-        following = found.end < groups.ends[found.group]
-        finder[carried:][following] = groups.order[found.end[following]]
+        at = self.group_of_carried
+        present = np.flatnonzero(at >= 0)
+        row_from = np.zeros(len(grown), np.int64)
+        row_from[present] = groups.starts[at[present]]
+        followed = np.flatnonzero(found.end < groups.ends[found.group])
+        finder = np.full(len(grown) + len(found), -1, np.int64)
+        finder[len(grown) + followed] = groups.order[found.end[followed]]
+        seen = self.contexts.seen.take(groups.order[found.first])
         return _Touched(
-            grown.joined(fresh),
-            np.concatenate(
-                [np.full(carried, -1, np.int32), self.contexts.seen.take(groups.order[found.first])]
-            ),
+            grown.joined(self._opened_now(found)),
+            np.concatenate([np.full(len(grown), -1, np.int32), seen]),
             np.concatenate([last, groups.order[found.end - 1]]),
             finder,
+            np.concatenate([self.held_from, np.zeros(len(found), np.int64)]),
+            np.concatenate([row_from, found.first]),
+            np.concatenate([grown.counts - self.carried.counts, found.end - found.first]),
         )
 
-    def _joined_members(self, joined: Ints, found: Windows, numbers: Ints) -> ItemLists:
-        """Every context of the batch as a member of its window."""
-        groups = self.groups
-        at, present = self._group_of_carried
-        carried = np.flatnonzero(present)
-        starts, ends = groups.starts[at[carried]], joined[at[carried]]
-        firsts, lasts = np.concatenate([starts, found.first]), np.concatenate([ends, found.end])
-        owners = np.concatenate([self.carried.numbers[carried], numbers])
-        counts = lasts - firsts
-        rows = groups.order[ranges(firsts, counts)]
+    def _members(self, touched: _Touched) -> tuple[ItemLists, Ints]:
+        """Return all members of windows, one window after the other, and where those of each begin."""
+        numbers, counts = touched.windows.numbers, touched.windows.counts
+        starts = np.cumsum(counts) - counts
+        rows = self.groups.order[ranges(touched.row_from, touched.row_counts)]
         names = self.kernel.rules.batch_names
-        return ItemLists.of_contexts(self.contexts, rows, np.repeat(owners, counts), names, self.values)
+        owners = np.repeat(numbers, touched.row_counts)
+        fresh = ItemLists.of_contexts(self.contexts, rows, owners, names, self.values)
+        earlier = counts - touched.row_counts
+        if not earlier.any():
+            return fresh, starts
+        held = self.members.runs(touched.held_from, earlier)
+        # of each window first those that it had
+        begins = np.stack([np.cumsum(earlier) - earlier, len(held) + starts - np.cumsum(earlier) + earlier])
+        sizes = np.stack([earlier, touched.row_counts])
+        return held.joined(fresh).at(ranges(begins.T.ravel(), sizes.T.ravel())), starts
 
     # -- which of them close ---------------------------------------------------------------------------
 
@@ -269,17 +281,15 @@ class BatchRun:
     # -- what becomes of them --------------------------------------------------------------------------
 
     def _emit(
-        self, touched: _Touched, members: ItemLists, full: Mask
+        self, touched: _Touched, full: Mask, going: Index
     ) -> tuple[ContextBatch, Absorbed | None, tuple[Failed, ...]]:
-        if not len(full):
+        if not len(going):
             return self.contexts.take(np.zeros(0, np.int64)), None, ()
-        moments, sees = self._when(touched, full)
-        order = self._order(touched, moments, sees, full)
-        touched, moments, sees, full = touched.take(order), moments[order], sees[order], full[order]
+        touched, full, moments, sees = self._in_order(touched, full, going)
         closing = touched.windows
         closed = self._closed_by(closing, full)
         out = self._last_members(closing, touched.last).placed(moments, sees, closed)
-        inside, starts = members.grouped(closing.numbers)
+        inside, starts = self._members(touched)
         made, failures = self._collected(inside, starts)
         variable = BatchVariable(
             closing.counts,
@@ -297,26 +307,32 @@ class BatchRun:
             whole = whole.take(np.flatnonzero(~failures.mask))
         return whole, absorbed, failed_where(out, failures)
 
-    def _when(self, touched: _Touched, full: Mask) -> tuple[Ints, Seen]:
-        """Return at which clock windows close, and the last event that what comes out of them sees."""
-        windows = touched.windows
-        moments = np.where(full, windows.last_at, windows.due)
-        sees = np.maximum(self.chunk.seen_at(moments), touched.seen)
-        if full.any():
-            sees[full] = self.contexts.seen[touched.last[full]]
-        return moments, sees
-
-    def _order(self, touched: _Touched, moments: Ints, sees: Seen, full: Mask) -> Index:
-        """Return the order in which windows close.
+    def _in_order(self, touched: _Touched, full: Mask, going: Index) -> tuple[_Touched, Mask, Ints, Seen]:
+        """Return the windows that close in the order in which they do: at which clock, and the last event that
+        what comes out of them sees.
 
         Timers due at the same moment fire as their windows opened, after all that the events before it did.
         """
-        windows = touched.windows
-        at_once = full | (windows.due <= windows.last_at)
-        if not at_once.any():
-            return np.lexsort((windows.numbers, moments))
-        rows = np.where(at_once & (touched.finder >= 0), touched.finder, _AFTER)
-        return np.lexsort((windows.numbers, rows, sees, moments))
+        windows, full = touched.windows, full[going]
+        due_at, last_at = windows.due[going], windows.last_at[going]
+        moments = np.where(full, last_at, due_at) if full.any() else due_at
+        at_once = full | (due_at <= last_at)
+        if at_once.any():
+            finder = touched.finder[going]
+            rows = np.where(at_once & (finder >= 0), finder, _AFTER)
+            order: Index | None = np.lexsort((rows, self._sees(touched.take(going), moments, full), moments))
+        else:
+            order = None if (moments[1:] >= moments[:-1]).all() else stable_order(moments)
+        if order is not None:
+            going, moments, full = going[order], moments[order], full[order]
+        touched = touched.take(going)
+        return touched, full, moments, self._sees(touched, moments, full)
+
+    def _sees(self, touched: _Touched, moments: Ints, full: Mask) -> Seen:
+        sees = np.maximum(self.chunk.seen_at(moments), touched.seen)
+        if full.any():
+            sees[full] = self.contexts.seen[touched.last[full]]
+        return sees
 
     def _closed_by(self, windows: Open, full: Mask) -> npt.NDArray[np.uint8]:
         if self.until.ending:
@@ -346,20 +362,23 @@ class BatchRun:
         back[np.concatenate([now, earlier])] = np.arange(len(rows))
         return ContextBatch.concat(parts).take(back)
 
-    def _drop(self, dropped: Open, members: ItemLists) -> tuple[Dropped, ...]:
-        if not len(dropped):
+    def _drop(self, dropped: _Touched) -> tuple[Dropped, ...]:
+        last = dropped.windows.last
+        if not len(last):
             return ()
-        self.kernel.holding.forget(dropped.last[dropped.last >= 0])
-        return dropped_held(members.of(dropped.numbers), "batch below min_count")
+        self.kernel.holding.forget(last[last >= 0])
+        return dropped_held(self._members(dropped)[0], "batch below min_count")
 
-    def _keep(self, touched: _Touched, members: ItemLists) -> None:
+    def _keep(self, touched: _Touched) -> None:
         kept, rows, holding = touched.windows, touched.last, self.kernel.holding
+        if not len(kept):
+            return
         changed = np.flatnonzero(rows >= 0)
         old = kept.last[changed]
         holding.forget(old[old >= 0])
         last = kept.last.copy()
         last[changed] = holding.put(self.contexts.take(rows[changed]))
-        self.kernel.windows.put(replace(kept, last=last), members.of(kept.numbers))
+        self.kernel.windows.put(replace(kept, last=last), self._members(touched)[0])
 
 
 def _key_column(contexts: ContextBatch, paths: Sequence[Path]) -> Column:

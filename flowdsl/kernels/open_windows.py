@@ -170,7 +170,7 @@ class OpenWindows(StateObject):
 
     def take_out(self, keys: Ints, due_by: int) -> tuple[Open, ItemLists]:
         """Return the windows of these keys (in order, each once) and those due at or before a clock, sorted
-        by key.
+        by key, and their members, those of one window side by side.
         """
         windows, members = Open.none(), ItemLists.none()
         for tier in self._tiers:

@@ -129,7 +129,10 @@ class RuleReach:
     def openers(self) -> Mask:
         """Mark rows that are in no window that an earlier row of their group may open."""
         rows = np.arange(len(self._groups.times))
-        opens = self._groups.beyond(self.limits(rows))
+        spans = self._spans
+        # of one length, or to moments of one zone, later windows end later
+        ascending = not any(isinstance(one, np.ndarray) for one in (spans.window, spans.zones))
+        opens = self._groups.beyond(self.limits(rows), ascending=ascending)
         if self._pauses is not None:
             # the row at which the pause of the one before ends
             opens[1:] |= self._pauses[:-1] == rows[1:]

@@ -28,7 +28,7 @@ _BITS: Final = 62
 @dataclass(frozen=True)
 class Groups:
     """A batch sorted by key: `order` says where each row came from; group g is rows `starts[g] …
-    ends[g]-1`.
+    ends[g]-1`, and `of_rows` has the group of each row.
     """
 
     keys: Ints
@@ -36,6 +36,7 @@ class Groups:
     starts: Ints
     ends: Ints
     times: Ints
+    of_rows: Ints
     _searchable: Ints
     _scale: _Scale
 
@@ -51,7 +52,14 @@ class Groups:
         scale = _Scale.of(times, len(starts))
         group = np.repeat(np.arange(len(starts)), ends - starts)
         searchable = group * scale.width + scale.at(sorted_times)
-        return cls(sorted_keys.take(starts), order, starts, ends, sorted_times, searchable, scale)
+        return cls(sorted_keys.take(starts), order, starts, ends, sorted_times, group, searchable, scale)
+
+    def find(self, keys: Ints) -> Ints:
+        """Return the group of each key, -1 where there is none."""
+        if not len(self.keys):
+            return np.full(len(keys), -1, np.int64)
+        at = np.searchsorted(self.keys, keys)
+        return np.where(self.keys.take(at, mode="clip") == keys, at, -1)
 
     def first_at_or_after(self, groups: Ints, moments: Ints) -> Ints:
         """For each of these groups its first row at or after a moment; the group's end where there is
@@ -62,13 +70,18 @@ class Groups:
         first: Ints = np.minimum(found, self.ends[groups])
         return first
 
-    def beyond(self, limits: Ints) -> Mask:
-        """Mark the rows that come at or after the limits of all earlier rows of their group."""
-        wanted = np.repeat(np.arange(len(self.starts)), self.ends - self.starts) * self._scale.width
-        wanted += self._scale.at(limits)
+    def beyond(self, limits: Ints, *, ascending: bool) -> Mask:
+        """Mark the rows that come at or after the limits of all earlier rows of their group; `ascending` says
+        that within a group limits do.
+        """
+        after = np.ones(len(limits), np.bool_)
+        if ascending:
+            np.greater_equal(self.times[1:], limits[:-1], out=after[1:])
+            after[self.starts] = True
+            return after
+        wanted = self.of_rows * self._scale.width + self._scale.at(limits)
         # the numbers of a group lie above those of all groups before it
         latest = np.maximum.accumulate(wanted, out=wanted)
-        after = np.ones(len(limits), np.bool_)
         np.greater_equal(self._searchable[1:], latest[:-1], out=after[1:])
         return after
 
@@ -133,7 +146,7 @@ class FixedReach:
 
     def openers(self) -> Mask:
         """Mark the rows that come so long after the one before them."""
-        return self.groups.beyond(self.groups.times + self.window)
+        return self.groups.beyond(self.groups.times + self.window, ascending=True)
 
 
 @dataclass(frozen=True)
@@ -146,6 +159,12 @@ class Windows(Arrays):
     first: Ints
     end: Ints
 
+    def as_they_open(self, groups: Groups) -> Windows:
+        """Return the windows in the order of the contexts that open them."""
+        place = np.full(len(groups.order), -1, np.int64)
+        place[groups.order[self.first]] = np.arange(len(self))
+        return self.take(place[place >= 0])
+
     @classmethod
     def find(cls, groups: Groups, start: Ints, reach: Reach, gap: int = 0) -> Windows:
         """All windows, where the first one of each group opens at its row `start` (the group's end: none).
@@ -156,6 +175,11 @@ class Windows(Arrays):
             return cls.none()
         group, first, stop = _stretches(groups, start, reach) if not gap else _whole(groups, start)
         end_of = np.zeros(len(groups.times), np.int64)
+        if not gap:
+            # a stretch of one row is a window of one
+            end_of[first] = first + 1
+            several = np.flatnonzero(stop - first > 1)
+            group, first, stop = group[several], first[several], stop[several]
         while len(group) >= LOOP_BELOW:
             end = reach.ends(group, first)
             end_of[first] = end
@@ -165,8 +189,7 @@ class Windows(Arrays):
             openers, ends = _loop(*one, reach, gap)
             end_of[openers] = ends
         found = np.flatnonzero(end_of)
-        which = np.searchsorted(groups.starts, found, side="right") - 1
-        return cls(which, found, end_of[found])
+        return cls(groups.of_rows[found], found, end_of[found])
 
 
 def _whole(groups: Groups, start: Ints) -> tuple[Ints, Ints, Ints]:
@@ -180,15 +203,14 @@ def _stretches(groups: Groups, start: Ints, reach: Reach) -> tuple[Ints, Ints, I
     groups, where they begin, and where they end.
     """
     opens = reach.openers()
-    some, begins, _ = _whole(groups, start)
     skipped = np.flatnonzero(start > groups.starts)
     if len(skipped):
         opens[ranges(groups.starts[skipped], (start - groups.starts)[skipped])] = False
-    opens[begins] = True
+        skipped = skipped[start[skipped] < groups.ends[skipped]]
+        opens[start[skipped]] = True
     first = np.flatnonzero(opens)
-    group = np.repeat(some, np.diff(np.searchsorted(first, begins), append=len(first)))
-    stop = np.minimum(np.append(first[1:], len(opens)), groups.ends[group])
-    return group, first, stop
+    group = groups.of_rows[first]
+    return group, first, np.minimum(np.append(first[1:], len(opens)), groups.ends[group])
 
 
 def _loop(group: np.int64, start: int, stop: int, reach: Reach, gap: int) -> tuple[Ints, Ints]:

@@ -224,10 +224,10 @@ def failure_rows(
 
 def _beside_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
     """Return some events with the clock at which they were processed."""
-    frame = chunk.events.frame[rows]
+    frame = chunk.events.frame
     columns = [c for c in ("seq_no", "event_id", "timestamp", "kind") if c in frame.columns]
     clock = pl.Series("clock", chunk.clock[rows]).cast(MOMENT)
-    return frame.select(columns).with_columns(clock, pl.col("kind").cast(pl.String))
+    return frame.select(columns)[rows].with_columns(clock, pl.col("kind").cast(pl.String))
 
 
 def deliveries_table(step: int, flows: list[int]) -> str:
@@ -321,12 +321,16 @@ def _optional_text(name: str, contexts: ContextBatch) -> pl.Series:
     return column.to_series()[0].alias(name)
 
 
+_CLOSED_TEXTS = pl.Series(
+    "closed_by", [CLOSED_NAMES.get(code) for code in range(max(CLOSED_NAMES) + 1)], dtype=CLOSED
+)
+
+
 def closed_texts(contexts: ContextBatch) -> pl.Series:
     """Return what closed the window of each context: `timer`, `count`, `quiet`, `end`, or null."""
     if contexts.closed is None:
         return pl.Series("closed_by", [None], dtype=CLOSED).new_from_index(0, len(contexts))
-    codes = pl.Series("closed_by", contexts.closed)
-    return codes.replace_strict(CLOSED_NAMES, default=None, return_dtype=CLOSED)
+    return _CLOSED_TEXTS.gather(contexts.closed)
 
 
 def branch_texts(branches: Any, size: int) -> pl.Series:

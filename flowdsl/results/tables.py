@@ -22,8 +22,12 @@ from flowdsl.values.json_texts import quoted
 from flowdsl.values.json_types import Index
 from flowdsl.values.kinds import NOTHING, Kind, dtype_of, filled, holds_json, joined, kind_of_series
 
+# what rows are sorted by before their branches, and after them
+_ORDER = ("delivered_at", "seq_no", "__flow", "step")
 # fewer rows are sorted before it would be known whether they need it
 _SORTED_AT_ONCE = 1 << 12
+# what rows are sorted by has to fit into so many
+_BITS = 63
 
 
 def sink_table(
@@ -44,12 +48,14 @@ def sink_table(
     wanted = [*FIXED, *named] if columns is None else list(columns)
     _check_columns(sink, wanted, [*FIXED, *named])
     kept = {named[c]: fields[named[c]] for c in wanted if c in named}
-    frames = [
-        _with_order(part, number)
-        .with_columns([*_fixed(part, names[number], "branch" in wanted), *_fields(part, kept)])
-        .drop([FIELD.format(name) for name in part.meta["fields"] if name not in kept])
-        for number, part in _delivered(store, steps, sink, tick)
-    ]
+    needed = {*wanted, *map(FIELD.format, kept), *_ORDER}
+    frames = []
+    for number, part in _delivered(store, steps, sink, tick):
+        placed = _with_order(part, number).with_columns(
+            [*_fixed(part, names[number], "branch" in wanted), *_fields(part, kept)]
+        )
+        # what is not asked for is not put in order either
+        frames.append(placed.select(c for c in placed.columns if c in needed or c.startswith("branch_")))
     types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
     joined = _in_order(frames, types, ordered=_ordered(store, mine))
     return joined.select([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in wanted])
@@ -226,11 +232,46 @@ def _in_order(
         pl.lit(None, dtype).alias(name) for name, dtype in extra.items() if name not in there
     )
     levels = sorted((c for c in joined.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
-    keys = ["delivered_at", "seq_no", "__flow", *levels, "step", *last]
+    *first, step = _ORDER
+    keys = [*first, *levels, step, *last]
     if not ordered and (joined.height < _SORTED_AT_ONCE or not is_ordered(joined, keys)):
         whole = joined
-        joined = run_in_background(lambda: whole.sort(keys, nulls_last=False, maintain_order=True))
+        joined = run_in_background(lambda: _sorted(whole, keys))
     return joined
+
+
+def _sorted(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Return rows sorted by columns, nulls first; rows that are equal there keep their order."""
+    order = _packed_order(frame, keys)
+    return frame.sort(keys, nulls_last=False, maintain_order=True) if order is None else frame[order]
+
+
+def _packed_order(frame: pl.DataFrame, keys: Sequence[str]) -> Index | None:
+    """Return the order by columns that fit into one integer together, with the place of each row; None where
+    they do not, or some are null.
+    """
+    if not frame.height:
+        return None
+    packed = np.zeros(frame.height, np.int64)
+    bits = int(frame.height).bit_length()
+    for key in reversed(keys):
+        column = frame[key]
+        if column.null_count():
+            return None
+        numbers = column.cast(pl.Int64).to_numpy()
+        if (numbers[1:] >= numbers[:-1]).all():
+            # in order already: their ranks are small
+            numbers = np.cumsum(np.diff(numbers, prepend=numbers[:1]) != 0)
+        low, high = int(numbers.min()), int(numbers.max())
+        if high == low:
+            continue
+        if bits + (high - low).bit_length() > _BITS:
+            return None
+        packed |= (numbers - low) << bits
+        bits += (high - low).bit_length()
+    packed |= np.arange(frame.height)
+    packed.sort()
+    return packed & ((1 << int(frame.height).bit_length()) - 1)
 
 
 def is_ordered(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
