@@ -241,20 +241,33 @@ class BatchRun:
 
     def _members(self, touched: _Touched) -> tuple[ItemLists, Ints]:
         """Return all members of windows, one window after the other, and where those of each begin."""
-        numbers, counts = touched.windows.numbers, touched.windows.counts
+        counts = touched.windows.counts
         starts = np.cumsum(counts) - counts
+        # windows that had members before are mostly the first ones: the others need not be put together
+        before = np.flatnonzero(counts > touched.row_counts)
+        if not len(before):
+            return self._fresh_members(touched), starts
+        cut = int(before[-1]) + 1
+        first = self._put_together(touched.take(np.arange(cut)))
+        if cut == len(counts):
+            return first, starts
+        return first.joined(self._fresh_members(touched.take(np.arange(cut, len(counts))))), starts
+
+    def _fresh_members(self, touched: _Touched) -> ItemLists:
+        """Return the members of windows that came now."""
         rows = self.groups.order[ranges(touched.row_from, touched.row_counts)]
+        owners = np.repeat(touched.windows.numbers, touched.row_counts)
         names = self.kernel.rules.batch_names
-        owners = np.repeat(numbers, touched.row_counts)
-        fresh = ItemLists.of_contexts(self.contexts, rows, owners, names, self.values)
-        earlier = counts - touched.row_counts
-        if not earlier.any():
-            return fresh, starts
-        held = self.members.runs(touched.held_from, earlier)
-        # of each window first those that it had
-        begins = np.stack([np.cumsum(earlier) - earlier, len(held) + starts - np.cumsum(earlier) + earlier])
-        sizes = np.stack([earlier, touched.row_counts])
-        return held.joined(fresh).at(ranges(begins.T.ravel(), sizes.T.ravel())), starts
+        return ItemLists.of_contexts(self.contexts, rows, owners, names, self.values)
+
+    def _put_together(self, touched: _Touched) -> ItemLists:
+        """Return the members of windows, of each first those that it had before."""
+        more = touched.row_counts
+        earlier = touched.windows.counts - more
+        held, fresh = self.members.runs(touched.held_from, earlier), self._fresh_members(touched)
+        begins = np.stack([np.cumsum(earlier) - earlier, len(held) + np.cumsum(more) - more])
+        sizes = np.stack([earlier, more])
+        return held.joined(fresh).at(ranges(begins.T.ravel(), sizes.T.ravel()))
 
     # -- which of them close ---------------------------------------------------------------------------
 
