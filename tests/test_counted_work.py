@@ -1,0 +1,105 @@
+"""The work behind a replay, counted: what is done once for all must not be done for each event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import flowdsl as fd
+from flowdsl import on
+from flowdsl.kernels.window_rule import RuleReach
+from flowdsl.kernels.windows import FixedReach
+from flowdsl.values import local_time
+from flowdsl.values.interner import Interner
+
+EVENTS, MINUTE = 3_000, 60_000_000
+START = 1_767_225_600_000_000  # 2026-01-01 00:00 UTC
+
+
+def likes(*, keys: int, apart: int) -> pl.DataFrame:
+    """Likes of so many posts in turn, one every so many µs."""
+    numbers = np.arange(EVENTS)
+    return pl.DataFrame(
+        {
+            "timestamp": pl.Series(START + numbers * apart).cast(pl.Datetime("us", "UTC")),
+            "kind": "link.created",
+            "link_type": "likes",
+            "source_id": [f"fan-{number}" for number in numbers.tolist()],
+            "target_id": [f"post-{number % keys}" for number in numbers.tolist()],
+        }
+    )
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, place: int) -> list[int]:
+    """The length of one argument of each call of a function from now on."""
+    lengths: list[int] = []
+    called = getattr(owner, name)
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        lengths.append(len(arguments[place]))
+        return called(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, counted)
+    return lengths
+
+
+def replayed(flow: fd.Flow, log: pl.DataFrame) -> pl.DataFrame:
+    """What a flow sends for a log, as a frame."""
+    return fd.replay(flow.map(recipient_id="{{ target_id }}", title="a like").deliver("s"), log).polars("s")
+
+
+@pytest.mark.parametrize("operator", ["batch", "deduplicate"])
+def test_windows_that_stand_apart_are_found_without_asking_how_far_each_reaches(
+    operator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = counting(monkeypatch, RuleReach if operator == "batch" else FixedReach, "ends", 2)
+    start = on("link.created")
+    flow = (
+        start.batch("target_id", window="5m")
+        if operator == "batch"
+        else start.deduplicate("target_id", window="5m")
+    )
+    # each post is liked again after exactly five minutes
+    assert replayed(flow, likes(keys=50, apart=5 * MINUTE // 50)).height == EVENTS
+    assert sum(asked) == 0
+
+
+def test_of_windows_with_many_members_only_the_first_one_is_asked_how_far_it_reaches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = counting(monkeypatch, RuleReach, "ends", 2)
+    flow = on("link.created").batch("target_id", window="30d")
+    assert replayed(flow, likes(keys=300, apart=MINUTE)).height == 300
+    assert sum(asked) == 300
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        on("link.created").wait(until="09:00", tz="Europe/Berlin"),
+        on("link.created").batch("target_id", every="day", at="09:00", tz="Europe/Berlin"),
+    ],
+    ids=["wait", "batch"],
+)
+def test_local_moments_are_worked_out_for_each_day_and_not_for_each_event(
+    flow: fd.Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = counting(monkeypatch, local_time, "to_utc", 0)
+    sent = replayed(flow, likes(keys=EVENTS, apart=MINUTE))
+    assert sent.height == EVENTS
+    assert sent["delivered_at"].n_unique() == 3
+    # of so many days, and of one before and after them, however often it is asked for
+    assert moments
+    assert max(moments) <= 5
+
+
+def test_ids_that_are_printed_as_they_came_are_not_gathered_from_all_ids(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gathered = counting(monkeypatch, Interner, "texts", 1)
+    sent = replayed(on("link.created").deduplicate("target_id", window="1s"), likes(keys=40, apart=MINUTE))
+    assert sent["recipient_id"].to_list() == [f"post-{number % 40}" for number in range(EVENTS)]
+    assert sum(gathered) == 0
