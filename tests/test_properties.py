@@ -170,6 +170,8 @@ SIZES = {
     "graph.link_blocks.DEAD_ABOVE": 0,
     "kernels.windows.LOOP_BELOW": 1,
     "kernels.buckets.ARRAYS_FROM": 1,
+    "kernels.buckets.BLOCK": 2,
+    "kernels.buckets.LOOPED": 1,
     "kernels.buckets.SWEPT_FROM": 0,
     "kernels.cap_counts.LOOP_BELOW": 1,
     "kernels.key_memory.TOGETHER": 1,

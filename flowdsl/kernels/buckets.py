@@ -7,13 +7,13 @@ Time is the log clock in µs. A bucket of `capacity` tokens that refills in `per
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from itertools import islice
 from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from flowdsl.kernels.timers import LAST_MOMENT
+from flowdsl.kernels.windows import stable_order
 from flowdsl.values.state_fields import INTS, MOST, ChoiceField, ListField, NumbersField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -21,6 +21,10 @@ Ints = npt.NDArray[np.int64]
 # fewer contexts of a key than this are looped over: arrays would cost more to set up
 ARRAYS_FROM = 64
 SAFE = 1 << 61
+# contexts that a bucket is first taken through at once, and most of them
+BLOCK, LARGEST_BLOCK = 1 << 8, 1 << 16
+# where the next change is nearer than this, so many contexts are looped over
+LOOPED = 1 << 5
 # the answer of a queue to a context that would get its token after the last moment there is
 NEVER = LAST_MOMENT + 1
 # so few keys are not worth being gone through
@@ -29,8 +33,20 @@ SWEPT_FROM = 64
 SWEPT_EACH = 4
 
 
+class _Bucket:
+    """What all buckets do alike."""
+
+    def take(self, times: list[int]) -> list[int]:
+        """Return the answer to each context, at these times, in order."""
+        raise NotImplementedError
+
+    def take_many(self, times: Ints) -> Ints:
+        """Return the same as `take`, for so many contexts that arrays are worth it."""
+        return np.array(self.take(times.tolist()), np.int64)
+
+
 @dataclass
-class DropBucket:
+class DropBucket(_Bucket):
     """A bucket whose contexts go on at once or not at all: the units it held when it was last looked at."""
 
     capacity: int
@@ -61,13 +77,65 @@ class DropBucket:
         self.units, self.at = units, at
         return passed
 
+    def take_many(self, times: Ints) -> Ints:
+        """Return the same as `take`, block by block: within one the bucket either never is full and loses what
+        it would get, or never has too little.
+        """
+        span = (int(times[-1]) - self.at + 1) * self.capacity
+        if span + (len(times) + self.capacity) * self.period >= SAFE:
+            return super().take_many(times)
+        answers, size, done = [], BLOCK, 0
+        while done < len(times):
+            block = times[done : done + size]
+            passing = self._never_full(block)
+            if len(passing) < len(block):
+                other = self._never_low(block) if len(passing) < LOOPED else passing
+                passing = other if len(other) > len(passing) else passing
+            if len(passing) < min(LOOPED, len(block)):
+                passing = super().take_many(block[:LOOPED])
+            else:
+                self._go_on(block[: len(passing)], passing)
+            answers.append(passing)
+            done += len(passing)
+            size = min(2 * size, LARGEST_BLOCK) if len(passing) == len(block) else BLOCK
+        return np.concatenate(answers)
+
+    def _never_full(self, times: Ints) -> Ints:
+        """Return the answers up to the first context before which it would be more than full."""
+        gained = self.units + (times - self.at) * self.capacity
+        places = np.arange(len(times))
+        # of the tokens there are by then as many are taken as contexts came since they ran out last
+        taken = np.minimum(places + 1, places + np.minimum.accumulate(gained // self.period - places))
+        before = np.concatenate([[0], taken[:-1]])
+        over = gained - before * self.period > self.capacity * self.period
+        passing: Ints = taken - before
+        return passing[: int(over.argmax())] if over.any() else passing
+
+    def _never_low(self, times: Ints) -> Ints:
+        """Return the answers up to the first context that finds too little: until then all go on."""
+        full, places = self.capacity * self.period, np.arange(len(times))
+        since = (times - self.at) * self.capacity - places * self.period
+        # when it would be full again but for the contexts of this block, as it is just before each
+        latest = np.maximum.accumulate(np.concatenate([[full - self.units], since[:-1]]))
+        low = full - np.maximum(latest - since, 0) < self.period
+        return np.ones(int(low.argmax()) if low.any() else len(times), np.int64)
+
+    def _go_on(self, times: Ints, passing: Ints) -> None:
+        """Have the units that these answers leave."""
+        full, gained = self.capacity * self.period, (times - self.at) * self.capacity
+        taken = np.cumsum(passing) * self.period
+        # what it would have held more than it can, at the most, is lost
+        lost = max(int((self.units + gained - taken + passing * self.period).max()) - full, 0)
+        self.units += int(gained[-1]) - int(taken[-1]) - lost
+        self.at = int(times[-1])
+
     def idle(self, now: int) -> bool:
         """Return True if it is full again, and so no different from a fresh one."""
         return self.units + (now - self.at) * self.capacity >= self.capacity * self.period
 
 
 @dataclass
-class FloatBucket:
+class FloatBucket(_Bucket):
     """A bucket in 64-bit floats, refilled at each context: the order of its operations is what production
     does.
     """
@@ -109,7 +177,7 @@ class FloatBucket:
 
 
 @dataclass
-class QueueBucket:
+class QueueBucket(_Bucket):
     """A bucket whose contexts all go on, in order, each when there is a token for it, unless that is `NEVER`.
 
     `empty_until` is when the bucket would be full again, in units: each context moves it a token further,
@@ -128,9 +196,6 @@ class QueueBucket:
 
     def take(self, times: list[int]) -> list[int]:
         """For contexts at these times, in order, when each gets its token; who gets it `NEVER` takes none."""
-        span = (times[-1] - times[0] + 1) * self.capacity + (len(times) + self.capacity) * self.period
-        if len(times) >= ARRAYS_FROM and span < SAFE and self.empty_until - times[0] * self.capacity < SAFE:
-            return self._take_arrays(times)
         capacity, period, until = self.capacity, self.period, self.empty_until
         spare = (capacity - 1) * period
         moments = []
@@ -148,24 +213,27 @@ class QueueBucket:
         self.empty_until = until
         return moments
 
-    def _take_arrays(self, times: list[int]) -> list[int]:
+    def take_many(self, times: Ints) -> Ints:
         """Return the same as a running maximum: what a context waits for is the busiest stretch that ends
         with it.
         """
-        base = times[0]
-        at = (np.array(times) - base) * self.capacity
+        base = int(times[0])
+        span = (int(times[-1]) - base + 1) * self.capacity + (len(times) + self.capacity) * self.period
+        if span >= SAFE or self.empty_until - base * self.capacity >= SAFE:
+            return super().take_many(times)
+        at = (times - base) * self.capacity
         cost = np.arange(len(times)) * self.period
         until = max(self.empty_until - base * self.capacity, -SAFE)
         before = np.maximum.accumulate(np.concatenate([[until], at - cost]))
         # when the bucket would be full again just before each context
         earlier = before[:-1] + cost
         spare = (self.capacity - 1) * self.period
-        moments = base + np.maximum(np.array(times) - base, -((spare - earlier) // self.capacity))
+        moments: Ints = base + np.maximum(times - base, -((spare - earlier) // self.capacity))
         # they ascend: behind the first that comes too late all do
         served = int(np.searchsorted(moments, LAST_MOMENT, side="right"))
         moments[served:] = NEVER
         self.empty_until = int(before[served]) + served * self.period + base * self.capacity
-        return moments.tolist()  # type: ignore[no-any-return]
+        return moments
 
     def idle(self, now: int) -> bool:
         """Return True if it is full again, and so no different from a fresh one."""
@@ -185,6 +253,8 @@ class Bucket(Protocol):
     def fresh(cls, capacity: int, period: int, at: int) -> Self: ...
 
     def take(self, times: list[int]) -> list[int]: ...
+
+    def take_many(self, times: Ints) -> Ints: ...
 
     def idle(self, now: int) -> bool: ...
 
@@ -262,19 +332,31 @@ class Buckets(StateObject):
         result = np.empty(len(keys), np.int64)
         if not len(keys):
             return result
-        order = np.argsort(keys, kind="stable")
-        sorted_keys, listed = keys[order], times[order].tolist()
-        starts = np.flatnonzero(np.concatenate([[True], sorted_keys[1:] != sorted_keys[:-1]])).tolist()
-        answers: list[int] = []
-        for key, start, end in zip(
-            sorted_keys[starts].tolist(), starts, [*islice(starts, 1, None), len(keys)], strict=True
-        ):
+        now = int(times[-1])
+        order = None if (keys[1:] == keys[:-1]).all() else stable_order(keys)
+        if order is not None:
+            keys, times = keys[order], times[order]
+        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+        sizes = np.diff(starts, append=len(keys))
+        answers = np.empty(len(keys), np.int64)
+        few: list[int] = []
+        many = np.repeat(sizes >= ARRAYS_FROM, sizes)
+        listed = times.tolist() if not many.all() else []
+        for key, start, size in zip(keys[starts].tolist(), starts.tolist(), sizes.tolist(), strict=True):
             bucket = self._by_key.get(key)
             if bucket is None:
-                bucket = self._by_key[key] = self.kind.fresh(self.capacity, self.period, listed[start])
-            answers += bucket.take(listed[start:end])
-        result[order] = answers
-        self._forget_idle(int(times[-1]), SWEPT_EACH * max(len(keys), SWEPT_FROM))
+                fresh = self.kind.fresh(self.capacity, self.period, int(times[start]))
+                bucket = self._by_key[key] = fresh
+            if size >= ARRAYS_FROM:
+                answers[start : start + size] = bucket.take_many(times[start : start + size])
+            else:
+                few += bucket.take(listed[start : start + size])
+        answers[~many] = few
+        if order is None:
+            result = answers
+        else:
+            result[order] = answers
+        self._forget_idle(now, SWEPT_EACH * max(len(keys), SWEPT_FROM))
         return result
 
     def _forget_idle(self, now: int, most: int) -> None:
