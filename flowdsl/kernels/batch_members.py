@@ -165,7 +165,7 @@ class ItemLists(StateObject):
         return self.at(order), np.cumsum(counts) - counts
 
     def begins(self) -> Ints:
-        """Return where the members of each window begin, in the order of their numbers; they lie side by side."""
+        """Return where the members of each window begin, by its number; they lie side by side."""
         first = np.flatnonzero(np.diff(self.windows, prepend=-1))
         return first[np.argsort(self.windows[first])]
 

@@ -99,9 +99,9 @@ def incoming(
 
 @dataclass(frozen=True)
 class _Touched:
-    """Windows that a batch opens or finds due, in the order in which they opened: for each the last event that
-    it saw when it opened, and the rows of the batch that are its last member, and that found it due; -1 where
-    there is none.
+    """Windows that a batch opens or finds due, in the order in which they opened: for each the last event
+    that it saw when it opened, and the rows of the batch that are its last member, and that found it due; -1
+    where there is none.
 
     `held_from` says where its members begin that it had before, and `row_from` and `row_counts` which rows of
     the sorted batch are its others.
@@ -321,8 +321,8 @@ class BatchRun:
         return whole, absorbed, failed_where(out, failures)
 
     def _in_order(self, touched: _Touched, full: Mask, going: Index) -> tuple[_Touched, Mask, Ints, Seen]:
-        """Return the windows that close in the order in which they do: at which clock, and the last event that
-        what comes out of them sees.
+        """Return the windows that close in the order in which they do: at which clock, and the last event
+        that what comes out of them sees.
 
         Timers due at the same moment fire as their windows opened, after all that the events before it did.
         """

@@ -34,7 +34,7 @@ SWEPT_EACH = 4
 
 
 class _Bucket:
-    """What all buckets do alike."""
+    """A bucket that answers to contexts one by one."""
 
     def take(self, times: list[int]) -> list[int]:
         """Return the answer to each context, at these times, in order."""
@@ -78,8 +78,8 @@ class DropBucket(_Bucket):
         return passed
 
     def take_many(self, times: Ints) -> Ints:
-        """Return the same as `take`, block by block: within one the bucket either never is full and loses what
-        it would get, or never has too little.
+        """Return the same as `take`, block by block: within one the bucket never is full and loses what it
+        would get, or never has too little.
         """
         span = (int(times[-1]) - self.at + 1) * self.capacity
         if span + (len(times) + self.capacity) * self.period >= SAFE:
