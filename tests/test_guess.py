@@ -137,8 +137,33 @@ def test_a_replay_of_a_frame_that_is_no_event_table_offers_the_call_that_reads_i
     frame = pd.DataFrame({"created_at": ["2026-01-01T00:00:00Z"], "user_id": [1], "post_id": [2]})
     with pytest.raises(fd.DataError) as error:
         fd.replay(on("link.created").map(a="x").deliver("s"), frame)
-    assert error.value.what == "no column 'kind' among 'created_at', 'user_id', 'post_id'"
+    assert error.value.what == "no columns 'kind' and 'timestamp' among 'created_at', 'user_id', 'post_id'"
     assert f"this may read it:\n{fd.guess(frame).code}" in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "feather"])
+def test_a_replay_of_a_file_that_is_not_read_in_place_offers_the_call_that_reads_it(
+    suffix: str, tmp_path: Path
+):
+    path = tmp_path / f"likes.{suffix}"
+    rows = pd.DataFrame({"created_at": ["2026-01-01T00:00:00Z"], "user_id": [1], "post_id": [2]})
+    {
+        "csv": rows.to_csv,
+        "jsonl": lambda p: rows.to_json(p, orient="records", lines=True),
+        "feather": rows.to_feather,
+    }[suffix](path)
+    with pytest.raises(fd.DataError, match=r"is not replayed in place") as error:
+        fd.replay(on("link.created").map(a="x").deliver("s"), path)
+    assert f"this may read it:\n{fd.guess(path).code}" in str(error.value)
+
+
+def test_a_replay_of_rows_that_are_no_events_offers_the_call_that_reads_them():
+    rows = [{"created_at": "2026-01-01T00:00:00Z", "user_id": 1, "post_id": 2}]
+    for source in (rows, iter(rows)):
+        with pytest.raises(fd.DataError, match="no 'kind' among 'created_at', 'user_id', 'post_id'") as error:
+            fd.replay(on("link.created").map(a="x").deliver("s"), source)
+        assert "this may read it:" in str(error.value)
+        assert '"source_id": "user_id"' in str(error.value)
 
 
 def test_the_command_line_prints_the_guess(

@@ -179,7 +179,7 @@ def test_paths_that_lead_nowhere_are_refused_with_a_hint(tmp_path: Path) -> None
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
     for name, said in {
         "missing.parquet": "no such file", "empty": "no .parquet files", "*.arrow": "no file matches",
-        "events.jsonl": "cannot be read", "fake.parquet": "cannot be read", "cut.parquet": "cannot be read",
+        "events.jsonl": "not replayed in place", "fake.parquet": "cannot be read", "cut.parquet": "cannot be read",
     }.items():  # fmt: skip
         with pytest.raises(DataError, match=said) as caught:
             open_log(tmp_path / name)

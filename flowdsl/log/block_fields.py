@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from flowdsl.log.text_readers import TextBlock
 
 # a field of text: what a path in braces is read as
 TEXT: Final = "kind"
+# what is in the first line of a file without a header: a number, a time
+_DATA: Final = re.compile(r"[-+]?\d+(\.\d+)?|\d{4}-\d\d-\d\d.*")
 Ints = npt.NDArray[np.int64]
 # What a user's function may raise for a row that it was not written for; that row is broken, the others are
 # read.
@@ -249,12 +252,15 @@ class BlockFields:
         # one of the alternatives will do, and a constant is always there
         if not lacking or (several and (len(lacking) < len(names) or len(names) < several)):
             return
+        known = list(self.block.names or table.columns)
+        hint = did_you_mean(lacking[0], known)
+        if any(_DATA.fullmatch(name) for name in known):
+            hint = "the first line looks like data: polars.read_csv(path, has_header=False, new_columns=[…])"
         raise DataError(
             f"there is no column {lacking[0]!r}",
             place=self.block.place,
-            allowed=", ".join(table.columns),
-            hint=did_you_mean(lacking[0], table.columns)
-            or f"literal({lacking[0]!r}) is that text in every row",
+            allowed=", ".join(known),
+            hint=hint or f"literal({lacking[0]!r}) is that text in every row",
         )
 
     def _has(self, path: str, table: pl.DataFrame) -> bool:

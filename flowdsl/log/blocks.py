@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias
@@ -89,14 +89,17 @@ def _blocks(source: Any, shape: RowShape, problems: RowProblems) -> Iterator[Tex
         for path in _files(source, shape):
             yield from file_blocks(path, problems, wanted, shape.files)
         return
+    known: Sequence[str] = ()
     if isinstance(source, pl.LazyFrame):
         with reading("frame", "collect() the lazy frame to see what is wrong with it"):
-            source = source.select(n for n in source.collect_schema().names() if wanted(n)).collect()
+            known = source.collect_schema().names()
+            source = source.select(name for name in known if wanted(name)).collect()
+    known = known or _column_names(source)
     frame = _frame(source, shape, wanted)
     if isinstance(frame, pl.DataFrame):
         for row in range(0, frame.height, BLOCK):
             part = frame.slice(row, BLOCK)
-            yield TextBlock("frame", range(row, row + part.height), part)
+            yield TextBlock("frame", range(row, row + part.height), part, names=known)
         return
     if isinstance(frame, Mapping) and shape.records is not None:
         frame = [frame]
@@ -107,6 +110,12 @@ def _blocks(source: Any, shape: RowShape, problems: RowProblems) -> Iterator[Tex
             hint="one event is a list of one; records= is the path to a list of rows",
         )
     yield from _listed(frame, problems)
+
+
+def _column_names(source: Any) -> list[str]:
+    """Return the names of the columns of a frame, as far as it says them."""
+    names = getattr(source, "column_names", getattr(source, "columns", ()))
+    return [str(name) for name in names] if isinstance(names, Iterable) else []
 
 
 def _frame(source: Any, shape: RowShape, wanted: Callable[[str], bool]) -> Any:

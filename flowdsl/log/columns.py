@@ -69,17 +69,18 @@ def check_types(schema: Mapping[str, pl.DataType], place: str) -> None:
       allowed: a timestamp type, or RFC 3339 text
       hint: a count since 1970 has a unit that only you know: read_events(…, time_unit='ms')
     """
-    for name in ("kind", "timestamp"):
-        if name not in schema:
-            raise NotAnEventTableError(
-                f"no column {name!r} among {', '.join(map(repr, list(schema)[:12])) or 'none'}",
-                place=place,
-                allowed="kind and timestamp are needed; " + ", ".join(EVENT_COLUMNS) + " are known",
-                hint=(
-                    "read_events(…, columns={'kind': …, 'timestamp': …}) reads tables of other shapes; "
-                    "guess(…) proposes a call"
-                ),
-            )
+    missing = [repr(name) for name in ("kind", "timestamp") if name not in schema]
+    if missing:
+        raise NotAnEventTableError(
+            f"no column{'s' * (len(missing) > 1)} {' and '.join(missing)} among "
+            f"{', '.join(map(repr, list(schema)[:12])) or 'none'}",
+            place=place,
+            allowed="kind and timestamp are needed; " + ", ".join(EVENT_COLUMNS) + " are known",
+            hint=(
+                "read_events(…, columns={'kind': …, 'timestamp': …}) reads tables of other shapes; "
+                "guess(…) proposes a call"
+            ),
+        )
     for name in EVENT_COLUMNS:
         if name in schema and not _fits(name, schema[name]):
             raise DataError(

@@ -66,7 +66,7 @@ _FORMATS: Final = _words(
     "%Y%m%dT%H%M%S|%Y%m%d|%d %b %Y %H:%M:%S|%b %d, %Y|%a %b %d %H:%M:%S %z %Y",
     "|",
 )
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[+-]\d\d:?\d\d)?)?")
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[+-]\d\d(:?\d\d)?)?)?")
 _ZONE: Final = re.compile(r":\d\d.*([Zz]|[+-]\d\d(:?\d\d)?)|[A-Z]{2,5}$|[+-]\d{4}\b")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{1,9})?")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any, Final
 import polars as pl
 
 from flowdsl.errors import DataError, FlowError
+from flowdsl.events import FlowWarning
 from flowdsl.log.catalog import has_catalog
 from flowdsl.log.columns import NotAnEventTableError
+from flowdsl.log.formats import format_of
 from flowdsl.log.frames import frame_table
 from flowdsl.log.guess import guess
 from flowdsl.log.parquet import ParquetEventLog
@@ -83,22 +86,37 @@ def open_log(log: LogLike) -> EventSource:
 def _with_proposal(error: NotAnEventTableError, source: Any) -> NotAnEventTableError:
     """Return the error with a call that would read the source, where one can be guessed."""
     try:
-        proposal = guess(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FlowWarning)
+            proposal = guess(source)
     except FlowError:
         return error
-    names = ", ".join(map(repr, list(proposal.rows[0])[:_NAMED]))
+    named = error.what
+    if " among " in named:
+        names = ", ".join(map(repr, list(proposal.rows[0])[:_NAMED]))
+        named = f"{named.partition(' among ')[0]} among {names}"
     return NotAnEventTableError(
-        f"{error.what.partition(' among ')[0]} among {names}",
-        place=error.place,
-        allowed=error.allowed,
-        hint=f"this may read it:\n{proposal.code}",
+        named, place=error.place, allowed=error.allowed, hint=f"this may read it:\n{proposal.code}"
     )
 
 
 def _open_path(path: Path) -> EventSource:
     if has_catalog(path):
         return ParquetEventLog(path)
+    known = format_of(path) if path.is_file() else None
+    if known is not None and known.name != "parquet":
+        raise NotAnEventTableError(
+            f"a {known.name} file is not replayed in place",
+            place=str(path),
+            allowed="logs and files of Parquet",
+            hint="read_events(path, …) reads it; guess(path) proposes a call",
+        )
     return EventTable(ParquetFiles(files_of(path)))
+
+
+def _is_event(event: object) -> bool:
+    """Return True for an event, and for what is no row at all, of which more is said elsewhere."""
+    return not isinstance(event, Mapping) or "kind" in event or isinstance(event.get("event"), Mapping)
 
 
 def _is_seq_no(value: object) -> bool:
@@ -107,6 +125,15 @@ def _is_seq_no(value: object) -> bool:
 
 def _listed(events: Iterable[Any]) -> EventSource:
     events = list(events)
+    if events and not any(_is_event(event) for event in events):
+        names = dict.fromkeys(str(name) for event in events[:_NAMED] for name in event)
+        missing = NotAnEventTableError(
+            f"the rows are no events: no 'kind' among {', '.join(map(repr, list(names)[:_NAMED]))}",
+            place="list",
+            allowed="events as link_created(…) and the others make them, with a timestamp",
+            hint="read_events(rows, columns={'kind': …, 'timestamp': …}) reads rows of other shapes",
+        )
+        raise _with_proposal(missing, events)
     frame = rows_frame(events)
     untimed = frame["timestamp"].is_null()
     if untimed.any():

@@ -41,9 +41,8 @@ def parquet_blocks(path: Path, problems: RowProblems, wanted: Wanted) -> Iterato
             else:
                 part = pl.scan_parquet(path, glob=False).select(names).slice(row, BLOCK).collect()
             height = min(BLOCK, metadata.num_rows - row)
-            yield TextBlock(
-                str(path), range(row, row + height), part if names else pl.DataFrame(height=height)
-            )
+            content = part if names else pl.DataFrame(height=height)
+            yield TextBlock(str(path), range(row, row + height), content, names=schema.names)
 
 
 def parquet_rows(path: Path) -> int:
@@ -80,7 +79,7 @@ def _batches(batches: Iterator[Any], place: str, wanted: Wanted) -> Iterator[Tex
     for batch in batches:
         frame = to_polars(batch, place, wanted)
         for part in frame.iter_slices(BLOCK):
-            yield TextBlock(place, range(row, row + part.height), part)
+            yield TextBlock(place, range(row, row + part.height), part, names=batch.schema.names)
             row += part.height
 
 

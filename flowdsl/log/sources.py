@@ -22,7 +22,7 @@ from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS
 from flowdsl.frames import plain_type, to_polars
 from flowdsl.log.columns import SCHEMA, present
 from flowdsl.log.errors import reading
-from flowdsl.log.file_places import around_of
+from flowdsl.log.file_places import PACKED, around_of
 from flowdsl.log.validation import ENTITY, JUDGED, LINK
 from flowdsl.paths import path_of
 
@@ -298,8 +298,12 @@ def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> lis
         inside = (f for f in sorted(path.rglob("*")) if f.name.lower().endswith(suffixes) and f.is_file())
         found = [f for f in inside if not _hidden(f.relative_to(path))]
         if not found:
+            plain = [suffix for suffix in suffixes if not suffix.endswith(PACKED)]
             raise DataError(
-                f"the folder holds no {' or '.join(suffixes)} files", place=str(path), hint=_elsewhere(path)
+                f"the folder holds no {plain[0] + ' files' if len(plain) == 1 else 'file that can be read'}",
+                place=str(path),
+                allowed=", ".join(plain),
+                hint=_elsewhere(path, suffixes),
             )
         return found
     if path.is_file():
@@ -311,15 +315,18 @@ def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> lis
                 "no file matches the glob", place=str(path), hint="a ** matches folders at any depth"
             )
         return found
-    raise DataError("there is no such file or folder", place=str(path), hint=_elsewhere(path.parent))
+    raise DataError(
+        "there is no such file or folder", place=str(path), hint=_elsewhere(path.parent, suffixes)
+    )
 
 
-def _elsewhere(folder: Path) -> str:
+def _elsewhere(folder: Path, suffixes: tuple[str, ...]) -> str:
     names = (
         sorted(f.name for f in folder.iterdir() if not f.name.startswith("."))[:5] if folder.is_dir() else []
     )
-    where = f"in {folder} there are: {', '.join(names)}; " if names else ""
-    return where + "files of other shapes are read by read_events(…)"
+    where = f"in {folder} there are: {', '.join(names)}" if names else f"there is nothing in {folder}"
+    # whoever reads more than Parquet reads them
+    return where if len(suffixes) > 1 else f"{where}; files of other shapes are read by read_events(…)"
 
 
 def _hidden(path: Path) -> bool:

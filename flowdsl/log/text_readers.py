@@ -60,6 +60,8 @@ class TextBlock:
     around: Mapping[str, Any] = field(default_factory=dict)
     # the rows of a source that several rows were made of
     groups: Sequence[int] | None = None
+    # the columns that the source has beside those that are wanted
+    names: Sequence[str] = ()
 
 
 def beginning(path: Path) -> bytes:

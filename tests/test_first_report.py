@@ -1,0 +1,173 @@
+"""From a file to the first report in at most ten lines, for twelve shapes of data as people have them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pytest
+
+import flowdsl as fd
+
+SHAPES = Path(__file__).parent / "data" / "shapes"
+ORDERS = [
+    {
+        "Order No": f"A{n}",
+        "Customer": f"c{n % 3}",
+        "Placed": f"{n + 1:02}.11.2025 {8 + n:02}:15",
+        "Total": 20 + n,
+    }
+    for n in range(6)
+]
+PLAYS = [
+    {"user": f"u{n % 3}", "song": f"s{n % 2}", "at": f"2026-01-01T09:0{n}:00Z", "seconds": 30 * n}
+    for n in range(6)
+]
+
+
+def orders_csv(folder: Path) -> None:
+    pd.DataFrame(ORDERS).to_csv(folder / "orders.csv", index=False, sep=";")
+
+
+def signups(folder: Path) -> pd.DataFrame:
+    users = [{"plan": "pro", "tags": ["a"]}, {"plan": "free"}, None]
+    columns = {
+        "when": pd.date_range("2026-01-01", periods=3, tz="UTC"),
+        "user_id": [7, "x9", 8],
+        "profile": users,
+    }
+    return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+
+
+def sample(name: str, target: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / target).write_bytes((SHAPES / name).read_bytes()) and None
+
+
+def hive(folder: Path) -> None:
+    for day in ("2026-01-01", "2026-01-02"):
+        for country in ("lv", "de"):
+            place = folder / "plays" / f"day={day}" / f"country={country}"
+            place.mkdir(parents=True)
+            rows = [{"user": f"u{n}", "song": "s1", "hour": f"{n + 8:02}:00"} for n in range(3)]
+            pl.DataFrame(rows).write_parquet(place / "part-0.parquet")
+
+
+def slack(folder: Path) -> None:
+    shutil.make_archive(str(folder / "export"), "zip", SHAPES / "slack")
+
+
+def postgres(folder: Path) -> None:
+    # COPY (SELECT …) TO 'follows.csv' WITH (FORMAT csv, HEADER)
+    (folder / "follows.csv").write_text(
+        "id,follower_id,followee_id,created_at,deleted_at,settings\n"
+        '1,10,20,2026-01-01 09:00:00.123456+00,,"{""muted"": false}"\n'
+        '2,11,20,2026-01-01 10:00:00+00,2026-01-03 12:00:00+00,"{""muted"": true}"\n'
+        "3,12,20,2026-01-02 11:30:00.5+01,,\n"
+    )
+
+
+# name: what is there before the script, the script, and how many deliveries its report tells of
+SCRIPTS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
+    "a CSV of orders with local times": (orders_csv, """
+log = fd.read_events("orders.csv", {"timestamp": "Placed", "kind": fd.literal("entity.created"), "entity_type": fd.literal("order"),
+                                    "entity_id": "Order No", "data": dict},
+                     time_format="%d.%m.%Y %H:%M", time_zone="Europe/Berlin")
+flow = fd.on("entity.created", entity_type="order").map(recipient_id="{{ data.Customer }}", text="Thanks for {{ data.Total }}").deliver("mail")
+""", 6),
+    "pandas with object columns": (signups, """
+log = fd.read_events(data, {"timestamp": "when", "kind": fd.literal("entity.created"), "entity_type": fd.literal("user"),
+                            "entity_id": "user_id", "data": "profile"})
+flow = fd.on("entity.created").where("data.plan == 'pro'").map(recipient_id="{{ entity_id }}", text="Welcome").deliver("mail")
+""", 1),
+    "GH Archive": (sample("github.jsonl", "2026-01-01-15.json"), """
+log = fd.read_events("2026-01-01-15.json", shape="github")
+flow = fd.on("link.created", link_type="stars").map(recipient_id="{{ target_id }}", text="{{ source_id }} starred you").deliver("mail")
+""", 1),
+    "Segment": (sample("segment.jsonl", "segment.jsonl"), """
+log = fd.read_events("segment.jsonl", shape="segment")
+flow = fd.on("entity.created", entity_type="Order Completed").map(recipient_id="{{ data.userId }}", text="Thanks").deliver("mail")
+""", 1),
+    "Debezium": (sample("debezium.jsonl", "changes.jsonl"), """
+log = fd.read_events("changes.jsonl", shape="debezium")
+flow = fd.on("entity.updated", entity_type="customers").map(recipient_id="{{ entity_id }}", text="You moved to {{ data.email }}").deliver("mail")
+""", 1),
+    "Parquet in hive folders": (hive, """
+log = fd.read_events("plays", {"timestamp": "{day} {hour}", "kind": fd.literal("link.created"), "link_type": fd.literal("plays"),
+                               "source_id": "user", "target_id": "song", "metadata": {"country": "country"}}, time_zone="UTC")
+flow = fd.on("link.created").where("metadata.country == 'lv'").map(recipient_id="{{ source_id }}", text="{{ target_id }}").deliver("mail")
+""", 6),
+    "a Polars LazyFrame": (lambda folder: pl.LazyFrame(PLAYS), """
+log = fd.read_events(data, {"timestamp": "at", "kind": fd.literal("link.created"), "link_type": fd.literal("plays"),
+                            "source_id": "user", "target_id": "song", "metadata": {"seconds": "seconds"}})
+flow = fd.on("link.created").where("metadata.seconds > 60").map(recipient_id="{{ source_id }}", text="{{ target_id }}").deliver("mail")
+""", 3),
+    "a DuckDB relation": (lambda folder: duckdb.from_arrow(pl.DataFrame(PLAYS).to_arrow()), """
+log = fd.read_events(data, {"timestamp": "at", "kind": fd.literal("link.created"), "link_type": fd.literal("plays"),
+                            "source_id": "user", "target_id": "song"})
+flow = fd.on("link.created", link_type="plays").map(recipient_id="{{ source_id }}", text="{{ target_id }}").deliver("mail")
+""", 6),
+    "a generator of dicts": (lambda folder: (row for row in PLAYS), """
+log = fd.read_events(data, {"timestamp": "at", "kind": fd.literal("link.created"), "link_type": fd.literal("plays"),
+                            "source_id": "user", "target_id": "song"})
+flow = fd.on("link.created", link_type="plays").map(recipient_id="{{ source_id }}", text="{{ target_id }}").deliver("mail")
+""", 6),
+    "CloudEvents": (sample("cloudevents.json", "events.json"), """
+log = fd.read_events("events.json", shape="cloudevents")
+flow = fd.on("entity.created", entity_type="com.shop.order.shipped").map(recipient_id="{{ data.customer }}", text="On its way").deliver("mail")
+""", 1),
+    "a Postgres dump as CSV": (postgres, """
+log = fd.read_events("follows.csv", {"timestamp": "created_at", "kind": fd.literal("link.created"), "link_type": fd.literal("follows"),
+                                     "link_id": "id", "source_id": "follower_id", "target_id": "followee_id", "metadata": "settings"})
+flow = fd.on("link.created", link_type="follows").map(recipient_id="{{ target_id }}", text="{{ source_id }} follows you").deliver("mail")
+""", 3),
+    "Slack": (slack, """
+log = fd.read_events("export.zip", shape="slack")
+flow = fd.on("link.created", link_type="replies").map(recipient_id="{{ target_id }}", text="{{ source_id }} replied").deliver("mail")
+""", 1),
+}  # fmt: skip
+BEGIN, END = "import flowdsl as fd\n", "result = fd.replay(flow, log)\nresult.report('report.html')\n"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_ten_lines_lead_from_a_file_to_a_report(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    prepare, middle, deliveries = SCRIPTS[name]
+    script = BEGIN + middle.strip() + "\n" + END
+    assert len(script.splitlines()) <= 10
+    names: dict[str, Any] = {"data": prepare(tmp_path)}
+    exec(script, names)
+    assert len(names["result"]) == deliveries
+    assert not len(names["result"].errors)
+    assert not set(names["log"].problems["problem"]) - {"out of order"}
+    assert "mail" in Path("report.html").read_text("utf-8")
+
+
+@pytest.mark.filterwarnings("ignore::flowdsl.FlowWarning")
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_guess_reads_it_without_being_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    prepare = SCRIPTS[name][0]
+    source = prepare(tmp_path)
+    # what is read once is kept by whoever reads it
+    source = list(source) if name == "a generator of dicts" else source
+    if source is None:
+        (source,) = [path.name for path in tmp_path.iterdir()]
+    names: dict[str, Any] = {"fd": fd, "source": source}
+    exec(fd.guess(source).code, names)
+    assert names["log"].last_seq_no()
+    assert not names["log"].problem_counts.get("broken")
+
+
+def test_an_archive_of_an_hour_is_read_as_it_is_downloaded(tmp_path: Path):
+    rows = [json.loads(line) for line in (SHAPES / "github.jsonl").read_text("utf-8").splitlines()]
+    with zipfile.ZipFile(tmp_path / "hour.zip", "w") as archive:
+        archive.writestr("2026-01-01-15.json", "\n".join(json.dumps(row) for row in rows * 200))
+    log = fd.read_events(tmp_path / "hour.zip", shape="github", duplicates="drop")
+    assert (log.last_seq_no(), log.problem_counts["duplicate"]) == (11, 1791)
