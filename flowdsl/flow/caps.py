@@ -23,8 +23,7 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
     if caps is not None and not isinstance(caps, Mapping):
         raise error(f"caps are a {type(caps).__name__}", allowed="a mapping from sinks to fd.Cap(…)")
     names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
-    sinks = () if isinstance(given, FlowSpec) else getattr(given, "sinks", ())
-    found = {sink.name: getattr(sink, "cap", None) for sink in sinks if sink.name in names}
+    found = {name: cap for name, cap in _project_caps(given).items() if name in names}
     for name, cap in (caps or {}).items():
         _check(name, cap, names, error)
         found[name] = cap
@@ -32,6 +31,11 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
     if chosen and flows[0].rules.name != "flowdsl":
         raise error("production has no caps of sinks", hint="leave caps or target out")
     return chosen
+
+
+def _project_caps(given: object) -> dict[str, Cap | None]:
+    sinks = () if isinstance(given, FlowSpec) else getattr(given, "sinks", ())
+    return {sink.name: getattr(sink, "cap", None) for sink in sinks}
 
 
 def _check(name: object, cap: object, names: Collection[str], error: type[FlowError]) -> None:

@@ -283,9 +283,9 @@ def _needs(flow: FlowSpec, steps: Sequence[CompiledStep]) -> GraphRequirements:
     """Return the parts of the graph that the steps of one flow read."""
     names = {step.entity_variable for step in steps} | {"before" if flow.reads_before else None}
     names.discard(None)
-    read = {path for step in steps for path in step.paths or ()}
+    read = frozenset().union(*(step.paths or () for step in steps))
     paths = frozenset(path[1:] for path in read if path[0] in names and len(path) > 1)
-    links = frozenset(link for step in steps for link in step.links)
+    links = frozenset().union(*(step.links for step in steps))
     types: set[Any] = {getattr(step.operator, "type", None) for step in steps}
     return GraphRequirements(bool(names), paths, links, frozenset(types - {None}), flow.reads_before)
 

@@ -181,7 +181,7 @@ def _lines(value: Any, depth: int = 0) -> list[str]:
     if not has_parts(value):
         return list(block_lines(value))
     line = inline(value)
-    if len(line) <= WIDTH and _flat(value) and (depth > _OPEN or _is_list_of_words(value)):
+    if (depth > _OPEN or _is_list_of_words(value)) and len(line) <= WIDTH and _flat(value):
         return [line]
     if isinstance(value, dict):
         return [line for key, inner in value.items() for line in _entry_lines(key, inner, depth + 1)]

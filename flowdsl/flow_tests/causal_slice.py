@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
+import numpy as np
+
 from flowdsl.explanation.window_peers import Beside, WindowPeers, takers, windows
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deduplicate import Deduplicate
@@ -39,12 +41,9 @@ def needed(peers: WindowPeers, reach: SliceExtent) -> set[int]:
                 continue
             upto = arrivals.number if reach is SliceExtent.FEW else _LAST
             for beside in arrivals.beside(seq_no):
-                every = reach is SliceExtent.ALL
-                rows = (
-                    range(len(beside.seqs))
-                    if every
-                    else _rows(arrivals.step, beside, timers=peers.rules.timers)
-                )
+                rows: Iterable[int] = range(len(beside.seqs))
+                if reach is not SliceExtent.ALL:
+                    rows = _rows(arrivals.step, beside, timers=peers.rules.timers)
                 for other in {beside.seqs[row] for row in rows}:
                     if found.get(other, -1) < upto:
                         found[other] = upto
@@ -58,8 +57,7 @@ def _rows(step: Operator, beside: Beside, *, timers: bool) -> Iterable[int]:
         starts = windows(moments, step.window.microseconds)
         return {starts[row] for row in own}
     if beside.openers:
-        mine = {beside.openers[row] for row in own}
-        return [row for row, start in enumerate(beside.openers) if start in mine]
+        return np.flatnonzero(np.isin(beside.openers, np.take(beside.openers, own))).tolist()
     if isinstance(step, RateLimit):
         queue = step.strategy == "queue" and timers
         return {before for row in own for before in takers(step, moments, row, queue=queue)}

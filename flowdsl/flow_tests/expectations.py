@@ -54,12 +54,15 @@ def settled_deliveries(
     for number, entry in enumerate(expected):
         if number in taken:
             entries.append(entry)
-            continue
-        near = next((one for one in left if one.sink == entry["sink"]), None)
-        if near is not None:
+        elif (near := _first_to(left, entry["sink"])) is not None:
             left.remove(near)
             entries.append(_rewritten(entry, near, start))
-    return entries + [delivery_entry(one, several=several) for one in left]
+    entries += [delivery_entry(one, several=several) for one in left]
+    return entries
+
+
+def _first_to(deliveries: Sequence[Delivered], sink: str) -> Delivered | None:
+    return next((one for one in deliveries if one.sink == sink), None)
 
 
 def fits(entry: Entry, one: Delivered, start: int) -> bool:
@@ -97,14 +100,17 @@ def _rewritten(entry: Entry, one: Delivered, start: int) -> dict[str, Any]:
 
 
 def _holds(wanted: Any, found: Any, *, exact: bool) -> bool:
-    if isinstance(wanted, dict) and isinstance(found, dict):
+    if type(wanted) is not type(found):
+        # 1 is 1.0, but not true
+        return bool not in (type(wanted), type(found)) and bool(wanted == found)
+    if isinstance(wanted, dict):
         if not wanted.keys() <= found.keys() or (exact and len(wanted) < len(found)):
             return False
         return all(_holds(value, found[key], exact=exact) for key, value in wanted.items())
-    if isinstance(wanted, list) and isinstance(found, list):
+    if isinstance(wanted, list):
         pairs = zip(wanted, found, strict=False)
         return len(wanted) == len(found) and all(_holds(w, f, exact=True) for w, f in pairs)
-    return isinstance(wanted, bool) == isinstance(found, bool) and bool(wanted == found)
+    return bool(wanted == found)
 
 
 def _part(wanted: Any, found: Any) -> Any:

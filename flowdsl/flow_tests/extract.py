@@ -22,7 +22,7 @@ from flowdsl.flow_tests.graph_slice import GraphReads, GraphSlice, Row, numbered
 from flowdsl.flow_tests.runner import run
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.progress import Progress, ProgressReporter, track
-from flowdsl.rules import FLOWDSL, Target
+from flowdsl.rules import FLOWDSL, Rules, Target
 
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import Explanation
@@ -63,8 +63,7 @@ def as_test(
 
 
 def _cut_down(options: Options, seq_no: int, name: str | None, follower: ProgressReporter) -> FlowTestSpec:
-    rules = options.flows[0].rules if options.flows else FLOWDSL
-    peers = WindowPeers(seq_no, rules)
+    peers = WindowPeers(seq_no, _rules_of(options))
     explaining, making = follower.part(0.5), follower.part(0.5)
     explanation = explain(options, seq_no, readings=[peers], progress=explaining.advance_to)
     flows = _matched_flows(options.flows, explanation)
@@ -73,10 +72,10 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     names = {flow.name for flow in flows}
     ours = dataclasses.replace(options, flows=flows)
     whole = [step for step in explanation.steps if step.flow in names]
-    if options.open_windows != "flush" and all(step.outcome != "held" for step in whole):
+    if options.open_windows != "flush" and "held" not in {step.outcome for step in whole}:
         # contexts that a later event releases are released at the end of the test
         ours = dataclasses.replace(ours, open_windows="flush")
-        peers = WindowPeers(seq_no, rules)
+        peers = WindowPeers(seq_no, _rules_of(options))
         trace_event(ours, EventReading(seq_no), [peers], explaining.advance_to)
     for reach in SliceExtent:
         made = _made(ours, seq_no, name or _name(explanation), needed_events(peers, reach), making)
@@ -92,6 +91,10 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
             "down"
         ),
     )
+
+
+def _rules_of(options: Options) -> Rules:
+    return options.flows[0].rules if options.flows else FLOWDSL
 
 
 def _matched_flows(flows: Sequence[FlowSpec], explanation: Explanation) -> tuple[FlowSpec, ...]:

@@ -41,6 +41,11 @@ class GraphRead:
     seen: int
     all: bool
 
+    def among(self, links: Iterable[Link]) -> tuple[Link, ...]:
+        """Return the links that the lookup finds: those that exist then, all or the first."""
+        living = tuple(link for link in links if link.lives(self.seen))
+        return living if self.all else living[:1]
+
 
 class GraphReads:
     """Trace reader that collects the lookups of all events in the graph."""
@@ -115,8 +120,7 @@ def surroundings(
     lists = world.lists(followed)
     found: dict[tuple[Any, ...], list[tuple[int, tuple[Link, ...]]]] = {}
     for reading in followed:
-        links = [link for link in lists[_key(reading)] if link.lives(reading.seen)]
-        kept = tuple(links if reading.all else links[:1])
+        kept = reading.among(lists[_key(reading)])
         found.setdefault((*_key(reading), reading.all), []).append((reading.seen, kept))
         entities += [(_to(link, reading.direction), reading.seen) for link in kept]
     states = world.states(entities)
@@ -135,10 +139,11 @@ def _links(
 ) -> set[Link]:
     kept: set[Link] = set()
     for reads in found.values():
-        links = set().union(*(read for _, read in reads))
-        last = max(seen for seen, _ in reads)
-        changes = {at for link in links for at in link.changes if first <= at <= last}
-        if len({read for _, read in reads}) == 1 and not changes & events:
+        moments, read = zip(*reads, strict=True)
+        links = set().union(*read)
+        span = range(first, max(moments) + 1)
+        changes = {at for link in links for at in link.changes if at in span}
+        if len(set(read)) == 1 and not changes & events:
             kept |= links
             continue
         kept |= {link for link in links if link.lives(first - 1)}
@@ -213,19 +218,19 @@ class _LogAndGraph:
             wanted.setdefault((str(reading.via), reading.direction), set()).add(reading.id)
         if not wanted:
             return {}
-        given = [
-            Link(kind, *ends, None, -1, [])
-            for (kind, way), ids in wanted.items()
-            for ends in links_of(self._base, kind, way, ids)
-        ]
+        given: list[Link] = []
+        for (kind, way), ids in wanted.items():
+            given += [Link(kind, *ends, None, -1, []) for ends in links_of(self._base, kind, way, ids)]
         rows = self._link_rows(wanted, given)
         links = _lived(given, {row["seq_no"]: row for row in rows if row["kind"].startswith("link.")})
         self._order = {link: number for number, link in enumerate(links)}
-        return {
-            (kind, way, one): [link for link in links if link.type == kind and _from(link, way) == one]
-            for (kind, way), ids in wanted.items()
-            for one in ids
+        lists: dict[tuple[Any, ...], list[Link]] = {
+            (kind, way, one): [] for (kind, way), ids in wanted.items() for one in ids
         }
+        for link in links:
+            for way in ("forward", "reverse"):
+                lists.get((link.type, way, _from(link, way)), []).append(link)
+        return lists
 
     def _link_rows(self, wanted: Mapping[tuple[str, str], set[str]], given: list[Link]) -> list[Row]:
         """Return the events of the wanted links, those that name them by their id alone included."""

@@ -25,14 +25,8 @@ def grown(
     has = graph.needs
     if (has.entities, has.links, has.types) == (needs.entities, needs.links, needs.types):
         return replace(graph, needs=needs)
-    names = {name for name, _ in needs.links}
+    again = _links_anew(graph, needs)
     entities = needs.entities and not has.entities
-    # what links say cannot be had afterwards: such a table is made anew
-    again = {
-        name
-        for name, use in needs.links
-        if name not in graph.links or (use == METADATA and not graph.links[name].documented)
-    }
     lacking = GraphRequirements(
         entities,
         needs.paths,
@@ -40,20 +34,7 @@ def grown(
         needs.types if entities else frozenset(),
     )
     fresh = gathered(lacking) if entities or lacking.links else None
-    parts = [graph] if fresh is None else [graph, fresh]
-    tables = {name: table for part in parts for name, table in part.links.items()}
-    links = {name: tables[name] for name in sorted(names)}
-    for name, use in needs.links:
-        links[name].prepare(use)
-    kept = [name for name in graph.links if name not in again]
-    identities = [LinkKeys.joined(kept, [_identities(graph)]), *map(_identities, parts[1:])]
-    changed = replace(
-        graph,
-        needs=needs,
-        links=links,
-        identities=LinkKeys.joined(list(links), identities) if links else None,
-        known_links=list,
-    )
+    changed = _with_links(graph, fresh, needs, again)
     if fresh is not None and entities:
         return replace(
             changed,
@@ -68,6 +49,32 @@ def grown(
     typed = sorted({*needs.types, *graph.fetchers})
     known = graph.by_type
     return replace(changed, by_type={name: known.get(name) or _index_of(graph, name) for name in typed})
+
+
+def _links_anew(graph: GraphState, needs: GraphRequirements) -> set[str]:
+    """Return the types whose links are gathered: metadata cannot be added to a table that has none."""
+    missing = {name for name, _ in needs.links if name not in graph.links}
+    documented = {name for name, use in needs.links if use == METADATA} - missing
+    return missing | {name for name in documented if not graph.links[name].documented}
+
+
+def _with_links(
+    graph: GraphState, fresh: GraphState | None, needs: GraphRequirements, again: set[str]
+) -> GraphState:
+    parts = [graph] if fresh is None else [graph, fresh]
+    tables = {name: table for part in parts for name, table in part.links.items()}
+    links = {name: tables[name] for name in sorted({name for name, _ in needs.links})}
+    for name, use in needs.links:
+        links[name].prepare(use)
+    kept = [name for name in graph.links if name not in again]
+    identities = [LinkKeys.joined(kept, [_identities(graph)]), *map(_identities, parts[1:])]
+    return replace(
+        graph,
+        needs=needs,
+        links=links,
+        identities=LinkKeys.joined(list(links), identities) if links else None,
+        known_links=list,
+    )
 
 
 def _identities(graph: GraphState) -> LinkKeys:

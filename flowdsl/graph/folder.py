@@ -66,11 +66,7 @@ def read_graph(
         raise DataError(
             f"there is no folder {str(folder)!r}", hint="a graph is a folder with entities/ and links.parquet"
         )
-    inside = path / "entities"
-    files = sorted(p for p in inside.iterdir() if p.suffix in FORMATS) if inside.is_dir() else []
-    for before, file in pairwise(files):
-        if file.stem == before.stem:
-            raise DataError(f"entities {file.stem!r} stand in two files", place=str(file))
+    files = _entity_files(path / "entities")
     links = [path / f"links{suffix}" for suffix in FORMATS if (path / f"links{suffix}").exists()]
     if not files and not links:
         raise DataError(
@@ -86,6 +82,14 @@ def read_graph(
         # known only now for text files
         follower.total = read.done
         return EntityGraph(entities, linked, merge=merge, progress=made.advance_to)
+
+
+def _entity_files(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if path.suffix in FORMATS) if folder.is_dir() else []
+    for before, file in pairwise(files):
+        if file.stem == before.stem:
+            raise DataError(f"entities {file.stem!r} stand in two files", place=str(file))
+    return files
 
 
 def _rows_of(paths: list[Path]) -> int | None:

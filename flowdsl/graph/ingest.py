@@ -117,13 +117,6 @@ def link_frame(links: Any, tick: Tick = noop) -> pl.DataFrame:
         tick(frame.height)
     else:
         frame = _link_rows(links, tick)
-    for name in ("link_type", "source_id", "target_id"):
-        if name not in frame.columns:
-            raise DataError(
-                f"links have no column {name!r}",
-                allowed=", ".join(LINK_COLUMNS),
-                hint=_near(name, frame.columns),
-            )
     columns = {
         name: id_texts(frame[name], f"links, column {name!r}")
         for name in LINK_COLUMNS[:4]
@@ -131,6 +124,12 @@ def link_frame(links: Any, tick: Tick = noop) -> pl.DataFrame:
     }
     result = pl.DataFrame(columns)
     for name in ("link_type", "source_id", "target_id"):
+        if name not in columns:
+            raise DataError(
+                f"links have no column {name!r}",
+                allowed=", ".join(LINK_COLUMNS),
+                hint=_near(name, frame.columns),
+            )
         if result[name].null_count():
             raise DataError(
                 f"links: row {result[name].is_null().arg_max()} has no {name}", hint="every link needs one"

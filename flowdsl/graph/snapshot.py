@@ -235,20 +235,8 @@ class EntityGraph:
                 self._spelled = self._spelled or self._one_spelling()
             if self._spelled is not self:
                 return self._spelled.start(needs, rules)
-        with self._lock:
-            for name, use in needs.links:
-                if name in self._links and use != METADATA:
-                    self._links[name].prepare(use)
         typed = {*needs.types, *self._fetchers}
-        links = {
-            name: self._links[name].fork() if name in self._links else LinkTable()
-            for name, _ in sorted(needs.links)
-        }
-        for name, use in needs.links:
-            if use == METADATA and name in self._link_metadata:
-                said = self._link_metadata[name]
-                links[name].document(Documents(said, none=Tag.MISSING))
-            links[name].prepare(use)
+        links = self._tables_of(needs)
         several = self._several.fork(first=rules.first_type)
         numbers = {name: number for number, name in enumerate(self._types)}
         for name in sorted(typed):
@@ -268,6 +256,22 @@ class EntityGraph:
             merge=self.merge,
             known_links=lambda: [known for name in self._links for known in self._known(name, name in links)],
         )
+
+    def _tables_of(self, needs: GraphRequirements) -> dict[str, LinkTable]:
+        """Return tables of the links that are read, which a replay may change."""
+        with self._lock:
+            for name, use in needs.links:
+                if name in self._links and use != METADATA:
+                    self._links[name].prepare(use)
+        links = {
+            name: self._links[name].fork() if name in self._links else LinkTable()
+            for name, _ in sorted(needs.links)
+        }
+        for name, use in needs.links:
+            if use == METADATA and name in self._link_metadata:
+                links[name].document(Documents(self._link_metadata[name], none=Tag.MISSING))
+            links[name].prepare(use)
+        return links
 
     def over(self, interner: Interner, tables: LinkKeyTables) -> EntityGraph:
         """Return this graph with the codes of another interner.

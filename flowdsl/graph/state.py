@@ -236,7 +236,7 @@ class GraphState(StateObject):
             self.before[rows] = current
             if self.frozen:
                 return _NO_ROWS
-        fetched = np.isin(types, [self.type_numbers[n] for n in self.fetchers if n in self.type_numbers])
+        fetched = np.isin(types, self._numbers_of(self.fetchers))
         keys = ids.astype(np.int64) * len(self.type_numbers) + types
         unmet = self._unmet(keys, ids, types, deleted[rows]) & ~fetched
         versions = np.full(len(rows), NONE, np.int32)
@@ -252,7 +252,18 @@ class GraphState(StateObject):
         if self.needs.before:
             later, earlier = following(keys)
             self.before[rows[later]] = versions[earlier]
-        positions = rows.astype(np.int32)
+        self._put(ids, rows.astype(np.int32), types, versions, fetched)
+        return rows[unmet]
+
+    def _put(
+        self,
+        ids: Codes,
+        positions: npt.NDArray[np.int32],
+        types: npt.NDArray[np.int16],
+        versions: Numbers,
+        fetched: Mask,
+    ) -> None:
+        """Add the versions that events set, by type and by id alone."""
         for name, index in self.by_type.items():
             mine = types == self.type_numbers.get(name, -1)
             if mine.any():
@@ -261,15 +272,16 @@ class GraphState(StateObject):
         rest = ~fetched
         if rest.any():
             self._put_anywhere(ids[rest], positions[rest], types[rest], versions[rest])
-        return rows[unmet]
 
     def _merging(self, events: EventRows, rows: Index, types: npt.NDArray[np.int16]) -> Mask:
         """Mark the updates that change only the fields that they have."""
         if not self.merge:
             return np.zeros(len(rows), np.bool_)
-        merged = [self.type_numbers[name] for name in self.merge if name in self.type_numbers]
-        mask: Mask = events.of_kinds("entity.updated")[rows] & np.isin(types, merged)
+        mask: Mask = events.of_kinds("entity.updated")[rows] & np.isin(types, self._numbers_of(self.merge))
         return mask
+
+    def _numbers_of(self, names: Iterable[str]) -> list[int]:
+        return [self.type_numbers[name] for name in names if name in self.type_numbers]
 
     def _unmet(self, keys: SeqNos, ids: Codes, types: npt.NDArray[np.int16], deleted: Mask) -> Mask:
         """Mark the deletions of entities that do not exist."""

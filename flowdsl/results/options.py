@@ -149,10 +149,7 @@ def _only(only: Any) -> Any:
     if alone is not None:
         only = alone
     elif is_frame(only):
-        frame = to_polars(only, "only")
-        if "seq_no" not in frame.columns:
-            raise ReplayError("only has no column 'seq_no'", allowed=allowed)
-        only = frame["seq_no"].drop_nulls().to_list()
+        only = _seq_nos(to_polars(only, "only"), allowed)
     if not isinstance(only, Iterable) or isinstance(only, (str, bytes, Mapping)):
         raise ReplayError(f"only is a {type(only).__name__}", allowed=allowed)
     numbers = list(only)
@@ -160,6 +157,13 @@ def _only(only: Any) -> Any:
     if wrong:
         raise ReplayError(f"only names {wrong[0]!r}, which is no sequence number", allowed=allowed)
     return np.unique(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
+
+
+def _seq_nos(frame: Any, allowed: str) -> list[int]:
+    if "seq_no" not in frame.columns:
+        raise ReplayError("only has no column 'seq_no'", allowed=allowed)
+    numbers: list[int] = frame["seq_no"].drop_nulls().to_list()
+    return numbers
 
 
 def _is_whole(number: object) -> bool:

@@ -256,9 +256,10 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
         columns.append(pl.Series(OPENED_BY, window.seq))
     if event_columns:
         columns += _origin_columns(contexts, step)
+    masks = {sink: pl.Series(REFUSED.format(i), mask) for i, (sink, mask) in enumerate(refused.items())}
     columns += [pl.Series(BRANCH.format(i), b) for i, b in enumerate(contexts.branches)]
     columns += [_text_variable(name, contexts).alias(EVENT.format(name)) for name in event_columns]
-    columns += [pl.Series(REFUSED.format(i), mask) for i, mask in enumerate(refused.values())]
+    columns += masks.values()
     fields = {name: field_series(value) for name, value in payload.fields()}
     columns += [series.alias(FIELD.format(name)) for name, (series, _) in fields.items()]
     meta = {
@@ -267,8 +268,8 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
         "json": [name for name, (_, as_json) in fields.items() if as_json],
         "whole": not isinstance(payload.node, dict),
     }
-    if refused:
-        meta["refused"] = {sink: REFUSED.format(i) for i, sink in enumerate(refused)}
+    if masks:
+        meta["refused"] = {sink: mask.name for sink, mask in masks.items()}
     return TablePart(frame.with_columns(columns), meta)
 
 

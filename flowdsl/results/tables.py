@@ -42,7 +42,7 @@ def sink_table(
 
     With `columns` only those: what is not asked for is not made. `tick` hears how many rows were made.
     """
-    mine = [s for s in steps if sink in s["sinks"]]
+    mine = [step for step in steps if sink in step["sinks"]]
     fields = _field_kinds(store, mine)
     named = {field_name(name): name for name in fields}
     wanted = [*FIXED, *named] if columns is None else list(columns)
@@ -91,27 +91,28 @@ def all_deliveries(
     columns of the parts.
     """
     frames = []
-    sinks = sorted({sink for s in steps for sink in s["sinks"]})
+    sinks = sorted({sink for step in steps for sink in step["sinks"]})
     for number, part in _delivered(store, steps, None):
+        tick(part.rows * len(part.meta["sinks"]))
         placed = _with_order(part, number).with_columns(
             [*_fixed(part, names[number], True), payload_json(part)]
         )
         # fields of other flows may have the same name and another type: only the JSON text goes on
         placed = placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
-        reached = part.meta["sinks"]
-        tick(part.rows * len(reached))
-        rows = [_rows_reaching(part, sink) for sink in reached]
-        places = np.repeat(np.arange(len(reached), dtype=np.int32), list(map(len, rows)))
-        frames.append(
-            (
-                placed if len(rows) == 1 and len(rows[0]) == part.rows else placed[np.concatenate(rows)]
-            ).with_columns(
-                pl.Series("sink", reached, pl.Enum(sinks)).gather(places), pl.Series("__sink", places)
-            )
-        )
+        frames.append(_by_sink(placed, part, pl.Enum(sinks)))
     extra = {"sink": pl.Enum(sinks), "payload": pl.String, **(more or {})}
     joined = _in_order(frames, extra, "__sink")
     return joined.select(*FIXED, pl.col("sink").cast(pl.String), "payload", *(more or ()))
+
+
+def _by_sink(placed: pl.DataFrame, part: TablePart, sinks: pl.Enum) -> pl.DataFrame:
+    """Return the rows of a part once for each sink that they reach."""
+    reached = part.meta["sinks"]
+    rows = [_rows_reaching(part, sink) for sink in reached]
+    places = np.repeat(np.arange(len(reached), dtype=np.int32), list(map(len, rows)))
+    if len(rows) > 1 or len(rows[0]) < part.rows:
+        placed = placed[np.concatenate(rows)]
+    return placed.with_columns(pl.Series("sink", reached, sinks).gather(places), pl.Series("__sink", places))
 
 
 def _reaching(frame: pl.DataFrame, part: TablePart, sink: str) -> pl.DataFrame:
