@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.cli.console import existing, say, show, show_json
 from flowdsl.cli.options import add_history, graph_of, log_of, position
+from flowdsl.pluralize import count_text
 from flowdsl.rules import Target
 
 if TYPE_CHECKING:
@@ -70,19 +71,14 @@ def run(options: argparse.Namespace) -> int:
     predicted = None if log is None else _predicted(sources, target or "this-rs", log, graph, options)
     if options.json:
         listed = [finding.to_dict() for finding in found]
-        show_json(
-            listed if log is None else {"findings": listed, "prediction": predicted and predicted.to_dict()}
-        )
+        whole = {"findings": listed, "prediction": predicted and predicted.to_dict()}
+        show_json(listed if log is None else whole)
     else:
-        for finding in found:
-            show(str(finding))
-        if predicted is not None:
-            show(f"\n{predicted}" if found else str(predicted))
+        parts = [*found] if predicted is None else [*found, f"\n{predicted}" if found else predicted]
+        for part in parts:
+            show(str(part))
     counts = Counter(finding.severity for finding in found)
-    say(
-        ", ".join(f"{counts[s]} {s}{'s' if counts[s] != 1 else ''}" for s in SEVERITIES if counts[s])
-        or "nothing found"
-    )
+    say(", ".join(count_text(counts[s], s) for s in SEVERITIES if counts[s]) or "nothing found")
     return 1 if counts["error"] or counts["warning"] else 0
 
 

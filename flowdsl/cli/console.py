@@ -106,21 +106,21 @@ def load_project(path: str, target: Target | None = None) -> Project:
 
 def table_text(frame: pl.DataFrame, total: int | None = None) -> str:
     """Format a frame as text, cut to the width of the terminal; `total` is the number of all rows."""
-    texts = {name: [_cell(value) for value in frame[name].to_list()] for name in frame.columns}
-    room = max(shutil.get_terminal_size((_WIDTH, 24)).columns, 40)
-    widths: dict[str, int] = {}
-    for name, values in texts.items():
-        width = max(len(name), *(len(v) for v in values)) if values else len(name)
-        if sum(widths.values()) + 2 * len(widths) + width + 1 > room:
+    texts = {name: [name, *map(_cell, frame[name].to_list())] for name in frame.columns}
+    room = max(shutil.get_terminal_size((_WIDTH, 24)).columns, 40) - 1
+    columns: list[list[str]] = []
+    for values in texts.values():
+        width = max(map(len, values))
+        room -= width + 2 if columns else width
+        if room < 0:
             break
-        widths[name] = width
-    lines = ["  ".join(name.ljust(width) for name, width in widths.items()).rstrip()]
-    for i in range(frame.height):
-        lines.append("  ".join(texts[name][i].ljust(width) for name, width in widths.items()).rstrip())
-    left = [name for name in texts if name not in widths]
-    more = (total if total is not None else frame.height) - frame.height
-    notes = ([f"{more:,} rows more"] if more > 0 else []) + ([f"also {', '.join(left)}"] if left else [])
-    return "\n".join([*lines, *([f"… {'; '.join(notes)}"] if notes else [])])
+        columns.append([value.ljust(width) for value in values])
+    lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)] or [""] * (frame.height + 1)
+    more = (frame.height if total is None else total) - frame.height
+    notes = [f"{more:,} rows more"] if more > 0 else []
+    if len(columns) < len(texts):
+        notes.append(f"also {', '.join(list(texts)[len(columns) :])}")
+    return "\n".join([*lines, f"… {'; '.join(notes)}"] if notes else lines)
 
 
 def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:

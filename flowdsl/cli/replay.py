@@ -60,12 +60,7 @@ def run(options: argparse.Namespace) -> int:
     from flowdsl.api.replay import replay
 
     if options.report:
-        # fail before a long replay, not after it
-        existing(str(Path(options.report).parent), "folder")
-        if Path(options.report).is_file() and Path(options.report).suffix.lower() not in (".html", ".htm"):
-            raise UsageError(
-                f"--report would write over {options.report!r}, which is no page: name one that ends in .html"
-            )
+        _check_report(Path(options.report))
     project = load_project(options.flows, options.target)
     graph, log = graph_of(options), log_of(options)
     began = time.perf_counter()
@@ -90,13 +85,20 @@ def run(options: argparse.Namespace) -> int:
     failed = sum(step["failed"] for step in result.manifest["steps"])
     if failed:
         # results in files may exceed the memory
-        say(
-            f"{failed:,} contexts failed: "
-            + (f"see the errors in {options.out}" if options.out else reasons(result))
-        )
+        why = f"see the errors in {options.out}" if options.out else reasons(result)
+        say(f"{failed:,} contexts failed: {why}")
     if result.stopped is not None:
         say(f"{result.stopped}; no later event is processed, by any flow")
     return 1 if failed or result.stopped is not None else 0
+
+
+def _check_report(path: Path) -> None:
+    """Fail before a long replay, not after it."""
+    existing(str(path.parent), "folder")
+    if path.is_file() and path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            f"--report would write over {str(path)!r}, which is no page: name one that ends in .html"
+        )
 
 
 def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:

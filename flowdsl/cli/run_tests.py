@@ -39,17 +39,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the tests and print their outcomes; return 1 if one fails."""
     if options.update and "-" in options.flows:
         raise UsageError("--update writes into files, and - is none")
-    outcomes: list[tuple[str, Outcome]] = []
-    for path in options.flows:
-        outcomes += [(path, outcome) for outcome in _outcomes(path, options)]
+    outcomes = [(path, outcome) for path in options.flows for outcome in _outcomes(path, options)]
     if not outcomes:
-        files = ", ".join(options.flows)
-        if options.name:
-            raise UsageError(f"no test of {files} has {options.name!r} in its name")
-        raise UsageError(
-            f"there are no tests in {files}; they stand beside the flows, below the key tests: "
-            "(docs/tests.md), and result.as_test(seq_no) makes one of a real event"
-        )
+        raise _no_tests(options)
     failed = [outcome for _, outcome in outcomes if not outcome.passed]
     wrong = [outcome for outcome in failed if outcome.error is not None] if options.update else failed
     if options.json:
@@ -59,6 +51,16 @@ def run(options: argparse.Namespace) -> int:
             _print(path if len(options.flows) > 1 else None, outcome, updated=options.update)
     say(_sum(len(outcomes), len(failed), len(failed) - len(wrong)))
     return 1 if wrong else 0
+
+
+def _no_tests(options: argparse.Namespace) -> UsageError:
+    files = ", ".join(options.flows)
+    if options.name:
+        return UsageError(f"no test of {files} has {options.name!r} in its name")
+    return UsageError(
+        f"there are no tests in {files}; they stand beside the flows, below the key tests: "
+        "(docs/tests.md), and result.as_test(seq_no) makes one of a real event"
+    )
 
 
 def _outcomes(path: str, options: argparse.Namespace) -> list[Outcome]:

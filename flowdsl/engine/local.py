@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -79,18 +80,13 @@ class LocalExecutor:
         given = {step.fingerprint: step.kernel for step in steps}
         kernels = [_kernel_of(step, given) for step in plan.cap_steps]
         self.caps = SinkCaps(plan, kernels) if kernels else None  # type: ignore[arg-type]
-        branches = [
-            [
-                [
-                    executors(step, _kernel_of(step, given), gates or {}, caps=self.caps, spares=spares)
-                    for step in branch
-                ]
-                for branch in entry.branches
-            ]
-            for entry in plan.entries
-        ]
+
+        def executor(step: CompiledStep) -> StepExecutor:
+            return executors(step, _kernel_of(step, given), gates or {}, caps=self.caps, spares=spares)
+
+        branches = [[list(map(executor, branch)) for branch in entry.branches] for entry in plan.entries]
         self._entries = list(zip(plan.entries, branches, strict=True))
-        self.steps = [one for entry in branches for branch in entry for one in branch]
+        self.steps = list(chain.from_iterable(chain.from_iterable(branches)))
         self._timed = [one for one in self.steps if one.step.timed]
         self._trace = trace
         # whoever takes down single contexts, a function of the user's, and a fetcher expect one thread

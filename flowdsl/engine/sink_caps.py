@@ -232,33 +232,23 @@ def _closed(contexts: ContextBatch) -> Mask:
     return np.isin(contexts.closed, (CLOSED_BY_TIMER, CLOSED_BY_QUIET, CLOSED_AT_END))
 
 
+def _level(part: _Coming, level: int) -> npt.NDArray[np.int32]:
+    """Return the positions at a fan-out, -1 where there was none."""
+    if level < len(part.branches):
+        return part.branches[level]
+    return np.full(len(part.keys), -1, np.int32)
+
+
 def _order(parts: Sequence[_Coming]) -> Ints:
     """Return the order of deliveries: by moment, event, flow, branch, step and sink, a branch behind what its
     parent delivered.
     """
-    sizes = [len(part.keys) for part in parts]
     depth = max(len(part.branches) for part in parts)
-    ones: list[Any] = [
-        [
-            np.full(size, number)
-            for part, size in zip(parts, sizes, strict=True)
-            for number in (getattr(part, name),)
-        ]
-        for name in ("sink", "step", "flow")
-    ]
-    levels = [
-        [
-            part.branches[level] if level < len(part.branches) else np.full(size, -1, np.int32)
-            for part, size in zip(parts, sizes, strict=True)
-        ]
-        for level in reversed(range(depth))
-    ]
-    last, step, flow = ones
     by = [
-        last,
-        step,
-        *levels,
-        flow,
+        [np.full(len(part.keys), part.sink) for part in parts],
+        [np.full(len(part.keys), part.step) for part in parts],
+        *([_level(part, level) for part in parts] for level in reversed(range(depth))),
+        [np.full(len(part.keys), part.flow) for part in parts],
         [part.closed for part in parts],
         [part.seq for part in parts],
         [part.moments for part in parts],

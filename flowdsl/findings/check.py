@@ -168,12 +168,13 @@ def check_sources(
     for document in read:
         found += _check_document(document, target)
     if log is not None:
-        flows, there = (
-            [flow for document in read for flow in _built(document.text, document.name, rules)]
-            for rules in (FLOWDSL, rules_of(target))
-        )
+        flows, there = (_built_flows(read, rules) for rules in (FLOWDSL, rules_of(target)))
         found += _from_log(view, flows, target, log, graph, production=there)
     return ordered(found, view, [name for _, name in sources])
+
+
+def _built_flows(documents: Sequence[_Document], rules: Rules) -> list[FlowSpec]:
+    return [flow for document in documents for flow in _built(document.text, document.name, rules)]
 
 
 @dataclass(frozen=True)

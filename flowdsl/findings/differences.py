@@ -109,19 +109,14 @@ def explaining(cause: dict[str, Any], findings: Iterable[Finding], flow: FlowSpe
     """Return the codes of the findings that explain a cause, likeliest first."""
     listed = list(findings)
     operators = [step.method for step in flow.steps] if flow is not None else []
-
-    def near(finding: Finding, operator: str) -> bool:
-        step = finding.step
-        return step is not None and step < len(operators) and operators[step] == operator
-
+    step, operator = cause["step"], cause["operator"]
+    at_step = []
+    if operator and step is not None and operators[step : step + 1] == [operator]:
+        at_step = [finding for finding in listed if finding.step == step]
     wanted = _wanted(cause, operators)
-    at_step = (
-        [f for f in listed if f.step == cause["step"] and near(f, cause["operator"])]
-        if cause["operator"]
-        else []
-    )
     for some in (at_step, listed):
-        codes = [code for code in wanted if any(finding.code == code for finding in some)]
+        found = {finding.code for finding in some}
+        codes = [code for code in wanted if code in found]
         if codes:
             return codes[:_MOST]
     return []

@@ -93,16 +93,15 @@ def with_sinks(view: ProjectView) -> ProjectView:
 def merged_views(views: Sequence[ProjectView]) -> ProjectView:
     """Merge the views of several documents that form one project."""
     backends = [view.backend for view in views if view.backend[0] != Backend()]
-    return with_sinks(
-        ProjectView(
-            flows=[flow for view in views for flow in view.flows],
-            sinks=[sink for view in views for sink in view.sinks],
-            consumers=[consumer for view in views for consumer in view.consumers],
-            backend=backends[-1] if backends else ProjectView().backend,
-            ignored=tuple(ignored for view in views for ignored in view.ignored),
-            has_sinks=any(view.has_sinks for view in views),
-        )
-    )
+    merged = ProjectView(has_sinks=any(view.has_sinks for view in views))
+    for view in views:
+        merged.flows += view.flows
+        merged.sinks += view.sinks
+        merged.consumers += view.consumers
+        merged.ignored += view.ignored
+    if backends:
+        merged.backend = backends[-1]
+    return with_sinks(merged)
 
 
 def _options(operator: Operator) -> dict[str, Any]:
@@ -161,31 +160,33 @@ def view_of_document(item: Item) -> ProjectView:
         return ProjectView()
     if "events" not in item.value and any(key in item.value for key in ("trigger", "pipeline")):
         return ProjectView([_flow(item)])
-    events = _part(item, "events")
-    ignored = [*_unknown(events, "events", ("backend", "flows", "consumers"))]
+    events, backend = _part(item, "events"), _part(_part(item, "events"), "backend")
+    sinks, consumers = _list(item, "sinks"), _list(events, "consumers")
     view = ProjectView([_flow(one) for one in _list(events, "flows") if isinstance(one.value, dict)])
-    view.has_sinks = bool(_list(item, "sinks"))
-    backend = _part(events, "backend")
+    view.has_sinks = bool(sinks)
     if backend is not None:
-        kind = _text(backend, "type")
-        config = backend.value.get("config")
-        given = config.plain() if config is not None and isinstance(config.value, dict) else {}
-        view.backend = Backend(kind or "memory", given), backend.place
-        ignored += _unknown(backend, "the backend", ("type", "config"))
-    for one in _list(item, "sinks"):
+        view.backend = Backend(_text(backend, "type") or "memory", _config(backend)), backend.place
+    for one in sinks:
         name, kind = _text(one, "name"), _text(one, "type")
-        ignored += _unknown(one, "a sink", ("name", "type", "config"))
         if name and kind in SINKS:
-            config = one.value.get("config")
-            given = config.plain() if config is not None and isinstance(config.value, dict) else {}
-            view.sinks.append((SinkConfig(name, kind, given), one.place))
-    for one in _list(events, "consumers"):
+            view.sinks.append((SinkConfig(name, kind, _config(one)), one.place))
+    for one in consumers:
         name, seek = _text(one, "name"), _text(one, "seek")
-        ignored += _unknown(one, "a consumer", ("name", "seek"))
         if name:
             view.consumers.append((ConsumerOptions(name, seek if seek in SEEKS else "latest"), one.place))
-    view.ignored = tuple(ignored)
+    view.ignored = (
+        *_unknown(events, "events", ("backend", "flows", "consumers")),
+        *_unknown(backend, "the backend", ("type", "config")),
+        *(key for one in sinks for key in _unknown(one, "a sink", ("name", "type", "config"))),
+        *(key for one in consumers for key in _unknown(one, "a consumer", ("name", "seek"))),
+    )
     return with_sinks(view)
+
+
+def _config(item: Item) -> dict[str, Any]:
+    """Return the configuration of a sink or backend; an empty one if it is none."""
+    config = _part(item, "config")
+    return {} if config is None else config.plain()
 
 
 def _flow(item: Item) -> FlowView:
@@ -219,18 +220,20 @@ def _step(view: FlowView, number: int, item: Item, following: ScopeTracker) -> S
         ((name, options),) = item.value.items()
     given: Mapping[str, Item] = options.value if name and isinstance(options.value, dict) else {}
     template = given.get("template") if name == "map" else None
+    plain = {key: value.plain() for key, value in given.items() if value.value is not None}
+    plain.pop("template", None)
     return StepView(
         view,
         number,
         name,
         _operator(name, options),
-        {key: value.plain() for key, value in given.items() if value.value is not None and key != "template"},
+        plain,
         item.place,
         following.scope,
         following.known,
         places={key: value.place for key, value in given.items()},
-        leaves=tuple(_item_leaves(template, "")) if template is not None else (),
-        keys=tuple(_item_keys(template)) if template is not None else (),
+        leaves=() if template is None else tuple(_item_leaves(template, "")),
+        keys=() if template is None else tuple(_item_keys(template)),
         filed=True,
     )
 

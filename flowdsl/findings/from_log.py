@@ -14,6 +14,7 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.range import CHUNK
 from flowdsl.engine.trace import Trace
 from flowdsl.events import FlowWarning
+from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
 from flowdsl.findings.base import Finding, rules
@@ -74,23 +75,23 @@ class _Seen:
         """Record the contexts that entered a step."""
         if not len(entered):
             return
+        operator = stage.operator
         self.stages[id(stage)] = stage
-        if isinstance(stage.operator, (Batch, Deduplicate, RateLimit)):
-            for path in stage.operator.key_paths:
+        if isinstance(operator, (Batch, Deduplicate, RateLimit)):
+            for path in operator.key_paths:
                 self._nulls(stage, path, entered)
         if stage.fans_out:
             self._fan_out(stage, outcome.passed)
-        elif self.target and isinstance(stage.operator, (Batch, Deduplicate)):
-            for path in stage.operator.key_paths:
+        elif self.target and isinstance(operator, (Batch, Deduplicate)):
+            for path in operator.key_paths:
                 self._key(stage, path, entered)
-        elif (
-            self.target
-            and isinstance(stage.operator, Where)
-            and stage.operator.condition.expression is not None
-        ):
-            for node in stage.operator.condition.expression.walk():
-                if isinstance(node, Compare) and node.operator in ("==", "!="):
-                    self._comparison(stage, node, entered)
+        elif self.target and isinstance(operator, Where):
+            self._comparisons(stage, operator.condition, entered)
+
+    def _comparisons(self, stage: CompiledStep, condition: Condition, entered: ContextBatch) -> None:
+        for node in condition.expression.walk() if condition.expression is not None else ():
+            if isinstance(node, Compare) and node.operator in ("==", "!="):
+                self._comparison(stage, node, entered)
 
     def _fan_out(self, stage: CompiledStep, passed: ContextBatch) -> None:
         if not len(passed):

@@ -205,14 +205,15 @@ def _problems(path: Path, found: _Values) -> Iterator[tuple[str, str, str | None
                 f"{name} is always {there}, and never equal to {short_repr(wanted, 80)}, which is {kind}",
                 "values of different types are never equal: write the constant in the type of the values",
             )
-        elif found.counts is not None and kind == "text" and isinstance(wanted, str):
-            values = {text[1:-1]: count for text, count in found.counts.items() if text.startswith('"')}
-            if wanted not in values:
-                yield (
-                    "unknown-value",
-                    f"{name} is never {short_repr(wanted, 80)}; it is {_counted(values)}",
-                    did_you_mean(wanted, values),
-                )
+        elif found.counts is not None and isinstance(wanted, str):
+            yield from _never(name, wanted, found.counts)
+
+
+def _never(name: str, wanted: str, counts: Mapping[str, int]) -> Iterator[tuple[str, str, str | None]]:
+    values = {text[1:-1]: count for text, count in counts.items() if text.startswith('"')}
+    if wanted not in values:
+        what = f"{name} is never {short_repr(wanted, 80)}; it is {_counted(values)}"
+        yield "unknown-value", what, did_you_mean(wanted, values)
 
 
 _KINDS: Final = {

@@ -221,12 +221,11 @@ class ScopeTracker:
         as_ = options.get("as")
         if name in ("resolve", "fan_out") and isinstance(as_, str):
             if operator is None:
-                added = {as_: _ANY, **({f"{as_}_id": TEXT} if name == "fan_out" else {})}
-                self.scope = self.scope.having(**added)
-            self.known = {key: what for key, what in self.known.items() if key not in (as_, f"{as_}_id")}
-            self.known[as_] = (
-                LINKED if name == "fan_out" else OPTIONAL if options.get("required") is False else ENTITY
-            )
+                ids = {f"{as_}_id": TEXT} if name == "fan_out" else {}
+                self.scope = self.scope.having(**{as_: _ANY}, **ids)
+            found = OPTIONAL if options.get("required") is False else ENTITY
+            self.known = {**self.known, as_: LINKED if name == "fan_out" else found}
+            self.known.pop(f"{as_}_id", None)
         elif name == "batch":
             self.known = {**self.known, "batch": BATCH, "_batch": BATCH}
         elif name == "map":

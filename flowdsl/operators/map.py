@@ -235,7 +235,8 @@ def _rendered(node: Node, contexts: ContextBatch, failures: list[Failures | None
     if isinstance(node, Fields):
         items = sorted(node.items, key=itemgetter(0)) if by_name else node.items
         made = {key: _rendered(value, contexts, failures, by_name) for key, value in items}
-        return {key: made[key] for key, _ in node.items} if by_name else made
+        # evaluated by name, and listed as written
+        return {key: made[key] for key, _ in node.items}
     if isinstance(node, ListNode):
         return [_rendered(value, contexts, failures, by_name) for value in node.items]
     if isinstance(node, ConstantNode):
@@ -260,21 +261,13 @@ def _node(value: Any, place: str, depth: int) -> Node:
     if depth > DEPTH:
         raise BuildError(f"map: the template is nested more than {DEPTH} deep")
     if isinstance(value, str):
-        _check_unicode(value, place)
-        try:
-            return Template.parse(value)
-        except FlowError as error:
-            if place:
-                error.what = f"{place.lstrip('.')}: {error.what}"
-            raise
-    if isinstance(value, Var):
-        return unwrap(value)
-    if isinstance(value, Expression):
-        return value
+        return _template(value, place)
+    if isinstance(value, (Var, Expression)):
+        return unwrap(value) if isinstance(value, Var) else value
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise BuildError(f"map: the key {key!r} is no text")
+                raise BuildError(f"map: the key {key!r} is not text")
             _check_unicode(key, place)
         return Fields(tuple((key, _node(v, f"{place}.{key}", depth + 1)) for key, v in value.items()))
     if isinstance(value, (list, tuple)):
@@ -285,6 +278,16 @@ def _node(value: Any, place: str, depth: int) -> Node:
         f"map: {place.lstrip('.') or 'the template'} is a {type(value).__name__}",
         allowed="text, numbers, true, false, null, var expressions, and objects and arrays of them",
     )
+
+
+def _template(text: str, place: str) -> Template:
+    _check_unicode(text, place)
+    try:
+        return Template.parse(text)
+    except FlowError as error:
+        if place:
+            error.what = f"{place.lstrip('.')}: {error.what}"
+        raise
 
 
 def _constant(value: object, place: str) -> ConstantNode:

@@ -65,15 +65,15 @@ class Shapes:
         if not isinstance(item.value, dict) and not is_empty(item):
             raise self._refused(item, f"{what} is {item.kind}", f"a mapping with {', '.join(fields)}")
         self._keys_are_text(item)
-        value = {} if is_empty(item) else item.value
-        before = len(self.problems)
-        self.problems += [_stands_twice(item, key) for key in item.repeated if key in fields]
-        missing = [key for key in required if key not in value]
+        value = item.value if isinstance(item.value, dict) else {}
+        twice = [_stands_twice(item, key) for key in item.repeated if key in fields]
+        self.problems += twice
+        missing = " and ".join(repr(key) for key in required if key not in value)
         if missing:
-            raise self._refused(item, f"{what} needs {' and '.join(map(repr, missing))}", ", ".join(fields))
-        if len(self.problems) > before:
+            raise self._refused(item, f"{what} needs {missing}", ", ".join(fields))
+        if twice:
             raise ShapeError
-        return {key: one for key, one in value.items() if key in fields}
+        return {key: value[key] for key in value if key in fields}
 
     def _keys_are_text(self, item: Item) -> None:
         if item.strange is not None:

@@ -29,7 +29,6 @@ from flowdsl.values.kinds import (
     NUMBER,
     TEXT,
     Kind,
-    joined,
     joined_all,
     kind_of,
 )
@@ -71,11 +70,9 @@ def _of_expression(node: Expression, scope: Scope) -> Kind:
         return _of_path(node.path, scope)
     if isinstance(node, FunctionCall) and FUNCTIONS[node.function].natural:
         return NATURAL
-    if isinstance(node, Arithmetic) and node.operator != "/":
-        kind = joined(_of_expression(node.left, scope), _of_expression(node.right, scope))
+    if isinstance(node, Negative) or (isinstance(node, Arithmetic) and node.operator != "/"):
+        kind = joined_all(_of_expression(child, scope) for child in node.children)
         return INTEGER if kind in _WHOLE else NUMBER
-    if isinstance(node, Negative):
-        return INTEGER if _of_expression(node.operand, scope) in _WHOLE else NUMBER
     return _KINDS.get(node.kind or "", NOTHING)
 
 

@@ -313,18 +313,22 @@ class Push(Sink):
             if isinstance(receipts, Failure):
                 _log.warning("receipts of push messages: %s", receipts.error)
                 return forgotten
-            gone = [ticket for ticket in tickets.keys() & receipts if _error_of(receipts[ticket]) == GONE]
-            for ticket in gone:
-                self.recipients.unregister_device(tickets[ticket])
-            if gone:
-                self._counts["unregistered"] += len(gone)
-            forgotten += len(gone)
+            forgotten += self._forget([(tickets[t], receipts[t]) for t in tickets.keys() & receipts])
             old = self.recipients.tickets(now - 86_400, _RECEIPTS_AT_ONCE)
             known = [ticket for ticket in tickets if ticket in receipts or ticket in old]
             self.recipients.forget_tickets(known)
             if not known or len(tickets) < _RECEIPTS_AT_ONCE:
                 break
         return forgotten
+
+    def _forget(self, receipts: Sequence[tuple[str, Any]]) -> int:
+        """Remove the devices that are gone by their receipts; return how many."""
+        gone = [token for token, receipt in receipts if _error_of(receipt) == GONE]
+        for token in gone:
+            self.recipients.unregister_device(token)
+        if gone:
+            self._counts["unregistered"] += len(gone)
+        return len(gone)
 
     def __repr__(self) -> str:
         return f"Push({self.recipients!r}, url={self._shown!r})"
@@ -468,10 +472,10 @@ def _outcome(messages: Sequence[_Message]) -> Outcome:
     real = [failure for failure in failures if failure.error != GONE]
     if not real and any(message.sent for message in messages):
         return None
-    counted = real or failures
-    errors = dict.fromkeys(failure.error for failure in counted)
-    return Failure(
-        f"{len(counted)} of {len(messages)} devices: {', '.join(errors)}",
-        max(failure.attempts for failure in failures),
-        permanent=all(failure.permanent for failure in counted),
-    )
+    return _joined_failure(real or failures, max(failure.attempts for failure in failures), len(messages))
+
+
+def _joined_failure(failures: Sequence[Failure], attempts: int, devices: int) -> Failure:
+    errors = ", ".join(dict.fromkeys(failure.error for failure in failures))
+    permanent = all(failure.permanent for failure in failures)
+    return Failure(f"{len(failures)} of {devices} devices: {errors}", attempts, permanent=permanent)

@@ -201,15 +201,9 @@ class Column:
         columns = [c for c in columns if c.size] or list(columns[:1])
         if len(columns) == 1:
             return columns[0]
-        uniform = {c.tags for c in columns if not isinstance(c.tags, np.ndarray)}
-        tags: Tag | Tags
-        if len(uniform) == 1 and all(not isinstance(c.tags, np.ndarray) for c in columns):
-            tags = next(iter(uniform))
-        else:
-            tags = np.concatenate([c.tag_array() for c in columns])
         return cls(
             sum(c.size for c in columns),
-            tags,
+            _concat_tags(columns),
             texts=_concat_texts(columns),
             ints=_concat_arrays(columns, "ints", np.int64),
             floats=_concat_arrays(columns, "floats", np.float64),
@@ -289,16 +283,9 @@ class Column:
             rows = np.flatnonzero(tags == tag)
             if not len(rows) or source is None:
                 continue
-            picked = taken(source, rows)
-            items = (
-                picked.series().to_list()
-                if isinstance(picked, DictionaryColumn)
-                else picked.to_list()
-                if isinstance(picked, pl.Series)
-                else picked.tolist()
-            )
+            items = _items_of(taken(source, rows))
             if tag >= Tag.ARRAY:
-                items = [json.loads(item) for item in items]
+                items = list(map(json.loads, items))
             if tag is Tag.FLOAT and self.wide is not None:
                 items = widened(items, self.wide[rows])
             for row, item in zip(rows.tolist(), items, strict=True):
@@ -410,15 +397,39 @@ def taken(source: Any, index: Index) -> Any:
     return source[index] if isinstance(source, pl.Series) else source.take(index)
 
 
+def _concat_tags(columns: Sequence[Column]) -> Tag | Tags:
+    first = columns[0].tags
+    if not isinstance(first, np.ndarray) and all(column.tags is first for column in columns):
+        return first
+    return np.concatenate([column.tag_array() for column in columns])
+
+
 def _concat_texts(columns: Sequence[Column]) -> pl.Series | DictionaryColumn | None:
-    coded = [c.texts for c in columns if isinstance(c.texts, DictionaryColumn)]
-    if coded and len(coded) == len(columns) and len({id(t.interner) for t in coded}) == 1:
-        read = [t.read for t in coded if t.read is not None and t.rows is None]
-        whole = pl.concat([one.alias("") for one in read], rechunk=False) if len(read) == len(coded) else None
-        return DictionaryColumn(np.concatenate([t.codes for t in coded]), coded[0].interner, whole)
-    return _concat_series(
-        columns, [t.series() if isinstance(t, DictionaryColumn) else t for t in (c.texts for c in columns)]
-    )
+    texts = [column.texts for column in columns]
+    coded = [text for text in texts if isinstance(text, DictionaryColumn)]
+    if len(coded) == len(columns) and len({id(text.interner) for text in coded}) == 1:
+        codes = np.concatenate([text.codes for text in coded])
+        return DictionaryColumn(codes, coded[0].interner, _concat_read(coded))
+    return _concat_series(columns, [_as_series(text) for text in texts])
+
+
+def _concat_read(texts: Sequence[DictionaryColumn]) -> pl.Series | None:
+    """Concatenate the texts as they were read, if all of them are there whole."""
+    read = [text.read for text in texts if text.read is not None and text.rows is None]
+    if len(read) < len(texts):
+        return None
+    return pl.concat([one.alias("") for one in read], rechunk=False)
+
+
+def _as_series(texts: pl.Series | DictionaryColumn | None) -> pl.Series | None:
+    return texts.series() if isinstance(texts, DictionaryColumn) else texts
+
+
+def _items_of(values: pl.Series | DictionaryColumn | npt.NDArray[Any]) -> list[Any]:
+    if isinstance(values, DictionaryColumn):
+        values = values.series()
+    found: list[Any] = values.to_list() if isinstance(values, pl.Series) else values.tolist()
+    return found
 
 
 def _concat_series(columns: Sequence[Column], parts: Sequence[pl.Series | None]) -> pl.Series | None:

@@ -171,11 +171,10 @@ def extract(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
 
 
 def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
-    odd = [p for p in paths if any(not part or not _BEYOND_A_PATH.isdisjoint(part) for part in p)]
-    plain = [p for p in paths if p not in odd]
-    found: dict[Path, Column] = {p: _by_hand(documents, p) for p in odd}
+    plain = [path for path in paths if _is_json_path(path)]
+    found: dict[Path, Column] = {p: _by_hand(documents, p) for p in paths if p not in plain}
     if plain:
-        listed = ", ".join(_literal("$" + "".join(f'."{part}"' for part in p)) for p in plain)
+        listed = ", ".join(_literal("$" + "".join(f'."{part}"' for part in path)) for path in plain)
         picks = ", ".join(f"x[{i}] AS c{i}" for i in range(1, len(plain) + 1))
         frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
         query = f"SELECT n, {picks} FROM (SELECT n, json_extract(d, [{listed}]) AS x FROM documents)"
@@ -185,7 +184,12 @@ def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
             table = table.sort("n")
         for i, path in enumerate(plain, 1):
             found[path] = Column.from_json(table[f"c{i}"].cast(pl.String))
-    return [found[p] for p in paths]
+    return [found[path] for path in paths]
+
+
+def _is_json_path(path: Path) -> bool:
+    """Return True if DuckDB reads a path as it is meant."""
+    return all(part and _BEYOND_A_PATH.isdisjoint(part) for part in path)
 
 
 class _Connection:

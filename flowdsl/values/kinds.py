@@ -57,16 +57,21 @@ def joined(one: Kind, other: Kind) -> Kind:
     if one == NOTHING:
         return other
     if isinstance(one, dict) and isinstance(other, dict):
-        return object_kind(
-            {n: joined(one.get(n, NOTHING), other.get(n, NOTHING)) for n in dict.fromkeys([*one, *other])}
-        )
+        return object_kind({n: joined(one.get(n, NOTHING), other.get(n, NOTHING)) for n in {**one, **other}})
     if isinstance(one, list) and isinstance(other, list):
         return [joined(one[0], other[0])]
-    if isinstance(one, str) and isinstance(other, str) and {one, other} <= {*_WHOLE, NUMBER}:
-        if NUMBER in (one, other) or {one, other} == {INTEGER, UNSIGNED}:
-            return NUMBER
-        return UNSIGNED if UNSIGNED in (one, other) else INTEGER
+    if isinstance(one, str) and isinstance(other, str):
+        return _joined_numbers({one, other})
     return SEVERAL
+
+
+def _joined_numbers(kinds: set[str]) -> Kind:
+    """Return the kind of numbers that holds these, or several if one is no number."""
+    if not kinds <= {*_WHOLE, NUMBER}:
+        return SEVERAL
+    if NUMBER in kinds or kinds == {INTEGER, UNSIGNED}:
+        return NUMBER
+    return UNSIGNED if UNSIGNED in kinds else INTEGER
 
 
 def joined_all(kinds: Iterable[Kind]) -> Kind:
@@ -106,9 +111,7 @@ def kind_of(value: Any, depth: int = 0) -> Kind:
     if isinstance(value, bool):
         return BOOLEAN
     if isinstance(value, int):
-        if value < 0:
-            return INTEGER if value >= -(2**63) else NUMBER
-        return NATURAL if value < 2**63 else UNSIGNED if value < 2**64 else NUMBER
+        return _kind_of_integer(value)
     if isinstance(value, float):
         return NUMBER
     if isinstance(value, str):
@@ -118,6 +121,14 @@ def kind_of(value: Any, depth: int = 0) -> Kind:
     if isinstance(value, dict):
         return object_kind({str(name): kind_of(inner, depth + 1) for name, inner in value.items()})
     return [joined_all(kind_of(inner, depth + 1) for inner in value)]
+
+
+def _kind_of_integer(value: int) -> Kind:
+    if not -(2**63) <= value < 2**64:
+        return NUMBER
+    if value < 0:
+        return INTEGER
+    return NATURAL if value < 2**63 else UNSIGNED
 
 
 def kind_of_series(series: pl.Series) -> Kind:

@@ -47,6 +47,10 @@ def _plain(value: Any, path: str) -> Any:
         return [_plain(inner, f"{path}[{number}]") for number, inner in enumerate(value)]
     if isinstance(value, enum.Enum):
         return _plain(value.value, path)
+    return _plain_scalar(value, path)
+
+
+def _plain_scalar(value: Any, path: str) -> Any:
     # NaN, NaT, and decimals that are none are no values, and alone in not being equal to themselves
     if isinstance(value, (float, Decimal, dt.datetime)) and value != value:
         return None

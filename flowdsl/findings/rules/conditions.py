@@ -15,7 +15,7 @@ from flowdsl.findings.exported_conditions import (
     shipped,
 )
 from flowdsl.findings.views import ENTITY, OBJECTS, StepView, is_number, is_text
-from flowdsl.values.paths import path_text
+from flowdsl.values.paths import Path, path_text
 
 _TIGHT = re.compile(r"\S(==|!=)|(==|!=)\S")
 _ONE_COMPARISON = "production has one comparison a filter: a == b, a != b, a exists, a not_exists"
@@ -193,14 +193,7 @@ def compared_as_text(step: StepView) -> Iterator[Violation]:
                 f'{found.right} equals "{found.right}" too, and no number that is spelled otherwise (10 is '
                 "not 10.0)"
             )
-        elif (
-            right is None
-            or right[0] not in step.scope
-            or is_text(step.scope, right)
-            or left == right
-            or (right[-1] == "id" and step.known.get(right[0]) == ENTITY)
-            or left[-1] == "id"
-        ):
+        elif right is None or left == right or left[-1] == "id" or _is_surely_text(step, right):
             continue
         else:
             what = (
@@ -210,6 +203,12 @@ def compared_as_text(step: StepView) -> Iterator[Violation]:
         yield step.remark(
             f"production compares text: {what}", "harmless where both are always text", "condition"
         )
+
+
+def _is_surely_text(step: StepView, path: Path) -> bool:
+    if path[0] not in step.scope or is_text(step.scope, path):
+        return True
+    return path[-1] == "id" and step.known.get(path[0]) == ENTITY
 
 
 @rule("object-compared", "error", StepView, target=True)

@@ -126,11 +126,9 @@ def direction_unused(step: StepView) -> Iterator[Violation]:
 @rule("entity-id", "note", StepView, target=True)
 def entity_id(step: StepView) -> Iterator[Violation]:
     """Report a use of an entity's `id`, which production does not add to data that lacks it."""
-    said = set()
-    for path in step.paths:
-        if len(path) == 2 and path[1] == "id" and step.known.get(path[0]) in (ENTITY, LINKED, OPTIONAL):
-            said.add(path)
-    for path in sorted(said):
+    for path in sorted({path for path in step.paths if path[1:] == ("id",)}):
+        if step.known.get(path[0]) not in (ENTITY, LINKED, OPTIONAL):
+            continue
         setting = [s for s in step.flow.steps[: step.number] if s.get("as") == path[0]][-1]
         instead = f"{path[0]}_id" if setting.name == "fan_out" else setting.get("from")
         direct = setting.name == "fan_out" or setting.get("via") is None

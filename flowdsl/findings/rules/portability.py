@@ -27,11 +27,15 @@ def not_portable(flow: FlowView) -> Iterator[Violation]:
         portable(flow.flow)
     except FlowError as error:
         for problem in getattr(error, "problems", (error,)):
-            number = re.match(r"[0-9]+", problem.step or "")
-            step = int(number[0]) if number else None
-            where = flow.place if step is None else flow.steps[step].place
-            hints = [f"allowed: {problem.allowed}" if problem.allowed else None, problem.hint]
-            yield Violation(where, problem.what, "; ".join(h for h in hints if h) or None, step)
+            yield _violation(flow, problem)
+
+
+def _violation(flow: FlowView, problem: FlowError) -> Violation:
+    number = re.match(r"[0-9]+", problem.step or "")
+    step = int(number[0]) if number else None
+    where = flow.place if step is None else flow.steps[step].place
+    hints = [f"allowed: {problem.allowed}" if problem.allowed else None, problem.hint]
+    return Violation(where, problem.what, "; ".join(filter(None, hints)) or None, step)
 
 
 def _unknown_there(step: StepView) -> Iterator[Violation]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.views import FlowView, StepView, TemplateLeaf, is_text, payload_before
@@ -38,14 +38,16 @@ def _same(step: StepView, leaf: TemplateLeaf, variable: str) -> bool:
         return path is not None
     if len(path) != 2 or path[1] != "id":
         return False
-    if f"{path[0]}_id" == variable and any(s.get("as") == path[0] for s in _fanned(step)):
-        return True
     setting = [s for s in step.flow.steps[: step.number] if s.get("as") == path[0]]
-    return (
-        bool(setting)
-        and setting[-1].name == "resolve"
-        and (setting[-1].get("via") is None and setting[-1].get("from") == variable)
-    )
+    if f"{path[0]}_id" == variable and any(s.name == "fan_out" for s in setting):
+        return True
+    looked_up = {"name": "resolve", "via": None, "from": variable}
+    last = setting[-1] if setting else None
+    return last is not None and looked_up == {
+        "name": last.name,
+        "via": last.get("via"),
+        "from": last.get("from"),
+    }
 
 
 @rule("recipient-is-target", "error", StepView, target=True)
@@ -109,17 +111,22 @@ def branches_share_recipient(step: StepView) -> Iterator[Violation]:
     if step.name != "deliver" or not fanned or is_text(step.scope, ("recipient_id",)):
         return
     leaf = _recipient(step)
-    branch = {name for s in fanned for name in (s.text("as"), f"{s.get('as')}_id")}
-    from_branch = {s.text("as") for s in step.flow.named("resolve") if s.text("from").split(".")[0] in branch}
     if leaf is None and not step.flow.on_link:
         return
-    if leaf is None or not {path[0] for path in leaf.paths} & (branch | from_branch):
+    if leaf is None or _of_branch(step, fanned).isdisjoint(path[0] for path in leaf.paths):
         to = "target_id" if leaf is None else repr(leaf.text)
         name = fanned[-1].get("as")
         yield step.remark(
             f"every branch goes to {to}, which is the same for all of them",
             f'give the payload recipient_id: "{{{{ {name}_id }}}}"',
         )
+
+
+def _of_branch(step: StepView, fanned: Sequence[StepView]) -> set[str]:
+    """Return the variables that differ from branch to branch."""
+    branch = {s.text("as") for s in fanned} | {f"{s.get('as')}_id" for s in fanned}
+    resolved = step.flow.named("resolve")
+    return branch | {s.text("as") for s in resolved if s.text("from").split(".")[0] in branch}
 
 
 @rule("recipient-missing", "error", StepView)

@@ -83,16 +83,17 @@ def counter_incomplete(step: StepView) -> Iterator[Violation]:
     if step.name != "deliver" or payload is None:
         return
     given = {leaf.field for leaf in payload.leaves}
+    if not step.flow.on_link:
+        given |= {"entity_type", "entity_id"}
     for name in used_sinks(step):
         config = step.flow.counters.get(name)
         if config is None:
             continue
-        of_event = () if step.flow.on_link else ("entity_type", "entity_id")
-        known = {*given, *of_event, *(("field",) if config.get("field") else ())}
+        known = given | {"field"} if config.get("field") else given
         missing = [part for part in _COUNTED if part not in known]
         if missing:
             yield step.remark(
-                f"the counter {name!r} is not told {' and '.join(missing)}: every delivery to it fails",
+                f"the counter {name!r} lacks {' and '.join(missing)}: every delivery to it fails",
                 f"give the payload {' and '.join(missing)}",
             )
 

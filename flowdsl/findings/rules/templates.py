@@ -8,6 +8,7 @@ from typing import Final
 
 from flowdsl.expressions.templates.nodes import (
     Concat,
+    Expr,
     For,
     Ident,
     Items,
@@ -133,16 +134,19 @@ def division_by_variable(view: TemplateView) -> Iterator[Violation]:
 @rule("remainder-sign", "note", TemplateView)
 def remainder_sign(view: TemplateView) -> Iterator[Violation]:
     """Report a remainder, which has the sign of its left side."""
-    for expr in exprs_of(view.body):
-        left = expr.value.first if isinstance(expr.value, Math) else None
-        if left is None or isinstance(left.value, TemplateLiteral) or left.filters:
-            continue
-        count = isinstance(left.value, Ident) and left.value.path[-1] in ("count", "index", "index0")
-        if not count and isinstance(expr.value, Math) and any(op == "%" for op, _ in expr.value.rest):
+    for math in (expr.value for expr in exprs_of(view.body) if isinstance(expr.value, Math)):
+        if "%" in dict(math.rest) and not _is_count(math.first):
             yield view.remark(
                 "a remainder has the sign of its left side: -7 % 3 is -1, where Python has 2",
                 "add the right side first, where the left one may be negative: (n % 3 + 3) % 3",
             )
+
+
+def _is_count(expr: Expr) -> bool:
+    """Return True for what is never negative as far as it is known: literals, counts, and filtered values."""
+    if isinstance(expr.value, TemplateLiteral) or expr.filters:
+        return True
+    return isinstance(expr.value, Ident) and expr.value.path[-1] in ("count", "index", "index0")
 
 
 @rule("joined-float", "note", TemplateView)

@@ -82,19 +82,15 @@ def event_variable(step: StepView) -> Iterator[Violation]:
 @rule("undefined-variable", "error", StepView, target=True)
 def undefined_variable(step: StepView) -> Iterator[Violation]:
     """Report a step that reads a variable that cannot exist there."""
-    if not step.scope.variables:
+    if not step.scope.variables or not step.filed:
         return
-    for option, path in step.read if step.filed else ():
+    for option, path in step.read:
         if (found := _impossible(step, path)) is not None:
-            what = "fails at every event"
-            yield step.remark(f"{found[0]}: the step {what}", found[1], option)
-    for compared in shipped(step) if step.filed else ():
+            yield step.remark(f"{found[0]}: the step fails at every event", found[1], option)
+    for compared in shipped(step):
         found = _impossible(step, compared.left_path)
-        plain = (
-            " " not in compared.left
-            and not re.search(r" (and|or) ", compared.right)
-            and compared.left[:1] not in tuple("\"'0123456789-")
-        )
+        a_path = re.fullmatch("(?![\"'0-9-])[^ ]*", compared.left)
+        plain = a_path and not re.search(" (and|or) ", compared.right)
         if found is not None and plain:
             always = "always" if compared.operator in ("!=", "not_exists") else "never"
             yield step.remark(f"{found[0]}: the condition is {always} true", found[1], "condition")
