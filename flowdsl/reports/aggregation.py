@@ -26,7 +26,7 @@ from flowdsl.reports.metrics import (
     fan_outs_of,
     refused_of,
 )
-from flowdsl.reports.names import names_of
+from flowdsl.reports.names import names_of, types_of
 from flowdsl.reports.part_groups import Numbered, Piece, jobs, read
 from flowdsl.reports.payload_samples import Candidates, is_payload, samples_of
 from flowdsl.reports.recipients import DailyCounts, RecipientCounts, RecipientMetrics, look_up, name_people
@@ -89,6 +89,7 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
     weights = [_weights(manifest["delivers"], sink) for sink in sinks]
     measured = _measure_tables(tables, weights, len(result), follower or ProgressReporter())
     steps = _steps(result, tables)
+    names, types = _known(result, [recipients for recipients, _ in measured], steps)
     return Figures(
         flows=result.flows,
         events=manifest["events"],
@@ -108,19 +109,23 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
         late=_late(result),
         open=_open(result),
         undelivered=_undelivered(result),
-        names=_names(result, [recipients for recipients, _ in measured], steps),
+        names=names,
+        types=types,
     )
 
 
-def _names(
+def _known(
     result: ResultData, metrics: Sequence[RecipientMetrics], steps: Sequence[StepMetrics]
-) -> dict[str, str]:
-    """Return the names of the recipients that are mentioned one by one."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the names and the types of what is mentioned one by one: recipients, and ids in payloads."""
     if result.state is None:
-        return {}
+        return {}, {}
     mentioned = {person.recipient for one in metrics for person in one.top}
-    mentioned |= {s.recipient for step in steps for s in step.samples if s.recipient is not None}
-    return names_of(result.state.graph, mentioned)
+    for sample in (sample for step in steps for sample in step.samples):
+        fields = sample.payload.values() if isinstance(sample.payload, dict) else [sample.payload]
+        mentioned |= {text for text in (sample.recipient, *fields) if isinstance(text, str)}
+    names = names_of(result.state.graph, mentioned)
+    return names, types_of(result.state.graph, names)
 
 
 def _weights(delivers: Sequence[DeliverRow], sink: str | None) -> Weights:

@@ -94,14 +94,15 @@ def _notable(figures: Figures, manifest: Manifest) -> Iterator[Note]:
 
 def _people(figures: Figures) -> Iterator[Note]:
     everyone = figures.everyone
-    if everyone.top:
+    # where everybody gets the same, the tiles have said so
+    if everyone.top and everyone.deliveries.max > everyone.deliveries.p50:
         most = everyone.top[0]
         yield Note(
             f"“{figures.name(most.recipient)}” gets the most: {count_text(most.deliveries, 'delivery')};"
             f" half of all {count_text(everyone.count, 'person')} get at most {everyone.deliveries.p50:,}"
         )
-    if everyone.count:
-        worst = everyone.worst_day
+    worst = everyone.worst_day
+    if everyone.count and worst.max > worst.p95:
         yield Note(
             f"Nobody gets more than {count_text(worst.max, 'delivery')} in a day;"
             f" 95 % of people never more than {worst.p95:,}"
@@ -110,7 +111,7 @@ def _people(figures: Figures) -> Iterator[Note]:
 
 def _fan_outs(figures: Figures) -> Iterator[Note]:
     for fan_out in figures.fan_outs[:_NAMED]:
-        if fan_out.largest > 1:
+        if fan_out.largest > max(fan_out.sizes.p95, 1):
             yield Note(
                 f"Event {fan_out.seq_no} goes to {fan_out.largest:,} at once"
                 f" (“{fan_out.flow}”, step {fan_out.step});"

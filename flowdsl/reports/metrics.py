@@ -104,8 +104,8 @@ class Figures:
     """All metrics of a report. Durations are whole microseconds, timestamps microseconds since 1970 in UTC.
 
     `undelivered` has (sink, error, count) of deliveries that sinks rejected in a replay with `dispatch=True`.
-    `names` has the names of the recipients that the report mentions, where the graph has them; a result that
-    was read from files has no graph.
+    `names` has the names, and `types` the types, of the recipients and of the ids in payloads that the report
+    mentions, where the graph has them; a result that was read from files has no graph.
     """
 
     flows: tuple[str, ...]
@@ -124,6 +124,7 @@ class Figures:
     open: tuple[OpenMetrics, ...]
     undelivered: tuple[tuple[str, str, int], ...]
     names: Mapping[str, str]
+    types: Mapping[str, str]
 
     def name(self, recipient: str) -> str:
         """Return the name of a recipient, or the id where no name is known."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 # sinks, fan-outs, steps or causes listed one by one
 MOST: Final = 12
+# rows of a table before the rest is folded
+FOLDED: Final = 6
 # flows drawn in a report at all
 MOST_DRAWN: Final = 500
 
@@ -56,6 +58,7 @@ def _context(
         "picture": picture,
         "inline": inline,
         "MOST": MOST,
+        "FOLDED": FOLDED,
         "style": render_style(),
         "notes": notes_of(figures, manifest),
         "timelines": _timelines(figures.sinks),
