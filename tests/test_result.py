@@ -17,17 +17,14 @@ import flowdsl as fd
 from flowdsl import on, var
 
 LIKED = on("link.created")
-FIXED = [
-    "seq_no",
-    "event_id",
-    "event_time",
-    "delivered_at",
-    "closed_by",
-    "flow",
-    "step",
-    "branch",
-    "recipient_id",
-]
+
+
+def fixed_around(*payload: str) -> list[str]:
+    """The columns of a table of deliveries: when and to whom, what, and where it comes from."""
+    origin = ["flow", "step", "branch", "closed_by", "seq_no", "event_id", "event_time"]
+    return ["delivered_at", "recipient_id", *payload, *origin]
+
+
 LOG = log_of(
     'at | source | data\n 0 | ann | {"n": 1, "x": 1}\n 1 | bob | {"n": 2, "x": "a"}\n 1 | cem | {"n": 3}'
 )
@@ -40,7 +37,7 @@ FLOW = LIKED.where(var.metadata.n < 3).map(who="{{ source_id }}", n=var.metadata
 def test_a_sink_is_a_frame_of_fixed_columns_and_payload_fields() -> None:
     frame = fd.replay(FLOW, LOG)["s"]
     assert isinstance(frame, pd.DataFrame)
-    assert list(frame.columns) == [*FIXED, "who", "n"]
+    assert list(frame.columns) == fixed_around("who", "n")
     assert frame["n"].tolist() == [1, 2]
     assert frame["flow"].unique().tolist() == ["link.created to s, t"]
     assert frame["step"].tolist() == [2, 2]
@@ -48,7 +45,7 @@ def test_a_sink_is_a_frame_of_fixed_columns_and_payload_fields() -> None:
 
 def test_a_sink_that_received_nothing_has_the_same_columns() -> None:
     frame = fd.replay(FLOW, log_of("at | kind\n 0 | link.deleted"))["s"]
-    assert list(frame.columns) == [*FIXED, "who", "n"]
+    assert list(frame.columns) == fixed_around("who", "n")
     assert len(frame) == 0
 
 
@@ -59,7 +56,7 @@ def test_columns_are_the_union_over_the_flows_of_a_sink() -> None:
         on("link.deleted").map(c="never").deliver("s").named("three"),
     ]
     frame = fd.replay(flows, LOG)["s"]
-    assert list(frame.columns) == [*FIXED, "a", "b", "c"]
+    assert list(frame.columns) == fixed_around("a", "b", "c")
     assert frame["flow"].tolist() == ["one", "two"] * 3
     assert frame["a"].isna().tolist() == [False, True] * 3
     assert frame["c"].isna().all()
@@ -67,13 +64,30 @@ def test_columns_are_the_union_over_the_flows_of_a_sink() -> None:
 
 def test_a_field_whose_name_is_taken_gets_a_prefix() -> None:
     frame = fd.replay(LIKED.map(flow="{{ source_id }}", sink="x", ok="y").deliver("s"), LOG)["s"]
-    assert list(frame.columns) == [*FIXED, "payload.flow", "payload.sink", "ok"]
+    assert list(frame.columns) == fixed_around("payload.flow", "payload.sink", "ok")
     assert frame["payload.flow"].tolist() == ["ann", "bob", "cem"]
+
+
+def test_no_column_stands_there_twice() -> None:
+    told = LIKED.map(recipient_id="{{ source_id }}", title="hello").deliver("s")
+    result = fd.replay(told, LOG)
+    assert list(result["s"].columns) == fixed_around("title")
+    assert result["s"]["recipient_id"].tolist() == ["ann", "bob", "cem"]
+    # whoever asks for it gets it
+    asked = result.to_polars("s", ["payload.recipient_id", "title"])
+    assert asked.columns == ["payload.recipient_id", "title"]
+    assert asked["payload.recipient_id"].to_list() == ["ann", "bob", "cem"]
+
+
+def test_a_recipient_that_the_payload_says_as_a_number_is_shown_as_both() -> None:
+    result = fd.replay(LIKED.map(recipient_id=var.metadata.n).deliver("s"), LOG)
+    assert list(result["s"].columns) == fixed_around("payload.recipient_id")
+    assert result["s"]["payload.recipient_id"].tolist() == [1, 2, 3]
 
 
 def test_a_payload_that_is_no_object_is_one_column() -> None:
     result = fd.replay(LIKED.map("{{ source_id }}").deliver("s"), LOG)
-    assert list(result["s"].columns) == [*FIXED, "payload"]
+    assert list(result["s"].columns) == fixed_around("payload")
     assert sent(result, "payload") == [(0, "ann"), (1, "bob"), (1, "cem")]
 
 
@@ -118,7 +132,7 @@ def test_flows_may_say_one_field_in_different_types() -> None:
 
 def test_all_deliveries_have_their_sink_and_their_payload_as_json() -> None:
     result = fd.replay(FLOW, LOG)
-    assert list(result.deliveries.columns) == [*FIXED, "sink", "payload"]
+    assert list(result.deliveries.columns) == fixed_around("sink", "payload")
     assert result.deliveries["sink"].tolist() == ["s", "t", "s", "t"]
     assert result.deliveries["payload"][0] == '{"who":"ann","n":1}'
     assert len(result) == 4
@@ -128,7 +142,7 @@ def test_all_deliveries_have_their_sink_and_their_payload_as_json() -> None:
 
 def test_frames_come_as_polars_and_arrow_too() -> None:
     result = fd.replay(FLOW, LOG)
-    assert result.polars("s").columns == [*FIXED, "who", "n"]
+    assert result.polars("s").columns == fixed_around("who", "n")
     assert isinstance(result.arrow("s"), pa.Table)
     assert result.arrow("s").num_rows == 2
     assert pl.DataFrame(pa.table(result)).height == 4
@@ -156,7 +170,7 @@ def test_changing_a_frame_does_not_change_the_deliveries() -> None:
 
 def test_empty_results_have_all_columns() -> None:
     result = fd.replay(FLOW, log_of("at | kind\n 0 | link.deleted"))
-    assert list(result.deliveries.columns) == [*FIXED, "sink", "payload"]
+    assert list(result.deliveries.columns) == fixed_around("sink", "payload")
     assert list(result.errors.columns)[-6:] == ["flow", "step", "operator", "branch", "error", "variables"]
     assert list(result.dropped.columns) == ["flow", "step", "operator", "reason", "count"]
     assert list(result.late.columns) == ["seq_no", "event_id", "timestamp", "kind", "clock", "lateness"]
@@ -175,7 +189,7 @@ def test_empty_results_have_all_columns() -> None:
 def test_an_empty_log_gives_an_empty_result() -> None:
     result = fd.replay(FLOW, fd.MemoryEventLog())
     assert len(result) == 0
-    assert list(result["s"].columns) == [*FIXED, "who", "n"]
+    assert list(result["s"].columns) == fixed_around("who", "n")
 
 
 def test_steps_say_where_contexts_went_and_how_long_it_took() -> None:

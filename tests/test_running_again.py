@@ -116,8 +116,15 @@ def test_what_was_opened_by_a_relative_path_is_still_there_in_another_folder(
         log.append(event["event"], event["timestamp"])
     log.close()
     if kind == "a file":
-        pd.DataFrame({"kind": "link.created", "timestamp": ["2026-01-01T00:00:00Z"] * 3, "link_type": "follows",
-                      "source_id": ["a", "b", "c"], "target_id": "ann"}).to_parquet("events.parquet")  # fmt: skip
+        pd.DataFrame(
+            {
+                "kind": "link.created",
+                "timestamp": ["2026-01-01T00:00:00Z"] * 3,
+                "link_type": "follows",
+                "source_id": ["a", "b", "c"],
+                "target_id": "ann",
+            }
+        ).to_parquet("events.parquet")
     replayed = fd.replay(FLOW, "events.parquet" if kind == "a file" else "log")
     if kind == "a result":
         replayed.to_parquet("result")

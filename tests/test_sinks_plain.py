@@ -129,7 +129,7 @@ def test_a_table_has_the_columns_of_a_replay_and_every_delivery():
     assert table["key"].tolist() == ["k1", "k2", "k3"]
     assert (len(frame), repr(frame)) == (3, "Frame(3 deliveries)")
     frame.clear()
-    assert list(frame.frame().columns[:3]) == ["seq_no", "event_id", "event_time"]
+    assert list(frame.frame().columns[:3]) == ["delivered_at", "recipient_id", "flow"]
     assert len(frame) == 0
 
 

@@ -111,11 +111,11 @@ def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
     show(repr(result))
     for sink in result.sinks if rows else ():
         frame = result.polars(sink)
-        payload = [name for name in frame.columns[len(FIXED) :] if name != "payload.recipient_id"]
+        payload = [name for name in frame.columns if name not in FIXED]
         show(f"\n{one_line(sink)}: {frame.height:,} deliveries")
         show(
             table_text(
-                frame.select("seq_no", "delivered_at", "recipient_id", *payload).head(rows), frame.height
+                frame.select("delivered_at", "recipient_id", *payload, "seq_no").head(rows), frame.height
             )
         )
 

@@ -196,7 +196,7 @@ class ResultData:
 
     @property
     def deliveries(self) -> pd.DataFrame:
-        """Deliveries to all sinks: the fixed columns, `sink`, and `payload` as JSON text."""
+        """Deliveries to all sinks: when and to whom, `sink`, `payload` as JSON text, and where they come from."""
         return self._cached("deliveries")
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import Store, TablePart
 from flowdsl.results.table_writer import FIELD, OPENED_BY
-from flowdsl.sinks.frame import FIXED
+from flowdsl.sinks.frame import FIXED, in_reading_order, says_the_recipient
 from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
 from flowdsl.values.json_decoder import decoded, kind_of_texts
@@ -38,14 +38,16 @@ def sink_table(
     columns: Sequence[str] | None = None,
     tick: Tick = noop,
 ) -> pl.DataFrame:
-    """Return the table of one sink: the fixed columns, then the union of the payloads' fields.
+    """Return the table of one sink: the fixed columns, and between them the union of the payloads' fields.
 
-    With `columns` only those: what is not asked for is not made. `tick` hears how many rows were made.
+    A field that says what a fixed column says is only there if it is asked for. With `columns` only those:
+    what is not asked for is not made. `tick` hears how many rows were made.
     """
     mine = [step for step in steps if sink in step["sinks"]]
     fields = _field_kinds(store, mine)
     named = {field_name(name): name for name in fields}
-    wanted = [*FIXED, *named] if columns is None else list(columns)
+    shown = [c for c, name in named.items() if not says_the_recipient(name, fields[name])]
+    wanted = in_reading_order(shown) if columns is None else list(columns)
     _check_columns(sink, wanted, [*FIXED, *named])
     kept = {named[c]: fields[named[c]] for c in wanted if c in named}
     needed = {*wanted, *map(FIELD.format, kept), *_ORDER}
@@ -102,7 +104,8 @@ def all_deliveries(
         frames.append(_by_sink(placed, part, pl.Enum(sinks)))
     extra = {"sink": pl.Enum(sinks), "payload": pl.String, **(more or {})}
     joined = _in_order(frames, extra, "__sink")
-    return joined.select(*FIXED, pl.col("sink").cast(pl.String), "payload", *(more or ()))
+    columns = in_reading_order(["sink", "payload"])
+    return joined.with_columns(pl.col("sink").cast(pl.String)).select(*columns, *(more or ()))
 
 
 def _by_sink(placed: pl.DataFrame, part: TablePart, sinks: pl.Enum) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import polars as pl
@@ -13,24 +13,24 @@ from flowdsl.progress import count_items, run_in_background, track
 from flowdsl.sinks.base import Delivery, Outcome, Sink, checked_deliveries
 from flowdsl.values.json_decoder import column_of_kind
 from flowdsl.values.json_texts import storable
-from flowdsl.values.kinds import NOTHING, Kind, filled, joined, kind_of
+from flowdsl.values.kinds import NOTHING, TEXT, Kind, filled, joined, kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOMENT: Final = pl.Datetime("us", "UTC")
 CLOSED: Final = pl.Enum(["timer", "end", "count", "quiet"])
-# the columns that every delivery has, before those of its payload
+# the columns that every delivery has: those that one looks for, before its payload, and where it comes from
+_LEADING: Final[dict[str, Any]] = {"delivered_at": MOMENT, "recipient_id": pl.String}
 FIXED: Final[dict[str, Any]] = {
-    "seq_no": pl.Int64,
-    "event_id": pl.String,
-    "event_time": MOMENT,
-    "delivered_at": MOMENT,
-    "closed_by": CLOSED,
+    **_LEADING,
     "flow": pl.String,
     "step": pl.Int32,
     "branch": pl.String,
-    "recipient_id": pl.String,
+    "closed_by": CLOSED,
+    "seq_no": pl.Int64,
+    "event_id": pl.String,
+    "event_time": MOMENT,
 }
 _OWN: Final = {**FIXED, "key": pl.String}
 
@@ -89,9 +89,9 @@ class Frame(Sink):
         Returns
         -------
         pandas.DataFrame
-            One row per delivery: the fixed columns, then the fields of the payloads, with Arrow types. A
-            field whose name is taken becomes `payload.<name>`; a payload that is not an object is a single
-            column `payload`.
+            One row per delivery, with Arrow types: when and to whom, the fields of the payloads, and where it
+            comes from. A field whose name is taken becomes `payload.<name>`; a payload that is not an object
+            is a single column `payload`.
 
         Examples
         --------
@@ -135,9 +135,23 @@ def _frame(
         for name, dtype in _OWN.items()
     ]
     for name, kind in kinds.items():
+        if says_the_recipient(name, kind):
+            continue
         column = column_of_kind([row.get(name) for row in rows], filled(kind, NOTHING))
         columns.append(column.alias(storable(f"payload.{name}" if name in _OWN else name)))
-    return to_pandas(pl.DataFrame(columns))
+    frame = pl.DataFrame(columns)
+    payload = [name for name in frame.columns if name not in _OWN]
+    return to_pandas(frame.select(*in_reading_order(payload), "key"))
+
+
+def in_reading_order(payload: Iterable[str]) -> list[str]:
+    """Return the columns of a table of deliveries in the order in which people read them."""
+    return list(dict.fromkeys([*_LEADING, *payload, *FIXED]))
+
+
+def says_the_recipient(name: str, kind: Kind) -> bool:
+    """Return True if a payload's field would have the same values as the column `recipient_id`."""
+    return name == "recipient_id" and kind == TEXT
 
 
 def _attribute(column: str) -> str:

@@ -61,15 +61,39 @@ OFFERS = [
     Offer("operators in the middle of a word", step("deli‸"), STEPS),
     Offer("operators at a dash without a space", f"{step('deliver: {sink: in-app}')}\n  -‸", STEPS),
     Offer("operators in braces", step("{‸}"), STEPS),
-    Offer("operators in a list of flows", "- name: notify\n  trigger: {kind: link.created}\n  pipeline:\n    - ‸", STEPS),
+    Offer(
+        "operators in a list of flows",
+        "- name: notify\n  trigger: {kind: link.created}\n  pipeline:\n    - ‸",
+        STEPS,
+    ),
     Offer("no second operator in a step", step("deliver: {sink: in-app}\n    ‸"), []),
     # options, inside a step
-    *[Offer(f"options of {name}", step(f"{name}:\n      ‸"), options(name)) for name in STEPS if name != "map"],
+    *[
+        Offer(f"options of {name}", step(f"{name}:\n      ‸"), options(name))
+        for name in STEPS
+        if name != "map"
+    ],
     Offer("options of map", step("map:\n      ‸"), ["template"]),
-    Offer("options that are not there yet", step("resolve:\n      from: target_id\n      ‸"), [o for o in options("resolve") if o != "from"]),
-    Offer("options above those that are there", step("resolve:\n      ‸\n      as: owner"), [o for o in options("resolve") if o != "as"]),
-    Offer("options at the first letter", step("batch:\n      key: target_id\n      w‸"), [o for o in options("batch") if o != "key"]),
-    Offer("options in a project", steps("- batch:\n    key: target_id\n    ‸"), [o for o in options("batch") if o != "key"]),
+    Offer(
+        "options that are not there yet",
+        step("resolve:\n      from: target_id\n      ‸"),
+        [o for o in options("resolve") if o != "from"],
+    ),
+    Offer(
+        "options above those that are there",
+        step("resolve:\n      ‸\n      as: owner"),
+        [o for o in options("resolve") if o != "as"],
+    ),
+    Offer(
+        "options at the first letter",
+        step("batch:\n      key: target_id\n      w‸"),
+        [o for o in options("batch") if o != "key"],
+    ),
+    Offer(
+        "options in a project",
+        steps("- batch:\n    key: target_id\n    ‸"),
+        [o for o in options("batch") if o != "key"],
+    ),
     Offer("what a template is like", step("map:\n      template:\n        ‸"), ["example"]),
     # values
     Offer("directions", step("resolve:\n      direction: ‸"), ["forward", "reverse"]),
@@ -92,21 +116,37 @@ OFFERS = [
     Offer("types of sinks", "sinks:\n  - name: in-app\n    type: ‸", list(SINKS)),
     Offer("types of sinks in braces", "sinks:\n  - {name: in-app, type: ‸}", list(SINKS)),
     Offer("what a sink has", "sinks:\n  - name: in-app\n    type: in_app\n    ‸", ["config", "cap"]),
-    Offer("caps of sinks", "sinks:\n  - name: in-app\n    type: in_app\n    cap:\n      ‸", ["max", "per", "tz"]),
-    Offer("config of webhooks", "sinks:\n  - name: hook\n    type: webhook\n    config:\n      ‸",
-          ["url", "method", "headers", "timeout", "attempts", "connections", "redirects"]),
-    Offer("config of push", "sinks:\n  - name: push\n    type: push\n    config:\n      ‸",
-          ["recipients", "path", "url", "token", "timeout", "attempts"]),
-    Offer("methods of webhooks", "sinks:\n  - name: hook\n    type: webhook\n    config:\n      method: ‸", ["POST", "PUT", "PATCH"]),
+    Offer(
+        "caps of sinks", "sinks:\n  - name: in-app\n    type: in_app\n    cap:\n      ‸", ["max", "per", "tz"]
+    ),
+    Offer(
+        "config of webhooks",
+        "sinks:\n  - name: hook\n    type: webhook\n    config:\n      ‸",
+        ["url", "method", "headers", "timeout", "attempts", "connections", "redirects"],
+    ),
+    Offer(
+        "config of push",
+        "sinks:\n  - name: push\n    type: push\n    config:\n      ‸",
+        ["recipients", "path", "url", "token", "timeout", "attempts"],
+    ),
+    Offer(
+        "methods of webhooks",
+        "sinks:\n  - name: hook\n    type: webhook\n    config:\n      method: ‸",
+        ["POST", "PUT", "PATCH"],
+    ),
     # documents
     Offer("an empty document", "‸", ["events", "sinks", "tests"]),
     Offer("events", "events:\n  ‸", ["backend", "flows", "consumers"]),
     # `Flow` writes all that a flow needs
     Offer("a new flow", "events:\n  flows:\n    - ‸", ["Flow", "name", "description", "trigger", "pipeline"]),
     Offer("a new sink", "sinks:\n  - ‸", ["Sink", "name", "type", "config", "cap"]),
-    Offer("where consumers begin", "events:\n  consumers:\n    - name: mailer\n      seek: ‸", ["beginning", "last_acknowledged", "latest"]),
+    Offer(
+        "where consumers begin",
+        "events:\n  consumers:\n    - name: mailer\n      seek: ‸",
+        ["beginning", "last_acknowledged", "latest"],
+    ),
     Offer("what happens to open windows", "tests:\n  - name: a like\n    open_windows: ‸", ["flush", "keep"]),
-]  # fmt: skip
+]
 
 
 class Hover(NamedTuple):
@@ -118,19 +158,53 @@ class Hover(NamedTuple):
 
 
 HOVERS = [
-    *[Hover(f"the operator {name}", step(f"{name[:2]}‸{name[2:]}: {{}}"),
-            [operator.summary, operator.example, f"```yaml\n- {name}:\n"]) for name, operator in OPERATORS.items()],
-    Hover("an operator with options", step("res‸olve:\n      from: target_id\n      as: owner"), ["look up one entity", "```yaml\n- resolve:"]),
-    Hover("a duration", step("batch:\n      key: target_id\n      win‸dow: 5m"), ["how long a window is open", "```yaml\n5m\n```"]),
+    *[
+        Hover(
+            f"the operator {name}",
+            step(f"{name[:2]}‸{name[2:]}: {{}}"),
+            [operator.summary, operator.example, f"```yaml\n- {name}:\n"],
+        )
+        for name, operator in OPERATORS.items()
+    ],
+    Hover(
+        "an operator with options",
+        step("res‸olve:\n      from: target_id\n      as: owner"),
+        ["look up one entity", "```yaml\n- resolve:"],
+    ),
+    Hover(
+        "a duration",
+        step("batch:\n      key: target_id\n      win‸dow: 5m"),
+        ["how long a window is open", "```yaml\n5m\n```"],
+    ),
     Hover("a direction", step("resolve:\n      dir‸ection: reverse"), ["`forward`", "`reverse`", "Example"]),
     Hover("an optional text", step("resolve:\n      v‸ia: owns"), ["the link type", "```yaml\nfollows\n```"]),
-    Hover("a template", step("map:\n      temp‸late: {title: hello}"), ["the payload", 'recipient_id: "{{ owner.id }}"']),
-    Hover("a kind", "name: notify\ntrigger:\n  kind: link.cre‸ated", ["an entity was linked to another", "link.deleted"]),
-    Hover("a trigger", "name: notify\ntrig‸ger:\n  kind: link.created", ["which events the flow is for", "link_type: likes"]),
+    Hover(
+        "a template",
+        step("map:\n      temp‸late: {title: hello}"),
+        ["the payload", 'recipient_id: "{{ owner.id }}"'],
+    ),
+    Hover(
+        "a kind",
+        "name: notify\ntrigger:\n  kind: link.cre‸ated",
+        ["an entity was linked to another", "link.deleted"],
+    ),
+    Hover(
+        "a trigger",
+        "name: notify\ntrig‸ger:\n  kind: link.created",
+        ["which events the flow is for", "link_type: likes"],
+    ),
     Hover("a pipeline", "name: notify\npipe‸line:\n  - deliver: {sink: in-app}", ["the steps", "- deliver:"]),
-    Hover("the type of a sink", "sinks:\n  - name: push\n    type: pu‸sh", ["`push`: notifications to the devices"]),
-    Hover("the url of a webhook", "sinks:\n  - name: hook\n    type: webhook\n    config:\n      u‸rl: https://example.org", ["where payloads are sent", "https://example.org/hook"]),
-]  # fmt: skip
+    Hover(
+        "the type of a sink",
+        "sinks:\n  - name: push\n    type: pu‸sh",
+        ["`push`: notifications to the devices"],
+    ),
+    Hover(
+        "the url of a webhook",
+        "sinks:\n  - name: hook\n    type: webhook\n    config:\n      u‸rl: https://example.org",
+        ["where payloads are sent", "https://example.org/hook"],
+    ),
+]
 
 
 class Fault(NamedTuple):
@@ -143,32 +217,89 @@ class Fault(NamedTuple):
 
 DURATION = "Expected a duration: numbers with w, d, h, m, s or ms, from large to small, without spaces"
 FAULTS = [
-    Fault("a duration in English", step("deduplicate: {key: target_id, window: 5 minutes}"), f"{DURATION}, such as 30s, 5m, 1h."),
-    Fault("a duration as a number", step("deduplicate: {key: target_id, window: 300}"), f"{DURATION}, such as 30s, 5m, 1h."),
-    Fault("a duration of small before large", step("deduplicate: {key: target_id, window: 5m1h}"), f"{DURATION}, such as 30s, 5m, 1h."),
-    Fault("a duration that could be a path", step("batch: {key: target_id, window: 1.5h}"),
-          f"{DURATION}; or the path to one, such as 30s, 5m, data.delay."),
-    Fault("the length of a cap", step("cap: {max: 3, per: year}"),
-          f"{DURATION}; or a local day, week or month, such as 24h, day, week, month."),
-    Fault("a duration in a test", "events: {flows: []}\ntests:\n  - name: a like\n    events:\n      - {at: soon, kind: link.created}",
-          "Expected a duration or a timestamp, such as 5m, 2026-01-01T09:00:00Z."),
-    Fault("a timeout", "sinks:\n  - {name: hook, type: webhook, config: {url: x, timeout: long}}",
-          "Expected seconds, such as 10, or a duration, such as 10s."),
-    Fault("a time of day", step('wait: {until: "9 am"}'), "Expected a local time of day in quotes, such as 09:00."),
-    Fault("hours", step("wait: {hours: 8-22}"), "Expected two local times of day with - between them, such as 08:00-22:00."),
-    Fault("a path", step("resolve: {from: data..author, as: who}"), "Expected a path: names with dots between them, such as target_id, owner.id."),
-    Fault("a name", step("for_each: {path: data.mentions, as: the one}"),
-          "Expected a name of letters, digits and _ that does not begin with a digit, such as owner."),
-    Fault("an operator", step("resolv: {from: target_id, as: owner}"), f"Expected one operator with its options: one of {', '.join(OPERATORS)}."),
-    Fault("a direction", step("resolve: {from: target_id, as: owner, via: owns, direction: revrse}"),
-          'Value is not accepted. Valid values: "forward", "reverse".'),
-    Fault("a kind", "name: notify\ntrigger: {kind: link.creatd}\npipeline: []", f"Value is not accepted. Valid values: {json.dumps(KINDS)[1:-1]}."),
-    Fault("the type of a sink", "sinks:\n  - {name: a, type: pus}", f"Value is not accepted. Valid values: {json.dumps(list(SINKS))[1:-1]}."),
+    Fault(
+        "a duration in English",
+        step("deduplicate: {key: target_id, window: 5 minutes}"),
+        f"{DURATION}, such as 30s, 5m, 1h.",
+    ),
+    Fault(
+        "a duration as a number",
+        step("deduplicate: {key: target_id, window: 300}"),
+        f"{DURATION}, such as 30s, 5m, 1h.",
+    ),
+    Fault(
+        "a duration of small before large",
+        step("deduplicate: {key: target_id, window: 5m1h}"),
+        f"{DURATION}, such as 30s, 5m, 1h.",
+    ),
+    Fault(
+        "a duration that could be a path",
+        step("batch: {key: target_id, window: 1.5h}"),
+        f"{DURATION}; or the path to one, such as 30s, 5m, data.delay.",
+    ),
+    Fault(
+        "the length of a cap",
+        step("cap: {max: 3, per: year}"),
+        f"{DURATION}; or a local day, week or month, such as 24h, day, week, month.",
+    ),
+    Fault(
+        "a duration in a test",
+        "events: {flows: []}\ntests:\n  - name: a like\n    events:\n      - {at: soon, kind: link.created}",
+        "Expected a duration or a timestamp, such as 5m, 2026-01-01T09:00:00Z.",
+    ),
+    Fault(
+        "a timeout",
+        "sinks:\n  - {name: hook, type: webhook, config: {url: x, timeout: long}}",
+        "Expected seconds, such as 10, or a duration, such as 10s.",
+    ),
+    Fault(
+        "a time of day",
+        step('wait: {until: "9 am"}'),
+        "Expected a local time of day in quotes, such as 09:00.",
+    ),
+    Fault(
+        "hours",
+        step("wait: {hours: 8-22}"),
+        "Expected two local times of day with - between them, such as 08:00-22:00.",
+    ),
+    Fault(
+        "a path",
+        step("resolve: {from: data..author, as: who}"),
+        "Expected a path: names with dots between them, such as target_id, owner.id.",
+    ),
+    Fault(
+        "a name",
+        step("for_each: {path: data.mentions, as: the one}"),
+        "Expected a name of letters, digits and _ that does not begin with a digit, such as owner.",
+    ),
+    Fault(
+        "an operator",
+        step("resolv: {from: target_id, as: owner}"),
+        f"Expected one operator with its options: one of {', '.join(OPERATORS)}.",
+    ),
+    Fault(
+        "a direction",
+        step("resolve: {from: target_id, as: owner, via: owns, direction: revrse}"),
+        'Value is not accepted. Valid values: "forward", "reverse".',
+    ),
+    Fault(
+        "a kind",
+        "name: notify\ntrigger: {kind: link.creatd}\npipeline: []",
+        f"Value is not accepted. Valid values: {json.dumps(KINDS)[1:-1]}.",
+    ),
+    Fault(
+        "the type of a sink",
+        "sinks:\n  - {name: a, type: pus}",
+        f"Value is not accepted. Valid values: {json.dumps(list(SINKS))[1:-1]}.",
+    ),
     Fault("a missing option", step("fan_out: {from: target_id, as: fan}"), 'Missing property "via".'),
     Fault("an unknown option", step("filter: {condition: a == 1, if: b}"), "Property if is not allowed."),
-    Fault("a link type of entities", "name: notify\ntrigger: {kind: entity.created, link_type: likes}\npipeline: []",
-          "entity.… is an event of an entity, which has no link_type."),
-]  # fmt: skip
+    Fault(
+        "a link type of entities",
+        "name: notify\ntrigger: {kind: entity.created, link_type: likes}\npipeline: []",
+        "entity.… is an event of an entity, which has no link_type.",
+    ),
+]
 
 
 def test_the_corpus_has_sixty_places_and_more():
