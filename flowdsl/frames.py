@@ -347,9 +347,9 @@ def _from_pandas_column(column: Any, name: str, objects: Objects | None) -> Any:
         column = column.astype(object)
     try:
         return pa.Array.from_pandas(column)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
         raise MixedColumnError(
-            f"column {name!r} holds values of several types: {first_line(error)[:160]}",
+            f"column {name!r} holds values that have no one type: {first_line(error)[:160]}",
             hint="make the column text, or give it one type",
         ) from error
 

@@ -270,6 +270,45 @@ class TestOrigins:
         ]  # fmt: skip
 
 
+class TestWholeNumbers:
+    @pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64 - 1, 2**64, 2**70 + 1, -(2**70)])
+    def test_ids_keep_their_digits_in_every_form(self, number: int, tmp_path: Path):
+        rows = [{"at": AT, "who": number, "what": "p"}]
+        (tmp_path / "a.jsonl").write_text((json.dumps(rows[0]) + "\n") * 120)
+        (tmp_path / "a.csv").write_text(f"at,who,what\n{AT},{number},p\n")
+        for source in (
+            rows,
+            tmp_path / "a.jsonl",
+            tmp_path / "a.csv",
+            pd.DataFrame(rows),
+            pl.DataFrame(rows),
+        ):
+            assert set(table(fd.read_events(source, columns=LINKS), "source_id")) == {(str(number),)}
+
+    @pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64 - 1])
+    def test_numbers_in_data_keep_theirs_up_to_64_bits(self, number: int):
+        flow = on("link.created").map(n="{{ metadata.v }}").deliver("out")
+        rows = [{"at": AT, "who": "a", "what": "p", "n": number}]
+        for source in (rows, pd.DataFrame(rows), pl.DataFrame(rows)):
+            log = fd.read_events(source, columns={**LINKS, "metadata": {"v": "n"}})
+            assert fd.replay(flow, log)["out"]["n"].tolist() == [str(number)]
+
+
+def test_a_list_as_an_id_says_how_each_item_becomes_an_event():
+    rows = [{"at": AT, "who": "eve", "what": ["ann", "bob"]}]
+    for source in (rows, pl.DataFrame(rows)):
+        with pytest.raises(fd.DataError, match="explode="):
+            fd.read_events(source, columns=LINKS)
+
+
+def test_a_path_into_json_text_reaches_its_value_and_the_text_stays_what_it_is():
+    rows = [{"time": AT, "who": "u1", "properties": '{"video_id": 5279}'}]
+    columns = {**LINKS, "timestamp": "time", "target_id": "properties.video_id", "metadata": "properties"}
+    for source in (rows, pd.DataFrame(rows)):
+        log = fd.read_events(source, columns=columns)
+        assert table(log, "target_id", "metadata") == [("5279", '{"video_id": 5279}')]
+
+
 DOCUMENT = {"ok": True, "data": {"likes": at(AT, "2026-01-02T09:00:00Z")}}
 WRAPPED: dict[str, bytes] = {
     "in one line": json.dumps(DOCUMENT).encode(),

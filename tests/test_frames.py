@@ -448,7 +448,7 @@ def test_frames_without_rows_are_logs_and_graphs_without_anything(form: str, tmp
     "frame", [pd.DataFrame(), pl.DataFrame(), pa.table({})], ids=lambda f: type(f).__module__
 )
 def test_frames_without_columns_are_refused_with_what_they_lack(frame: Any) -> None:
-    with pytest.raises(fd.DataError, match="no column 'kind'"):
+    with pytest.raises(fd.DataError, match="no columns 'kind' and 'timestamp'"):
         fd.replay(FLOW, frame)
     with pytest.raises(fd.DataError, match="no column 'id'"):
         fd.EntityGraph({"user": frame})

@@ -439,5 +439,5 @@ def test_pandas_columns_of_several_types_are_refused_by_name() -> None:
     frame["source_id"] = pd.Series([1, "a"], dtype=object)
     assert events(frame)["source_id"].to_list() == ["1", "a"]
     frame["source_id"] = pd.Series([1.5, "a"], dtype=object)
-    with pytest.raises(DataError, match="'source_id' holds values of several types"):
+    with pytest.raises(DataError, match="'source_id' holds values that have no one type"):
         open_log(frame)

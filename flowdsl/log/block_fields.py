@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, TEXT_COLUMNS
 from flowdsl.frames import is_whole
 from flowdsl.log.columns import FLOATS, row_in_python, within_years
 from flowdsl.log.json_lines import JsonRows
@@ -24,6 +24,7 @@ from flowdsl.log.text_readers import TextBlock
 
 # a field of text: what a path in braces is read as
 TEXT: Final = "kind"
+_EXPLODE: Final = "; explode= makes a row of each item"
 # what is in the first line of a file without a header: a number, a time
 _DATA: Final = re.compile(r"[-+]?\d+(\.\d+)?|\d{4}-\d\d-\d\d.*")
 Ints = npt.NDArray[np.int64]
@@ -128,6 +129,13 @@ class BlockFields:
 
     def _plain(self, name: str, column: pl.Series, named: str) -> pl.Series:
         """Return a column as a field; refused where it cannot be one, with the name that the source has."""
+        if name in TEXT_COLUMNS and isinstance(column.dtype, (pl.List, pl.Array)):
+            raise DataError(
+                f"column {named!r}, which gives {name}, holds lists",
+                place=self.block.place,
+                allowed="text, dictionary-encoded or not, or integers",
+                hint=f"explode={named!r} makes a row of each item",
+            )
         whole = is_whole(column.dtype) or not column.dtype.is_numeric()
         if whole or name in ("seq_no", "timestamp", *JSON_COLUMNS):
             return column.alias(name)
@@ -223,7 +231,8 @@ class BlockFields:
             try:
                 found.append(None if is_nothing(value) else convert(value, name))
             except DataError as error:
-                self.broken.setdefault(i, error.what)
+                listed = name in TEXT_COLUMNS and isinstance(value, (list, tuple))
+                self.broken.setdefault(i, f"{error.what}{_EXPLODE if listed else ''}")
                 found.append(None)
         return found
 
