@@ -17,7 +17,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 
 JAVA := $(shell command -v java 2>/dev/null)
 
-.PHONY: demo test pytest coverage docs site pictures looks recipes lacking shapes package pyright test-slow test-memory test-crash test-spark test-browser fuzz chromium editor check house format bench clean
+.PHONY: demo test pytest coverage docs site pictures looks recipes lacking shapes package pyright test-slow test-memory test-crash test-spark test-browser fuzz chromium editor test-lowest test-newest check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -81,6 +81,21 @@ ifeq ($(CHROMIUM),)
 endif
 
 editor: .venv/.editor-installed  ## the yaml-language-server that tests/editor/package.json names, by npm
+
+# what needs the tools of the repository, or looks at its form, is left out
+PORTABLE := --ignore=tests/test_house.py --ignore=tests/test_repository.py --ignore=tests/test_typing.py --ignore=tests/browser
+
+test-lowest:  ## the everyday tests with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/pip install --quiet --disable-pip-version-check packaging
+	build/lowest/bin/python tests/lowest.py > build/lowest/constraints.txt
+	build/lowest/bin/pip install --quiet --disable-pip-version-check --constraint build/lowest/constraints.txt '.[test]'
+	build/lowest/bin/python -m pytest $(PARALLEL) $(PORTABLE)
+
+test-newest:  ## the everyday tests with the newest versions that there are
+	$(PYTHON) -m venv build/newest
+	build/newest/bin/pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager '.[test]'
+	build/newest/bin/python -m pytest $(PARALLEL) $(PORTABLE)
 
 test-crash: .venv/.tests-installed  ## kill processes and fail calls of the system, many times (ROUNDS=300)
 	FLOWDSL_CRASH_ROUNDS=$(or $(ROUNDS),300) $(BIN)/pytest -n 2 -m crash

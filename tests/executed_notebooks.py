@@ -17,8 +17,13 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 class Executed:
     """A notebook after it ran in a folder: what each cell printed and showed, by the cell's id."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self._notebook = nbformat.read(FOLDER / name, as_version=4)
+    def __init__(
+        self, name: str, folder: Path, *, notebooks: Path = FOLDER, instead: tuple[str, str] | None = None
+    ) -> None:
+        self._notebook = nbformat.read(notebooks / name, as_version=4)
+        if instead is not None:
+            [cell] = [cell for cell in self._notebook.cells if instead[0] in cell.source]
+            cell.source = cell.source.replace(*instead)
         self.folder = folder
         client = NotebookClient(
             self._notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}

@@ -49,9 +49,14 @@ def test_the_first_flow_ends_with_a_report_of_ones_own_events(tmp_path: Path) ->
     assert run.text("designer").startswith("fd.design: thank-you\n")
 
 
-def test_a_real_history_is_read_from_a_repository(tmp_path: Path) -> None:
-    write_repository(tmp_path)
-    run = Executed("real-history.ipynb", tmp_path)
+@pytest.mark.parametrize("repository", ["None", '"."'])
+def test_a_real_history_is_read_from_a_repository(tmp_path: Path, repository: str) -> None:
+    """The example in the notebook is what git says of the repository that is made here."""
+    if repository != "None":
+        write_repository(tmp_path)
+    run = Executed(
+        "real-history.ipynb", tmp_path, instead=("repository = None", f"repository = {repository}")
+    )
     assert run.printed("rows") == "10 changes of files by 3 people\n"
     assert run.text("log") == "<MemoryEventLog of 19 events>"
     # Ann hears of Bob twice and of Eve; Bob of Ann and of Eve; Eve of Bob: once for all changes of a day

@@ -28,6 +28,7 @@ COMMANDS = (
     "test",
     "show",
     "sample",
+    "notebooks",
     "convert",
     "run",
     "schema",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from executed_notebooks import FOLDER, write_repository
+from executed_notebooks import FOLDER
 
 
 def opened(notebook: Any, name: str) -> Any:
@@ -48,8 +48,7 @@ def test_the_first_flow(notebook):
 
 
 @pytest.mark.slow
-def test_a_real_history(notebook, lab):
-    write_repository(lab.folder)
+def test_a_real_history(notebook):
     shown = opened(notebook, "real-history.ipynb")
     assert_drawn(shown, 2)
     assert_reported(shown, 1)
