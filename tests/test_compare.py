@@ -575,12 +575,54 @@ def test_rule_31_folders_of_two_logs_are_not_matched_by_number(tmp_path: Path):
 
 def test_rule_31_folders_of_files_that_differ_are_compared_with_a_warning(tmp_path: Path):
     rows = [row(f"e{n}", n, f"u{n}") for n in range(4)]
-    for name, some in (("before", rows), ("again", rows), ("after", [row("x", 0, "x"), *rows])):
+    for name, some in (("before", rows), ("again", rows), ("after", [*rows, row("x", 9, "x")])):
         over(NAMED, some).to_parquet(tmp_path / name)
     before, again, after = (fd.read_result(tmp_path / name) for name in ("before", "again", "after"))
     assert fd.compare(before, again).same
     with pytest.warns(fd.FlowWarning, match="does not say which events it is of"):
         fd.compare(before, after)
+
+
+@pytest.mark.parametrize(
+    ("other", "flow"),
+    [
+        # the first events say something else
+        ([row(None, n, f"x{n}") for n in range(4)], NAMED),
+        # the events say the same, and have other ids
+        ([row(f"x{n}", n, f"u{n}") for n in range(4)], NAMED),
+    ],
+)
+def test_rule_31_folders_of_files_of_one_size_and_span_are_not_matched_by_number(
+    tmp_path: Path, other: list[dict[str, Any]], flow: fd.Flow
+):
+    rows = [row(f"e{n}" if other[0]["event_id"] else None, n, f"u{n}") for n in range(4)]
+    for name, some in (("before", rows), ("after", other)):
+        over(flow, some).to_parquet(tmp_path / name)
+    with pytest.raises(fd.ReplayError, match="two logs"):
+        fd.compare(*(fd.read_result(tmp_path / name) for name in ("before", "after")))
+
+
+def test_rule_31_folders_of_files_that_begin_alike_are_told_apart_by_what_was_delivered(tmp_path: Path):
+    rows = [row(f"e{n}", n, f"u{n}") for n in range(100)]
+    other = [*rows[:80], *({**r, "event_id": f"x{n}"} for n, r in enumerate(rows[80:]))]
+    for name, some in (("before", rows), ("after", other)):
+        over(NAMED, some).to_parquet(tmp_path / name)
+    with pytest.raises(fd.ReplayError, match="two logs"):
+        fd.compare(*(fd.read_result(tmp_path / name) for name in ("before", "after")))
+
+
+def test_rule_31_a_digest_whose_first_and_last_member_differ_is_the_same_digest_in_one_log():
+    def digest(least: int, most: int) -> fd.Flow:
+        chosen = on("link.created", name="n").where(f"metadata.n >= {least} and metadata.n <= {most}")
+        return (
+            chosen.batch("target_id", window="1h").map(recipient_id="u", n="{{ batch.count }}").deliver("s")
+        )
+
+    rows = [{**row(f"e{n}", n, f"u{n}"), "metadata": {"n": n}} for n in range(9)]
+    log = fd.read_events(rows)
+    results = [fd.replay(digest(least, most), log) for least, most in ((0, 7), (1, 6))]
+    totals = fd.compare(*results).totals()
+    assert (totals["changed"], totals["added"], totals["removed"]) == (1, 0, 0)
 
 
 def test_rule_31_logs_with_the_same_events_are_told_to_be_the_same_without_looking_for_them(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.comparison import alignment, attribution
-from flowdsl.comparison.counterparts import Counterparts, counterparts
+from flowdsl.comparison.counterparts import Counterparts, counterparts, sides_of
 from flowdsl.comparison.inputs import FlowPair, pairs_of
 from flowdsl.comparison.matches import CHANGE, CHANGES, SAME, SIDE, match_deliveries
 from flowdsl.comparison.members import members_of
@@ -367,10 +367,8 @@ def _by_sink(
 
 
 def _members_of(pair: FlowPair, logs: Counterparts | None) -> Callable[[], list[pl.DataFrame]] | None:
-    """Return the window members of both sides; None if there are none, or their first and last members
-    suffice.
-    """
+    """Return the window members of both sides; None if there are none."""
     windows = all(any(step["operator"] == "batch" for step in side.steps) for side in pair.sides)
-    if logs is None or len(pair.sides) < 2 or not windows:
+    if len(pair.sides) < 2 or not windows:
         return None
-    return cache(lambda: list(map(members_of, pair.sides, logs.sides)))
+    return cache(lambda: list(map(members_of, pair.sides, sides_of(logs))))

@@ -13,10 +13,12 @@ from flowdsl.errors import ReplayError
 from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.log import EventSource
 from flowdsl.log.event_ids import Occurrences, content_texts
-from flowdsl.log.future_events import AheadOfNext
-from flowdsl.log.uuids import NormalizedUuids
+from flowdsl.log.uuids import one_spelling
+from flowdsl.log.wrapper import unwrapped
 from flowdsl.progress import heartbeat
 from flowdsl.results.result_data import ResultData
+from flowdsl.results.tables import sink_table
+from flowdsl.sinks.frame import FIXED
 from flowdsl.values.interner import hashes, pair_hash
 from flowdsl.values.masks import where_present
 
@@ -62,6 +64,17 @@ class Events:
         return np.where(self._words[at] == words, self._numbers[at], NOWHERE)
 
 
+class OwnEvents(Events):
+    """The events of one log, both sides of which are of: the word of each is its number."""
+
+    def __init__(self) -> None:
+        super().__init__(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def words(self, numbers: pl.Series) -> pl.Series:
+        """Return the numbers themselves."""
+        return numbers.cast(pl.Int64)
+
+
 class Counterparts:
     """The matching events of two different logs."""
 
@@ -74,6 +87,11 @@ class Counterparts:
         return pl.Series(numbers.name, found)
 
 
+def sides_of(logs: Counterparts | None) -> tuple[Events, Events]:
+    """Return the events of both sides; None is one log."""
+    return logs.sides if logs is not None else (OwnEvents(), OwnEvents())
+
+
 def counterparts(before: ResultData, after: ResultData) -> Counterparts | None:
     """Match the events of two results; None if both ran over one log, so that their numbers match.
 
@@ -82,7 +100,9 @@ def counterparts(before: ResultData, after: ResultData) -> Counterparts | None:
     if before.options is None or after.options is None:
         _check_one_log(before, after)
         return None
-    one, other = (_bare(result.options.source) for result in (before, after) if result.options is not None)
+    one, other = (
+        unwrapped(result.options.source) for result in (before, after) if result.options is not None
+    )
     if _same(one, other):
         return None
     by_id = all(
@@ -94,7 +114,9 @@ def counterparts(before: ResultData, after: ResultData) -> Counterparts | None:
 def _check_one_log(before: ResultData, after: ResultData) -> None:
     """Raise if the results are of two logs whose events are not at hand, or warn if that is unknown."""
     one, other = (result.manifest["log"] for result in (before, after))
-    if one is not None and other is not None and one != other:
+    begin = zip(before.manifest["beginning"], after.manifest["beginning"], strict=False)
+    differ = any(None not in pair and pair[0] != pair[1] for pair in ((one, other), *begin))
+    if differ or _delivered_by_others(before, after):
         raise ReplayError(
             "the results are of two logs,"
             " and a folder does not keep which event of one is which of the other",
@@ -109,11 +131,24 @@ def _check_one_log(before: ResultData, after: ResultData) -> None:
         )
 
 
-def _bare(source: EventSource) -> EventSource:
-    """Return the log itself, without wrappers for ids and clocks."""
-    while isinstance(source, (AheadOfNext, NormalizedUuids)):
-        source = source.source
-    return source
+def _delivered_by_others(before: ResultData, after: ResultData) -> bool:
+    """Return True if something was delivered on both sides of events of one number that are not one event."""
+    both = _told(before).join(_told(after), on="seq_no", suffix="_after")
+    other_id = pl.col("event_id") != pl.col("event_id_after")
+    return bool(both.select(((pl.col("event_time") != pl.col("event_time_after")) | other_id).any()).item())
+
+
+def _told(result: ResultData) -> pl.DataFrame:
+    """Return what deliveries tell of their events: number, id and time."""
+    columns = ("seq_no", "event_id", "event_time")
+    frames = [
+        sink_table(result.store, result.flows, sink, result.manifest["delivers"], columns)
+        for sink in result.sinks
+    ]
+    if not frames:
+        return pl.DataFrame(schema={name: FIXED[name] for name in columns})
+    told = pl.concat(frames).select(columns).unique("seq_no")
+    return told.with_columns(one_spelling(told["event_id"]))
 
 
 def _same(one: EventSource, other: EventSource) -> bool:

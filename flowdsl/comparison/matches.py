@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.comparison.counterparts import Counterparts
+from flowdsl.comparison.counterparts import Counterparts, sides_of
 from flowdsl.comparison.members import with_most_in_common
 from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.values.interner import Hashes, hashes, pair_hash
@@ -33,13 +33,13 @@ _COMMON: Final = (
     ("origin", "place", "recipient_id"),
     ("origin", "place", "branch"),
 )
-# over two logs: a window that another event opened is identified by its last member
+# a window that another event opened is identified by its last member
 _COMMON_IN_LAST: Final = (
     ("last", "place", "recipient_id", "payload"),
     ("last", "place", "recipient_id"),
     ("last", "place", "branch"),
 )
-# over two logs: deliveries from windows that share members
+# deliveries from windows that share members
 _COMMON_IN_MEMBERS: Final = (("place", "recipient_id"), ("place", "branch"))
 # only if windows or queues move deliveries: otherwise it is another event with the same content
 _COMMON_IN_TIME: Final = ("place", "recipient_id", "payload")
@@ -72,14 +72,13 @@ def match_deliveries(
     together in windows. `tick` gets the number of rows hashed, and later of rows matched.
     """
     left, right = _words(before, tick), _words(after, tick)
-    common = [*_COMMON]
-    if logs is not None:
-        for words, frame, events in ((left, before, logs.sides[0]), (right, after, logs.sides[1])):
-            for name, column in (("origin", "origin"), ("last", "seq_no")):
-                words[name] = events.words(frame[column]).to_numpy().view(np.uint64)
-        common += _COMMON_IN_LAST
+    for words, frame, events in zip((left, right), (before, after), sides_of(logs), strict=True):
+        for name, column in (("origin", "origin"), ("last", "seq_no")):
+            words[name] = events.words(frame[column]).to_numpy().view(np.uint64)
     found = _Pairs(left, right, tick)
-    found.find(common)
+    found.find(_COMMON)
+    if logs is not None or members is not None:
+        found.find(_COMMON_IN_LAST)
     if members is not None and found.is_open:
         found.find_by_members(before, after, members())
     if timed:
@@ -147,7 +146,7 @@ def _words(frame: pl.DataFrame, tick: Tick) -> dict[str, Hashes]:
         for name, found in zip(texts, hashes([part[n] for n in texts]), strict=True):
             words[name][row : row + part.height] = pair_hash(*found)
         tick(part.height)
-    for name in ("origin", "place", "delivered_at"):
+    for name in ("place", "delivered_at"):
         words[name] = frame[name].to_physical().cast(pl.Int64).to_numpy().view(np.uint64)
     return words
 

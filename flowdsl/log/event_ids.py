@@ -22,7 +22,7 @@ import polars as pl
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.source import EventSource
-from flowdsl.log.wrapper import Wrapped
+from flowdsl.log.wrapper import Wrapped, unwrapped
 from flowdsl.values.interner import HashTable, hashes
 from flowdsl.values.masks import where_present
 
@@ -36,6 +36,8 @@ EventName = tuple[str, int | None]
 _ABOUT: Final = ("kind", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id")
 _SIZE: Final = 16
 _READ: Final = 1 << 17
+# how many events tell a log from another
+_FIRST: Final = (1, 4, 16, 64)
 
 
 class LogNames:
@@ -192,6 +194,16 @@ def content_texts(events: pl.DataFrame) -> pl.Series:
     whole = as_json_text(events)
     at = pl.Series("at", whole["timestamp"].to_physical()).cast(pl.String)
     return _together([*_about(whole), at, *(_part(_ordered(whole[name])) for name in JSON_COLUMNS)])
+
+
+def beginning_of(source: EventSource) -> list[str]:
+    """Return digests of the first event of a log, of the first few, and so on, with their ids."""
+    said: list[str] = []
+    for frame in unwrapped(source).chunks(EVENT_COLUMNS, _FIRST[-1]):
+        some = frame.head(_FIRST[-1])
+        said = _together([content_texts(some), _part(some["event_id"])]).to_list()
+        break
+    return [_digest("\n".join(said[:count])).hex() for count in _FIRST if count <= len(said)]
 
 
 class _Noted(Wrapped):

@@ -58,3 +58,10 @@ class Wrapped:
     def problems(self) -> pd.DataFrame:
         """Rows that could not be read or are unusual."""
         return self._source.problems
+
+
+def unwrapped(source: EventSource) -> EventSource:
+    """Return the log itself, without what is changed of it."""
+    while isinstance(source, Wrapped):
+        source = source.source
+    return source

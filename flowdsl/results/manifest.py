@@ -57,6 +57,7 @@ def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) 
         "undelivered": totals.undelivered,
         "stopped": None if totals.stopped is None else _stopped(totals.stopped),
         "log": log,
+        "beginning": [],
         "tzdata": TZDATA_VERSION,
     }
 

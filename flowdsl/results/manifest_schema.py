@@ -71,8 +71,9 @@ class StoppedRow(TypedDict):
 
 
 class Manifest(TypedDict):
-    """Facts of a run beside its tables. `span` is the log clock (µs) at its first and last event,
-    `tzdata` the version of the zone data.
+    """Facts of a run beside its tables. `span` is the log clock (µs) at its first and last event, `log` the
+    identity of the log; of one without an identity a folder has `beginning`, digests of its first events.
+    `tzdata` is the version of the zone data.
     """
 
     flows: list[str]
@@ -94,4 +95,5 @@ class Manifest(TypedDict):
     undelivered: int
     stopped: StoppedRow | None
     log: str | None
+    beginning: list[str]
     tzdata: str

@@ -13,6 +13,7 @@ import polars as pl
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
+from flowdsl.log.event_ids import beginning_of
 from flowdsl.progress import Progress, ProgressReporter, run_in_background, track
 from flowdsl.results.derived_tables import DerivedTables
 from flowdsl.results.manifest import check_sums, manifest_of, record_open
@@ -318,7 +319,7 @@ class ResultData:
                 for part in self.store.parts(table):
                     target.add(table, part)
                     follower(part.rows)
-        target.write_manifest(self.manifest)
+        target.write_manifest(_as_stored(self.manifest, self.options))
 
     def __repr__(self) -> str:
         from flowdsl.results.summary import summary
@@ -394,6 +395,13 @@ class ResultData:
         return self._cache[name].copy()
 
 
+def _as_stored(manifest: Manifest, options: Options | None) -> Manifest:
+    """Return a manifest that tells the events of files and frames from others."""
+    if options is None or manifest["log"] is not None:
+        return manifest
+    return {**manifest, "beginning": beginning_of(options.source)}
+
+
 def finished(plan: Plan, options: Options, store: Store, totals: RunTotals, *, trace: bool) -> ResultData:
     """Return the result of a run that is over."""
     log = getattr(options.source, "identity", None)
@@ -402,6 +410,6 @@ def finished(plan: Plan, options: Options, store: Store, totals: RunTotals, *, t
     options = replace(options, stopped=totals.stopped)
     result = ResultData(store, manifest, totals.state, options, totals.recorder)
     if isinstance(store, FolderStore):
-        store.write_manifest(manifest)
+        store.write_manifest(_as_stored(manifest, options))
     check_sums(manifest)
     return result

@@ -105,6 +105,7 @@ _MANIFEST: Final = RecordField(
     undelivered=_COUNT,
     stopped=OptionalField(_STOPPED),
     log=OptionalField(TextField()),
+    beginning=_TEXTS,
     tzdata=TextField(),
 )
 # what every part of a table says of itself; deliveries, errors and drops say more
