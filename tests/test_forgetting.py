@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import random
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from test_live_is_replay import assert_told_the_same, live, pieces
 import flowdsl as fd
 from flowdsl.engine import collection
 from flowdsl.graph import link_blocks, state
+from flowdsl.graph.entities import EntityIndex
 from flowdsl.graph.versions import Compaction, VersionStore
 from flowdsl.kernels import key_memory
 from flowdsl.kernels.buckets import SWEPT_EACH, SWEPT_FROM, Buckets, DropBucket
@@ -139,11 +142,19 @@ def test_versions_are_moved_some_at_a_time_while_others_come(seed: random.Random
         start, number = store.add(Documents(documents), codes), whole.add(Documents(documents), codes)
         held.update({start + place: number + place for place in range(count)})
 
+    def in_use() -> list[Any]:
+        return [np.array([*held], np.int32)]
+
+    def current(known: list[int]) -> Iterator[Any]:
+        # what has gone when its turn comes is not said
+        for start in range(0, len(known), 3):
+            some = [version for version in known[start : start + 3] if version in held]
+            yield np.array([*some, -1, -2], np.int32)
+
     for _ in range(12):
         add(seed.randrange(1, 9))
         held = {new: old for new, old in held.items() if seed.random() < 0.8}
-        live = [np.array([*held, -1, -2], np.int32)]
-        compaction = compaction or store.compaction(live)
+        compaction = compaction or store.compaction(current([*held]), in_use)
         before = compaction.gathered
         done = compaction.step(most)
         assert compaction.gathered - before <= most
@@ -156,6 +167,44 @@ def test_versions_are_moved_some_at_a_time_while_others_come(seed: random.Random
             assert store.column(("n",), found).values() == whole.column(("n",), expected).values()
             assert store.column(("id",), found).values() == whole.column(("id",), expected).values()
         assert all(len(block) <= 8 for block in store._blocks)
+
+
+@settings(max_examples=60)
+@given(seed=st.randoms(use_true_random=False))
+def test_a_copy_that_is_put_off_is_what_the_index_was_whatever_becomes_of_it(seed: random.Random) -> None:
+    index, known = EntityIndex(), {0: -1}
+    forks: list[tuple[EntityIndex, dict[int, int]]] = []
+
+    def said(one: EntityIndex) -> dict[int, int]:
+        return {code: one.current(code) for code in range(40) if one.current(code) >= 0}
+
+    for _ in range(30):
+        ids = np.array(sorted(seed.sample(range(1, 40), seed.randrange(1, 6))), np.int32)
+        versions = np.array([seed.choice([-1, *range(9)]) for _ in ids], np.int32)
+        what = seed.random()
+        target, state = seed.choice(forks) if forks and what < 0.2 else (index, known)
+        if what > 0.9:
+            # all that is put off is made before numbers change
+            for fork, _ in forks:
+                threads = [threading.Thread(target=fork.settle) for _ in range(2)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            assert not index.shared
+            index.renumber(np.arange(9, dtype=np.int32)[::-1].copy())
+            known.update({code: 8 - version for code, version in known.items() if version >= 0})
+        elif what > 0.75:
+            forks.append((index.fork(), dict(known)))
+        else:
+            if seed.random() < 0.5:
+                target.set_base(ids, versions)
+            else:
+                target.put(ids, np.zeros(len(ids), np.int32), versions)
+                target.commit()
+            state.update(zip(ids.tolist(), versions.tolist(), strict=True))
+        for one, expected in [(index, known), *forks]:
+            assert said(one) == {code: version for code, version in expected.items() if version >= 0}
 
 
 def test_limits_that_are_full_again_are_looked_for_some_at_a_time() -> None:

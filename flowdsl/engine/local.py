@@ -433,8 +433,9 @@ class LocalExecutor:
         if self._compaction is None:
             if not self.graph.crowded(lambda: sum(map(len, self._held_versions()))):
                 return
-            self._compaction = self.graph.compaction(self._held_versions())
-        if self._compaction.step(self.at_once):
+            self._compaction = self.graph.compaction(self._held_versions)
+        # while a checkpoint is written what it reads keeps its numbers
+        if self._compaction.step(self.at_once) and not self.graph.shared:
             mapping, self._compaction = self._compaction.finish(), None
             self.graph.renumber(mapping)
             self.recorder.renumber(mapping)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from flowdsl.graph.past import Past, Pasts, room
 from flowdsl.values.interner import Codes
 from flowdsl.values.state_fields import VERSIONS, ArrayField, DictField, FlagField, OptionalField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -28,8 +29,10 @@ class EntityIndex(StateObject):
     saved = keeps(_current=VERSIONS, _touched=OptionalField(ArrayField(np.bool_)))
 
     def __init__(self, current: Numbers | None = None, *, track: bool = False) -> None:
-        self._current = np.full(1, NONE, np.int32) if current is None else current
+        self._array: Numbers | Past = np.full(1, NONE, np.int32) if current is None else current
+        # an array that is not its own it copies before it changes it
         self._owned = current is None
+        self._pasts = Pasts()
         self._changed = np.zeros(1, np.bool_)
         self._keys = np.zeros(0, np.int64)
         self._versions = np.zeros(0, np.int32)
@@ -42,6 +45,25 @@ class EntityIndex(StateObject):
         index._owned, index._touched = True, said["_touched"]
         return index
 
+    @property
+    def _current(self) -> Numbers:
+        array = self._array
+        return array.read() if isinstance(array, Past) else array
+
+    def said(self) -> dict[str, Any]:
+        self.settle()
+        return super().said()
+
+    def settle(self) -> None:
+        """Have an array that no other index changes, on any thread."""
+        if isinstance(self._array, Past):
+            self._array.settle()
+
+    @property
+    def shared(self) -> bool:
+        """True if a fork reads the array of this one."""
+        return bool(self._pasts.pending)
+
     def held_codes(self) -> Iterator[Any]:
         # live ids are known from the versions; these are the deleted ones
         if self._touched is not None:
@@ -49,8 +71,9 @@ class EntityIndex(StateObject):
 
     def fork(self) -> EntityIndex:
         """Return a copy-on-write fork."""
-        self._owned = False
-        forked = EntityIndex(self._current)
+        forked = EntityIndex()
+        forked._array = self._pasts.make(self._current) if self._owned else self._array
+        forked._owned = False
         forked._touched = None if self._touched is None else self._touched.copy()
         return forked
 
@@ -71,7 +94,7 @@ class EntityIndex(StateObject):
         if not len(ids):
             return
         self._grow(int(ids.max()) + 1)
-        self._current[ids] = versions
+        self._write(ids, versions)
 
     @property
     def changing(self) -> bool:
@@ -109,7 +132,7 @@ class EntityIndex(StateObject):
             ids = (self._keys >> 32).astype(np.int32)
             last = np.concatenate([ids[1:] != ids[:-1], [True]])
             self._grow(int(ids[-1]) + 1)
-            self._current[ids[last]] = self._versions[last]
+            self._write(ids[last], self._versions[last])
             self._changed[ids] = False
             if self._touched is not None:
                 if int(ids[-1]) >= len(self._touched):
@@ -123,10 +146,11 @@ class EntityIndex(StateObject):
 
     def renumber(self, mapping: Numbers) -> None:
         """Apply new numbers of versions; negative ones stay."""
-        self._own()
+        self._own(anew=self.shared)
+        current = self._current
         # few of many ids may be live; write in place, to avoid new memory pages
-        for start in range(0, len(self._current), _RENUMBERED):
-            some = self._current[start : start + _RENUMBERED]
+        for start in range(0, len(current), _RENUMBERED):
+            some = current[start : start + _RENUMBERED]
             rows = np.flatnonzero(some >= 0)
             some[rows] = mapping.take(some[rows])
 
@@ -139,16 +163,24 @@ class EntityIndex(StateObject):
         """Return the version of one id between two chunks."""
         return int(self._current[code]) if code < len(self._current) else NONE
 
-    def _own(self) -> None:
-        if not self._owned:
-            self._current, self._owned = self._current.copy(), True
+    def _write(self, ids: Codes, versions: Numbers) -> None:
+        current = self._current
+        self._pasts.note(current, ids)
+        current[ids] = versions
+
+    def _own(self, *, anew: bool = False) -> None:
+        if not self._owned or anew:
+            self._array, self._owned = self._current.copy(), True
+            self._pasts.leave()
 
     def _grow(self, size: int) -> None:
         self._own()
-        if size > len(self._current):
-            grown = np.full(max(size, 2 * len(self._current)), NONE, np.int32)
-            grown[: len(self._current)] = self._current
-            self._current = grown
+        current = self._current
+        if size > len(current):
+            grown = np.full(room(size, len(current)), NONE, np.int32)
+            grown[: len(current)] = current
+            self._array = grown
+            self._pasts.leave()
 
 
 class TypedVersions(StateObject):

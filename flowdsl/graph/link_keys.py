@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.graph.links import LinkTable
+from flowdsl.graph.past import room
 from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
 from flowdsl.values.json_types import Mask
 from flowdsl.values.key_collection import Inside
@@ -225,6 +226,6 @@ class LinkKeys(StateObject):
     def _room(self, space: int, size: int) -> None:
         holder = self._holders[space]
         if size > len(holder):
-            grown = np.full(max(size, 2 * len(holder)), NOBODY, np.int64)
+            grown = np.full(room(size, len(holder)), NOBODY, np.int64)
             grown[: len(holder)] = holder
             self._holders[space] = grown

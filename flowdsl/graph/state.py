@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import LinkTable
 from flowdsl.graph.merged_updates import merged_data
+from flowdsl.graph.past import room
 from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.sorted_run import ALIVE
 from flowdsl.graph.versions import Compaction, VersionStore
@@ -47,8 +47,27 @@ from flowdsl.values.state_fields import (
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 COMPACT_ABOVE = 1 << 14
+# ids that are looked through at a time
+SCANNED = 1 << 18
 _NO_ROWS = np.zeros(0, np.int64)
 SeqNos = npt.NDArray[np.int64]
+
+
+class LiveCount:
+    """Number of ids with a version of the log, counted some at a time."""
+
+    def __init__(self) -> None:
+        self._at = self._sum = 0
+        self._last: int | None = None
+
+    def count(self, current: Numbers, base: int) -> int | None:
+        """Count on, and return how many there were when all were last looked through; None before that."""
+        some = current[self._at : self._at + SCANNED]
+        self._sum += int(np.count_nonzero(some >= base))
+        self._at += len(some)
+        if self._at >= len(current):
+            self._last, self._at, self._sum = self._sum, 0, 0
+        return self._last
 
 
 @dataclass
@@ -88,6 +107,7 @@ class GraphState(StateObject):
     frozen: bool = False
     merge: frozenset[str] = frozenset()
     """The entity types whose updates change only the fields that they have."""
+    _live: LiveCount = field(default_factory=lambda: LiveCount())
     before: Numbers = field(default_factory=lambda: np.zeros(0, np.int32))
     """Of each event of the chunk, the version of its entity before it; only where a flow asks for it."""
 
@@ -317,7 +337,7 @@ class GraphState(StateObject):
     ) -> None:
         size = int(ids.max()) + 1
         if size > len(self.type_of):
-            grown = np.full(max(size, 2 * len(self.type_of)), -1, np.int16)
+            grown = np.full(room(size, len(self.type_of)), -1, np.int16)
             grown[: len(self.type_of)] = self.type_of
             self.type_of = grown
         # the first type of an id; with any other, the id joins the few that have several
@@ -389,17 +409,35 @@ class GraphState(StateObject):
     def crowded(self, held: Callable[[], int]) -> bool:
         """Return True if most versions of the log are unused; `held` counts those in buffered contexts."""
         fresh = self.versions.size - self.versions.base
-        return fresh > COMPACT_ABOVE and fresh > 2 * (self._live_count() + held())
+        if fresh <= COMPACT_ABOVE:
+            return False
+        live = self._live.count(self.anywhere.live(), self.versions.base)
+        return live is not None and fresh > 2 * (live + held())
 
-    def _live_count(self) -> int:
-        return int(np.count_nonzero(self.anywhere.live() >= self.versions.base))
+    def settle(self) -> None:
+        """Make the copies that this fork has put off. The graph it was taken of may go on meanwhile."""
+        for index in (self.anywhere, *self.by_type.values()):
+            index.settle()
 
-    def compaction(self, held: Iterable[Numbers]) -> Compaction:
-        """Start to remove versions that are neither current nor `held` by contexts."""
-        indexes = [self.anywhere, *self.by_type.values()]
-        return self.versions.compaction(
-            chain([index.live() for index in indexes], [self.several.live()], held)
-        )
+    @property
+    def shared(self) -> bool:
+        """True if a fork has put off copies of this graph."""
+        return any(index.shared for index in (self.anywhere, *self.by_type.values()))
+
+    def compaction(self, held: Callable[[], Iterable[Numbers]]) -> Compaction:
+        """Start to remove versions that are neither current nor `held` by contexts.
+
+        `held` is asked when all current ones are known.
+        """
+        return self.versions.compaction(self._current_versions(), held)
+
+    def _current_versions(self) -> Iterator[Numbers]:
+        for index in (self.anywhere, *self.by_type.values()):
+            start = 0
+            while start < len(current := index.live()):
+                yield current[start : start + SCANNED]
+                start += SCANNED
+        yield self.several.live()
 
     def renumber(self, mapping: Numbers) -> None:
         """Apply new numbers of versions."""

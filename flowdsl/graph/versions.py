@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -335,25 +335,36 @@ class VersionStore(StateObject):
         start = int(self._starts[block])
         return self.derived.get(start, ("read", below), asked, len(self._blocks[block])) is None
 
-    def compaction(self, live: Iterable[npt.NDArray[np.int32]]) -> Compaction:
-        """Start to remove all versions of the log but `live`; negative numbers are ignored."""
-        return Compaction(self, live)
+    def compaction(
+        self,
+        live: Iterator[npt.NDArray[np.int32]],
+        held: Callable[[], Iterable[npt.NDArray[np.int32]]],
+    ) -> Compaction:
+        """Start to remove all versions of the log but those `live` and `held`; negative numbers are ignored.
+
+        `live` is read step by step, and what comes meanwhile has numbers of its own; `held` after that.
+        """
+        return Compaction(self, live, held)
 
 
 class Compaction:
     """Incremental copy of the versions in use, while the store is used and grows.
 
-    What is of no use when it begins is of none later on, and whatever is added meanwhile is gathered as well.
+    What is of no use once all that is live was looked at is of none later on, and whatever is added meanwhile is
+    gathered as well.
     """
 
-    def __init__(self, store: VersionStore, live: Iterable[npt.NDArray[np.int32]]) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: VersionStore,
+        live: Iterator[npt.NDArray[np.int32]],
+        held: Callable[[], Iterable[npt.NDArray[np.int32]]],
+    ) -> None:
+        self._store, self._live, self._held = store, live, held
         # two more places, for the negative numbers
-        used = np.zeros(store.size + 2, np.bool_)
-        for versions in live:
-            used[versions] = True
-        self._kept = store.base + np.flatnonzero(used[store.base : -2])
-        self._size, self._at = store.size, 0
+        self._used: npt.NDArray[np.bool_] | None = np.zeros(store.size + 2, np.bool_)
+        self._kept = np.zeros(0, np.int64)
+        self._size, self._at, self._is_late = store.size, 0, False
         # new number of each old version, and of -2 and -1 themselves
         self._mapping = np.full(store.size + 2, -1, np.int32)
         self._mapping[: store.base] = np.arange(store.base)
@@ -361,19 +372,43 @@ class Compaction:
         self.gathered = 0
 
     def step(self, most: int) -> bool:
-        """Copy some versions; return True once all are copied and `finish` may be called before more are
-        added.
+        """Look at some ids, or copy some versions; return True once all are copied and `finish` may be called
+        before more are added.
         """
+        if self._used is not None and not self._marked(most):
+            return False
+        budget = most
         while most > 0:
             if self._at == len(self._kept):
                 size = self._store.size
                 if size == self._size:
-                    return True
+                    # what is left to do takes as long as many copies: it waits for the next step, once
+                    late, self._is_late = self._is_late, True
+                    return late or budget - most <= budget // 4 or budget >= self._size
                 self._kept, self._at = np.arange(self._size, size), 0
                 self._mapping = np.concatenate([self._mapping, np.full(size - self._size, -1, np.int32)])
                 self._size = size
             most -= self._gather(most)
         return False
+
+    def _marked(self, most: int) -> bool:
+        """Mark what some ids refer to; return True once all is marked that is live or held."""
+        assert self._used is not None
+        whole = most >= self._size
+        for versions in self._live:
+            self._mark(versions)
+            if not whole and len(versions) > most:
+                return False
+        for versions in self._held():
+            self._mark(versions)
+        self._kept = self._store.base + np.flatnonzero(self._used[self._store.base : -2])
+        self._used = None
+        return whole
+
+    def _mark(self, versions: npt.NDArray[np.int32]) -> None:
+        assert self._used is not None
+        # what came meanwhile is gathered anyway
+        self._used[versions[versions < self._size]] = True
 
     def _gather(self, most: int) -> int:
         starts = self._store._starts

@@ -86,6 +86,7 @@ class Checkpoints:
     def save(self, checkpoint: Checkpoint) -> None:
         """Store a checkpoint, which is on disk when this returns, and remove older ones."""
         if self._folder is None:
+            checkpoint.state.graph.settle()
             self._consumer.kept = checkpoint
             return
         written = write_state(checkpoint.state, self._blobs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -171,6 +172,8 @@ def main() -> None:
                 state = local.state()
                 state.graph = times.time("taking a state", state.graph.fork)
                 forgetting.keep(state)
+                # as a checkpoint is written beside the run
+                threading.Thread(target=state.graph.settle).start()
     table = graph.links["wrote"]
     print(f"{len(alive):,} lives, {seq:,} events, {table.size:,} links in {table.blocks} blocks")
     print(f"{interner.table.in_use:,} ids, {graph.versions.size:,} versions")
