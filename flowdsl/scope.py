@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.rules import FLOWDSL, Rules
@@ -70,6 +71,22 @@ class Scope:
         for path in sorted(paths):
             self._check_one(path, what)
 
+    def _where_it_is(self, path: Path) -> str | None:
+        """Return where the value at a path may be that is no variable here."""
+        if path[0] in _BEFORE:
+            if "before" in self.variables:
+                return f"the entity as it was is {path_text(('before', *path[1:]))}"
+            return "events of entities have before: on('entity.updated', …)"
+        if path[0] == "data" and "metadata" in self.variables:
+            return f"events of links have metadata: {path_text(('metadata', *path[1:]))}"
+        if path[0] == "metadata" and "data" in self.variables:
+            return f"events of entities have data: {path_text(('data', *path[1:]))}"
+        if path[0] in ("batch", "_batch"):
+            return "a batch step before this one sets batch"
+        if len(path) > 1 and path[0].isidentifier():
+            return f"resolve(…, as_={path[0]!r}) before this step sets it"
+        return None
+
     def _check_one(self, path: Path, what: str) -> None:
         shape = self.variables.get(path[0])
         if shape is None:
@@ -77,7 +94,7 @@ class Scope:
             raise BuildError(
                 f"{what} reads {path_text(path)!r}, but there is no variable {path[0]!r} at this step",
                 allowed=", ".join(known),
-                hint=did_you_mean(path[0], self.variables),
+                hint=did_you_mean(path[0], self.variables) or self._where_it_is(path),
             )
         for depth, part in enumerate(path[1:], 1):
             if shape.scalar:
@@ -94,6 +111,10 @@ class Scope:
                     hint=did_you_mean(part, shape.fields),
                 )
             shape = shape.fields[part]
+
+
+# what other languages call the entity before an update
+_BEFORE: Final = ("before", "previous", "prev", "old", "original", "was")
 
 
 def check_name(name: object, what: str) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Never, Self
 
+from flowdsl.api.calls import answered
 from flowdsl.expressions.aggregates import Aggregate
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
 from flowdsl.operators import missing_method
-from flowdsl.operators.base import Operator, as_step, refuse_unknown
+from flowdsl.operators.base import Operator, as_step
 from flowdsl.operators.options import Direction, Strategy
 from flowdsl.operators.wait import Outside
 from flowdsl.values.local_time import Every
@@ -65,6 +66,7 @@ class Steps:
         def __getattr__(self, name: str) -> Never:
             raise AttributeError(missing_method(type(self).__name__, name))
 
+    @answered
     def resolve(
         self,
         from_: str | Var,
@@ -114,10 +116,11 @@ class Steps:
         from flowdsl.operators.resolve import Resolve
 
         with self._reading("resolve"):
-            refuse_unknown("resolve", unknown, ("as_", "via", "direction", "type", "required"))
+            Resolve.refuse_options(unknown, ("as_", "via", "direction", "type", "required"))
             step = Resolve.build(from_, as_=as_, via=via, direction=direction, type=type, required=required)
         return self._then(step)
 
+    @answered
     def fan_out(
         self,
         from_: str | Var,
@@ -168,10 +171,11 @@ class Steps:
         from flowdsl.operators.fan_out import FanOut
 
         with self._reading("fan_out"):
-            refuse_unknown("fan_out", unknown, ("via", "as_", "direction", "type"))
+            FanOut.refuse_options(unknown, ("via", "as_", "direction", "type"))
             step = FanOut.build(from_, via=via, as_=as_, direction=direction, type=type)
         return self._then(step)
 
+    @answered
     def for_each(self, path: str | Var | Expression, *, as_: str, **unknown: Never) -> Self:
         """Continue once for each element of a list, in the order of the list.
 
@@ -208,10 +212,11 @@ class Steps:
         from flowdsl.operators.for_each import ForEach
 
         with self._reading("for_each"):
-            refuse_unknown("for_each", unknown, ("as_",))
+            ForEach.refuse_options(unknown, ("as_",))
             step = ForEach.build(path, as_=as_)
         return self._then(step)
 
+    @answered
     def where(
         self,
         condition: str | Var | Expression | Condition | Callable[[Mapping[str, Any]], bool],
@@ -246,10 +251,11 @@ class Steps:
         from flowdsl.operators.where import Where
 
         with self._reading("where"):
-            refuse_unknown("where", unknown, ())
+            Where.refuse_options(unknown, ())
             step = Where.build(condition)
         return self._then(step)
 
+    @answered
     def deduplicate(
         self, key: str | Var | Sequence[str | Var], *, window: DurationLike, **unknown: Never
     ) -> Self:
@@ -284,10 +290,11 @@ class Steps:
         from flowdsl.operators.deduplicate import Deduplicate
 
         with self._reading("deduplicate"):
-            refuse_unknown("deduplicate", unknown, ("window",))
+            Deduplicate.refuse_options(unknown, ("window",))
             step = Deduplicate.build(key, window=window)
         return self._then(step)
 
+    @answered
     def batch(
         self,
         key: str | Var | Sequence[str | Var],
@@ -367,8 +374,7 @@ class Steps:
         from flowdsl.operators.batch import Batch
 
         with self._reading("batch"):
-            refuse_unknown(
-                "batch",
+            Batch.refuse_options(
                 unknown,
                 (
                     "window",
@@ -398,6 +404,7 @@ class Steps:
             )
         return self._then(step)
 
+    @answered
     def rate_limit(
         self,
         max: int,
@@ -442,10 +449,11 @@ class Steps:
         from flowdsl.operators.rate_limit import RateLimit
 
         with self._reading("rate_limit"):
-            refuse_unknown("rate_limit", unknown, ("per", "strategy", "key"))
+            RateLimit.refuse_options(unknown, ("per", "strategy", "key"))
             step = RateLimit.build(max, per=per, strategy=strategy, key=key)
         return self._then(step)
 
+    @answered
     def cap(
         self,
         max: int,
@@ -493,10 +501,11 @@ class Steps:
         from flowdsl.operators.cap import KeyCap
 
         with self._reading("cap"):
-            refuse_unknown("cap", unknown, ("per", "key", "tz", "default_tz"))
+            KeyCap.refuse_options(unknown, ("per", "key", "tz", "default_tz"))
             step = KeyCap.build(max, per=per, key=key, tz=tz, default_tz=default_tz)
         return self._then(step)
 
+    @answered
     def wait(
         self,
         duration: DurationLike | Var | None = None,
@@ -553,12 +562,13 @@ class Steps:
         from flowdsl.operators.wait import Wait
 
         with self._reading("wait"):
-            refuse_unknown("wait", unknown, ("until", "on", "hours", "outside", "tz", "default_tz"))
+            Wait.refuse_options(unknown, ("until", "on", "hours", "outside", "tz", "default_tz"))
             step = Wait.build(
                 duration, until=until, on=on, hours=hours, outside=outside, tz=tz, default_tz=default_tz
             )
         return self._then(step)
 
+    @answered
     def map(self, template: Any = None, /, **fields: Any) -> Self:
         """Render the payload.
 
@@ -596,6 +606,7 @@ class Steps:
             step = Map.build(template, **fields)
         return self._then(step)
 
+    @answered
     def deliver(self, *sinks: str, **unknown: Never) -> Self:
         """Deliver the payload to sinks, and continue.
 
@@ -626,6 +637,6 @@ class Steps:
         from flowdsl.operators.deliver import Deliver
 
         with self._reading("deliver"):
-            refuse_unknown("deliver", unknown, ())
+            Deliver.refuse_options(unknown, ())
             step = Deliver.build(*sinks)
         return self._then(step)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from flowdsl.errors import BuildError, ConditionError
+from flowdsl.errors import BuildError, ConditionError, did_you_mean
 from flowdsl.expressions.conditions import Expression, lexer, parse_expression
 from flowdsl.expressions.conditions.nodes import ListOf
 from flowdsl.expressions.conditions.typecheck import require
@@ -25,6 +25,9 @@ AGGREGATES: Final = {
 }
 """Functions of all values of an expression in a window; those that are missing are left out."""
 OF_NUMBERS: Final = ("sum", "min", "max")
+_OTHERS: Final = dict.fromkeys(
+    ("avg", "average", "mean"), "collect sum(…) and count(…), and divide after the batch"
+) | dict.fromkeys(("list", "collect", "array", "all"), "an expression without a function gives the list")
 _USAGE: Final = ", ".join(f"{name}(…)" for name in AGGREGATES)
 
 
@@ -126,6 +129,11 @@ def _parsed(text: str) -> Collected:
         return _expression(text, "it is")
     except ConditionError as error:
         alone = next((name for name in AGGREGATES if f"no function {name!r}" in error.what), None)
+        if alone is None and "there is no function" in error.what:
+            name = error.what.partition("'")[2].partition("'")[0]
+            meant = did_you_mean(name, AGGREGATES) or _OTHERS.get(name.casefold())
+            error.allowed = f"{_USAGE}, or a function for each value: {error.allowed}"
+            error.hint = meant or error.hint
         if alone is not None:
             error.allowed = f"an expression, or one aggregate of it alone: {_USAGE}"
             error.hint = (

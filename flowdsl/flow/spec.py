@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from flowdsl.arguments import MOST, whole_number
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.events import KINDS
-from flowdsl.operators.base import Operator, refuse_unknown
+from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.options import check_text
 from flowdsl.rules import FLOWDSL, Rules
@@ -218,10 +218,8 @@ class FlowSpec:
                 f"there is no step {number}", flow=self.name, allowed=f"0 to {len(self.steps) - 1}"
             )
         step = self.steps[number]
-        refuse_unknown(
-            step.method, {name: None for name in options if name not in step.options()}, list(step.options())
-        )
         try:
+            step.refuse_options([name for name in options if name not in step.options()], [*step.options()])
             changed = step.with_options(**options)
         except BuildError as error:
             error.located(flow=self.name, step=f"{number} ({step.method})")

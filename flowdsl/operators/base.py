@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -223,7 +224,7 @@ class Operator:
                 raise BuildError(
                     f"{cls.name} has no option {key!r}",
                     allowed=", ".join(declared),
-                    hint=did_you_mean(key, declared),
+                    hint=cls.meant_option(key, {yaml: yaml for yaml in declared}),
                 )
         missing = [key for key, (_, o) in declared.items() if o.required and key not in options]
         if missing:
@@ -250,9 +251,7 @@ class Operator:
         """
         known = cls.options()
         first = dict(zip(known, args, strict=False))
-        refuse_unknown(
-            cls.method, {name: options[name] for name in options if name not in known}, tuple(known)
-        )
+        cls.refuse_options([name for name in options if name not in known], tuple(known))
         missing = [
             name for name, declared in known.items() if declared.required and name not in {**first, **options}
         ]
@@ -286,6 +285,51 @@ class Operator:
 
     def check_options(self) -> None:
         """Refuse options that do not fit together with a `BuildError`; each by itself is of its type."""
+
+    @classmethod
+    def meant_option(cls, word: str, known: Mapping[str, str] | None = None) -> str | None:
+        """Return a hint at the option that is meant by a word; `known` has what options are called, by the name
+        that they have in YAML.
+        """
+        named = {option.yaml: name for name, option in cls.options().items()} if known is None else known
+        for option in cls.options().values():
+            if word in (option.yaml, *option.synonyms) and option.yaml in named:
+                return f"did you mean {named[option.yaml]!r}?"
+        longer = [name for name in named.values() if name.startswith(f"{word}_") or name.endswith(f"_{word}")]
+        return did_you_mean(word, named.values()) or (f"did you mean {longer[0]!r}?" if longer else None)
+
+    @classmethod
+    def refuse_options(cls, options: Iterable[str], known: Sequence[str]) -> None:
+        """Refuse options by name that the builder method does not have."""
+        for name in options:
+            named = {option.yaml: field for field, option in cls.options().items() if field in known}
+            raise BuildError(
+                f"{cls.method} has no option {name!r}",
+                allowed=", ".join(known) or "no options by name",
+                hint=cls.meant_option(name, named),
+            )
+
+    @classmethod
+    def refuse_call(
+        cls, given: Sequence[object], options: Iterable[str], signature: inspect.Signature
+    ) -> None:
+        """Refuse a call of the builder method that Python would refuse: with too few or too many arguments."""
+        parameters = [p for p in signature.parameters.values() if p.name not in ("self", "unknown")]
+        by_name = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        first = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
+        cls.refuse_options([name for name in options if name not in {*first, *by_name}], (*first, *by_name))
+        there = {*first[: len(given)], *options}
+        missing = [
+            p.name for p in parameters if p.default is p.empty and p.name in {*first, *by_name} - there
+        ]
+        if len(given) > len(first):
+            count = {0: "no argument", 1: "one argument"}.get(len(first), f"{len(first)} arguments")
+            what = f"{cls.method} takes {count} without a name, and here are {len(given)}"
+        elif missing:
+            what = f"{cls.method} needs {' and '.join(map(repr, missing))}"
+        else:
+            return
+        raise BuildError(what, allowed=", ".join((*first, *by_name)), hint=f"such as {cls.example}")
 
     def with_options(self, **changes: Any) -> Operator:
         """Return the same step with some options, by field name, given anew as its builder method takes

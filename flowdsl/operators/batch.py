@@ -29,6 +29,8 @@ from flowdsl.operators.time_options import (
     Clock,
     DurationOrPath,
     Zone,
+    check_duration_variable,
+    check_zone_variable,
     check_zones,
     clock_text,
     schedule_of,
@@ -84,36 +86,74 @@ class Batch(Operator):
     }
 
     key: tuple[Path, ...] = option(
-        PATHS, "the path, or list of paths, that says what belongs together", key=True
+        PATHS,
+        "the path, or list of paths, that says what belongs together",
+        key=True,
+        synonyms=("by", "keys", "group_by"),
     )
     window: DurationOrPath | None = option(
-        DURATION_OR_PATH, "how long a window is open, from its first context", default=None
+        DURATION_OR_PATH,
+        "how long a window is open, from its first context",
+        default=None,
+        synonyms=("per", "interval", "duration", "span", "within"),
     )
-    min_count: int = option(count(0, 1, 3), "the least contexts a window must have to go on", default=1)
+    min_count: int = option(
+        count(0, 1, 3),
+        "the least contexts a window must have to go on",
+        default=1,
+        synonyms=("min", "at_least"),
+    )
     max_count: int | None = option(
-        count(1, 10, 50), "how many contexts close a window at once", portable=False, default=None
+        count(1, 10, 50),
+        "how many contexts close a window at once",
+        portable=False,
+        default=None,
+        synonyms=("max", "size", "limit", "at_most", "count"),
     )
     quiet: DurationOrPath | None = option(
-        DURATION_OR_PATH, "how long no context may come until a window closes", portable=False, default=None
+        DURATION_OR_PATH,
+        "how long no context may come until a window closes",
+        portable=False,
+        default=None,
+        synonyms=("idle", "gap", "debounce"),
     )
     every: Every | None = option(
-        EVERY, "the local hour, day, week or month at whose turn windows close", portable=False, default=None
+        EVERY,
+        "the local hour, day, week or month at whose turn windows close",
+        portable=False,
+        default=None,
+        synonyms=("schedule", "period"),
     )
-    at: Clock | None = option(CLOCK, "when in the hour or day they close", portable=False, default=None)
+    at: Clock | None = option(
+        CLOCK, "when in the hour or day they close", portable=False, default=None, synonyms=("time",)
+    )
     on: str | int | None = option(
-        ON_DAY, "on which weekday, or day of the month, they close", portable=False, default=None
+        ON_DAY,
+        "on which weekday, or day of the month, they close",
+        portable=False,
+        default=None,
+        synonyms=("day", "weekday"),
     )
     tz: Zone | None = option(
-        ZONE, "the time zone of `every`, or the path to it; UTC if not given", portable=False, default=None
+        ZONE,
+        "the time zone of `every`, or the path to it; UTC if not given",
+        portable=False,
+        default=None,
+        synonyms=("timezone", "time_zone", "zone"),
     )
     default_tz: str | None = option(
-        ZONE_NAME, "the time zone where the path has none", portable=False, default=None
+        ZONE_NAME,
+        "the time zone where the path has none",
+        portable=False,
+        default=None,
+        synonyms=("default_zone", "default_timezone"),
     )
     collect: Collect = option(
         COLLECT,
         "what `batch` has of its contexts: names, each with an expression",
         portable=False,
         default=(),
+        synonyms=("aggregate", "agg", "values"),
     )
 
     @classmethod
@@ -217,7 +257,11 @@ class Batch(Operator):
         if self.every is None:
             for name in ("at", "on", "tz", "default_tz"):
                 if getattr(self, name) is not None:
-                    raise BuildError(f"batch: {name} says nothing without every", allowed="every='week', …")
+                    raise BuildError(
+                        f"batch: {name} says nothing without every",
+                        allowed="every='hour', 'day', 'week' or 'month'",
+                        hint="window= is counted from the first context, not to a local moment",
+                    )
         else:
             schedule_of("batch", self.every, self.at, self.on)
             check_zones("batch", self.tz, self.default_tz)
@@ -281,6 +325,9 @@ class Batch(Operator):
         return known or DURATION_OR_PATH.read(_LENGTHS.get(self.every or "", "1h"), "")
 
     def check(self, scope: Scope) -> Scope:
+        check_duration_variable("batch", "window", self.window, scope)
+        check_duration_variable("batch", "quiet", self.quiet, scope)
+        check_zone_variable("batch", self.tz, scope)
         scope.check(self.paths or (), "batch")
         shape = BATCH
         if self.collect:

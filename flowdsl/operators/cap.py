@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Literal, get_args
 import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.errors import BuildError
+from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.durations import Duration, DurationLike, parse_duration
 from flowdsl.expressions.row_source import first_failures
 from flowdsl.expressions.var import Var
@@ -28,9 +28,10 @@ from flowdsl.operators.options import (
     option,
     text_schema,
 )
-from flowdsl.operators.time_options import ZONE, ZONE_NAME, Zone, check_zones
+from flowdsl.operators.time_options import ZONE, ZONE_NAME, Zone, check_zone_variable, check_zones
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
+from flowdsl.scope import Scope
 from flowdsl.values.json_types import Mask
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import ObjectField, OneOfField, OptionalField
@@ -46,7 +47,7 @@ def _read_per(value: Any, what: str) -> Duration | str:
     try:
         duration = parse_duration(value)
     except BuildError as error:
-        hint = "write '1h'" if value == "hour" else error.hint
+        hint = "write '1h'" if value == "hour" else error.hint or did_you_mean(value, _PERIODS)
         allowed = f"{error.allowed or 'a duration'}; or 'day', 'week' or 'month' for local ones"
         raise BuildError(error.what, allowed=allowed, hint=hint) from None
     if duration.microseconds == 0:
@@ -87,18 +88,32 @@ class KeyCap(Operator):
         "it is a token bucket for all keys together, and lets up to twice as many through"
     )
 
-    max: int = option(count(0, 3, 10), "how many contexts go on at most")
+    max: int = option(
+        count(0, 3, 10), "how many contexts go on at most", synonyms=("limit", "count", "at_most")
+    )
     per: Duration | str = option(
-        PER, "the length of every stretch that is counted, or the local day, week (from Monday) or month"
+        PER,
+        "the length of every stretch that is counted, or the local day, week (from Monday) or month",
+        synonyms=("window", "interval", "every", "period"),
     )
     key: tuple[Path, ...] = option(
-        PATHS, "the path, or list of paths, each value of which is counted apart", key=True, default=()
+        PATHS,
+        "the path, or list of paths, each value of which is counted apart",
+        key=True,
+        default=(),
+        synonyms=("by", "keys"),
     )
     tz: Zone | None = option(
-        ZONE, "the time zone of days, weeks and months, or the path to one; UTC if not given", default=None
+        ZONE,
+        "the time zone of days, weeks and months, or the path to one; UTC if not given",
+        default=None,
+        synonyms=("timezone", "time_zone", "zone"),
     )
     default_tz: str | None = option(
-        ZONE_NAME, "the time zone where the path has none; without it the event fails", default=None
+        ZONE_NAME,
+        "the time zone where the path has none; without it the event fails",
+        default=None,
+        synonyms=("default_zone", "default_timezone"),
     )
 
     @classmethod
@@ -154,6 +169,10 @@ class KeyCap(Operator):
                 allowed="per='day', 'week' or 'month' with tz=",
             )
         check_zones("cap", self.tz, self.default_tz)
+
+    def check(self, scope: Scope) -> Scope:
+        check_zone_variable("cap", self.tz, scope)
+        return super().check(scope)
 
     @property
     def kind(self) -> Kind:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.aggregates import AGGREGATES, Aggregate, Collected, parse_collected
+from flowdsl.expressions.conditions import Expression
 from flowdsl.kernels.batch_variable import FIELDS
 from flowdsl.operators.options import NAME_SCHEMA, OptionType, text_schema
 from flowdsl.scope import ANY, NUMBER, ValueShape, check_name
@@ -22,14 +23,30 @@ _NEXT: Final = re.compile(r",(?=\s*[^\W\d]\w*\s*=[^=])")
 
 
 def _read(value: Any, what: str) -> Collect:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and value and all(map(_is_read, value)):
         return value
     if not isinstance(value, Mapping) or not value:
         raise BuildError(
             f"{what} is {short_repr(value, 200)}",
             allowed="names with expressions: {'names': var.fan.name, 'total': fn.sum(var.data.amount)}",
+            hint=_named(value),
         )
     return tuple((_read_name(name, what), _read_one(one, f"{what}: {name}")) for name, one in value.items())
+
+
+def _is_read(one: object) -> bool:
+    return isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], (Expression, Aggregate))
+
+
+def _named(value: object) -> str | None:
+    """Return the mapping that is meant by paths without names."""
+    paths = [value] if isinstance(value, str) else value
+    if not isinstance(paths, (list, tuple)) or not paths or not all(isinstance(p, str) for p in paths):
+        return None
+    names = [re.sub(r"\W+", "_", path).strip("_") for path in paths]
+    if not all(name.isidentifier() for name in names):
+        return None
+    return f"give each a name: {dict(zip(names, paths, strict=True))!r}"
 
 
 def _read_name(name: object, what: str) -> str:

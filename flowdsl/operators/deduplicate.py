@@ -36,8 +36,14 @@ class Deduplicate(Operator):
     synonyms: ClassVar[tuple[str, ...]] = ("dedupe", "dedup", "distinct", "unique", "drop_duplicates")
     portable: ClassVar[bool] = True
 
-    key: tuple[Path, ...] = option(PATHS, "the path, or list of paths, that says what is the same", key=True)
-    window: Duration = option(DURATION, "how long after the first sighting others are dropped")
+    key: tuple[Path, ...] = option(
+        PATHS, "the path, or list of paths, that says what is the same", key=True, synonyms=("by", "keys")
+    )
+    window: Duration = option(
+        DURATION,
+        "how long after the first sighting others are dropped",
+        synonyms=("per", "within", "ttl", "interval"),
+    )
 
     @classmethod
     def build(cls, key: str | Var | Sequence[str | Var], *, window: DurationLike) -> Deduplicate:

@@ -52,13 +52,19 @@ class FanOut(Operator):
     text_order: ClassVar[tuple[str, ...]] = ("from_", "via", "direction", "as_")
 
     from_: Path = option(PATH, "the path that holds the id to start from", key=True)
-    via: str = option(LINK_TYPE, "the link type to follow")
-    as_: str = option(NAME, "the variable that each linked entity becomes; `<as>_id` is its id")
+    via: str = option(LINK_TYPE, "the link type to follow", synonyms=("link_type", "link", "over", "edge"))
+    as_: str = option(
+        NAME, "the variable that each linked entity becomes; `<as>_id` is its id", synonyms=("into", "name")
+    )
     direction: str = option(
         DIRECTION, "`forward`: the id is the link's source; `reverse`: its target", default="forward"
     )
     type: str | None = option(
-        ENTITY_TYPE, "the entity type to look in; any by default", portable=False, default=None
+        ENTITY_TYPE,
+        "the entity type to look in; any by default",
+        portable=False,
+        default=None,
+        synonyms=("entity_type",),
     )
 
     @classmethod

@@ -52,8 +52,14 @@ class ForEach(Operator):
         'fan_out("entity_id", via="mentions", as_="who"), which sees those of then, not the list of the event'
     )
 
-    path: Expression = option(EXPRESSION, "the path of the list, or an expression that gives one")
-    as_: str = option(NAME, "the variable that each element becomes; `<as>_index` is its position from 0")
+    path: Expression = option(
+        EXPRESSION, "the path of the list, or an expression that gives one", synonyms=("list", "of", "items")
+    )
+    as_: str = option(
+        NAME,
+        "the variable that each element becomes; `<as>_index` is its position from 0",
+        synonyms=("into", "name", "var"),
+    )
 
     @classmethod
     def build(cls, path: str | Var | Expression, *, as_: str) -> ForEach:

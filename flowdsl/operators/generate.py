@@ -25,12 +25,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Never, Self
 
+from flowdsl.api.calls import answered
 from flowdsl.expressions.aggregates import Aggregate
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
 from flowdsl.operators import missing_method
-from flowdsl.operators.base import Operator, as_step, refuse_unknown
+from flowdsl.operators.base import Operator, as_step
 from flowdsl.operators.options import Direction, Strategy
 from flowdsl.operators.wait import Outside
 from flowdsl.values.local_time import Every
@@ -99,8 +100,9 @@ def _method(operator: type[Operator]) -> str:
     guard = ""
     if inspect.Parameter.VAR_KEYWORD not in {p.kind for p in signature.parameters.values()}:
         parameters += ", **unknown: Never"
-        guard = f"\n            refuse_unknown({operator.method!r}, unknown, {_named(signature)!r})"
+        guard = f"\n            {operator.__name__}.refuse_options(unknown, {_named(signature)!r})"
     return f'''
+    @answered
     def {operator.method}({parameters}) -> Self:
         """{doc}
         """

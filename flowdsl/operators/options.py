@@ -74,8 +74,8 @@ class Option:
     """One option as users meet it: its name in YAML, a sentence, its JSON Schema, and whether production has
     it.
 
-    Options of operators also have a type, which reads and writes them, and say whether they are keys: values
-    that are looked up or counted by.
+    Options of operators also have a type, which reads and writes them, say whether they are keys: values that
+    are looked up or counted by, and what else they are called.
     """
 
     yaml: str
@@ -85,6 +85,7 @@ class Option:
     required: bool = False
     type: OptionType | None = field(default=None, compare=False)
     key: bool = False
+    synonyms: tuple[str, ...] = ()
 
     @property
     def kind(self) -> OptionType:
@@ -102,6 +103,7 @@ def option(
     key: bool = False,
     default: Any = dataclasses.MISSING,
     required: bool | None = None,
+    synonyms: tuple[str, ...] = (),
 ) -> Any:
     """Declare a field of a dataclass as an option of an operator.
 
@@ -123,6 +125,8 @@ def option(
         the value where it is not given
     required
         False where a step can do without, though there is no default
+    synonyms
+        words for it that mean it where it is given by mistake
     """
     schema = dict(type.schema)
     if default is not dataclasses.MISSING and default not in (None, ()):
@@ -130,7 +134,7 @@ def option(
     if examples:
         schema["examples"] = list(examples)
     needed = default is dataclasses.MISSING if required is None else required
-    declared = Option("", doc, schema, portable, needed, type, key)
+    declared = Option("", doc, schema, portable, needed, type, key, synonyms)
     return dataclasses.field(metadata={"option": declared}, default=default)
 
 
@@ -210,7 +214,12 @@ def check_count(value: object, what: str, least: int) -> int:
             f"{what} is beyond 64 bits", allowed=f"a whole number from {least} to {(1 << 63) - 1:,}"
         )
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BuildError(f"{what} must be a whole number of at least {least}, not {short_repr(value)}")
+        number = value.strip() if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else ""
+        meant = int(number) if number.isascii() and number.isdigit() and len(number) < 20 else None
+        raise BuildError(
+            f"{what} must be a whole number of at least {least}, not {short_repr(value)}",
+            hint=f"write {meant}" if meant is not None and meant >= least else None,
+        )
     return value
 
 

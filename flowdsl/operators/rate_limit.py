@@ -56,11 +56,14 @@ class RateLimit(Operator):
     }
 
     max: int = option(
-        count(0, 10, 100), "how many tokens the bucket holds: so many contexts may go on at once"
+        count(0, 10, 100),
+        "how many tokens the bucket holds: so many contexts may go on at once",
+        synonyms=("limit", "count", "rate"),
     )
     per: Duration = option(
         DURATION,
         "how long an empty bucket takes to fill, evenly; over any such stretch up to twice `max` may go on",
+        synonyms=("window", "interval", "every"),
     )
     strategy: str = option(
         STRATEGY,
@@ -73,6 +76,7 @@ class RateLimit(Operator):
         portable=False,
         key=True,
         default=(),
+        synonyms=("by", "keys"),
     )
 
     @classmethod

@@ -60,18 +60,23 @@ class Resolve(Operator):
     text_order: ClassVar[tuple[str, ...]] = ("from_", "via", "direction", "as_")
 
     from_: Path = option(PATH, "the path that holds the id to start from", key=True)
-    as_: str = option(NAME, "the variable that the entity becomes")
+    as_: str = option(NAME, "the variable that the entity becomes", synonyms=("into", "name"))
     via: str | None = option(
         LINK_TYPE,
         "the link type to follow; the earliest link counts",
         examples=("owns", "follows"),
         default=None,
+        synonyms=("link_type", "link", "over", "edge"),
     )
     direction: str = option(
         DIRECTION, "`forward`: the id is the link's source; `reverse`: its target", default="forward"
     )
     type: str | None = option(
-        ENTITY_TYPE, "the entity type to look in; any by default", portable=False, default=None
+        ENTITY_TYPE,
+        "the entity type to look in; any by default",
+        portable=False,
+        default=None,
+        synonyms=("entity_type",),
     )
     required: bool = option(FLAG, "whether a missing entity fails the event", portable=False, default=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 from flowdsl.errors import BuildError, did_you_mean
@@ -32,9 +33,22 @@ class Clock(int):
 
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_OFFSET: Final = re.compile(r"(?:UTC|GMT|CET|EST)?[+-][0-9]", re.IGNORECASE)
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
-_LOOSE_CLOCK: Final = re.compile(r"([0-9]{1,2})(?:[:.h]([0-9]{2})?)?")
+_LOOSE_CLOCK: Final = re.compile(r"([0-9]{1,2})(?:[:.h]([0-9]{2})?)? ?([ap]\.?m\.?)?", re.IGNORECASE)
 _CLOCK_PATTERN: Final = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
+
+
+_WORDS: Final = {
+    "tomorrow": "write until='09:00' for the next nine o'clock, or '1d'",
+    "day": "write '1d'",
+    "a day": "write '1d'",
+    "week": "write '1w'",
+    "hour": "write '1h'",
+    "an hour": "write '1h'",
+    "minute": "write '1m'",
+    "month": "write '30d'",
+}
 
 
 def _read_zone_name(value: Any, what: str) -> str:
@@ -88,29 +102,50 @@ def _read_clock(value: Any, what: str) -> Clock:
         return value
     found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        loose = _LOOSE_CLOCK.fullmatch(value) if isinstance(value, str) else None
-        meant = f"{int(loose[1]):02}:{loose[2] or '00'}" if loose else ""
+        meant = _meant_clock(value) if isinstance(value, str) else None
         raise BuildError(
             f"{what} {short_repr(value, 200)} is no time of day",
             allowed="hours and minutes of a day, such as '09:00', with seconds if need be",
-            hint=f"did you mean '{meant}'?" if _CLOCK.fullmatch(meant) else None,
+            hint=f"did you mean '{meant}'?" if meant else None,
         )
     hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return Clock(hours * HOUR + minutes * MINUTE + seconds * SECOND)
+
+
+def _meant_clock(text: str) -> str | None:
+    """Return the time of day that is meant by a loose one: `9`, `9.30`, `9 pm`, `24:00`."""
+    loose = _LOOSE_CLOCK.fullmatch(text.strip())
+    if loose is None:
+        return None
+    hour = int(loose[1])
+    if loose[3]:
+        hour = hour % 12 + (12 if loose[3][0] in "pP" else 0) if 1 <= hour <= 12 else 99
+    meant = f"{0 if hour == 24 else hour:02}:{loose[2] or '00'}"
+    return meant if _CLOCK.fullmatch(meant) else None
+
+
+def _meant_hours(value: Any) -> str | None:
+    """Return the stretch of hours that is meant by a loose one: `8-22`, `08:00–22:00`, a pair of times."""
+    parts = re.split(r"\s*(?:-|–|—|\bto\b)\s*", value) if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or len(parts) != 2 or not all(isinstance(p, str) for p in parts):
+        return None
+    meant = [part if _CLOCK.fullmatch(part) else _meant_clock(part) for part in parts]
+    return f"{meant[0]}-{meant[1]}" if all(meant) else None
 
 
 def _read_hours(value: Any, what: str) -> tuple[Clock, Clock]:
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(time, Clock) for time in value):
         return value
     begin, dash, end = value.partition("-") if isinstance(value, str) else ("", "", "")
-    if not dash:
+    begin, end = begin.strip(), end.strip()
+    if not dash or not _CLOCK.fullmatch(begin) or not (end == "24:00" or _CLOCK.fullmatch(end)):
+        meant = _meant_hours(value)
         raise BuildError(
-            f"{what} {short_repr(value, 200)} is no stretch of hours", allowed="such as '08:00-22:00'"
+            f"{what} {short_repr(value, 200)} is no stretch of hours",
+            allowed="two times of a day, such as '08:00-22:00'",
+            hint=f"did you mean '{meant}'?" if meant else None,
         )
-    hours = (
-        _read_clock(begin.strip(), what),
-        Clock(DAY) if end.strip() == "24:00" else _read_clock(end.strip(), what),
-    )
+    hours = _read_clock(begin, what), Clock(DAY) if end == "24:00" else _read_clock(end, what)
     if hours[0] == hours[1]:
         raise BuildError(f"{what} {value!r} begins when it ends", allowed="two different times of day")
     return hours
@@ -125,10 +160,13 @@ def _read_day(value: Any, what: str) -> str | int:
     if value in WEEKDAYS or (type(value) is int and 1 <= value <= 31):
         found: str | int = value
         return found
+    hint = did_you_mean(value[:3].lower(), WEEKDAYS) if isinstance(value, str) else None
+    if isinstance(value, (list, tuple)):
+        hint = "one day for each step: make a flow for each of them"
     raise BuildError(
         f"{what} {short_repr(value, 200)} is no day",
         allowed=f"{', '.join(map(repr, WEEKDAYS))}, or a day of the month from 1 to 31",
-        hint=did_you_mean(value[:3].lower(), WEEKDAYS) if isinstance(value, str) else None,
+        hint=hint,
     )
 
 
@@ -165,7 +203,30 @@ ON_DAY: Final = OptionType(
     _read_day,
     offers="examples",
 )
-EVERY: Final = choice(*PERIODS, example="week")
+_EVERY: Final = choice(*PERIODS, example="week")
+
+
+def _read_every(value: Any, what: str) -> Any:
+    try:
+        return _EVERY.read(value, what)
+    except BuildError as error:
+        text = value.strip().casefold() if isinstance(value, str) else ""
+        if text[:3] in WEEKDAYS and text.endswith("day"):
+            error.hint = f"write every='week', on='{text[:3]}'"
+        elif text in _PERIODS_MEANT:
+            error.hint = f"did you mean {_PERIODS_MEANT[text]!r}?"
+        elif text in ("minute", "second", "minutely"):
+            error.hint = "window='1m' closes so long after the first context of a key"
+        raise
+
+
+_PERIODS_MEANT: Final = {
+    **dict.fromkeys(("hourly", "1h", "60m"), "hour"),
+    **dict.fromkeys(("daily", "1d", "24h"), "day"),
+    **dict.fromkeys(("weekly", "1w", "7d"), "week"),
+    **dict.fromkeys(("monthly", "30d"), "month"),
+}
+EVERY: Final = replace(_EVERY, read=_read_every)
 DURATION_OR_PATH: Final = OptionType(
     "duration",
     text_schema(
@@ -200,15 +261,37 @@ def schedule_of(method: str, every: Every, at: int | None, on: str | int | None)
         raise BuildError(
             f"{method}: on={on!r} does not fit to every={every!r}",
             allowed=allowed or "on only with every='week' or 'month'",
+            hint=_every_meant(on) if every != "hour" else None,
         )
     day = WEEKDAYS.index(on) + 1 if isinstance(on, str) else on or 1
     return Schedule(every, at or 0, day)
+
+
+def _every_meant(on: str | int) -> str:
+    return f"every='week', on={on!r}" if isinstance(on, str) else f"every='month', on={on}"
+
+
+def check_duration_variable(method: str, option: str, duration: DurationOrPath | None, scope: Scope) -> None:
+    """Refuse a path that looks like a duration in words, and is no variable."""
+    if not isinstance(duration, tuple) or len(duration) > 1 or duration[0] in scope:
+        return
+    raise BuildError(
+        f"{method}: {option} {duration[0]!r} is no duration, and there is no such variable at this step",
+        allowed="a duration, such as '30s', '5m', '1h30m' or '7d', or the path to one",
+        hint=_WORDS.get(duration[0].strip().casefold()) or did_you_mean(duration[0], scope.variables),
+    )
 
 
 def check_zone_variable(method: str, tz: Zone | None, scope: Scope) -> None:
     """Refuse a path that looks like a misspelled zone, and is no variable."""
     if not isinstance(tz, tuple) or len(tz) > 1 or tz[0] in scope:
         return
+    if _OFFSET.match(tz[0]):
+        raise BuildError(
+            f"{method}: tz {tz[0]!r} is an offset, and no time zone",
+            allowed="an IANA name, such as 'Europe/Berlin' or 'UTC', or the path to one",
+            hint="a zone knows when clocks change; 'Etc/GMT-2' is always two hours before UTC",
+        )
     city = tz[0].replace(" ", "_").casefold()
     zones = sorted(name for name in zone_names() if name.rpartition("/")[2].casefold() == city)
     hint = f"did you mean {zones[0]!r}?" if zones else did_you_mean(tz[0], [*zone_names(), *scope.variables])

@@ -34,6 +34,7 @@ from flowdsl.operators.time_options import (
     Clock,
     DurationOrPath,
     Zone,
+    check_duration_variable,
     check_zone_variable,
     check_zones,
     clock_text,
@@ -69,6 +70,7 @@ class Wait(Operator):
         "whoever sends the event can send it later; a batch with a window waits as long, but makes one of "
         "all with the same key; to drop outside of hours, let the events carry the hour, and filter by it"
     )
+    synonyms: ClassVar[tuple[str, ...]] = ("sleep", "delay", "hold", "pause", "schedule", "later")
     held_because: ClassVar[str] = "its time had not come"
     released_when: ClassVar[str] = "when its time had come"
     option_rules: ClassVar[Mapping[str, Any]] = {
@@ -87,23 +89,42 @@ class Wait(Operator):
     }
 
     duration: DurationOrPath | None = option(
-        DURATION_OR_PATH, "how long, or the path to a duration", default=None
+        DURATION_OR_PATH,
+        "how long, or the path to a duration",
+        default=None,
+        synonyms=("delay", "for_", "length"),
     )
-    until: Clock | None = option(CLOCK, "the local time of day at which it goes on", default=None)
+    until: Clock | None = option(
+        CLOCK, "the local time of day at which it goes on", default=None, synonyms=("at", "till", "time")
+    )
     on: str | int | None = option(
-        ON_DAY, "the weekday or day of the month of that; every day if not given", default=None
+        ON_DAY,
+        "the weekday or day of the month of that; every day if not given",
+        default=None,
+        synonyms=("day", "weekday"),
     )
     hours: tuple[Clock, Clock] | None = option(
-        HOURS, "the local hours inside which it goes on at once, the end excluded", default=None
+        HOURS,
+        "the local hours inside which it goes on at once, the end excluded",
+        default=None,
+        synonyms=("between", "during", "quiet_hours"),
     )
     outside: str = option(
         choice("hold", "drop", example="drop"),
         "what happens outside of the hours: `hold` (until they begin) or `drop`",
         default="hold",
     )
-    tz: Zone | None = option(ZONE, "the time zone, or the path to its name; UTC if not given", default=None)
+    tz: Zone | None = option(
+        ZONE,
+        "the time zone, or the path to its name; UTC if not given",
+        default=None,
+        synonyms=("timezone", "time_zone", "zone"),
+    )
     default_tz: str | None = option(
-        ZONE_NAME, "the time zone where the path has none; if not given, the context fails", default=None
+        ZONE_NAME,
+        "the time zone where the path has none; if not given, the context fails",
+        default=None,
+        synonyms=("default_zone", "default_timezone"),
     )
 
     @classmethod
@@ -184,6 +205,7 @@ class Wait(Operator):
         check_zones("wait", self.tz, self.default_tz)
 
     def check(self, scope: Scope) -> Scope:
+        check_duration_variable("wait", "duration", self.duration, scope)
         check_zone_variable("wait", self.tz, scope)
         return super().check(scope)
 

@@ -79,6 +79,11 @@ class Condition:
                     f"{clipped(source)} is {found(source.kind)}, and a condition must be true or false",
                     allowed="a comparison, such as owner.id != source_id",
                 )
+            if isinstance(source, GraphCall) and source.kind is None and not source.below:
+                raise ConditionError(
+                    f"{clipped(source)} is what a link says, and a condition must be true or false",
+                    allowed=f"a part of it in a comparison, or exists({clipped(source)})",
+                )
             return cls(expression=source)
         if callable(source):
             return cls(function=_checked(source))

@@ -7,6 +7,7 @@ combination of values.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,6 +67,11 @@ class Function:
         whether it is also called where an argument is missing; it then says itself what it refuses
     natural
         whether every result is a whole number from 0 on
+    within
+        the least and the greatest result, from the arguments, None for those that are no constants; None for
+        no bound
+    form
+        what every text that it gives looks like
     with_before
         whether it is handed the value that `before` has at the same path, too; its argument is a path into
         `data`
@@ -98,6 +104,8 @@ class Function:
     several: bool = False
     with_missing: bool = False
     natural: bool = False
+    within: Callable[..., tuple[float | None, float | None]] | None = None
+    form: re.Pattern[str] | None = None
     with_before: bool = False
     constants: Mapping[str, Callable[[Scalar], str | None]] = field(default_factory=dict)
     asks: GraphQuery | None = None

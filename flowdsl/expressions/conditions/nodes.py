@@ -132,13 +132,13 @@ class FunctionCall(Expression):
         if all(name in known.defaults for name in left_out):
             defaults = (ConditionLiteral(known.defaults[name]) for name in left_out)
             object.__setattr__(self, "arguments", (*self.arguments, *defaults))
-        self._measure()
         count = len(self.arguments)
         if count < len(known.arguments) or (count > len(known.arguments) and not known.several):
             raise _miscounted(known, count)
         for argument, kinds in zip(self.arguments, known.types(count), strict=True):
             self._check_argument(known, argument, kinds)
         self._check_constants(known)
+        self._measure()
         object.__setattr__(self, "kind", None if known.result == "any" else known.result)
 
     def _check_argument(self, known: Function, argument: Expression, kinds: tuple[str, ...]) -> None:
@@ -171,7 +171,7 @@ class FunctionCall(Expression):
                 raise ConditionError(
                     f"{function} has no argument {name!r} that is given by name",
                     allowed=known.usage,
-                    hint=did_you_mean(name, known.defaults) or "equality is ==",
+                    hint=did_you_mean(name, known.defaults) or _by_name(known),
                 )
             if places[name] in given:
                 raise ConditionError(f"{function} has the argument {name!r} twice", allowed=known.usage)
@@ -212,9 +212,20 @@ class FunctionCall(Expression):
 def _check_field(known: Function, argument: Expression) -> None:
     if isinstance(argument, Reference) and argument.path[0] == "data" and len(argument.path) > 1:
         return
+    path = argument.path if isinstance(argument, Reference) else ()
+    rest = path[1:] if path[:1] in (("data",), ("before",)) else path
+    hint = f"write {known.name}({Reference(('data', *rest))})" if rest else None
+    if path[:1] == ("metadata",):
+        hint = "of a link nothing is known as it was before; events of entities have data"
     raise ConditionError(
-        f"{known.name} takes a field of the event's data, not {clipped(argument)}", allowed=known.usage
+        f"{known.name} takes a field of the event's data, not {clipped(argument)}",
+        allowed=known.usage,
+        hint=hint,
     )
+
+
+def _by_name(known: Function) -> str:
+    return f"by name it takes {' and '.join(known.defaults)}" if known.defaults else "equality is =="
 
 
 def _miscounted(known: Function, given: int) -> ConditionError:

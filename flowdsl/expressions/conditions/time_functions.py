@@ -17,6 +17,7 @@ _TIMESTAMP: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,6})[0-9]*)?"
     r"([Zz]|[+-][0-9]{2}:?[0-9]{2})?"
 )
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,19 +71,22 @@ def _scalar(name: str) -> Callable[[Any, Any], Any]:
     return evaluate
 
 
-def _function(name: str, doc: str, usage: str, result: Any = "number") -> Function:
+def _function(name: str, doc: str, usage: str, least: int = 0, most: int | None = None) -> Function:
+    number = most is not None
     return Function(
         name,
         doc,
         usage,
         {"timestamp": ("text",), "tz": ("text",)},
-        result,
+        "number" if number else "text",
         _scalar(name),
         late("flowdsl.expressions.conditions.time_columns", name),
         defaults={"tz": "UTC"},
         constants={"tz": zone_problem},
         with_missing=True,
-        natural=result == "number",
+        natural=number,
+        within=(lambda *_: (least, most)) if number else None,
+        form=None if number else _DATE,
     )
 
 
@@ -91,21 +95,24 @@ TIME_FUNCTIONS: Final = (
         "hour",
         "Return the hour of the local time at a timestamp, from 0 to 23.",
         'hour(event.timestamp, "Europe/Berlin")',
+        most=23,
     ),
     _function(
         "minute",
         "Return the minute of the local time at a timestamp, from 0 to 59.",
         'minute(event.timestamp, "Asia/Kolkata")',
+        most=59,
     ),
     _function(
         "weekday",
         "Return the local weekday at a timestamp, from 1 for Monday to 7.",
         'weekday(event.timestamp, "Europe/Berlin")',
+        1,
+        7,
     ),
     _function(
         "date",
         "Return the local date at a timestamp, such as `2026-05-01`.",
         'date(event.timestamp, "Europe/Berlin")',
-        "text",
     ),
 )

@@ -95,6 +95,7 @@ VALUE_FUNCTIONS: Final = (
         "number",
         abs,
         _column("absolute"),
+        within=lambda number: (0, None),
     ),
     Function(
         "round",
@@ -137,5 +138,6 @@ VALUE_FUNCTIONS: Final = (
         defaults={"salt": ""},
         constants={"n": _count_problem},
         natural=True,
+        within=lambda value, n, salt: (0, None if n is None else n - 1),
     ),
 )

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 
+from flowdsl.expressions.conditions.decided import decided
+from flowdsl.expressions.conditions.nodes import Expression, Reference
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.exported_conditions import (
     Compared,
@@ -242,3 +244,22 @@ def compared_with_itself(step: StepView) -> Iterator[Violation]:
     for found in shipped(step):
         if found.right_path is not None and found.left_path == found.right_path:
             yield step.remark(f"{path_text(found.left_path)} is compared with itself", None, "condition")
+
+
+@rule("comparison-decided", "warning", StepView)
+def comparison_decided(step: StepView) -> Iterator[Violation]:
+    """Report a comparison that is never true, or always: of two types, or with what a function never gives."""
+    condition = getattr(step.operator, "condition", None)
+    expression = getattr(condition, "expression", None)
+    # of a number in quotes the rule about it says more
+    if not isinstance(expression, Expression) or any(quoted_number(step)):
+        return
+
+    def kind_of(side: Expression) -> str | None:
+        if not isinstance(side, Reference):
+            return side.kind
+        known = {is_number: "number", is_text: "text"}
+        return next((kind for asks, kind in known.items() if asks(step.scope, side.path)), None)
+
+    for one in decided(expression, kind_of):
+        yield step.remark(str(one), one.hint, "condition")

@@ -1,0 +1,165 @@
+"""Comparisons that are the same for every event: of types that are never equal, or beyond what a function gives."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.nodes import (
+    Compare,
+    ConditionLiteral,
+    Expression,
+    FunctionCall,
+    ListOf,
+)
+from flowdsl.expressions.conditions.typecheck import clipped, found
+
+KindOf = Callable[[Expression], str | None]
+"""Returns the type of an expression; None if it depends on the event."""
+_ORDERS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_TURNED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A comparison that comes out the same for every event, and why."""
+
+    node: Compare
+    always: bool
+    reason: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        return f"{clipped(self.node)} is {'always' if self.always else 'never'} true: {self.reason}"
+
+
+def decided(expression: Expression, kind_of: KindOf) -> Iterator[Decided]:
+    """Yield the comparisons in an expression that come out the same for every event in which nothing is missing."""
+    for node in expression.walk():
+        if isinstance(node, Compare):
+            said = _membership(node, kind_of) if node.operator == "in" else _comparison(node, kind_of)
+            if said is not None:
+                yield said
+
+
+def _comparison(node: Compare, kind_of: KindOf) -> Decided | None:
+    for one, other, sign in (
+        (node.left, node.right, node.operator),
+        (node.right, node.left, _TURNED.get(node.operator, node.operator)),
+    ):
+        if isinstance(other, ConditionLiteral):
+            said = _against(node, one, other, sign, kind_of)
+            if said is not None:
+                return said
+    kinds = kind_of(node.left), kind_of(node.right)
+    if None in kinds or kinds[0] == kinds[1]:
+        return None
+    words = [
+        f"{clipped(side)} is {found(str(kind))}" for side, kind in zip(node.children, kinds, strict=True)
+    ]
+    return Decided(node, node.operator == "!=", f"{words[0]}, and {words[1]}", "compare values of one type")
+
+
+def _against(
+    node: Compare, side: Expression, constant: ConditionLiteral, sign: str, kind_of: KindOf
+) -> Decided | None:
+    """Return what is decided of a side that is compared with a constant."""
+    kind = kind_of(side)
+    if kind is None or isinstance(side, ConditionLiteral):
+        return None
+    if kind != constant.kind:
+        reason = f"{clipped(side)} is {found(kind)}, and {constant} is {found(str(constant.kind))}"
+        return Decided(node, sign == "!=", reason, _hint(side, constant, kind))
+    if kind == "number":
+        always = _in_bounds(side, constant, sign)
+        if always is not None:
+            reason = f"{clipped(side)} is {_bounds_text(side)}"
+            return Decided(node, always, reason, _gives(side))
+    if kind == "text" and sign in ("==", "!=") and not _has_form(side, constant):
+        reason = f"{constant} is no text that {clipped(side)} gives"
+        return Decided(node, sign == "!=", reason, _gives(side))
+    return None
+
+
+def _membership(node: Compare, kind_of: KindOf) -> Decided | None:
+    if not isinstance(node.right, ListOf) or not node.right.items:
+        return None
+    alone = [Compare("==", node.left, item) for item in node.right.items]
+    said = [_comparison(one, kind_of) for one in alone]
+    if any(one is None for one in said):
+        return None
+    first = said[0]
+    return None if first is None else Decided(node, first.always, first.reason, first.hint)
+
+
+def _in_bounds(side: Expression, constant: ConditionLiteral, sign: str) -> bool | None:
+    """Return the outcome of a comparison with a number that the bounds of a function decide."""
+    bounds = _bounds(side)
+    if bounds is None:
+        return None
+    value = constant.value
+    assert isinstance(value, (int, float)), "of its kind"
+    least, most = bounds
+    if sign in ("==", "!="):
+        beyond = (least is not None and value < least) or (most is not None and value > most)
+        broken = isinstance(side, FunctionCall) and FUNCTIONS[side.function].natural and value % 1
+        return (sign == "!=") if beyond or broken else None
+    ends = [None if end is None else _ORDERS[sign](end, value) for end in bounds]
+    # what holds at the end that is worst for it holds for all between
+    worst, best = ends if sign in (">", ">=") else reversed(ends)
+    return True if worst else False if best is False else None
+
+
+def _bounds(side: Expression) -> tuple[float | None, float | None] | None:
+    if not isinstance(side, FunctionCall):
+        return None
+    known = FUNCTIONS[side.function]
+    if known.within is None:
+        return (0, None) if known.natural else None
+    if known.several:
+        return known.within()
+    constants = (one.value if isinstance(one, ConditionLiteral) else None for one in side.arguments)
+    return known.within(*constants)
+
+
+def _bounds_text(side: Expression) -> str:
+    least, most = _bounds(side) or (None, None)
+    whole = isinstance(side, FunctionCall) and FUNCTIONS[side.function].natural
+    what = "a whole number" if whole else "a number"
+    return f"{what} from {least:g} on" if most is None else f"{what} from {least:g} to {most:g}"
+
+
+def _has_form(side: Expression, constant: ConditionLiteral) -> bool:
+    form = FUNCTIONS[side.function].form if isinstance(side, FunctionCall) else None
+    return form is None or form.fullmatch(str(constant.value)) is not None
+
+
+def _gives(side: Expression) -> str | None:
+    """Return what a function gives, as its declaration says."""
+    if not isinstance(side, FunctionCall):
+        return None
+    first, _, rest = FUNCTIONS[side.function].doc.partition(" ")
+    return f"{side.function} gives {rest.rstrip('.')}" if first == "Return" else None
+
+
+def _hint(side: Expression, constant: ConditionLiteral, kind: str) -> str | None:
+    text = constant.value
+    if kind == "number" and isinstance(text, str) and text.strip().lstrip("-").isdigit():
+        return f"write {text.strip()} without quotes"
+    if kind == "boolean" and text in ("true", "false", "True", "False"):
+        return f"write {str(text).lower()} without quotes"
+    if kind == "text" and constant.kind == "number":
+        return f'write "{constant}" in quotes'
+    if text is None:
+        return f"exists({clipped(side)}) asks whether it is there" if side.locates else None
+    if kind == "array" and constant.kind == "number":
+        return f"len({clipped(side)}) is how many there are"
+    return _gives(side) or "compare values of one type"
