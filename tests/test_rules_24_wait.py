@@ -327,7 +327,7 @@ def test_rule_24_python_yaml_and_the_schema_say_the_same(form: str) -> None:
         ({"until": "09:00", "on": 32}, "wait: on 32 is no day", None),
         ({"on": "mon"}, "wait has nothing to wait for", None),
         ({"duration": "1d", "on": "mon"}, "wait: on= goes with until=", "give until=, or no on="),
-        ({"hours": "8-22"}, "wait: hours '8' is no time of day", "did you mean '08:00'?"),
+        ({"hours": "8-22"}, "wait: hours '8-22' is no stretch of hours", "did you mean '08:00-22:00'?"),
         ({"hours": "08:00"}, "wait: hours '08:00' is no stretch of hours", None),
         ({"hours": "08:00-08:00"}, "begins when it ends", None),
         ({"hours": "08:00-22:00", "outside": "discard"}, "wait: outside 'discard' is not known", None),

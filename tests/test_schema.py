@@ -29,7 +29,7 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 
 # What the reader refuses beyond the shape of a document: the schema cannot know it, and does not try.
 BEYOND_THE_SHAPE = (
-    r"but there is no variable|has no parts|' has no '",  # variables at their step
+    r"but there is no variable|and there is no such variable|has no parts|' has no '",  # variables at their step
     r"deliver has no payload",  # a map before a deliver
     r"at character \d+: ",  # conditions that do not parse
     r"the template ",  # templates that do not parse

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from flowdsl.api.engines import engine_of, log_of
 from flowdsl.api.result import Result
 from flowdsl.engine.state import State
-from flowdsl.findings.unknown_names import warn_of_likely_slips
+from flowdsl.findings.slips import warn_of_likely_slips
 from flowdsl.flow.inputs import FlowLike
 from flowdsl.flow.sink_cap import Cap
 from flowdsl.frames import FrameLike

@@ -11,7 +11,7 @@ from flowdsl.api.flow import Flow
 from flowdsl.api.result import Result
 from flowdsl.comparison.sweep import SweepData, variants_to_try
 from flowdsl.comparison.variants import options_of_variants
-from flowdsl.findings.unknown_names import warn_of_likely_slips
+from flowdsl.findings.slips import warn_of_likely_slips
 from flowdsl.flow.sink_cap import Cap
 from flowdsl.progress import Progress
 from flowdsl.results.run import run

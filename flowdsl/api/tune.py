@@ -16,7 +16,7 @@ from flowdsl.comparison.tellings import Tellings, member_trace
 from flowdsl.comparison.tuned import TuningData
 from flowdsl.comparison.variants import options_of_variants
 from flowdsl.errors import ReplayError
-from flowdsl.findings.unknown_names import warn_of_likely_slips
+from flowdsl.findings.slips import warn_of_likely_slips
 from flowdsl.flow.sink_cap import Cap
 from flowdsl.progress import Progress
 from flowdsl.results.run import run

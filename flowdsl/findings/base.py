@@ -110,6 +110,7 @@ for code in (
     "unknown-type",
     "unknown-value",
     "unknown-attribute",
+    "recipient-no-person",
 ):
     _add(Rule(code, "warning", False, None, None))
 for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-types", "stops-at-event"):

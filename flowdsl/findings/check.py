@@ -211,9 +211,13 @@ def _built(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
             return ()
 
 
-def findings_of(view: ProjectView, target: Target | None, *, around: bool = True) -> Iterator[Finding]:
-    """Yield the findings of the rules; with `around`, also those about sinks and consumers."""
-    asked = _asked(target)
+def findings_of(
+    view: ProjectView, target: Target | None, *, around: bool = True, codes: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Yield the findings of the rules, of some if `codes` names them; with `around`, also those about sinks and
+    consumers.
+    """
+    asked = [rules()[code] for code in codes] or _asked(target)
     if around:
         yield from _apply(asked, view, None)
     for flow in view.flows:

@@ -12,14 +12,16 @@ import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.range import CHUNK
-from flowdsl.engine.trace import Trace
+from flowdsl.engine.trace import Reading, Trace
 from flowdsl.events import FlowWarning
 from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
 from flowdsl.findings.base import Finding, rules
 from flowdsl.findings.histories import MANY, Noted, findings_of, is_common
-from flowdsl.findings.unknown_names import ComparedValues, count_types, type_findings
+from flowdsl.findings.people import SeenRecipients, people_findings
+from flowdsl.findings.unknown_names import count_types, type_findings
+from flowdsl.findings.unknown_values import SeenValues
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.kernels.outcome import StepOutcome
@@ -159,21 +161,28 @@ def findings_from_log(
 
     The flows are replayed once by flowdsl's own rules, and watched.
     """
-    seen, noted, compared = _Seen(target is not None), Noted(), ComparedValues()
+    seen, noted, values, recipients = _Seen(target is not None), Noted(), SeenValues(), SeenRecipients()
     with track(progress, options.source.count(), "check") as follower:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlowWarning)
             replayed = follower if target is None else follower.part(1 - _READING)
-            run(options, noted, progress=replayed.advance_to, outcomes=Trace(readings=[seen, compared]))
+            readings: list[Reading] = [seen, values, recipients]
+            run(options, noted, progress=replayed.advance_to, outcomes=Trace(readings=readings))
+        for key in values.nowhere() & seen.nulls.keys():
+            # that it is nowhere says more
+            del seen.nulls[key]
         found = [
             *_large_fan_outs(seen, options.flows, places),
             *_null_keys(seen, options.flows, places),
             *findings_of(noted, options.source),
-            *compared.findings(options.flows, places),
+            *values.findings(options.flows, places),
         ]
         if options.state is None:
             counts = count_types(options.source, options.graph)
-            found += type_findings(options.flows, counts, places)
+            found += type_findings(options.flows, counts, options.graph, places)
+            found += people_findings(
+                recipients, options.flows, options.graph, options.source, counts.entities, places
+            )
         if target is not None:
             found += [
                 *_ids(options.source, follower.part(_READING)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -160,6 +160,28 @@ class EntityGraph:
         return {name: len(codes) for name, (_, codes) in self._types.items()} | dict.fromkeys(
             self._fetchers, 0
         )
+
+    def counts_of_types(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return how many of some ids are those of entities, by type; none of types that functions supply.
+
+        Parameters
+        ----------
+        ids
+            The ids.
+
+        Returns
+        -------
+        dict of str to int
+            The types of which there are any.
+
+        Examples
+        --------
+        >>> EntityGraph({"user": {"u1": {}, "u2": {}}, "post": {}}).counts_of_types(["u1", "p1"])
+        {'user': 1}
+        """
+        codes = self._interner.find(pl.Series(ids, dtype=pl.String))
+        found = {name: int(np.isin(codes, known).sum()) for name, (_, known) in self._types.items()}
+        return {name: count for name, count in found.items() if count}
 
     def links_between(self, kind: str, source: str, target: str) -> list[str | None]:
         """Return the links of a type from one id to another.

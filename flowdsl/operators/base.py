@@ -92,6 +92,12 @@ class Operator:
         return frozenset(link for call in self.graph_calls for link in call.links)
 
     @property
+    def entity_types(self) -> frozenset[str]:
+        """The entity types in which alone it looks for entities."""
+        kind = getattr(self, "type", None)
+        return frozenset((kind,)) if isinstance(kind, str) else frozenset()
+
+    @property
     def branches(self) -> bool:
         """Return True if one context can become many."""
         return False

@@ -9,6 +9,7 @@ from typing import Any, Final
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.aggregates import AGGREGATES, Aggregate, Collected, parse_collected
 from flowdsl.expressions.conditions import Expression
+from flowdsl.expressions.conditions.graph_calls import GraphCall, graph_calls
 from flowdsl.kernels.batch_variable import FIELDS
 from flowdsl.operators.options import NAME_SCHEMA, OptionType, text_schema
 from flowdsl.scope import ANY, NUMBER, ValueShape, check_name
@@ -72,6 +73,11 @@ def _paths(collect: Collect) -> frozenset[Path]:
     return frozenset(path for _, one in collect for path in one.paths)
 
 
+def _asks(collect: Collect) -> frozenset[GraphCall]:
+    expressions = (one.expression if isinstance(one, Aggregate) else one for _, one in collect)
+    return frozenset(call for expression in expressions for call in graph_calls(expression))
+
+
 def collect_of_form(text: str) -> dict[str, str]:
     """Return what a line of a form says, as the option takes it. Raises `BuildError`
 
@@ -118,4 +124,5 @@ COLLECT: Final = OptionType(
     _plain,
     _paths,
     offers="paths",
+    asks=_asks,
 )

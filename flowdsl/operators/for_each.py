@@ -120,13 +120,15 @@ class ForEach(Operator):
     def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
         return operands(self.path, lookup)
 
-    def check(self, scope: Scope) -> Scope:
-        scope.check(self.paths or (), "for_each")
+    def check_options(self) -> None:
         if self.path.kind not in (None, "array"):
             raise BuildError(
                 f"for_each goes over a list, and {self.path} is {found(self.path.kind)}",
                 allowed="the path of a list: 'data.mentions'",
             )
+
+    def check(self, scope: Scope) -> Scope:
+        scope.check(self.paths or (), "for_each")
         return scope.having(**{self.as_: ANY, f"{self.as_}_index": NUMBER})
 
     def kernel(self, rules: Rules) -> Kernel:

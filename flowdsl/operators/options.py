@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions import Condition, Expression, parse_expression
-from flowdsl.expressions.conditions.graph_calls import GraphCall
+from flowdsl.expressions.conditions.graph_calls import GraphCall, graph_calls
 from flowdsl.expressions.conditions.graph_query import DIRECTIONS as DIRECTIONS
 from flowdsl.expressions.conditions.graph_query import Direction as Direction
 from flowdsl.expressions.conditions.nodes import Reference
@@ -306,6 +306,7 @@ EXPRESSION: Final = OptionType(
     str,
     paths=lambda expression: expression.paths,
     offers="paths",
+    asks=graph_calls,
 )
 
 

@@ -92,7 +92,7 @@ class Wait(Operator):
         DURATION_OR_PATH,
         "how long, or the path to a duration",
         default=None,
-        synonyms=("delay", "for_", "length"),
+        synonyms=("delay", "for", "length"),
     )
     until: Clock | None = option(
         CLOCK, "the local time of day at which it goes on", default=None, synonyms=("at", "till", "time")

@@ -11,11 +11,13 @@ from flowdsl.operators.options import Option
 from flowdsl.production.nodes import Item
 from flowdsl.production.schema_validation import declared_types, expected_type
 
+_LENGTH: Final = re.compile(r"[0-9]+[smhd]")
 # what is often written without its one key
 _WITH_KEY: Final = {
     "filter": "filter: {condition: …}",
     "map": "map: {template: …}",
     "deliver": "deliver: {sink: …}",
+    "wait": "wait: {duration: …}",
 }
 
 
@@ -57,14 +59,29 @@ def _problem(operator: type[Operator], key: str, item: Item) -> FlowError | None
             f"{operator.name} has no option {key!r}",
             place=item.keys[key],
             allowed=", ".join(declared),
-            hint=unknown_hint(key, declared),
+            hint=operator.meant_option(key, {name: name for name in declared}) or unknown_hint(key, declared),
         )
     schema = declared[key].schema
     expected = expected_type(value, schema)
     if expected is None:
         return None
     such = f", such as {schema['examples'][0]}" if "examples" in schema else ""
-    return FlowError(f"{operator.name}: {key} is {value.kind}", place=value.place, allowed=expected + such)
+    return FlowError(
+        f"{operator.name}: {key} is {value.kind}",
+        place=value.place,
+        allowed=expected + such,
+        hint=_meant_value(value.value, schema),
+    )
+
+
+def _meant_value(value: object, schema: Mapping[str, Any]) -> str | None:
+    """Return what may be meant by a value of a wrong type: a number in quotes, one without its unit."""
+    types, number = declared_types(schema), isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(value, str) and "integer" in types and value.strip().isascii() and value.strip().isdigit():
+        return f"write {value.strip()} without quotes"
+    if number and types == ["string"] and any(map(_LENGTH.fullmatch, schema.get("examples", ()))):
+        return f"a bare number has no unit: {value}s is seconds"
+    return None
 
 
 def unknown_hint(key: str, known: Iterable[str]) -> str | None:

@@ -45,6 +45,12 @@ def likes(without: int, others: int) -> fd.MemoryEventLog:
     return log(*[fd.link_created("likes", "ann", "star")] * without, *keyed)
 
 
+def liked_posts(count: int) -> fd.MemoryEventLog:
+    """A person likes a post so often."""
+    ends = [fd.entity_created("user", "ann", {}), fd.entity_created("post", "p1", {})]
+    return log(*ends, *[fd.link_created("likes", "ann", "p1")] * count)
+
+
 def dated(*hours: float) -> fd.MemoryEventLog:
     """Likes at so many hours after the beginning of 2026."""
     made = fd.MemoryEventLog()
@@ -103,6 +109,13 @@ CASES = [
     ),
     Case("unknown-value", OPEN, OPEN, posts(*["opened"] * MANY), posts(*["opened"] * (MANY - 1), "open")),
     Case("unknown-value", OPEN, OPEN, posts(*[1] * MANY), posts(*["open"] * MANY)),
+    Case(
+        "recipient-no-person",
+        on("link.created").map(recipient_id="{{ target_id }}").deliver("s"),
+        on("link.created").map(recipient_id="{{ source_id }}").deliver("s"),
+        liked_posts(MANY),
+        liked_posts(MANY),
+    ),
     Case(
         "unknown-attribute",
         on("entity.created").where("data.m != 1").map(t="x").deliver("s"),

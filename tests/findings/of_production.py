@@ -53,6 +53,11 @@ CASES = [
     ),
     Case("object-compared", where('data == "x"'), where("data exists")),
     Case(
+        "comparison-decided",
+        flow("filter: {condition: hour(event.timestamp) == 24}"),
+        flow("filter: {condition: hour(event.timestamp) == 23}"),
+    ),
+    Case(
         "condition-constant",
         flow("filter: {condition: '1 == 2'}"),
         flow("filter: {condition: link_type == 'likes'}"),

@@ -147,7 +147,7 @@ class FunctionCall(Expression):
                 f"{self.function} takes a path, not {clipped(argument)}", allowed=known.usage
             )
         if kinds and kinds != PATH:
-            require(self.function, kinds, argument)
+            require(self.function, kinds, argument, allowed=known.usage)
         if known.with_before:
             _check_field(known, argument)
 
@@ -309,7 +309,7 @@ class Compare(Expression):
     def __post_init__(self) -> None:
         self._measure()
         if self.operator == "in":
-            require("'in'", ("array", "text"), self.right)
+            require("'in'", ("array", "text"), self.right, allowed=f"a list: in [{clipped(self.right)}]")
 
     def _binding(self) -> int:
         return 5

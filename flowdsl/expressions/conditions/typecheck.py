@@ -33,14 +33,14 @@ class Typed(Protocol):
         ...
 
 
-def require(what: str, kinds: tuple[str, ...], operand: Typed) -> None:
-    """Reject an operand that can never have a right type."""
+def require(what: str, kinds: tuple[str, ...], operand: Typed, allowed: str | None = None) -> None:
+    """Reject an operand that can never have a right type; `allowed` shows what would be right."""
     if operand.kind is None or operand.kind in kinds:
         return
     hint = None
     if kinds == ("boolean",) and operand.kind == "number":
         hint = "with var, put each comparison in parentheses: & | ~ bind tighter than == there"
-    raise ConditionError(wrong_type(what, kinds, operand, operand.kind), hint=hint)
+    raise ConditionError(wrong_type(what, kinds, operand, operand.kind), allowed=allowed, hint=hint)
 
 
 def wrong_type(what: str, kinds: tuple[str, ...], operand: object, kind: str) -> str:

@@ -200,7 +200,7 @@ def key_not_rendered(step: StepView) -> Iterator[Violation]:
             )
 
 
-@rule("single-braces", "note", TemplateView)
+@rule("single-braces", "warning", TemplateView)
 def single_braces(view: TemplateView) -> Iterator[Violation]:
     """Report a variable in single braces, which is printed verbatim."""
     text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", "", view.leaf.text, flags=re.DOTALL)

@@ -1,0 +1,178 @@
+"""Recipients of deliveries that are no people: posts in the place of their owners, names in the place of ids."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.engine.range import CHUNK
+from flowdsl.findings.base import Finding, rules
+from flowdsl.findings.histories import MANY
+from flowdsl.findings.unknown_names import Places, counted
+from flowdsl.flow.plan import CompiledStep
+from flowdsl.kernels.outcome import StepOutcome
+from flowdsl.operators.map import Fields, Map
+from flowdsl.text import short_repr
+from flowdsl.values.json_types import Tag
+
+if TYPE_CHECKING:
+    from flowdsl.flow.spec import FlowSpec
+    from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.log import EventSource
+
+# recipients of a step that are looked at
+_SAMPLED: Final = 1_000
+# entity types whose entities are told something
+_PEOPLE: Final = frozenset(
+    [
+        "user",
+        "person",
+        "people",
+        "member",
+        "customer",
+        "account",
+        "profile",
+        "contact",
+        "subscriber",
+        "follower",
+        "reader",
+        "author",
+        "employee",
+        "agent",
+        "team",
+        "group",
+        "organisation",
+        "organization",
+        "company",
+        "partner",
+        "client",
+        "device",
+        "student",
+        "teacher",
+        "player",
+        "driver",
+        "patient",
+        "guest",
+        "owner",
+        "actor",
+    ]
+)
+# sinks that tell somebody, by what they are usually called
+_TELLING: Final = frozenset(
+    ("inapp", "push", "feed", "inbox", "mail", "email", "sms", "notification", "notifications")
+)
+
+
+@dataclass
+class Recipients:
+    """Recipients of a deliver step: how often, and the first of them."""
+
+    deliveries: int = 0
+    ids: Counter[str] = field(default_factory=Counter)
+
+    def add(self, recipients: pl.Series) -> None:
+        """Count recipients; of ids beyond the first thousand nothing is kept."""
+        self.deliveries += len(recipients)
+        for one, count in recipients.value_counts(sort=True).iter_rows():
+            if one in self.ids or len(self.ids) < _SAMPLED:
+                self.ids[one] += count
+
+
+class SeenRecipients:
+    """Trace reader that collects the recipients of deliver steps."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, tuple[CompiledStep, Recipients]] = {}
+
+    def __call__(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
+        """Record what a step delivered."""
+        if outcome.delivered is None:
+            return
+        column = outcome.delivered.recipient
+        texts = column.text_series().filter(pl.Series(column.is_(Tag.TEXT))).cast(pl.String)
+        self.found.setdefault(id(step), (step, Recipients()))[1].add(texts)
+
+
+def type_names(graph: EntityGraph | None, in_log: Mapping[str, int]) -> list[str] | None:
+    """Return the entity types whose entities are people; None where nobody can tell.
+
+    A type that a function supplies may hold anybody.
+    """
+    if graph is not None and any(_is_people(name) for name in graph.fetchers):
+        return None
+    there = {**in_log, **({} if graph is None else graph.entity_counts)}
+    return [name for name in there if _is_people(name)] or None
+
+
+def _is_people(name: str) -> bool:
+    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold())
+    return any(word in _PEOPLE or word.removesuffix("s") in _PEOPLE for word in words)
+
+
+def counts_of_types(ids: Sequence[str], graph: EntityGraph | None, source: EventSource) -> Counter[str]:
+    """Return how many of some ids are those of entities, by type; the log is read once, two columns of it."""
+    found: Counter[str] = Counter({} if graph is None else graph.counts_of_types(ids))
+    wanted = pl.Series(ids, dtype=pl.String)
+    in_log: dict[str, set[str]] = {}
+    for frame in source.chunks(("entity_type", "entity_id"), CHUNK):
+        if {"entity_type", "entity_id"} <= {*frame.columns}:
+            both = frame.select(pl.col("entity_type", "entity_id").cast(pl.String)).drop_nulls().unique()
+            for kind, one in both.filter(pl.col("entity_id").is_in(wanted.implode())).iter_rows():
+                in_log.setdefault(kind, set()).add(one)
+    for kind, some in in_log.items():
+        found[kind] = max(found[kind], len(some))
+    return found
+
+
+def names_recipient(flow: FlowSpec, step: int) -> bool:
+    """Return whether a flow says whom a deliver step is for, or its sinks are to tell somebody."""
+    maps = [one for one in flow.steps[:step] if isinstance(one, Map)]
+    template = maps[-1].template if maps else None
+    if isinstance(template, Fields) and any(name == "recipient_id" for name, _ in template.items):
+        return True
+    sinks = getattr(flow.steps[step], "sinks", ())
+    return any(re.sub(r"[^a-z]", "", sink.casefold()) in _TELLING for sink in sinks)
+
+
+def message_of(seen: Recipients, counts: Mapping[str, int], people: Sequence[str]) -> str:
+    """Return what to say of recipients of whom none is one of the people."""
+    example = short_repr(next(iter(seen.ids)), 60)
+    wanted = " or ".join(sorted(people))
+    there = f"they are {counted(counts)}" if counts else "they are ids of nothing"
+    return f"none of {len(seen.ids):,} recipients of {seen.deliveries:,} deliveries is a {wanted}, first {example}; {there}"
+
+
+HINT: Final = 'recipient_id is the id of a person: look them up with resolve, and write "{{ owner.id }}"'
+
+
+def people_findings(
+    seen: SeenRecipients,
+    flows: Sequence[FlowSpec],
+    graph: EntityGraph | None,
+    source: EventSource,
+    entity_types: Mapping[str, int],
+    places: Places,
+) -> Iterator[Finding]:
+    """Yield a finding for each deliver step whose recipients are never people."""
+    people = type_names(graph, entity_types)
+    if people is None:
+        return
+    severity = rules()["recipient-no-person"].severity
+    for step, recipients in seen.found.values():
+        if recipients.deliveries < MANY:
+            continue
+        named = [number for number in step.flows if names_recipient(flows[number], step.number)]
+        counts = counts_of_types([*recipients.ids], graph, source) if named else Counter()
+        if not named or any(counts[name] for name in people):
+            continue
+        message = message_of(recipients, counts, people)
+        for number in named:
+            name = flows[number].name
+            where = places.get((name, step.number), step.operator.text)
+            yield Finding("recipient-no-person", severity, name, step.number, where, message, HINT)

@@ -1,0 +1,159 @@
+"""Likely slips of the pen of which a replay warns, each once: of names, values, types, braces and recipients.
+
+A check finds more. A replay looks at what it has anyway, and reads on only where something is suspicious.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from flowdsl.engine.range import CHUNK, ReplayRange
+from flowdsl.engine.trace import Trace
+from flowdsl.events import warn
+from flowdsl.findings.base import Finding
+from flowdsl.findings.check import findings_of
+from flowdsl.findings.document_views import view_of_flow
+from flowdsl.findings.histories import MANY
+from flowdsl.findings.people import HINT, Recipients, counts_of_types, message_of, names_recipient, type_names
+from flowdsl.findings.unknown_names import count_types, unknown_merges, unknown_types
+from flowdsl.findings.unknown_values import SeenValues
+from flowdsl.findings.views import ProjectView
+from flowdsl.results.run import run
+from flowdsl.results.store import NoStore
+
+if TYPE_CHECKING:
+    from flowdsl.flow.spec import FlowSpec
+    from flowdsl.results.options import Options
+    from flowdsl.results.result_data import ResultData
+
+# how alike a slip and the word that is meant are: `like` and `likes` are by 0.89, `likes` and `views` by 0.4
+_CLOSE: Final = 0.8
+# findings that need no log
+_STATIC: Final = ("no-deliver", "single-braces", "comparison-decided")
+# deliveries of a step whose recipients are looked at
+_SAMPLED: Final = 1_000
+
+
+def warn_of_likely_slips(options: Options, result: ResultData) -> None:
+    """Warn of likely slips in the flows of a replay, of each once however many flows have it."""
+    if not options.flows[0].rules.early_checks:
+        return
+    found: dict[tuple[str, str], list[str]] = {}
+    for flow, where, said in _slips(options, result):
+        found.setdefault((where, said), []).append(flow)
+    for (where, said), flows in found.items():
+        more = f" and {len(flows) - 1} more" if len(flows) > 1 else ""
+        warn(f"flow {flows[0]!r}{more}, {where}: {said}" if flows[0] else f"{where}: {said}")
+
+
+def _slips(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:
+    """Yield flow, place and message of each slip."""
+    yield from _said(_static(options.flows))
+    if options.state is not None or not result.manifest["events"]:
+        return
+    yield from _types(options, result)
+    yield from _said(_values(options, result))
+    yield from _recipients(options, result)
+
+
+def _said(findings: Iterator[Finding]) -> Iterator[tuple[str, str, str]]:
+    for one in findings:
+        yield one.flow or "", one.where, f"{one.message}; {one.hint}" if one.hint else one.message
+
+
+def _static(flows: Sequence[FlowSpec]) -> Iterator[Finding]:
+    """Yield what flows say that cannot be meant."""
+    for flow in flows:
+        yield from findings_of(ProjectView([view_of_flow(flow)]), None, around=False, codes=_STATIC)
+
+
+def _types(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:
+    """Yield the types that nothing in log and graph has, and that are close to one that is there.
+
+    The log is read again, two columns of it, only if a trigger matched no event, or a link type has no link.
+    """
+    known = set() if options.graph is None else {*options.graph.entity_types}
+    suspects = [flow for number, flow in enumerate(options.flows) if _is_suspect(number, flow, result, known)]
+    merges = options.graph is not None and not options.graph.merge <= known
+    if not suspects and not merges:
+        return
+    counts = count_types(options.source, options.graph)
+    found = [(flow.name, one) for flow in suspects for one in unknown_types(flow, counts)]
+    found += [("", one) for one in unknown_merges(options.graph, counts)]
+    for flow, one in found:
+        # a hint names anything that is somewhat like it; a slip is a letter or two
+        if get_close_matches(one.name, one.known, 1, _CLOSE):
+            yield flow, one.text, f"{one.message}; {one.hint}"
+
+
+def _is_suspect(number: int, flow: FlowSpec, result: ResultData, known: set[str]) -> bool:
+    if any(step.entity_types - known for step in flow.steps):
+        return True
+    if flow.trigger.filter is not None and not any(
+        step["entered"] for step in result.manifest["steps"] if step["number"] == number and step["step"] == 0
+    ):
+        return True
+    links = result.state.graph.links if result.state is not None else {}
+    return any(links[name].next == 0 for step in flow.steps for name, _ in step.links if name in links)
+
+
+def _values(options: Options, result: ResultData) -> Iterator[Finding]:
+    """Yield attributes and values that are close to some that are there, and types that never meet, at steps
+    that let nothing go on.
+
+    The first events run again through the flows with such a step.
+    """
+    stopped = {
+        step["number"]: step["step"]
+        for step in result.manifest["steps"]
+        if step["entered"] >= MANY and not (step["passed"] or step["held"] or step["absorbed"])
+    }
+    if not stopped or options.span != ReplayRange() or options.stopped is not None:
+        return
+    first = next(iter(options.source.chunks((), CHUNK)), None)
+    if first is None or not first.height:
+        return
+    flows = tuple(
+        dataclasses.replace(options.flows[number], steps=options.flows[number].steps[: step + 1])
+        for number, step in stopped.items()
+    )
+    values = SeenValues()
+    again = dataclasses.replace(
+        options, flows=flows, caps=(), gates={}, span=ReplayRange(stop=int(first["seq_no"][-1]) + 1)
+    )
+    run(again, NoStore(), progress=False, outcomes=Trace(readings=[values]))
+    last = {flow.name: len(flow.steps) - 1 for flow in flows}
+    for one in values.findings(flows, {}):
+        if one.step == last[one.flow or ""] and one.hint and _is_likely(one):
+            yield one
+
+
+def _is_likely(one: Finding) -> bool:
+    return one.hint is not None and (one.hint.startswith(("did you mean", "values of", "an entity has")))
+
+
+def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:
+    """Yield deliver steps of whose first recipients none is a person that graph or log has."""
+    graph = options.graph
+    people = None if graph is None else type_names(graph, {})
+    if graph is None or people is None:
+        return
+    for table in result.store.tables():
+        if not table.startswith("deliveries/"):
+            continue
+        piece = result.store.pieces(table)[0]
+        step, flows = int(piece.meta["step"]), [options.flows[number] for number in piece.meta["flows"]]
+        named = [flow for flow in flows if names_recipient(flow, step)]
+        seen = Recipients()
+        if named and piece.rows >= MANY:
+            column = piece.read(lambda name: name == "recipient_id")["recipient_id"]
+            seen.add(column.head(_SAMPLED).drop_nulls())
+        if not seen.ids or any(name in people for name in graph.counts_of_types([*seen.ids])):
+            continue
+        counts = counts_of_types([*seen.ids], graph, options.source)
+        if not any(counts[name] for name in people):
+            for flow in named:
+                yield flow.name, flow.steps[step].text, f"{message_of(seen, counts, people)}; {HINT}"
