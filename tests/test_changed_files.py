@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import flow_lists
+from strategies import SLIPS_ARE_LIKELY, flow_lists
 
 import flowdsl as fd
 from flowdsl import Flow, on
@@ -18,6 +18,8 @@ from flowdsl.api.project import Project
 from flowdsl.errors import ExportError
 from flowdsl.production.emitter import inline
 from flowdsl.production.project_spec import Backend, ConsumerOptions, SinkConfig
+
+pytestmark = SLIPS_ARE_LIKELY
 
 TEXT = """\
 # the head

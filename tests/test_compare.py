@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from oracle.matching import changes
-from strategies import Case, cases
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 from this_rs_strategies import ProductionCase, production_cases
 
 import flowdsl as fd
@@ -20,6 +20,8 @@ from flowdsl import on
 from flowdsl.cli.main import main
 from flowdsl.comparison.inputs import pairs_of
 from flowdsl.findings.differences import unknown_codes
+
+pytestmark = SLIPS_ARE_LIKELY
 
 HEADER = ["change", "flow", "sink"]
 

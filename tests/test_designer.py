@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 from hypothesis import given
-from strategies import flow_lists
+from strategies import SLIPS_ARE_LIKELY, flow_lists
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
@@ -24,6 +24,8 @@ from flowdsl.notebook.design_view import design_view
 from flowdsl.notebook.drafts import Draft, built, draft_of
 from flowdsl.notebook.log_sample import SampledLog
 from flowdsl.samples import write_sample
+
+pytestmark = SLIPS_ARE_LIKELY
 
 NASTY = '<script>alert("1")</script>'
 GRAPH = fd.EntityGraph(

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
-from strategies import Case, cases, flow_lists
+from strategies import SLIPS_ARE_LIKELY, Case, cases, flow_lists
 
 import flowdsl as fd
 from flowdsl import Flow, fn, on, var
@@ -22,6 +22,8 @@ from flowdsl.expressions.conditions import parse_expression
 from flowdsl.production.emitter import block_lines, inline
 from flowdsl.production.export import PART_LINE, SCHEMA_LINE
 from flowdsl.production.nodes import read_text
+
+pytestmark = SLIPS_ARE_LIKELY
 
 IDENTITY = Path(__file__).parent / "identity"
 EXACT = ("conditions", "flows", "names", "operators", "templates")

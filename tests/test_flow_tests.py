@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Case, cases
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl import on
@@ -23,6 +23,8 @@ from flowdsl.cli.main import main
 from flowdsl.flow_tests.snapshot import updated
 from flowdsl.production.test_schema import TEST
 from flowdsl.testing import FlowTest, Outcome, read_tests, run_tests
+
+pytestmark = SLIPS_ARE_LIKELY
 
 FLOWS = """\
 # what people hear of

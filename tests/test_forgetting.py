@@ -16,7 +16,7 @@ import pytest
 from benchmarks import live_memory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import Case, cases
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 from test_live_is_replay import assert_told_the_same, live, pieces
 
 import flowdsl as fd
@@ -33,6 +33,8 @@ from flowdsl.values.interner import Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.key_collection import Forgetting
 from flowdsl.values.state_objects import StateReader
+
+pytestmark = SLIPS_ARE_LIKELY
 
 ENDLESS = 1 << 40
 same_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

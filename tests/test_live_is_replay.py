@@ -13,10 +13,12 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import AHEAD, START, Case, cases
+from strategies import AHEAD, SLIPS_ARE_LIKELY, START, Case, cases
 
 import flowdsl as fd
 from flowdsl.sinks import Delivery, DurableSink
+
+pytestmark = SLIPS_ARE_LIKELY
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle.comparing import bytes_of
-from strategies import Case, cases
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl.errors import DataError
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.log.segments import Statistics
+
+pytestmark = SLIPS_ARE_LIKELY
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Case, World, cases, worlds
+from strategies import SLIPS_ARE_LIKELY, Case, World, cases, worlds
 
 import flowdsl as fd
 from flowdsl import Flow, fn, on, var
 from flowdsl.errors import ExportError
+
+pytestmark = SLIPS_ARE_LIKELY
 
 BEGIN = on("link.created").resolve("source_id", as_="fan")
 

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from oracle import interpret
 from oracle.comparing import bytes_of, said_by_engine, said_by_oracle
 from oracle.frames import assert_holds
-from strategies import SECOND, START, Case, cases
+from strategies import SECOND, SLIPS_ARE_LIKELY, START, Case, cases
 
 import flowdsl as fd
+
+pytestmark = SLIPS_ARE_LIKELY
 
 
 def graph_of(case: Case) -> fd.EntityGraph:

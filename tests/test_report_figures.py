@@ -14,7 +14,7 @@ import pytest
 from event_tables import log_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Case, cases
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl import on
@@ -25,6 +25,8 @@ from flowdsl.reports.metrics import Figures
 from flowdsl.reports.recipients import RecipientMetrics
 from flowdsl.reports.timeline import SHOWN, Timeline, calendar_edges
 from flowdsl.sinks import Feed, InApp
+
+pytestmark = SLIPS_ARE_LIKELY
 
 
 def replayed(case: Case, **options: Any) -> fd.Result:

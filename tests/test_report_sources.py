@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from hypothesis import given
-from strategies import Case, cases
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl import on
 from flowdsl.results.error_counts import error_causes
+
+pytestmark = SLIPS_ARE_LIKELY
 
 
 def replayed(case: Case, **options: object) -> fd.Result:

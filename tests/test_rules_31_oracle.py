@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import interpret
 from oracle.identity import identities
-from strategies import Case, World, cases
+from strategies import SLIPS_ARE_LIKELY, Case, World, cases
 
 import flowdsl as fd
 from flowdsl import on
 from flowdsl.sinks import Custom, Delivery
+
+pytestmark = SLIPS_ARE_LIKELY
 
 
 def keys_of(case: Case, events: Sequence[dict[str, Any]], chunk_size: int | None) -> list[str]:

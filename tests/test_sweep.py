@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Case, cases
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl import on
+
+pytestmark = SLIPS_ARE_LIKELY
 
 DIGEST = (
     on("link.created", link_type="likes", name="digest")

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import Case, cases
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl import on
 from flowdsl.comparison.measures import MEASURES
+
+pytestmark = SLIPS_ARE_LIKELY
 
 LIKES = (
     on("link.created", link_type="likes", name="likes")

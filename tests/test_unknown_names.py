@@ -77,7 +77,7 @@ SLIPS: dict[str, tuple[fd.Flow, str, str | None]] = {
     "a value of the metadata": (
         LIKED.where("metadata.app == 'wbe'"),
         "metadata.app is never 'wbe'; it is web (20)",
-        None,
+        "did you mean 'web'?",
     ),
     "a number in place of a text": (
         COMMENTED.where("data.status == 1"),

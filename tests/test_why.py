@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Case, cases
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 from test_explain import FEED, LIKE, LOG, history
 
 import flowdsl as fd
@@ -19,6 +19,8 @@ from flowdsl import Flow, on, var
 from flowdsl.explanation.paths import FlowPath
 from flowdsl.explanation.why import DeliveryExplanation
 from flowdsl.samples.datasets import write_sample
+
+pytestmark = SLIPS_ARE_LIKELY
 
 EVE = ("ann", "bob", "cat")
 
