@@ -209,6 +209,26 @@ def _compares(flow: Flow) -> bool:
     return {"data", "before"} <= flow.variables.keys()
 
 
+def _calls(path: str, other: str) -> list[str]:
+    """Conditions with functions of texts, numbers and times."""
+    return [
+        f"len({path}) > 1",
+        f"startswith({path}, 'a')",
+        f"lower({path}) != 'ann'",
+        f"trim({path}) == 'Ann'",
+        f"coalesce({path}, {other}, 1) == 1",
+        f"abs({path}) > 1 or round({other}) > 1",
+        f"min({path}, {other}, 2) < 2",
+        f"max({path}, 1) != 2",
+        f"bucket({path}, 3, salt='s') < 2",
+        "hour(event.timestamp, 'Asia/Kolkata') == 5",
+        f"minute(event.timestamp, {path}) != 30",
+        f"weekday({path}) == 4",
+        "weekday(event.timestamp, 'America/St_Johns') == 3",
+        "date(event.timestamp, 'Pacific/Apia') == '2026-01-01'",
+    ]
+
+
 literals = st.sampled_from(["1", "0", "2.5", "'a'", "'1'", "'Ann'", "true", "null", "''", "-1"])
 
 
@@ -225,9 +245,7 @@ def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
             st.sampled_from([f"changed({field})", "len(added(data.tags)) > 0", "1 in added(data.tags)"])
         )
     if shape == "call":
-        return draw(
-            st.sampled_from([f"len({path}) > 1", f"startswith({path}, 'a')", f"lower({path}) != 'ann'"])
-        )
+        return draw(st.sampled_from(_calls(path, draw(paths(flow)))))
     if shape == "graph":
         return draw(graph_conditions(flow))
     if shape == "arithmetic":

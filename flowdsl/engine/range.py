@@ -28,6 +28,12 @@ class ReplayRange:
     stop_time: int | None = None
     only: npt.NDArray[np.int64] | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Return True if flows run on all events."""
+        bounds = (self.start, self.stop, self.start_time, self.stop_time, self.only)
+        return all(bound is None for bound in bounds)
+
     def cut(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
         """Return the part of a frame that is not behind the end, and whether the end was reached."""
         stops = np.zeros(frame.height, np.bool_)

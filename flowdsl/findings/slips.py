@@ -111,7 +111,7 @@ def _values(options: Options, result: ResultData) -> Iterator[Finding]:
         for step in result.manifest["steps"]
         if step["entered"] >= MANY and not (step["passed"] or step["held"] or step["absorbed"])
     }
-    if not stopped or options.span != ReplayRange() or options.stopped is not None:
+    if not stopped or not options.span.whole or options.stopped is not None:
         return
     first = next(iter(options.source.chunks((), CHUNK)), None)
     if first is None or not first.height:

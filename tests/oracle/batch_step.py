@@ -56,7 +56,7 @@ class BatchStep(Step):
         zone_name = None if options.every is None else self._zone(context)
         if pause is not None and now + pause > LAST_MOMENT:
             raise FailedError("no moment at which its pause ends")
-        values = {name: _value(one, context) for name, one in options.collect}
+        values = {name: _value(one, self.look_up(context)) for name, one in options.collect}
         window = self.windows.get(key)
         if window is not None and now >= window.due:
             self._close_what_is_due_before(window)
@@ -175,10 +175,10 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-def _value(one: Any, context: Context) -> Any:
+def _value(one: Any, look_up: Callable[[Any], Any]) -> Any:
     expression = one.expression if isinstance(one, Aggregate) else one
     try:
-        return row_form(expression, whole=False).evaluate_at(context.__getitem__)
+        return row_form(expression, whole=False).evaluate_at(look_up)
     except EvaluationError as failure:
         raise FailedError from failure
 

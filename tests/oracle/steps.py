@@ -173,7 +173,7 @@ class ForEachStep(Step):
     def take(self, context: Context) -> None:
         options, place = self.options, self.place
         try:
-            items = row_form(options.path, whole=False).evaluate_at(context.__getitem__)
+            items = row_form(options.path, whole=False).evaluate_at(self.look_up(context))
         except EvaluationError as failure:
             raise FailedError from failure
         if items is MISSING or items is None or items == []:
