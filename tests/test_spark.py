@@ -127,6 +127,14 @@ def test_files_are_read_by_the_cluster(tmp_path: Path) -> None:
     assert repr(found.explain(11)) == repr(fd.replay(FLOWS, tmp_path, GRAPH).explain(11))
 
 
+def test_columns_that_a_table_lacks_are_null(tmp_path: Path) -> None:
+    likes = events().filter(pl.col("link_type") == "likes")
+    likes.select("seq_no", "timestamp", "kind", "link_type", "source_id", "target_id").write_parquet(
+        tmp_path / "log.parquet"
+    )
+    assert_as_here(tmp_path / "log.parquet", tmp_path / "log.parquet", trace=True)
+
+
 def test_rows_that_are_no_events_are_left_out_and_counted(tmp_path: Path) -> None:
     good = events()
     bad = good.head(3).with_columns(

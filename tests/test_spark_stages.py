@@ -162,3 +162,16 @@ def test_a_graph_goes_to_another_process_as_it_is() -> None:
         {"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("likes", "ann", "bob", link_id="l1")}
     ]
     assert fd.replay(flow, log, there).deliveries.equals(fd.replay(flow, log, graph).deliveries)
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 5])
+def test_windows_that_stay_open_are_in_the_order_in_which_they_opened(partitions: int) -> None:
+    log = [
+        {"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("likes", f"u{n}", f"p{n * 7 % 12}")}
+        for n in range(24)
+    ]
+    for flow in (LIKES.batch("target_id", window="1h"), LIKES.wait("1h"), LIKES.rate_limit(1, per="1h", strategy="queue", key="target_id")):  # fmt: skip
+        ends = flow.map(a="b").deliver("push")
+        found = fd.replay(ends, log, engine=InProcess(partitions, 5), open_windows="keep")
+        assert_same_result(found, fd.replay(ends, log, open_windows="keep"))
+        assert len(found.open)

@@ -98,3 +98,10 @@ class BatchKernel(Kernel):
             {"held": held, "last_seq_no": seq_no, "opened_at": opened, "due_at": due}
             for held, seq_no, opened, due in zip(*(column.tolist() for column in columns), strict=True)
         ]
+
+    def opened_by(self) -> list[tuple[int, ...]]:
+        _, members = self.windows.everything()
+        # windows are numbered in the order of opening
+        _, first = np.unique(members.windows, return_index=True)
+        columns: list[npt.NDArray[Any]] = [members.seq, *members.branches]
+        return list(zip(*(column[first].tolist() for column in columns), strict=True))

@@ -111,6 +111,10 @@ class Kernel(StateObject):
         """Return what is held, a row for each window or queued context."""
         return []
 
+    def opened_by(self) -> list[tuple[int, ...]]:
+        """Return for each row of `open` the event and the branch that it began with."""
+        return []
+
 
 class NoDirectionKernel(Kernel):
     """Follows links in a direction that does not exist, where such a flow is let in: every context fails."""

@@ -182,6 +182,15 @@ class ReleaseQueue(StateObject):
             for seq, since, due in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
+    def opened_by(self) -> list[tuple[int, ...]]:
+        """Return the event and the branch of each context that waits."""
+        every = self._all()
+        branches = (
+            () if text is None else map(int, text.split(".")) for text in self.holding.branches(every.refs)
+        )
+        seqs = self.holding.seqs(every.refs).tolist()
+        return [(seq, *branch) for seq, branch in zip(seqs, branches, strict=True)]
+
 
 def _closed(parts: list[ContextBatch], late: npt.NDArray[np.bool_], *, ending: bool) -> npt.NDArray[np.uint8]:
     closed = np.concatenate([np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in parts])

@@ -264,6 +264,9 @@ class QueueKernel(Kernel):
     def open(self) -> list[dict[str, Any]]:
         return self._waiting.open()
 
+    def opened_by(self) -> list[tuple[int, ...]]:
+        return self._waiting.opened_by()
+
 
 def _space(options: RateLimit, rules: Rules) -> KeySpace | None:
     return KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys) if options.key else None

@@ -370,3 +370,6 @@ class WaitKernel(Kernel):
 
     def open(self) -> list[dict[str, Any]]:
         return self._waiting.open()
+
+    def opened_by(self) -> list[tuple[int, ...]]:
+        return self._waiting.opened_by()

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 import uuid
@@ -55,6 +56,7 @@ MOST_ROWS: Final = 2_000_000
 _OUT: Final = (
     "part int, stage int, origin int, ordinal int, name string, meta string, content binary, place string"
 )
+_RAISED: Final = re.compile(r"[\w.]*(Error|Exception): ")
 # more events than these through one partition are worth a word
 _MANY: Final = 1_000_000
 
@@ -279,10 +281,7 @@ def _said(text: str) -> FlowError:
         name, _, what = line.partition(": ")
         if name == "flowdsl.errors.DataError":
             return DataError(what)
-    told = next(
-        (line for line in reversed(lines) if "Error: " in line or "Exception: " in line),
-        lines[-1] if lines else "",
-    )
+    told = next((line for line in reversed(lines) if _RAISED.match(line)), lines[0] if lines else "")
     return ReplayError(
         f"the Spark job failed: {told[:500]}",
         hint="the error that this one came from has all that Spark says; no part of its output is a result",
@@ -450,8 +449,8 @@ class ClusterRun:
                 counts.add(more)
                 held += waiting
                 rows += opened
-            rows.sort(key=lambda row: (row["opened_at"], row.get("first_seq_no", 0)))
-            totals.append(StepTotals(step, counts, held, rows))
+            rows.sort(key=lambda row: (row[1]["opened_at"], row[0]))
+            totals.append(StepTotals(step, counts, held, [row for _, row in rows]))
         return totals
 
 

@@ -205,15 +205,23 @@ def events_of_frame(frame: DataFrame, columns: Collection[str]) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
     kinds = dict(frame.dtypes)
-    wanted = [name for name in EVENT_COLUMNS if name in kinds and name in {*columns, "event_id"}]
+    wanted = [name for name in EVENT_COLUMNS if name in columns]
     texts = [name for name in wanted if name not in ("seq_no", "timestamp", "kind", *JSON_COLUMNS)]
     judged = [name for name in (*LINK, *ENTITY, "link_id") if name in kinds and name not in wanted]
     events = frame.select(
         F.col("seq_no").cast("bigint"),
         F.unix_micros(_moment(kinds)).alias("time"),
         F.col("kind").cast("string"),
-        *(F.col(name).cast("string") for name in (*texts, *judged)),
-        *(name for name in JSON_COLUMNS if name in wanted),
+        *(
+            # null where the table lacks it
+            (F.col(name) if name in kinds else F.lit(None)).cast("string").alias(name)
+            for name in (*texts, *judged)
+        ),
+        *(
+            name if name in kinds else F.lit(None).cast("string").alias(name)
+            for name in JSON_COLUMNS
+            if name in wanted
+        ),
     )
     return events.filter(_sound({*texts, *judged})).drop(*judged)
 

@@ -94,7 +94,8 @@ _GRAPHS: dict[str, EntityGraph] = {}
 class PartTotals:
     """The numbers of one task."""
 
-    steps: Sequence[tuple[StepCounts, int, list[dict[str, Any]]]]
+    steps: Sequence[tuple[StepCounts, int, list[tuple[tuple[int, ...], dict[str, Any]]]]]
+    """The counts of each step, what it holds, and its open windows, each with what it began with."""
     delivered: Mapping[tuple[int, str], int]
     late: int = 0
     ahead: int = 0
@@ -200,7 +201,7 @@ class PartExecutor(LocalExecutor):
         recorder = self.recorder
         assert isinstance(recorder, TableRecorder)
         return PartTotals(
-            [(one.counts, one.held, one.open) for one in self.totals()],
+            [(one.counts, one.kernel.held, _open(one)) for one in self.steps],
             recorder.delivered_count,
             recorder.late_count,
             recorder.ahead_count,
@@ -222,6 +223,13 @@ class PartExecutor(LocalExecutor):
         self.graph.commit()
         self.clock, self.position = int(chunk.clock[-1]), int(chunk.seq[-1])
         self._compact()
+
+
+def _open(step: StepExecutor) -> list[tuple[tuple[int, ...], dict[str, Any]]]:
+    rows = step.kernel.open()
+    # by production's rules the whole plan is run in one part, and its windows are in order already
+    places = step.kernel.opened_by() or [(number,) for number in range(len(rows))]
+    return list(zip(places, rows, strict=True))
 
 
 # -- stages ----------------------------------------------------------------------------------------------
