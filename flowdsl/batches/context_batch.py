@@ -328,17 +328,13 @@ class ContextBatch:
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
-        variables: dict[str, Variable] = {}
-        for name in dict.fromkeys(name for part in parts for name in part.names()):
-            held = [v for v in (part.variable(name) for part in parts) if v is not None]
-            variables[name] = held[0].joined(held)
         payloads = [part.payload for part in parts if part.payload is not None]
         return cls(
             first.chunk,
             np.concatenate([part.rows for part in parts]),
             roots=first.event_roots,
             branches=joined_branches(parts),
-            variables=variables,
+            variables=_joined_variables(parts),
             payload=Payload.concat(payloads) if len(payloads) == len(parts) else None,
             closed=joined_closed(parts),
         )
@@ -348,3 +344,13 @@ class ContextBatch:
         one = self.take(np.array([row]))
         found = {name: one.column((name,)).values()[0] for name in one.roots()}
         return {name: value for name, value in found.items() if value is not MISSING}
+
+
+def _joined_variables(parts: Sequence[ContextBatch]) -> dict[str, Variable]:
+    held: dict[str, list[Variable]] = {}
+    for part in parts:
+        for name in part.names():
+            variable = part.variable(name)
+            if variable is not None:
+                held.setdefault(name, []).append(variable)
+    return {name: variables[0].joined(variables) for name, variables in held.items()}

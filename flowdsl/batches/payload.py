@@ -41,8 +41,9 @@ class PayloadShape(FieldKind):
         return {"items": [self.write(node, to) for node in value]}
 
     def read(self, node: Any, source: StateReader) -> Any:
-        known = isinstance(node, dict) and len(node) == 1
-        kind, written = next(iter(node.items())) if known else (None, None)
+        if not isinstance(node, dict) or len(node) != 1:
+            source.refuse("no payload")
+        ((kind, written),) = node.items()
         if kind == "column":
             return COLUMN.read(written, source)
         if kind not in ("items", "fields") or not isinstance(written, list):
@@ -51,10 +52,13 @@ class PayloadShape(FieldKind):
             return [source.below(place, self, one) for place, one in enumerate(written)]
         fields = {}
         for pair in written:
-            named = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
-            source.check(named, "no list of named fields")
+            source.check(_is_field(pair), "no list of named fields")
             fields[pair[0]] = source.below(pair[0], self, pair[1])
         return fields
+
+
+def _is_field(pair: object) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
 
 
 @dataclass(frozen=True)

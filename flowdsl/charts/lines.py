@@ -6,6 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from flowdsl.charts.axes import FONT, Field, scale
@@ -56,7 +57,7 @@ def line_chart(
     axis = _x_axis(x)
     values = {name: [_finite(value) for value in line] for name, line in lines.items()}
     over = f"{x_label} ({axis.note})" if axis.note else x_label
-    known = [value for line in values.values() for value in line if value is not None]
+    known = [value for value in chain.from_iterable(values.values()) if value is not None]
     low, names = min(known, default=0.0), _names_width(values)
     field = Field(
         (width, height),

@@ -22,7 +22,10 @@ from flowdsl.pluralize import count_text
 from flowdsl.rules import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowdsl.comparison.target_diff import Prediction
+    from flowdsl.findings.base import Finding
     from flowdsl.graph.snapshot import EntityGraph
 
 SUMMARY = "check flows for mistakes before they are shipped"
@@ -64,22 +67,29 @@ def run(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(options.flows))
     sources = [(_read(given), _name(given, names)) for given in names]
     kept = SEVERITIES[: SEVERITIES.index(options.least) + 1]
-    log = None if options.log is None else log_of(options)
+    log, predicted = None, None
     graph = graph_of(options)
-    target: Target | None = options.target or (None if log is None else "this-rs")
+    target: Target | None = options.target
+    if options.log is not None:
+        log, target = log_of(options), target or "this-rs"
+        predicted = _predicted(sources, target, log, graph, options)
     found = [f for f in check_sources(sources, target, log, graph) if f.severity in kept]
-    predicted = None if log is None else _predicted(sources, target or "this-rs", log, graph, options)
-    if options.json:
+    if not options.json:
+        _print(found, predicted)
+    else:
         listed = [finding.to_dict() for finding in found]
         whole = {"findings": listed, "prediction": predicted and predicted.to_dict()}
         show_json(listed if log is None else whole)
-    else:
-        parts = [*found] if predicted is None else [*found, f"\n{predicted}" if found else predicted]
-        for part in parts:
-            show(str(part))
     counts = Counter(finding.severity for finding in found)
     say(", ".join(count_text(counts[s], s) for s in SEVERITIES if counts[s]) or "nothing found")
     return 1 if counts["error"] or counts["warning"] else 0
+
+
+def _print(found: Sequence[Finding], predicted: object) -> None:
+    for finding in found:
+        show(str(finding))
+    if predicted is not None:
+        show(f"\n{predicted}" if found else str(predicted))
 
 
 def _read(given: str) -> bytes:

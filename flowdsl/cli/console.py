@@ -116,11 +116,15 @@ def table_text(frame: pl.DataFrame, total: int | None = None) -> str:
             break
         columns.append([value.ljust(width) for value in values])
     lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)] or [""] * (frame.height + 1)
-    more = (frame.height if total is None else total) - frame.height
-    notes = [f"{more:,} rows more"] if more > 0 else []
-    if len(columns) < len(texts):
-        notes.append(f"also {', '.join(list(texts)[len(columns) :])}")
-    return "\n".join([*lines, f"… {'; '.join(notes)}"] if notes else lines)
+    more, left = (frame.height if total is None else total) - frame.height, list(texts)[len(columns) :]
+    return "\n".join([*lines, *_notes(more, left)])
+
+
+def _notes(rows: int, columns: list[str]) -> list[str]:
+    """Return a line about the rows and columns that are not shown, if there are any."""
+    notes = [f"{rows:,} rows more"] if rows > 0 else []
+    notes += [f"also {', '.join(columns)}"] if columns else []
+    return [f"… {'; '.join(notes)}"] if notes else []
 
 
 def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:

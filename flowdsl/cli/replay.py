@@ -82,10 +82,15 @@ def run(options: argparse.Namespace) -> int:
         result.report(options.report)
         say(f"report in {options.report}")
     print_result(result, 0 if options.out else options.rows, as_json=options.json)
+    return _exit_code(result, options.out)
+
+
+def _exit_code(result: Result, out: str | None) -> int:
+    """Report failures and where production stops; return 1 if there is any of it."""
     failed = sum(step["failed"] for step in result.manifest["steps"])
     if failed:
         # results in files may exceed the memory
-        why = f"see the errors in {options.out}" if options.out else reasons(result)
+        why = f"see the errors in {out}" if out else reasons(result)
         say(f"{failed:,} contexts failed: {why}")
     if result.stopped is not None:
         say(f"{result.stopped}; no later event is processed, by any flow")

@@ -39,18 +39,27 @@ def run(options: argparse.Namespace) -> int:
     """Run the tests and print their outcomes; return 1 if one fails."""
     if options.update and "-" in options.flows:
         raise UsageError("--update writes into files, and - is none")
+    outcomes = _all_outcomes(options)
+    _print_all(outcomes, options)
+    failed = [outcome for _, outcome in outcomes if not outcome.passed]
+    wrong = [outcome for outcome in failed if outcome.error is not None] if options.update else failed
+    say(_sum(len(outcomes), len(failed), len(failed) - len(wrong)))
+    return 1 if wrong else 0
+
+
+def _print_all(outcomes: list[tuple[str, Outcome]], options: argparse.Namespace) -> None:
+    if options.json:
+        show_json([_as_json(path, outcome, options) for path, outcome in outcomes])
+        return
+    for path, outcome in outcomes:
+        _print(path if len(options.flows) > 1 else None, outcome, updated=options.update)
+
+
+def _all_outcomes(options: argparse.Namespace) -> list[tuple[str, Outcome]]:
     outcomes = [(path, outcome) for path in options.flows for outcome in _outcomes(path, options)]
     if not outcomes:
         raise _no_tests(options)
-    failed = [outcome for _, outcome in outcomes if not outcome.passed]
-    wrong = [outcome for outcome in failed if outcome.error is not None] if options.update else failed
-    if options.json:
-        show_json([_as_json(path, outcome, options) for path, outcome in outcomes])
-    else:
-        for path, outcome in outcomes:
-            _print(path if len(options.flows) > 1 else None, outcome, updated=options.update)
-    say(_sum(len(outcomes), len(failed), len(failed) - len(wrong)))
-    return 1 if wrong else 0
+    return outcomes
 
 
 def _no_tests(options: argparse.Namespace) -> UsageError:

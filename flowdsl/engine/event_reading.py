@@ -164,8 +164,8 @@ class EventReading:
         inside = contexts.seq == self.seq_no
         found = np.flatnonzero(inside) if rows is None else rows[inside[rows]]
         branches = [_branch(contexts.branches, row) for row in found.tolist()]
-        for depth, followed in self._followed.get(stage.flows[0], {}).items():
-            keep = [i for i, one in enumerate(branches) if len(one) < depth or one[:depth] in followed]
+        for followed in self._followed.get(stage.flows[0], {}).items():
+            keep = [i for i, one in enumerate(branches) if _is_followed(one, *followed)]
             found, branches = found[keep], [branches[i] for i in keep]
         if bound and len(branches) > FOLLOWED:
             keep = self._choose(stage, contexts, found)
@@ -296,3 +296,8 @@ def _last(chunk: Chunk) -> int:
 
 def _moment(micros: int) -> dt.datetime:
     return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)
+
+
+def _is_followed(branch: Branch, depth: int, followed: set[Branch]) -> bool:
+    """Return True if a branch is not as deep as those that were chosen, or below one of them."""
+    return len(branch) < depth or branch[:depth] in followed

@@ -327,7 +327,7 @@ class LocalExecutor:
             else:
                 counts.add(one.counts)
             one.counts = counts
-        if crash is None and not undone:
+        if not undone:
             self.recorder.join(recorder)
         elif crash is None:
             # the trace has nothing of it yet

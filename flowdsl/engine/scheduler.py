@@ -73,16 +73,7 @@ class Worker:
             for steps, _ in self._branches:
                 _in_turn(steps, pieces, clock, recorder, trace)
             return
-        jobs: list[Job] = []
-        twins: list[tuple[Steps, Steps]] = []
-        for steps, stateless in self._branches:
-            if len(pieces) == 1 or not stateless:
-                jobs.append(partial(_in_turn, steps, pieces, clock))
-                continue
-            for number, piece in enumerate(pieces, 1):
-                twin = [one.twin() for one in steps]
-                twins.append((steps, twin))
-                jobs.append(partial(_in_turn, twin, [piece], clock if number == len(pieces) else None))
+        jobs, twins = self._jobs(pieces, clock)
         if len(jobs) == 1:
             jobs[0](recorder)
             return
@@ -94,6 +85,22 @@ class Worker:
         for steps, counted in twins:
             for one, other in zip(steps, counted, strict=True):
                 one.counts.add(other.counts)
+
+    def _jobs(
+        self, pieces: list[ContextBatch], clock: int | None
+    ) -> tuple[list[Job], list[tuple[Steps, Steps]]]:
+        """Return a job for each branch, or for each piece of one without state, whose steps have twins."""
+        jobs: list[Job] = []
+        twins: list[tuple[Steps, Steps]] = []
+        for steps, stateless in self._branches:
+            if len(pieces) == 1 or not stateless:
+                jobs.append(partial(_in_turn, steps, pieces, clock))
+                continue
+            for number, piece in enumerate(pieces, 1):
+                twin = [one.twin() for one in steps]
+                twins.append((steps, twin))
+                jobs.append(partial(_in_turn, twin, [piece], clock if number == len(pieces) else None))
+        return jobs, twins
 
     def _extra(self) -> int:
         return sum(one.counts.extra_branches for one in self._fans)

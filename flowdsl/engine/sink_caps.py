@@ -202,10 +202,10 @@ def _reduced(
     """
     outcome, delivered, step = one.outcome, one.delivered, one.step
     counts.capped.update({sink: int(np.count_nonzero(mask)) for sink, mask in capped.items()})
+    none = np.zeros(len(delivered.contexts), np.bool_)
     refused = dict(delivered.refused or {})
     for sink, mask in capped.items():
-        refused[sink] = mask | refused[sink] if sink in refused else mask
-    none = np.zeros(len(delivered.contexts), np.bool_)
+        refused[sink] = mask | refused.get(sink, none)
     nobody = np.logical_and.reduce([refused.get(sink, none) for sink in step.sinks])
     rows = np.flatnonzero(~nobody)
     reached = Deliveries(
@@ -249,8 +249,6 @@ def _order(parts: Sequence[_Coming]) -> Ints:
         [np.full(len(part.keys), part.step) for part in parts],
         *([_level(part, level) for part in parts] for level in reversed(range(depth))),
         [np.full(len(part.keys), part.flow) for part in parts],
-        [part.closed for part in parts],
-        [part.seq for part in parts],
-        [part.moments for part in parts],
+        *([getattr(part, name) for part in parts] for name in ("closed", "seq", "moments")),
     ]
     return np.lexsort([np.concatenate(column) for column in by])

@@ -17,7 +17,7 @@ import polars as pl
 from flowdsl.batches.buffer import branch_texts
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.flow.plan import CompiledStep
-from flowdsl.kernels.outcome import Absorbed, EventRefs, StepOutcome
+from flowdsl.kernels.outcome import Absorbed, Deliveries, EventRefs, Failed, StepOutcome
 from flowdsl.values.json_types import Index
 
 Seqs = npt.NDArray[np.int64]
@@ -129,10 +129,8 @@ class Trace:
         kept = {name for name in OUTCOMES if self._keeps(step, name)}
         if ENTERED in kept:
             yield self._rows(step, ENTERED, entered)
-        for failed in outcome.failed if FAILED in kept else ():
-            codes = failed.failures.codes
-            messages = pl.Series([None, *failed.failures.messages], dtype=pl.String).gather(codes)
-            yield self._rows(step, FAILED, failed.contexts, failed.rows, messages)
+        if FAILED in kept:
+            yield from (self._failed(step, failed) for failed in outcome.failed)
         for dropped in outcome.dropped if DROPPED in kept else ():
             yield self._rows(step, DROPPED, dropped.contexts, dropped.rows, dropped.reason)
         if outcome.absorbed is not None and ABSORBED in kept:
@@ -140,12 +138,21 @@ class Trace:
         handed = outcome.delivered
         if handed is not None and DELIVERED in kept:
             yield self._rows(step, DELIVERED, handed.contexts)
-        if handed is not None and handed.refused and DROPPED in kept:
-            for reason, masks in handed.kept_by.items():
-                some = np.flatnonzero(np.logical_or.reduce(list(masks.values())))
-                yield self._rows(step, DROPPED, handed.contexts, some, reason)
+        if handed is not None and DROPPED in kept:
+            yield from self._kept_back(step, handed)
         if PASSED in kept:
             yield self._rows(step, PASSED, outcome.passed)
+
+    def _kept_back(self, step: CompiledStep, delivered: Deliveries) -> Iterator[TraceRows]:
+        """Yield the deliveries that preferences and caps keep from sinks."""
+        for reason, masks in delivered.kept_by.items() if delivered.refused else ():
+            some = np.flatnonzero(np.logical_or.reduce(list(masks.values())))
+            yield self._rows(step, DROPPED, delivered.contexts, some, reason)
+
+    def _failed(self, step: CompiledStep, failed: Failed) -> TraceRows:
+        codes = failed.failures.codes
+        messages = pl.Series([None, *failed.failures.messages], dtype=pl.String).gather(codes)
+        return self._rows(step, FAILED, failed.contexts, failed.rows, messages)
 
     def _absorbed(self, step: CompiledStep, absorbed: Absorbed) -> TraceRows:
         members, which = absorbed.members()

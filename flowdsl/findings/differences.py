@@ -109,17 +109,20 @@ def explaining(cause: dict[str, Any], findings: Iterable[Finding], flow: FlowSpe
     """Return the codes of the findings that explain a cause, likeliest first."""
     listed = list(findings)
     operators = [step.method for step in flow.steps] if flow is not None else []
-    step, operator = cause["step"], cause["operator"]
     at_step = []
-    if operator and step is not None and operators[step : step + 1] == [operator]:
-        at_step = [finding for finding in listed if finding.step == step]
+    if (cause["step"], cause["operator"]) in enumerate(operators):
+        at_step = [finding for finding in listed if finding.step == cause["step"]]
     wanted = _wanted(cause, operators)
     for some in (at_step, listed):
-        found = {finding.code for finding in some}
-        codes = [code for code in wanted if code in found]
+        codes = _codes(wanted, some)
         if codes:
-            return codes[:_MOST]
+            return codes
     return []
+
+
+def _codes(wanted: Iterable[str], findings: Iterable[Finding]) -> list[str]:
+    found = {finding.code for finding in findings}
+    return [code for code in wanted if code in found][:_MOST]
 
 
 def _wanted(cause: dict[str, Any], operators: Sequence[str]) -> tuple[str, ...]:

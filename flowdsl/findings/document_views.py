@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -166,21 +167,30 @@ def view_of_document(item: Item) -> ProjectView:
     view.has_sinks = bool(sinks)
     if backend is not None:
         view.backend = Backend(_text(backend, "type") or "memory", _config(backend)), backend.place
-    for one in sinks:
-        name, kind = _text(one, "name"), _text(one, "type")
-        if name and kind in SINKS:
-            view.sinks.append((SinkConfig(name, kind, _config(one)), one.place))
-    for one in consumers:
-        name, seek = _text(one, "name"), _text(one, "seek")
-        if name:
-            view.consumers.append((ConsumerOptions(name, seek if seek in SEEKS else "latest"), one.place))
-    view.ignored = (
-        *_unknown(events, "events", ("backend", "flows", "consumers")),
-        *_unknown(backend, "the backend", ("type", "config")),
-        *(key for one in sinks for key in _unknown(one, "a sink", ("name", "type", "config"))),
-        *(key for one in consumers for key in _unknown(one, "a consumer", ("name", "seek"))),
-    )
+    view.sinks = list(_sinks(sinks))
+    view.consumers = list(_consumers(consumers))
+    parts = [
+        (events, "events", ("backend", "flows", "consumers")),
+        (backend, "the backend", ("type", "config")),
+        *((one, "a sink", ("name", "type", "config")) for one in sinks),
+        *((one, "a consumer", ("name", "seek")) for one in consumers),
+    ]
+    view.ignored = tuple(itertools.chain.from_iterable(itertools.starmap(_unknown, parts)))
     return with_sinks(view)
+
+
+def _sinks(items: Iterable[Item]) -> Iterator[tuple[SinkConfig, str]]:
+    for item in items:
+        name, kind = _text(item, "name"), _text(item, "type")
+        if name and kind in SINKS:
+            yield SinkConfig(name, kind, _config(item)), item.place
+
+
+def _consumers(items: Iterable[Item]) -> Iterator[tuple[ConsumerOptions, str]]:
+    for item in items:
+        name, seek = _text(item, "name"), _text(item, "seek")
+        if name:
+            yield ConsumerOptions(name, seek if seek in SEEKS else "latest"), item.place
 
 
 def _config(item: Item) -> dict[str, Any]:

@@ -20,11 +20,12 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
     FlowError
         `error`, if `caps` are no caps of these sinks
     """
-    if caps is not None and not isinstance(caps, Mapping):
+    caps = {} if caps is None else caps
+    if not isinstance(caps, Mapping):
         raise error(f"caps are a {type(caps).__name__}", allowed="a mapping from sinks to fd.Cap(…)")
     names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
-    found = {name: cap for name, cap in _project_caps(given).items() if name in names}
-    for name, cap in (caps or {}).items():
+    found = _project_caps(given, names)
+    for name, cap in caps.items():
         _check(name, cap, names, error)
         found[name] = cap
     chosen = tuple(CappedSink(name, cap) for name, cap in sorted(found.items()) if cap is not None)
@@ -33,9 +34,9 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
     return chosen
 
 
-def _project_caps(given: object) -> dict[str, Cap | None]:
+def _project_caps(given: object, names: Collection[str]) -> dict[str, Cap | None]:
     sinks = () if isinstance(given, FlowSpec) else getattr(given, "sinks", ())
-    return {sink.name: getattr(sink, "cap", None) for sink in sinks}
+    return {sink.name: getattr(sink, "cap", None) for sink in sinks if sink.name in names}
 
 
 def _check(name: object, cap: object, names: Collection[str], error: type[FlowError]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any, Final, Self
 
 from flowdsl.errors import DataError, LoadError
@@ -184,8 +185,10 @@ def _lines(value: Any, depth: int = 0) -> list[str]:
     if (depth > _OPEN or _is_list_of_words(value)) and len(line) <= WIDTH and _flat(value):
         return [line]
     if isinstance(value, dict):
-        return [line for key, inner in value.items() for line in _entry_lines(key, inner, depth + 1)]
-    return [line for inner in value for line in _item_lines(inner, depth + 1)]
+        parts = (_entry_lines(key, inner, depth + 1) for key, inner in value.items())
+    else:
+        parts = (_item_lines(inner, depth + 1) for inner in value)
+    return list(chain.from_iterable(parts))
 
 
 def _entry_lines(key: str, value: Any, depth: int) -> Iterator[str]:

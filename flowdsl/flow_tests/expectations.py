@@ -104,13 +104,18 @@ def _holds(wanted: Any, found: Any, *, exact: bool) -> bool:
         # 1 is 1.0, but not true
         return bool not in (type(wanted), type(found)) and bool(wanted == found)
     if isinstance(wanted, dict):
-        if not wanted.keys() <= found.keys() or (exact and len(wanted) < len(found)):
-            return False
-        return all(_holds(value, found[key], exact=exact) for key, value in wanted.items())
+        return _hold(wanted, found, exact=exact)
     if isinstance(wanted, list):
         pairs = zip(wanted, found, strict=False)
         return len(wanted) == len(found) and all(_holds(w, f, exact=True) for w, f in pairs)
     return bool(wanted == found)
+
+
+def _hold(wanted: dict[str, Any], found: dict[str, Any], *, exact: bool) -> bool:
+    """Return True if all fields are there, and with `exact` no others."""
+    if not wanted.keys() <= found.keys() or (exact and len(wanted) < len(found)):
+        return False
+    return all(_holds(value, found[key], exact=exact) for key, value in wanted.items())
 
 
 def _part(wanted: Any, found: Any) -> Any:

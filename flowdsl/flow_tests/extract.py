@@ -69,9 +69,8 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     flows = _matched_flows(options.flows, explanation)
     if not flows:
         raise ReplayError(f"no flow ran on event {seq_no}", hint="result.explain says why")
-    names = {flow.name for flow in flows}
     ours = dataclasses.replace(options, flows=flows)
-    whole = [step for step in explanation.steps if step.flow in names]
+    whole = _steps_of(explanation, flows)
     if options.open_windows != "flush" and "held" not in {step.outcome for step in whole}:
         # contexts that a later event releases are released at the end of the test
         ours = dataclasses.replace(ours, open_windows="flush")
@@ -102,6 +101,11 @@ def _matched_flows(flows: Sequence[FlowSpec], explanation: Explanation) -> tuple
     triggers = [step for step in explanation.steps if step.step is None]
     names = {step.flow for step in triggers if step.outcome == "matched"}
     return tuple(flow for flow in flows if flow.name in names)
+
+
+def _steps_of(explanation: Explanation, flows: Sequence[FlowSpec]) -> list[ExplainedStep]:
+    names = {flow.name for flow in flows}
+    return [step for step in explanation.steps if step.flow in names]
 
 
 def _settled(

@@ -8,7 +8,7 @@ changes are events.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,6 +45,10 @@ class GraphRead:
         """Return the links that the lookup finds: those that exist then, all or the first."""
         living = tuple(link for link in links if link.lives(self.seen))
         return living if self.all else living[:1]
+
+    def ends(self, links: Iterable[Link]) -> list[tuple[str, int]]:
+        """Return the entities to which links lead, each with the moment of the lookup."""
+        return [(_to(link, self.direction), self.seen) for link in links]
 
 
 class GraphReads:
@@ -122,7 +126,7 @@ def surroundings(
     for reading in followed:
         kept = reading.among(lists[_key(reading)])
         found.setdefault((*_key(reading), reading.all), []).append((reading.seen, kept))
-        entities += [(_to(link, reading.direction), reading.seen) for link in kept]
+        entities += reading.ends(kept)
     states = world.states(entities)
     while True:
         first, grown = min(events), set(events)
@@ -211,22 +215,18 @@ class _LogAndGraph:
         """Return the position of a link among all."""
         return self._order[link]
 
-    def lists(self, readings: Iterable[GraphRead]) -> dict[tuple[Any, ...], list[Link]]:
+    def lists(self, readings: Sequence[GraphRead]) -> dict[tuple[Any, ...], list[Link]]:
         """Return all links that ever existed for each lookup, in link order."""
-        wanted: dict[tuple[str, str], set[str]] = {}
-        for reading in readings:
-            wanted.setdefault((str(reading.via), reading.direction), set()).add(reading.id)
-        if not wanted:
+        if not readings:
             return {}
+        wanted = _wanted(readings)
         given: list[Link] = []
         for (kind, way), ids in wanted.items():
             given += [Link(kind, *ends, None, -1, []) for ends in links_of(self._base, kind, way, ids)]
         rows = self._link_rows(wanted, given)
         links = _lived(given, {row["seq_no"]: row for row in rows if row["kind"].startswith("link.")})
         self._order = {link: number for number, link in enumerate(links)}
-        lists: dict[tuple[Any, ...], list[Link]] = {
-            (kind, way, one): [] for (kind, way), ids in wanted.items() for one in ids
-        }
+        lists: dict[tuple[Any, ...], list[Link]] = {_key(reading): [] for reading in readings}
         for link in links:
             for way in ("forward", "reverse"):
                 lists.get((link.type, way, _from(link, way)), []).append(link)
@@ -300,6 +300,14 @@ def _merged(before: Any, text: str | None) -> Any:
     if value is None:
         return {} if before is None else before
     return {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+
+
+def _wanted(readings: Iterable[GraphRead]) -> dict[tuple[str, str], set[str]]:
+    """Return the ids whose links are read, by link type and direction."""
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for reading in readings:
+        wanted.setdefault((str(reading.via), reading.direction), set()).add(reading.id)
+    return wanted
 
 
 def _key(reading: GraphRead) -> tuple[Any, ...]:

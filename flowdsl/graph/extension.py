@@ -23,32 +23,37 @@ def grown(
     identities.
     """
     has = graph.needs
-    if (has.entities, has.links, has.types) == (needs.entities, needs.links, needs.types):
+    if has == replace(needs, paths=has.paths, before=has.before):
         return replace(graph, needs=needs)
     again = _links_anew(graph, needs)
-    entities = needs.entities and not has.entities
-    lacking = GraphRequirements(
-        entities,
-        needs.paths,
-        frozenset(link for link in needs.links if link[0] in again),
-        needs.types if entities else frozenset(),
-    )
-    fresh = gathered(lacking) if entities or lacking.links else None
+    lacking = _lacking(has, needs, again)
+    fresh = gathered(lacking) if lacking.entities or lacking.links else None
     changed = _with_links(graph, fresh, needs, again)
-    if fresh is not None and entities:
-        return replace(
-            changed,
-            versions=fresh.versions,
-            anywhere=fresh.anywhere,
-            by_type=fresh.by_type,
-            fetchers=fresh.fetchers,
-            type_of=fresh.type_of,
-            several=fresh.several,
-            type_numbers=fresh.type_numbers,
-        )
+    if fresh is not None and lacking.entities:
+        return _with_entities(changed, fresh)
     typed = sorted({*needs.types, *graph.fetchers})
     known = graph.by_type
     return replace(changed, by_type={name: known.get(name) or _index_of(graph, name) for name in typed})
+
+
+def _with_entities(graph: GraphState, fresh: GraphState) -> GraphState:
+    return replace(
+        graph,
+        versions=fresh.versions,
+        anywhere=fresh.anywhere,
+        by_type=fresh.by_type,
+        fetchers=fresh.fetchers,
+        type_of=fresh.type_of,
+        several=fresh.several,
+        type_numbers=fresh.type_numbers,
+    )
+
+
+def _lacking(has: GraphRequirements, needs: GraphRequirements, again: set[str]) -> GraphRequirements:
+    """Return what a graph has to gather: entities if it has none, and links of some types."""
+    entities = needs.entities and not has.entities
+    links = frozenset(link for link in needs.links if link[0] in again)
+    return GraphRequirements(entities, needs.paths, links, needs.types if entities else frozenset())
 
 
 def _links_anew(graph: GraphState, needs: GraphRequirements) -> set[str]:

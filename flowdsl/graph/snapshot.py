@@ -245,13 +245,7 @@ class EntityGraph:
         >>> EntityGraph().start(GraphRequirements()).changing
         False
         """
-        if self.merge and not rules.merges:
-            raise DataError(
-                f"updates of {', '.join(sorted(self.merge))} are merged, and {rules.name} replaces the whole "
-                "entity",
-                allowed="a graph without merge",
-                hint="let updates carry the whole entity, and leave merge out: that is what production needs",
-            )
+        self._check_merge(rules)
         if rules.uuids:
             with self._lock:
                 self._spelled = self._spelled or self._one_spelling()
@@ -260,9 +254,8 @@ class EntityGraph:
         typed = {*needs.types, *self._fetchers}
         links = self._tables_of(needs)
         several = self._several.fork(first=rules.first_type)
-        numbers = {name: number for number, name in enumerate(self._types)}
-        for name in sorted(typed):
-            numbers.setdefault(name, len(numbers))
+        names = dict.fromkeys([*self._types, *sorted(typed)])
+        numbers = {name: number for number, name in enumerate(names)}
         return GraphState(
             interner=self._interner,
             needs=needs,
@@ -278,6 +271,15 @@ class EntityGraph:
             merge=self.merge,
             known_links=lambda: [known for name in self._links for known in self._known(name, name in links)],
         )
+
+    def _check_merge(self, rules: Rules) -> None:
+        if self.merge and not rules.merges:
+            raise DataError(
+                f"updates of {', '.join(sorted(self.merge))} are merged, and {rules.name} replaces the whole "
+                "entity",
+                allowed="a graph without merge",
+                hint="let updates carry the whole entity, and leave merge out: that is what production needs",
+            )
 
     def _tables_of(self, needs: GraphRequirements) -> dict[str, LinkTable]:
         """Return tables of the links that are read, which a replay may change."""

@@ -233,10 +233,7 @@ def leaves(node: Node) -> Iterator[Template | Expression]:
 
 def _rendered(node: Node, contexts: ContextBatch, failures: list[Failures | None], by_name: bool) -> Any:
     if isinstance(node, Fields):
-        items = sorted(node.items, key=itemgetter(0)) if by_name else node.items
-        made = {key: _rendered(value, contexts, failures, by_name) for key, value in items}
-        # evaluated by name, and listed as written
-        return {key: made[key] for key, _ in node.items}
+        return _rendered_fields(node, contexts, failures, by_name)
     if isinstance(node, ListNode):
         return [_rendered(value, contexts, failures, by_name) for value in node.items]
     if isinstance(node, ConstantNode):
@@ -247,6 +244,15 @@ def _rendered(node: Node, contexts: ContextBatch, failures: list[Failures | None
     column, failed = lifted(contexts, node, node.paths, lambda rows: _leaf(node, rows), asks=asks)
     failures.append(failed)
     return column
+
+
+def _rendered_fields(
+    node: Fields, contexts: ContextBatch, failures: list[Failures | None], by_name: bool
+) -> dict[str, Any]:
+    items = sorted(node.items, key=itemgetter(0)) if by_name else node.items
+    made = {key: _rendered(value, contexts, failures, by_name) for key, value in items}
+    # evaluated by name, and listed as written
+    return {key: made[key] for key, _ in node.items}
 
 
 def _leaf(node: Template | Expression, rows: Rows) -> tuple[Column, Failures | None]:
@@ -265,19 +271,23 @@ def _node(value: Any, place: str, depth: int) -> Node:
     if isinstance(value, (Var, Expression)):
         return unwrap(value) if isinstance(value, Var) else value
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise BuildError(f"map: the key {key!r} is not text")
-            _check_unicode(key, place)
+        _check_keys(value, place)
         return Fields(tuple((key, _node(v, f"{place}.{key}", depth + 1)) for key, v in value.items()))
     if isinstance(value, (list, tuple)):
         return ListNode(tuple(_node(v, f"{place}[{i}]", depth + 1) for i, v in enumerate(value)))
-    if value is None or isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int, float, type(None))):
         return _constant(value, place)
     raise BuildError(
-        f"map: {place.lstrip('.') or 'the template'} is a {type(value).__name__}",
+        f"map: {_named(place)} is a {type(value).__name__}",
         allowed="text, numbers, true, false, null, var expressions, and objects and arrays of them",
     )
+
+
+def _check_keys(values: Mapping[Any, Any], place: str) -> None:
+    for key in values:
+        if not isinstance(key, str):
+            raise BuildError(f"map: the key {key!r} is not text")
+        _check_unicode(key, place)
 
 
 def _template(text: str, place: str) -> Template:
@@ -290,6 +300,10 @@ def _template(text: str, place: str) -> Template:
         raise
 
 
+def _named(place: str) -> str:
+    return place.lstrip(".") or "the template"
+
+
 def _constant(value: object, place: str) -> ConstantNode:
     try:
         # a number that no double holds is none in JSON
@@ -297,9 +311,7 @@ def _constant(value: object, place: str) -> ConstantNode:
         return ConstantNode(json.dumps(value, allow_nan=False))
     except (ValueError, OverflowError) as error:
         shown = "a number too large for JSON" if isinstance(error, OverflowError) else repr(value)
-        raise BuildError(
-            f"map: {place.lstrip('.') or 'the template'} is {shown}, which JSON cannot say"
-        ) from None
+        raise BuildError(f"map: {_named(place)} is {shown}, which JSON cannot say") from None
 
 
 def _check_unicode(text: str, place: str) -> None:
@@ -307,8 +319,7 @@ def _check_unicode(text: str, place: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise BuildError(
-            f"map: {place.lstrip('.') or 'the template'} holds half of a surrogate pair, which is no "
-            f"character: {text!a:.60}"
+            f"map: {_named(place)} holds half of a surrogate pair, which is no character: {text!a:.60}"
         ) from None
 
 

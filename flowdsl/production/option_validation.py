@@ -34,7 +34,7 @@ def check_options(operator: type[Operator], item: Item, problems: list[FlowError
     given = {key: value for key, value in item.value.items() if _is_given(value, declared.get(key))}
     wrong = {key: error for key in given if (error := _problem(operator, key, item))}
     problems.extend(wrong.values())
-    if any(declared[key].required or key in operator.shown for key in wrong.keys() & declared.keys()):
+    if any(_is_needed(operator, key) for key in wrong):
         return None
     return {key: value.plain() for key, value in given.items() if key not in wrong}
 
@@ -47,6 +47,11 @@ def _not_a_mapping(operator: type[Operator], item: Item) -> FlowError:
         allowed=f"a mapping with {allowed}",
         hint=_WITH_KEY.get(operator.name),
     )
+
+
+def _is_needed(operator: type[Operator], key: str) -> bool:
+    declared = operator.yaml_options()
+    return key in operator.shown or (key in declared and declared[key].required)
 
 
 def _is_given(value: Item, option: Option | None) -> bool:

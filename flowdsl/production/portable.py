@@ -120,13 +120,15 @@ def _option(step: Operator, name: str, option: Option, names: StepExportScope) -
 def _refused_option(step: Operator, name: str, option: Option) -> tuple[str, str, str | None] | None:
     """Return what production lacks of an option's value, what is allowed, and a hint; None if it has it."""
     value, production = getattr(step, name), f"production's {step.name}"
-    if not option.portable and value != step.default_of(name):
+    if not option.portable:
+        if value == step.default_of(name):
+            return None
         allowed = ", ".join(o.yaml for o in step.options().values() if o.portable)
         return f"{production} has no option {option.yaml!r}", allowed, step.nearest_form(name)
     if option.type is DURATION_OR_PATH and isinstance(value, tuple):
         what = f"{production} has one {option.yaml}, and here {path_text(value)!r} gives it"
         return what, "a duration, such as 5m", step.nearest_form(name)
-    if option.type is PATHS and option.portable and len(value) > 1:
+    if option.type is PATHS and len(value) > 1:
         first = replace(step, **{name: value[:1]}).text
         what = f"{production} has one {option.yaml}, and here are {len(value)}"
         return what, "one path", f"with the first only: {first}: then the others part nothing"

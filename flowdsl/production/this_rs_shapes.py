@@ -62,18 +62,18 @@ class Shapes:
         self, item: Item, what: str, fields: Sequence[str], required: Sequence[str] = ()
     ) -> dict[str, Item]:
         """Return the known keys of a mapping; unknown keys are ignored, known ones must be unique."""
-        if not isinstance(item.value, dict) and not is_empty(item):
+        value = {} if is_empty(item) else item.value
+        if not isinstance(value, dict):
             raise self._refused(item, f"{what} is {item.kind}", f"a mapping with {', '.join(fields)}")
         self._keys_are_text(item)
-        value = item.value if isinstance(item.value, dict) else {}
         twice = [_stands_twice(item, key) for key in item.repeated if key in fields]
         self.problems += twice
-        missing = " and ".join(repr(key) for key in required if key not in value)
+        missing = [repr(key) for key in required if key not in value]
         if missing:
-            raise self._refused(item, f"{what} needs {missing}", ", ".join(fields))
+            raise self._refused(item, f"{what} needs {' and '.join(missing)}", ", ".join(fields))
         if twice:
             raise ShapeError
-        return {key: value[key] for key in value if key in fields}
+        return {key: one for key, one in value.items() if key in fields}
 
     def _keys_are_text(self, item: Item) -> None:
         if item.strange is not None:

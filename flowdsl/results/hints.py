@@ -70,7 +70,7 @@ def _of_expression(node: Expression, scope: Scope) -> Kind:
         return _of_path(node.path, scope)
     if isinstance(node, FunctionCall) and FUNCTIONS[node.function].natural:
         return NATURAL
-    if isinstance(node, Negative) or (isinstance(node, Arithmetic) and node.operator != "/"):
+    if isinstance(node, (Negative, Arithmetic)) and getattr(node, "operator", None) != "/":
         kind = joined_all(_of_expression(child, scope) for child in node.children)
         return INTEGER if kind in _WHOLE else NUMBER
     return _KINDS.get(node.kind or "", NOTHING)

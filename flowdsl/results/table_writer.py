@@ -256,8 +256,8 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
         columns.append(pl.Series(OPENED_BY, window.seq))
     if event_columns:
         columns += _origin_columns(contexts, step)
-    masks = {sink: pl.Series(REFUSED.format(i), mask) for i, (sink, mask) in enumerate(refused.items())}
-    columns += [pl.Series(BRANCH.format(i), b) for i, b in enumerate(contexts.branches)]
+    masks = dict(zip(refused, _numbered(REFUSED, refused.values()), strict=True))
+    columns += _numbered(BRANCH, contexts.branches)
     columns += [_text_variable(name, contexts).alias(EVENT.format(name)) for name in event_columns]
     columns += masks.values()
     fields = {name: field_series(value) for name, value in payload.fields()}
@@ -271,6 +271,10 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
     if masks:
         meta["refused"] = {sink: mask.name for sink, mask in masks.items()}
     return TablePart(frame.with_columns(columns), meta)
+
+
+def _numbered(name: str, parts: Iterable[npt.NDArray[Any]]) -> list[pl.Series]:
+    return [pl.Series(name.format(number), part) for number, part in enumerate(parts)]
 
 
 def _origin_columns(contexts: ContextBatch, step: CompiledStep) -> list[pl.Series]:

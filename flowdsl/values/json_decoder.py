@@ -166,12 +166,12 @@ def _conformed(value: Any, kind: Kind) -> Any:
         return storable(value) if kind == TEXT else _compact(value)
     if kind == NUMBER:
         return _double(value)
-    if isinstance(kind, dict) and kind:
-        return {name: _conformed(value.get(name), inner) for name, inner in kind.items()}
     if isinstance(kind, list):
         return [_conformed(inner, kind[0]) for inner in value]
-    if kind == SEVERAL or isinstance(kind, dict):
+    if kind in (SEVERAL, {}):
         return _compact(value)
+    if isinstance(kind, dict):
+        return {name: _conformed(value.get(name), inner) for name, inner in kind.items()}
     return value
 
 

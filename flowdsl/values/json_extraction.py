@@ -174,17 +174,20 @@ def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
     plain = [path for path in paths if _is_json_path(path)]
     found: dict[Path, Column] = {p: _by_hand(documents, p) for p in paths if p not in plain}
     if plain:
-        listed = ", ".join(_literal("$" + "".join(f'."{part}"' for part in path)) for path in plain)
-        picks = ", ".join(f"x[{i}] AS c{i}" for i in range(1, len(plain) + 1))
         frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
-        query = f"SELECT n, {picks} FROM (SELECT n, json_extract(d, [{listed}]) AS x FROM documents)"
-        table = pl.from_arrow(_connection().sql_over(frame, query))
+        table = pl.from_arrow(_connection().sql_over(frame, _query(plain)))
         assert isinstance(table, pl.DataFrame)
         if not table["n"].is_sorted():
             table = table.sort("n")
         for i, path in enumerate(plain, 1):
             found[path] = Column.from_json(table[f"c{i}"].cast(pl.String))
     return [found[path] for path in paths]
+
+
+def _query(paths: Sequence[Path]) -> str:
+    listed = ", ".join(_literal("$" + "".join(f'."{part}"' for part in path)) for path in paths)
+    picks = ", ".join(f"x[{i}] AS c{i}" for i in range(1, len(paths) + 1))
+    return f"SELECT n, {picks} FROM (SELECT n, json_extract(d, [{listed}]) AS x FROM documents)"
 
 
 def _is_json_path(path: Path) -> bool:

@@ -105,9 +105,8 @@ class _Evaluation:
                 return self.arithmetic(node)
             case Negative():
                 return self.negative(node)
-            case FunctionCall():
-                return self.call(FUNCTIONS[node.function], node)
-        raise AssertionError(f"no column form for {type(node).__name__}")
+        assert isinstance(node, FunctionCall), f"no column form for {type(node).__name__}"
+        return self.call(FUNCTIONS[node.function], node)
 
     def constant(self, node: Expression) -> Evaluated:
         try:

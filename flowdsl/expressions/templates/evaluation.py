@@ -268,7 +268,7 @@ class Evaluator:
         if isinstance(value, Math):
             return bool(self._calculated(value))
         if isinstance(value, Logic):
-            return (any if value.op == "or" else all)(self.truth(operand) for operand in value.operands)
+            return self._logic(value)
         if isinstance(value, TemplateComparison):
             return self._compared(value, expr.negated)
         if isinstance(value, Test):
@@ -281,6 +281,9 @@ class Evaluator:
             return bool(self.macro(value))
         assert isinstance(value, TemplateCall)
         return self._call_truth(value)
+
+    def _logic(self, logic: Logic) -> bool:
+        return (any if logic.op == "or" else all)(map(self.truth, logic.operands))
 
     def _call_truth(self, call: TemplateCall) -> bool:
         found = self.called(call)

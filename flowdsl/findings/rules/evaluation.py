@@ -70,12 +70,13 @@ def types_compared(view: TemplateView) -> Iterator[Violation]:
         if not isinstance(value, TemplateComparison) or value.op not in ("==", "!="):
             continue
         left, right = kind_of(value.left, view), kind_of(value.right, view)
-        if left and right and left != right and "object" not in (left, right):
+        kinds = {left, right}
+        if len(kinds - {None}) == 2 and "object" not in kinds:
             what = f"a {left} and a {right} are never equal"
-            if {left, right} == {"number", "text"}:
+            if kinds == {"number", "text"}:
                 what = f"`{value.op}` between a {left} and a {right} is false, as its opposite is"
             yield view.remark(what, "compare values of one type")
-        elif None in (left, right) and any(map(_numeric, (value.left, value.right))):
+        elif None in kinds and any(map(_numeric, (value.left, value.right))):
             yield view.remark(
                 f"`{value.op}` with a number in quotes is false for every number, as its opposite is",
                 "leave the quotes out, if the events hold numbers",

@@ -36,18 +36,13 @@ def _same(step: StepView, leaf: TemplateLeaf, variable: str) -> bool:
     path = leaf.only
     if path is None or path == (variable,):
         return path is not None
-    if len(path) != 2 or path[1] != "id":
+    if path[1:] != ("id",):
         return False
     setting = [s for s in step.flow.steps[: step.number] if s.get("as") == path[0]]
-    if f"{path[0]}_id" == variable and any(s.name == "fan_out" for s in setting):
+    if f"{path[0]}_id" == variable and "fan_out" in {s.name for s in setting}:
         return True
-    looked_up = {"name": "resolve", "via": None, "from": variable}
-    last = setting[-1] if setting else None
-    return last is not None and looked_up == {
-        "name": last.name,
-        "via": last.get("via"),
-        "from": last.get("from"),
-    }
+    lookups = [(s.name, s.get("via"), s.get("from")) for s in setting[-1:]]
+    return lookups == [("resolve", None, variable)]
 
 
 @rule("recipient-is-target", "error", StepView, target=True)

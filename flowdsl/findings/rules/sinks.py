@@ -79,8 +79,8 @@ def secret_in_file(project: ProjectView) -> Iterator[Violation]:
 @rule("counter-incomplete", "error", StepView)
 def counter_incomplete(step: StepView) -> Iterator[Violation]:
     """Report a counter that lacks the options that say what to count."""
-    payload = payload_before(step)
-    if step.name != "deliver" or payload is None:
+    payload = payload_before(step) if step.name == "deliver" else None
+    if payload is None:
         return
     given = {leaf.field for leaf in payload.leaves}
     if not step.flow.on_link:

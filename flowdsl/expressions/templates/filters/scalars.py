@@ -123,19 +123,30 @@ def to_int(value: Any, args: Arguments) -> int:
     return saturated(float(found))
 
 
+def _check_base(base: int) -> None:
+    if not 2 <= base <= 36:
+        raise RenderCrashError(f"`int` knows bases from 2 to 36, not {base}")
+
+
 def _int_of_text(text: str, default: int, base: int) -> int:
     prefix = _PREFIXES.get(base)
     if prefix:
         text = re.sub(f"^(?:{prefix})+", "", text)
-    if not 2 <= base <= 36:
-        raise RenderCrashError(f"`int` knows bases from 2 to 36, not {base}")
-    digits = text.removeprefix("-" if text.startswith("-") else "+")
-    if digits and digits.isascii() and set(digits.lower()) <= set(_DIGITS[:base]):
-        # leading zeros aside, 64 bits have at most 64 digits
-        found = int(digits.lstrip("0")[:65] or "0", base) * (-1 if text[0] == "-" else 1)
-        if LEAST_I64 <= found <= MOST_I64:
-            return found
+    _check_base(base)
+    found = _whole(text, base)
+    if found is not None:
+        return found
     return saturated(float(text)) if "." in text and _FLOAT.fullmatch(text) else default
+
+
+def _whole(text: str, base: int) -> int | None:
+    """Return the 64-bit integer that a text is, or None."""
+    digits = text.removeprefix("-" if text.startswith("-") else "+")
+    if not digits or not digits.isascii() or not set(digits.lower()) <= set(_DIGITS[:base]):
+        return None
+    # leading zeros aside, 64 bits have at most 64 digits
+    found = int(digits.lstrip("0")[:65] or "0", base) * (-1 if text[0] == "-" else 1)
+    return found if LEAST_I64 <= found <= MOST_I64 else None
 
 
 @value_filter("float", optional=("default",), result="number")

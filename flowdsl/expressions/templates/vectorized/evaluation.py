@@ -311,7 +311,7 @@ class RowBatch:
         read = [ident for part in all_exprs(expr) for ident in idents(part.value)]
         paths = list(dict.fromkeys(ident.path for ident in read))
         names = [name for name in dict.fromkeys(ident.root for ident in read) if name in self.names]
-        columns = [*map(self.column, paths), *(self.names[name] for name in names)]
+        columns = [*map(self.column, paths), *map(self.names.__getitem__, names)]
         first, inverse = distinct(columns, self.size)
         values = [column.take(first).values() for column in columns]
         given = list(zip(*values, strict=True)) if values else [()] * len(first)
