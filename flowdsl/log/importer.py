@@ -129,9 +129,16 @@ def read_events(  # noqa: PLR0913 -- all of them by name
     1
     """
     known = with_options(
-        shape_of(shape), columns=columns, kinds=kinds, split=split, explode=explode, records=records,
-        time_unit=time_unit, time_format=time_format, time_zone=time_zone,
-    )  # fmt: skip
+        shape_of(shape),
+        columns=columns,
+        kinds=kinds,
+        split=split,
+        explode=explode,
+        records=records,
+        time_unit=time_unit,
+        time_format=time_format,
+        time_zone=time_zone,
+    )
     reader = EventImporter(known, duplicates)
     with warned_once(), track(progress, count_rows(source, reader.shape), "read") as follower:
         frames = [
@@ -258,9 +265,16 @@ def convert(  # noqa: PLR0913 -- all of them by name
     1
     """
     known = with_options(
-        shape_of(shape), columns=columns, kinds=kinds, split=split, explode=explode, records=records,
-        time_unit=time_unit, time_format=time_format, time_zone=time_zone,
-    )  # fmt: skip
+        shape_of(shape),
+        columns=columns,
+        kinds=kinds,
+        split=split,
+        explode=explode,
+        records=records,
+        time_unit=time_unit,
+        time_format=time_format,
+        time_zone=time_zone,
+    )
     reader = EventImporter(known, duplicates)
     before = one_of(log, "log", EventLog, "a ParquetEventLog or a MemoryEventLog").last_seq_no()
     with (

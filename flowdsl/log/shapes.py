@@ -78,7 +78,9 @@ _SEGMENT: Final = Shape(
         "data": dict,
     },
     kinds={
-        "track": "entity.created", "page": "entity.created", "screen": "entity.created",
+        "track": "entity.created",
+        "page": "entity.created",
+        "screen": "entity.created",
     },
     split={
         "identify": [_entity("user", _USER, ["traits", literal({})], "updated")],
@@ -91,7 +93,7 @@ _SEGMENT: Final = Shape(
     time_zone="UTC",
     marks=("type", "messageId", _USER, ("originalTimestamp", "sentAt", "receivedAt")),
     summary="messages of Segment's spec: track, identify, group, page, screen, alias",
-)  # fmt: skip
+)
 
 _POSTHOG: Final = Shape(
     columns={
@@ -189,13 +191,17 @@ _DEBEZIUM: Final = Shape(
         "data": _in_payload("after"),
     },
     kinds={
-        "c": "entity.created", "r": "entity.created", "u": "entity.updated", "d": "entity.deleted",
-        "t": None, "m": None,
+        "c": "entity.created",
+        "r": "entity.created",
+        "u": "entity.updated",
+        "d": "entity.deleted",
+        "t": None,
+        "m": None,
     },
     time_unit="ms",
     marks=(_in_payload("op"), _in_payload("source.connector"), _in_payload("ts_ms", "source.ts_ms")),
     summary="change records of Debezium: a row of a table is an entity",
-)  # fmt: skip
+)
 
 _RECORD: Final = "at://{did}/{commit.collection}/{commit.rkey}"
 _WITH_AUTHOR: Final = {"did": "did", "record": "commit.record"}

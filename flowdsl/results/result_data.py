@@ -197,7 +197,9 @@ class ResultData:
 
     @property
     def deliveries(self) -> pd.DataFrame:
-        """Deliveries to all sinks: when and to whom, `sink`, `payload` as JSON text, and where they come from."""
+        """Deliveries to all sinks: when and to whom, `sink`, `payload` as JSON text, and where they come
+        from.
+        """
         return self._cached("deliveries")
 
     def __len__(self) -> int:

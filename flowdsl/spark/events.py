@@ -257,7 +257,8 @@ class HandedOver:
         if count is not None and count > HANDED_OVER:
             raise ReplayError(
                 f"{count:,} events of this log would go through this machine to the cluster",
-                allowed=f"{HANDED_OVER:,}; Parquet files with seq_no and timestamps in UTC; a Spark DataFrame",
+                allowed=f"{HANDED_OVER:,}; Parquet files with seq_no and timestamps in UTC; "
+                "a Spark DataFrame",
                 hint="fd.convert(…) writes such files",
             )
         self._session, self._source = session, source
@@ -440,8 +441,8 @@ class Grid:
         """Return ranges of about as many events each, of what is known of the stretches: rows, greatest time,
         and time at the beginning.
 
-        The clock before a range is the greatest time before it: a prefix maximum over as many numbers as there
-        are stretches.
+        The clock before a range is the greatest time before it: a prefix maximum over as many numbers as
+        there are stretches.
         """
         rows, times = np.zeros(self.stretches, np.int64), np.full(self.stretches, BEGINNING)
         place = found["stretch"].to_numpy()
