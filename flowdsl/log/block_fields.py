@@ -106,19 +106,18 @@ class BlockFields:
         them; None where it takes more than that.
         """
         if isinstance(origin, str):
-            paths = paths_in(origin) if origin not in table.columns else []
-            inner = [self.field(TEXT, at, path) for path in paths]
-            filled_in = [_nothing(at) if one is None else one for one in inner]
-            return _filled(name, origin, filled_in) if paths else None
+            return None if origin in table.columns else self._filled_text(name, at, origin)
         if isinstance(origin, Mapping):
-            paths = [one for one in origin.values() if isinstance(one, str) and one in table.columns]
-            if len(paths) < len(origin):
-                return None
-            members = [table[path].alias(member) for member, path in zip(origin, paths, strict=True)]
-            return _picked(pl.DataFrame(members).to_struct(name), at)
+            return _object_of(table, name, at, origin)
         if isinstance(origin, Sequence) and self._are_columns(origin, table):
             return _first_of(name, [self.field(name, at, one) for one in origin])
         return None
+
+    def _filled_text(self, name: str, at: Ints, text: str) -> pl.Series | None:
+        """Return a text with columns in its braces; None where it has none."""
+        found = [self.field(TEXT, at, path) for path in paths_in(text)]
+        values = [_nothing(at) if one is None else one for one in found]
+        return _filled(name, text, values) if values else None
 
     def _are_columns(self, origins: Sequence[str | ConstantOrigin], table: pl.DataFrame) -> bool:
         return all(
@@ -253,23 +252,18 @@ class BlockFields:
 
     def check(self, origin: Origin | None, table: pl.DataFrame) -> None:
         """Refuse a path that begins with no column of the table; of alternatives one must."""
-        if isinstance(origin, str) and origin in table.columns:
+        lacking = [name for name in texts_of(origin) if not self._has(name, table)]
+        if not lacking or (isinstance(origin, str) and origin in table.columns):
             return
-        names = list(texts_of(origin))
-        lacking = [name for name in names if not self._has(name, table)]
-        several = len(origin) if isinstance(origin, Sequence) and not isinstance(origin, str) else 0
         # one of the alternatives will do, and a constant is always there
-        if not lacking or (several and (len(lacking) < len(names) or len(names) < several)):
+        if isinstance(origin, Sequence) and not isinstance(origin, str) and len(lacking) < len(origin):
             return
         known = list(self.block.names or table.columns)
-        hint = did_you_mean(lacking[0], known)
-        if any(_DATA.fullmatch(name) for name in known):
-            hint = "the first line looks like data: polars.read_csv(path, has_header=False, new_columns=[…])"
         raise DataError(
             f"there is no column {lacking[0]!r}",
             place=self.block.place,
             allowed=", ".join(known),
-            hint=hint or f"literal({lacking[0]!r}) is that text in every row",
+            hint=_way_to(lacking[0], known),
         )
 
     def _has(self, path: str, table: pl.DataFrame) -> bool:
@@ -280,6 +274,22 @@ class BlockFields:
 def _is_json_scalar(name: str, dtype: pl.DataType) -> bool:
     """Return True for numbers, booleans and times that are to be the whole of a JSON field."""
     return name in JSON_COLUMNS and (dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Boolean)
+
+
+def _way_to(column: str, known: Sequence[str]) -> str:
+    """Return what may have been meant by a column that is not there."""
+    if any(_DATA.fullmatch(name) for name in known):
+        return "the first line looks like data: polars.read_csv(path, has_header=False, new_columns=[…])"
+    return did_you_mean(column, known) or f"literal({column!r}) is that text in every row"
+
+
+def _object_of(table: pl.DataFrame, name: str, at: Ints, origin: Mapping[str, Origin]) -> pl.Series | None:
+    """Return a column of objects made of columns; None where a member is something else."""
+    paths = [one for one in origin.values() if isinstance(one, str) and one in table.columns]
+    if len(paths) < len(origin):
+        return None
+    members = [table[path].alias(member) for member, path in zip(origin, paths, strict=True)]
+    return _picked(pl.DataFrame(members).to_struct(name), at)
 
 
 def _what(error: Exception) -> str:

@@ -212,15 +212,18 @@ class Paths:
             return filled(path, texts) if len(texts) == len(inner) else None
         value: Any = row
         for part in path.split("."):
-            if isinstance(value, str) and value:
-                value = self._parsed(value)
-            if isinstance(value, list) and part.isdecimal():
-                value = value[int(part)] if int(part) < len(value) else None
-            elif isinstance(value, Mapping) and part in value:
-                value = value[part]
-            else:
+            value = self._member(value, part)
+            if value is None:
                 return None
         return value
+
+    def _member(self, value: Any, part: str) -> Any:
+        """Return a member of an object or of a list, also of one in JSON text."""
+        if isinstance(value, str) and value:
+            value = self._parsed(value)
+        if isinstance(value, list) and part.isdecimal():
+            return value[int(part)] if int(part) < len(value) else None
+        return value.get(part) if isinstance(value, Mapping) else None
 
     def _first(self, row: Row, origins: Sequence[str | ConstantOrigin]) -> Any:
         for origin in origins:

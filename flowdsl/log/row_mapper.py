@@ -195,17 +195,14 @@ def _of_their_kind(events: pl.DataFrame) -> pl.DataFrame:
     """Return events without the fields that only events of another kind have: columns are often given for
     both.
     """
-    names = set(events.columns)
-    kinds = events["kind"].unique().to_list()
-    if not any(kind.startswith("link.") for kind in kinds):
-        return events.drop(name for name in _OF_LINKS if name in names)
-    if all(kind.startswith("link.") for kind in kinds):
-        return events.drop(name for name in _OF_ENTITIES if name in names)
-    of_link = pl.col("kind").str.starts_with("link.")
-    return events.with_columns(
-        *(pl.when(of_link).then(pl.col(name)) for name in _OF_LINKS if name in names),
-        *(pl.when(~of_link).then(pl.col(name)) for name in _OF_ENTITIES if name in names),
-    )
+    of_link = events["kind"].str.starts_with("link.").fill_null(value=False)
+    for names, there in ((_OF_LINKS, of_link), (_OF_ENTITIES, ~of_link)):
+        present = [name for name in names if name in events.columns]
+        if not there.any():
+            events = events.drop(present)
+        elif not there.all():
+            events = events.with_columns(pl.when(there).then(pl.col(name)).alias(name) for name in present)
+    return events
 
 
 def _parts(

@@ -295,17 +295,7 @@ def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> lis
     """
     path = path_of(path)
     if path.is_dir():
-        inside = (f for f in sorted(path.rglob("*")) if f.name.lower().endswith(suffixes) and f.is_file())
-        found = [f for f in inside if not _hidden(f.relative_to(path))]
-        if not found:
-            plain = [suffix for suffix in suffixes if not suffix.endswith(PACKED)]
-            raise DataError(
-                f"the folder holds no {plain[0] + ' files' if len(plain) == 1 else 'file that can be read'}",
-                place=str(path),
-                allowed=", ".join(plain),
-                hint=_elsewhere(path, suffixes),
-            )
-        return found
+        return _files_below(path, suffixes)
     if path.is_file():
         return [path]
     if glob.has_magic(str(path)):
@@ -315,8 +305,21 @@ def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> lis
                 "no file matches the glob", place=str(path), hint="a ** matches folders at any depth"
             )
         return found
+    hint = _elsewhere(path.parent, suffixes)
+    raise DataError("there is no such file or folder", place=str(path), hint=hint)
+
+
+def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    inside = (f for f in sorted(folder.rglob("*")) if f.name.lower().endswith(suffixes) and f.is_file())
+    found = [f for f in inside if not _hidden(f.relative_to(folder))]
+    if found:
+        return found
+    plain = [suffix for suffix in suffixes if not suffix.endswith(PACKED)]
     raise DataError(
-        "there is no such file or folder", place=str(path), hint=_elsewhere(path.parent, suffixes)
+        f"the folder holds no {plain[0] + ' files' if len(plain) == 1 else 'file that can be read'}",
+        place=str(folder),
+        allowed=", ".join(plain),
+        hint=_elsewhere(folder, suffixes),
     )
 
 

@@ -98,6 +98,10 @@ class TimeReader:
                 shorter = text.str.replace("T", " ", literal=True)
                 found += [_formatted(shorter, spelling) for spelling in _SHORTER]
                 found += self._epochs(text, place)
+        return self._first_read(text, found, place)
+
+    def _first_read(self, text: pl.Series, found: Sequence[pl.Series], place: str) -> tuple[pl.Series, Odd]:
+        """Return the first reading of each text that gives a time."""
         times = pl.Series(text.name, [None], dtype=TIME).new_from_index(0, len(text))
         odd: Odd = {}
         for one in found:
