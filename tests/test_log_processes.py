@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -394,3 +395,15 @@ def test_a_dead_letter_that_is_not_what_was_written_is_damage_however_large_the_
             path.write_bytes(content.replace(was, now))
             with pytest.raises(FlowError, match=r"consumer\.sqlite.*is damaged"):
                 use(ConsumerStore.of(log, "c"))
+
+
+def test_a_lock_that_goes_before_its_log_at_the_end_of_the_program_is_let_go_in_silence(
+    tmp_path: Path,
+) -> None:
+    log = ParquetEventLog(tmp_path)
+    log.append(entity_created("user", "one", {}))
+    log._to_write().lock.close()
+    # an error of a finalizer is one of this test
+    del log
+    gc.collect()
+    assert numbered(tmp_path) == {1: "one"}

@@ -86,6 +86,9 @@ class FileLock:
         """Store a number in the file without syncing it. `exact` means that any greater number would be
         stored too.
         """
+        if not self._handles:
+            # at the end of the program objects go in any order: nobody holds it any more
+            return
         told = Said(self._process, number, whose, _boot() if exact else "")
         # a shorter text leaves the end of a longer one behind it, which nobody reads
         os.pwrite(self._handles[0], told.encoded(), 0)
