@@ -4,6 +4,7 @@ allowed.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Iterable, Mapping
@@ -25,10 +26,11 @@ def whole_number(
     >>> whole_number(5, "size", 1)
     5
     """
-    if isinstance(value, (bool, type)) or not hasattr(value, "__index__"):
-        number = None
-    else:
-        number = int(value.__index__())
+    number = None
+    if not isinstance(value, (bool, type)) and hasattr(value, "__index__"):
+        # an array has it, and raises unless it is a single number
+        with contextlib.suppress(TypeError):
+            number = int(value.__index__())
     if number is None or not least <= number <= most:
         bound = "up, of 63 bits" if most == MOST else f"to {most}"
         raise error(f"{name} is {short_repr(value)}", allowed=f"a whole number from {least} {bound}")

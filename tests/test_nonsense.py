@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import itertools
 import warnings
@@ -22,6 +23,8 @@ EVENT = {"timestamp": AT, "event": fd.link_created("likes", "ann", "bob")}
 FLOW = fd.on("link.created", name="likes").map(title="{{ source_id }}").deliver("in-app")
 LIMITED = fd.on("link.created").rate_limit(1, per="1m").map(title="hello").deliver("in-app")
 PROJECT = fd.load({"events": {"flows": []}})
+ITSELF: list[Any] = []
+ITSELF.append(ITSELF)
 NONSENSE: dict[str, Any] = {
     "5": 5,
     "-1": -1,
@@ -41,6 +44,15 @@ NONSENSE: dict[str, Any] = {
     "[5]": [5],
     "[{}]": [{}],
     "[None]": [None],
+    "an int of 400 digits": 10**400,
+    "a complex number": 1j,
+    "a NUL": "\0",
+    "a path that is too long": "x" * 5_000,
+    "a set": {5},
+    "a list within itself": ITSELF,
+    "a naive moment": dt.datetime(1, 1, 1),
+    "a type": int,
+    "a sink": sinks.Frame(),
     "a function": lambda *_: {},
     "a flow": FLOW,
 }
@@ -57,6 +69,8 @@ MADE = {
     *("flowdsl.log.Converted", "flowdsl.log.EventSource", "flowdsl.testing.Outcome"),
     *(f"flowdsl.sinks.{name}" for name in ("FeedItem", "FeedPage", "Notification", "Preferences")),
 }
+# its methods get what flowdsl makes
+ENGINES = {"flowdsl.Spark"}
 CALLED_BY_THE_ENGINE = {
     *("accepts", "forget_tickets", "fresh", "from_spec", "keep_tickets", "of", "over", "start", "tickets"),
 }
@@ -171,7 +185,7 @@ def is_called_by_users(name: str) -> bool:
     owner, _, method = name.rpartition(".")
     engine = method in CALLED_BY_THE_ENGINE and name != "flowdsl.Runtime.start"
     step = isinstance(home := PUBLIC.get(owner), type) and issubclass(home, Operator)
-    return name not in MADE and not engine and not step
+    return name not in MADE and owner not in ENGINES and not engine and not step
 
 
 CALLABLES = sorted(filter(is_called_by_users, PUBLIC))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -266,9 +267,14 @@ def trace_event(
 
 def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
     """Return one event of a log, without its nulls; a `ReplayError` if there is none of the number."""
-    if isinstance(seq_no, bool) or not hasattr(seq_no, "__index__"):
-        raise ReplayError(f"seq_no is {short_repr(seq_no, 200)}", allowed="the sequence number of an event")
-    number = min(max(seq_no.__index__(), -1 << 62), 1 << 62)
+    try:
+        if isinstance(seq_no, bool):
+            raise TypeError
+        number = min(max(operator.index(seq_no), -1 << 62), 1 << 62)
+    except TypeError:
+        raise ReplayError(
+            f"seq_no is {short_repr(seq_no, 200)}", allowed="the sequence number of an event"
+        ) from None
     last = 0
     for frame in source.chunks(EVENT_COLUMNS, _SOME, max(number - 1, 0)):
         found = readable(frame.filter(pl.col("seq_no") == number))

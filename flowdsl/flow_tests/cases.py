@@ -46,7 +46,10 @@ class FlowTestSpec:
             raise LoadError([DataError(f"events are {short_repr(self.events)}", allowed="a list of events")])
         given["events"] = list(map(_event, self.events))
         problems: list[Any] = []
-        plain = read_test(read_mapping(_listed(given)), problems)
+        try:
+            plain = read_test(read_mapping(_listed(given)), problems)
+        except RecursionError:
+            raise LoadError([DataError("a test holds itself, or is nested too deep")]) from None
         if problems:
             raise LoadError(problems)
         for name, value in plain.items():

@@ -615,7 +615,7 @@ def _part(
         if edge is None:
             continue
         if isinstance(edge, int):
-            column, value = pl.col("seq_no"), pl.lit(edge)
+            column, value = pl.col("seq_no"), pl.lit(min(max(edge, -1 << 62), 1 << 62))
         else:
             column, value = pl.col("timestamp"), pl.lit(timestamp_us(edge)).cast(TIME)
         chunk = chunk.filter(column >= value if first else column < value)
