@@ -172,10 +172,29 @@ def _count(inside: _Inside) -> Outcome:
 
 
 def _unique(inside: _Inside) -> Outcome:
-    spelled = pl.DataFrame({"place": inside.place, "text": typed_spelling(inside.values)}).with_row_index()
-    first = spelled.unique(["place", "text"], keep="first", maintain_order=True)["index"].to_numpy()
-    counts = np.bincount(inside.place[first], minlength=len(inside.counts))
-    return CollectedValues(inside.values.take(first), np.append(0, np.cumsum(counts)).astype(np.int64)), None
+    # the only value of a window is like no other
+    among = np.flatnonzero((inside.counts > 1)[inside.place])
+    kept = np.ones(len(inside.place), np.bool_)
+    if len(among):
+        alike = _alike(inside.values.take(among))
+        rows = pl.DataFrame({"place": inside.place[among], "value": alike}).with_row_index()
+        first = rows.unique(["place", "value"], keep="first")["index"].to_numpy()
+        kept[among] = False
+        kept[among[first]] = True
+    rest = np.flatnonzero(kept)
+    counts = np.bincount(inside.place[rest], minlength=len(inside.counts))
+    return CollectedValues(inside.values.take(rest), np.append(0, np.cumsum(counts)).astype(np.int64)), None
+
+
+def _alike(values: Column) -> pl.Series:
+    """Return what is the same for equal values, and for no others: of texts and integers they themselves."""
+    tag = values.one_tag()
+    if tag is Tag.TEXT:
+        texts = values.texts
+        return pl.Series(texts.codes) if isinstance(texts, DictionaryColumn) else values.text_series()
+    if tag is Tag.INT and values.ints is not None:
+        return pl.Series(values.ints)
+    return typed_spelling(values)
 
 
 def _least(inside: _Inside) -> Outcome:
