@@ -1,4 +1,6 @@
-"""Calls of builder methods that Python itself refuses, answered with the step, what is allowed, and a hint."""
+"""Calls of builder methods that Python itself refuses, answered with the step, what is allowed, and a
+hint.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Copy the notebooks that come with flowdsl into a folder of yours.
 
-They make the data that they need, and run anywhere; those that are in the folder already are left as they are.
+They make the data that they need, and run anywhere; those that are in the folder already are left as they
+are.
 """
 
 from __future__ import annotations

@@ -214,8 +214,8 @@ def _built(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
 def findings_of(
     view: ProjectView, target: Target | None, *, around: bool = True, codes: Sequence[str] = ()
 ) -> Iterator[Finding]:
-    """Yield the findings of the rules, of some if `codes` names them; with `around`, also those about sinks and
-    consumers.
+    """Yield the findings of the rules, of some if `codes` names them; with `around`, also those about sinks
+    and consumers.
     """
     asked = [rules()[code] for code in codes] or _asked(target)
     if around:

@@ -1,4 +1,6 @@
-"""Recipients of deliveries that are no people: posts in the place of their owners, names in the place of ids."""
+"""Recipients of deliveries that are no people: posts in the place of their owners, names in the place of
+ids.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +147,10 @@ def message_of(seen: Recipients, counts: Mapping[str, int], people: Sequence[str
     example = short_repr(next(iter(seen.ids)), 60)
     wanted = " or ".join(sorted(people))
     there = f"they are {counted(counts)}" if counts else "they are ids of nothing"
-    return f"none of {len(seen.ids):,} recipients of {seen.deliveries:,} deliveries is a {wanted}, first {example}; {there}"
+    return (
+        f"none of {len(seen.ids):,} recipients of {seen.deliveries:,} deliveries is a {wanted}, first "
+        f"{example}; {there}"
+    )
 
 
 HINT: Final = 'recipient_id is the id of a person: look them up with resolve, and write "{{ owner.id }}"'

@@ -188,7 +188,9 @@ class SeenValues:
 
 
 def needed_paths(operator: Operator) -> frozenset[Path]:
-    """Return the paths that a step needs to lead somewhere: keys, ids, lists, and what it compares or prints."""
+    """Return the paths that a step needs to lead somewhere: keys, ids, lists, and what it compares or
+    prints.
+    """
     if isinstance(operator, Where):
         condition = operator.condition.expression
         found = frozenset() if condition is None else _needed(condition)

@@ -29,7 +29,9 @@ class Past:
         self._notes.append((places, values))
 
     def read(self) -> Array:
-        """Return the array; it must not be changed. Only for the thread of the owner, unless it is settled."""
+        """Return the array; it must not be changed. Only for the thread of the owner, unless it is
+        settled.
+        """
         return self.settle() if self._notes else self._array
 
     def settle(self) -> Array:

@@ -350,8 +350,8 @@ class VersionStore(StateObject):
 class Compaction:
     """Incremental copy of the versions in use, while the store is used and grows.
 
-    What is of no use once all that is live was looked at is of none later on, and whatever is added meanwhile is
-    gathered as well.
+    What is of no use once all that is live was looked at is of none later on, and whatever is added meanwhile
+    is gathered as well.
     """
 
     def __init__(

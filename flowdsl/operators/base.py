@@ -294,8 +294,8 @@ class Operator:
 
     @classmethod
     def meant_option(cls, word: str, known: Mapping[str, str] | None = None) -> str | None:
-        """Return a hint at the option that is meant by a word; `known` has what options are called, by the name
-        that they have in YAML.
+        """Return a hint at the option that is meant by a word; `known` has what options are called, by the
+        name that they have in YAML.
         """
         named = {option.yaml: name for name, option in cls.options().items()} if known is None else known
         for option in cls.options().values():
@@ -319,7 +319,9 @@ class Operator:
     def refuse_call(
         cls, given: Sequence[object], options: Iterable[str], signature: inspect.Signature
     ) -> None:
-        """Refuse a call of the builder method that Python would refuse: with too few or too many arguments."""
+        """Refuse a call of the builder method that Python would refuse: with too few or too many
+        arguments.
+        """
         parameters = [p for p in signature.parameters.values() if p.name not in ("self", "unknown")]
         by_name = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         first = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]

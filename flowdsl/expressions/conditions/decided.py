@@ -1,4 +1,6 @@
-"""Comparisons that are the same for every event: of types that are never equal, or beyond what a function gives."""
+"""Comparisons that are the same for every event: of types that are never equal, or beyond what a function
+gives.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Decided:
 
 
 def decided(expression: Expression, kind_of: KindOf) -> Iterator[Decided]:
-    """Yield the comparisons in an expression that come out the same for every event in which nothing is missing."""
+    """Yield the comparisons in an expression that come out the same for every event in which nothing is
+    missing.
+    """
     for node in expression.walk():
         if isinstance(node, Compare):
             said = _membership(node, kind_of) if node.operator == "in" else _comparison(node, kind_of)

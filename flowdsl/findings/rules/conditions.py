@@ -248,7 +248,9 @@ def compared_with_itself(step: StepView) -> Iterator[Violation]:
 
 @rule("comparison-decided", "warning", StepView)
 def comparison_decided(step: StepView) -> Iterator[Violation]:
-    """Report a comparison that is never true, or always: of two types, or with what a function never gives."""
+    """Report a comparison that is never true, or always: of two types, or with what a function never
+    gives.
+    """
     condition = getattr(step.operator, "condition", None)
     expression = getattr(condition, "expression", None)
     # of a number in quotes the rule about it says more
