@@ -179,7 +179,7 @@ def test_start_and_stop_are_numbers_or_timestamps(capsys: Captured, files: Path)
     assert delivered("--start", "2026-01-01T00:00:01Z", "--stop", "2026-01-01T00:00:02Z") == 1
     code, _, err = run(capsys, "replay", "good.yaml", "--log", "events.jsonl", "--start", "soon")
     assert code == 1
-    assert "start='soon' is no place in a log" in err
+    assert "--start 'soon' is no place in a log" in err
 
 
 def test_flows_that_are_refused_exit_with_1_and_their_places(capsys: Captured, files: Path):

@@ -11,7 +11,7 @@ from flowdsl.operators import OPERATORS
 WORDS = [
     ("filter", "where"), ("when", "where"), ("lookup", "resolve"), ("join", "resolve"), ("fanout", "fan_out"),
     ("flat_map", "for_each"), ("explode", "for_each"), ("dedupe", "deduplicate"), ("digest", "batch"),
-    ("debounce", "batch"), ("throttle", "rate_limit"), ("limit", "cap"), ("template", "map"), ("send", "deliver"),
+    ("debounce", "batch"), ("throttle", "rate_limit"), ("limit", "cap"), ("delay", "wait"), ("sleep", "wait"), ("template", "map"), ("send", "deliver"),
 ]  # fmt: skip
 
 

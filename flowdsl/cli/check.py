@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.cli.console import existing, say, show, show_json
@@ -65,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from flowdsl.findings.base import SEVERITIES
 
     names = list(dict.fromkeys(options.flows))
-    sources = [(_read(given), _name(given, names)) for given in names]
+    sources = [(_read(given), "stdin" if given == "-" else given) for given in names]
     kept = SEVERITIES[: SEVERITIES.index(options.least) + 1]
     log, predicted = None, None
     graph = graph_of(options)
@@ -97,13 +96,6 @@ def _read(given: str) -> bytes:
 
     with sys.stdin.buffer if given == "-" else existing(given, "file").open("rb") as file:
         return file.read(BYTES + 1)
-
-
-def _name(given: str, names: list[str]) -> str:
-    """Return the prefix of places in a file: its name, or its path if several files have that name."""
-    name = Path(given).name
-    alone = sum(Path(other).name == name for other in names) == 1
-    return "stdin" if given == "-" else name if alone else given
 
 
 def _predicted(

@@ -93,15 +93,18 @@ def existing(path: str, what: str) -> Path:
 
 
 def load_project(path: str, target: Target | None = None) -> Project:
-    """Load the flows of a YAML file, or of stdin for `-`, by the rules of a runtime if given."""
-    from flowdsl.api.project import Project, load
+    """Load the flows of a YAML file, or of stdin for `-`, by the rules of a runtime if given.
+
+    Places in messages begin with the path as it was given.
+    """
+    from flowdsl.api.project import Project
     from flowdsl.production.parser import BYTES
     from flowdsl.production.yaml import load_bytes
     from flowdsl.rules import rules_of
 
-    if path != "-":
-        return load(existing(path, "file"), target)
-    return Project.of(load_bytes(sys.stdin.buffer.read(BYTES + 1), "stdin", rules=rules_of(target)))
+    with sys.stdin.buffer if path == "-" else existing(path, "file").open("rb") as file:
+        raw = file.read(BYTES + 1)
+    return Project.of(load_bytes(raw, "stdin" if path == "-" else path, rules=rules_of(target)))
 
 
 def table_text(frame: pl.DataFrame, total: int | None = None) -> str:

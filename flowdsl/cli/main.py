@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -75,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (FlowError, OSError) as error:
-        say(f"flowdsl {options.command}: {error}")
+        said = in_words_of_commands(str(error), options.parser, options.command)
+        say(f"flowdsl {options.command}: {said}")
         return 1
     except MemoryError as error:
         say(f"flowdsl {options.command}: there is not enough memory: {error}")
@@ -84,6 +86,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("interrupted")
         return 130
     return code
+
+
+def in_words_of_commands(text: str, parser: argparse.ArgumentParser, command: str) -> str:
+    """Return a message with the options of a command in the place of Python's parameters."""
+    for name, flag in sorted(_flags(parser, command).items(), key=lambda pair: -len(pair[0])):
+        text = re.sub(rf"(?<![\w.]){re.escape(name)}=(?=[^=\s])", f"{flag} ", text)
+    return text
+
+
+def _flags(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:
+    """Return the options of a command by the names of the parameters that they stand for."""
+    [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    chosen: argparse.ArgumentParser = commands.choices[command]
+    return {
+        action.dest: next((f for f in action.option_strings if f.startswith("--")), str(action.metavar))
+        for action in chosen._actions
+        if action.option_strings or action.metavar
+    }
 
 
 def _check_texts(options: argparse.Namespace) -> None:

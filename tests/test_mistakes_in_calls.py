@@ -1,0 +1,182 @@
+"""Mistakes in calls, of Python and of the command line: each is answered with where it is, what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowdsl as fd
+from flowdsl import fn, on, var
+from flowdsl.cli.main import main
+
+LIKED = on("link.created", name="told")
+FLOW = LIKED.map(recipient_id="{{ target_id }}", title="hello").deliver("in-app")
+EVENT = {"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("follows", "ann", "bob")}
+NAMES: dict[str, Any] = {
+    "fd": fd,
+    "fn": fn,
+    "on": on,
+    "var": var,
+    "flow": LIKED,
+    "full": FLOW,
+    "log": [EVENT],
+}
+NAMES["result"] = fd.replay(FLOW, [EVENT])
+
+# the call; where the mistake is; what is said of it; what was allowed, or what to do
+CALLS = """
+on("link.crated") |  | 'link.crated' is no kind of event | did you mean 'link.created'?
+on("link.created", entity_type="post") |  | takes no entity_type | link_type
+flow.filter("a == 1") | Flow | has no attribute 'filter' | that is 'where' here
+flow.delay("1h") | Flow | has no attribute 'delay' | that is 'wait' here
+flow.fanout("source_id") | Flow | has no attribute 'fanout' | that is 'fan_out' here
+flow.throttle(3) | Flow | has no attribute 'throttle' | that is 'rate_limit' here
+flow.send("in-app") | Flow | has no attribute 'send' | that is 'deliver' here
+flow.where("source_id = 'a'") | flow 'told', step 0 (where) | unexpected '=' at character 11 | equality is ==
+flow.where("source_id ==") | flow 'told', step 0 (where) | the condition ends too early at character 13 | a path, a number
+flow.where("owner.id == 1") | flow 'told', step 0 (where) | there is no variable 'owner' at this step | source_id, target_id
+flow.where(3) | flow 'told', step 0 (where) | a condition cannot be 3 | text, an expression built with var
+flow.resolve("targetid", as_="owner") | flow 'told', step 0 (resolve) | no variable 'targetid' | did you mean 'target_id'?
+flow.resolve("target_id", as_="a.b") | flow 'told', step 0 (resolve) | as_ 'a.b' cannot name a variable | a letter or underscore
+flow.resolve("target_id", as_="o", via="owns", direction="revrse") | flow 'told', step 0 (resolve) | direction 'revrse' is not known | did you mean 'reverse'?
+flow.for_each("metadata", as_="true") | flow 'told', step 0 (for_each) | as_ 'true' cannot name a variable | letters, digits and underscores
+flow.deduplicate("source_id", window="5 minutes") | flow 'told', step 0 (deduplicate) | '5 minutes' is not a duration | did you mean '5m'?
+flow.deduplicate([], window="1h") | flow 'told', step 0 (deduplicate) | key is an empty list | one path or more
+flow.batch("source_id") | flow 'told', step 0 (batch) | batch needs what closes its windows | window='5m'
+flow.batch("source_id", window=300) | flow 'told', step 0 (batch) | a duration is text or a timedelta, not 300 | '300s' is seconds
+flow.batch("source_id", every="wek") | flow 'told', step 0 (batch) | every 'wek' is not known | did you mean 'week'?
+flow.rate_limit(0, per="1m", strategy="queue") | flow 'told', step 0 (rate_limit) | never lets anything out | strategy='drop'
+flow.rate_limit(1, per="1m", strategy="wait") | flow 'told', step 0 (rate_limit) | strategy 'wait' is not known | 'drop' or 'queue'
+flow.cap(3, per="hour") | flow 'told', step 0 (cap) | 'hour' is not a duration | write '1h'
+flow.cap(3, per="day", tz="Europe/Berln") | flow 'told', step 0 (cap) | is no time zone | did you mean 'Europe/Berlin'?
+flow.wait() | flow 'told', step 0 (wait) | wait has nothing to wait for | a duration, until= and hours=
+flow.wait(until="9 am") | flow 'told', step 0 (wait) | until '9 am' is no time of day | such as '09:00'
+flow.wait(hours="8-22") | flow 'told', step 0 (wait) | hours '8' is no time of day | did you mean '08:00'?
+flow.map(title="{{ owner.name }}") | flow 'told', step 0 (map) | there is no variable 'owner' at this step | source_id, target_id
+flow.map(title="{{ source_id") | flow 'told', step 0 (map): title | the template ends too early, at 1:13 | an operator
+flow.map(title="{{ source_id | upcase }}") | flow 'told', step 0 (map): title | unknown filter `upcase`, at 1:16 | capitalize
+flow.deliver("in-app") | flow 'told', step 0 (deliver) | deliver has no payload | put a map(…) before it
+flow.map(a=1).deliver() | flow 'told', step 1 (deliver) | deliver needs at least one sink | deliver('in-app')
+full.with_step(9, window="1h") | flow 'told' | there is no step 9 | 0 to 1
+fd.replay(full, "nowhere.parquet") | nowhere.parquet | there is no such file or folder | read_events(…)
+fd.replay(full, 3) |  | int is no event log | a frame, an Arrow stream, a list of events
+fd.replay([], log) |  | there is no flow to run | pass a flow
+fd.replay("flows.yaml", log) |  | str is no flow | load(path) reads YAML
+fd.replay(full, log, start="soon") |  | start='soon' is no place in a log | 2026-01-31T12:00:00Z
+fd.replay(full, log, open_windows="close") |  | open_windows='close' is not known | 'flush' or 'keep'
+fd.replay(full, log, target="this") |  | target='this' is not known | did you mean 'this-rs'?
+fd.replay(full, log, graph={"user": {}}) |  | graph is a dict | an EntityGraph, or None
+fd.replay(full, log, dispatch=True) |  | dispatch=True without sinks | sinks={'in-app'
+result["in-ap"] |  | no flow delivers to 'in-ap' | did you mean 'in-app'?
+result.to_polars("in-app", ["titel"]) |  | 'in-app' has no column 'titel' | did you mean 'title'?
+result.to_polars(table="errrors") |  | a result has no table 'errrors' | did you mean 'errors'?
+result.explain(7) |  | the log has no event 7 | seq_no counts from 1
+result.why(1, 3) |  | recipient is 3 | the id of a recipient, as text
+fd.load("flows: [") | text:2:1 | this is no YAML | did not find expected node content
+fd.read_events("nowhere.csv") | nowhere.csv | there is no such file or folder | there is nothing in
+fd.read_events([], {"kind": 3}) |  | columns= has kind=3 | literal(3) is that value
+fd.read_events([], time_unit="seconds") |  | time_unit='seconds' | 's', 'ms', 'us' or 'ns'
+fd.read_graph("nowhere") |  | there is no folder 'nowhere' | a graph is a folder with entities/
+fd.read_result("nowhere") |  | 'nowhere' holds no result | result.to_parquet(folder) writes one
+fd.EntityGraph({"user": 3}) | entities 'user' | are a int | a frame with an 'id' column
+fd.EntityGraph(links=[{"link_type": "owns"}]) | links | row 0 has no source_id | every link needs one
+fd.link_created("follows", "a", None) |  | link.created without target_id | link_type, source_id and target_id
+fd.sweep(full, log, windw=["1m"]) | flow 'told' | has an option 'windw' | template
+fd.tune(full, log, vary={"9.window": ["1m"]}, subject_to=["delay.p90 <= 1h"]) | flow 'told' | there is no step 9 | 0 to 1
+fd.MemoryEventLog().append({"kind": "link"}) |  | unknown kind 'link' | "action": "created"
+var.owner.id == fn.nothing(3) |  | there is no function 'nothing' | coalesce
+full.check(target="production") |  | target='production' is not known | 'this-rs'
+"""
+
+# the arguments; the exit code; what is said of it; what was allowed, or what to do
+COMMANDS = """
+ | 2 | the following arguments are required | COMMAND
+replya flows.yaml | 2 | invalid choice: 'replya' | replay
+replay flows.yaml | 2 | the following arguments are required | --log
+replay none.yaml --log events.jsonl | 2 | none.yaml | --help
+replay flows.yaml --log none.parquet | 2 | none.parquet | --help
+replay flows.yaml --log events.jsonl --graph none | 2 | none | --help
+replay flows.yaml --log events.jsonl --rows -1 | 2 | argument --rows | -1
+replay flows.yaml --log events.jsonl --target this | 2 | argument --target: invalid choice: 'this' | this-rs
+replay flows.yaml --log events.jsonl --start soon | 1 | --start 'soon' is no place in a log | 2026-01-31T12:00:00Z
+replay flows.yaml --log events.jsonl --open-windows close | 2 | argument --open-windows: invalid choice: 'close' | flush
+replay broken/flows.yaml --log events.jsonl | 1 | broken/flows.yaml:4:7 | did you mean 'filter'?
+explain flows.yaml 7 --log events.jsonl | 1 | the log has no event 7 | seq_no counts from 1
+explain flows.yaml one --log events.jsonl | 2 | argument SEQ_NO | one
+why flows.yaml 1 --log events.jsonl | 2 | the following arguments are required | RECIPIENT
+convert none.csv log | 2 | none.csv | --help
+convert events.jsonl log --column kind | 2 | kind | --help
+sample --events x | 2 | argument --events | x
+completion fish | 2 | invalid choice: 'fish' | bash
+"""
+
+
+def rows(table: str) -> list[list[str]]:
+    return [[part.strip() for part in line.rsplit(" | ", 3)] for line in table.strip("\n").splitlines()]
+
+
+def test_there_are_more_than_forty():
+    assert len(rows(CALLS)) > 40
+    assert len(rows(COMMANDS)) > 10
+
+
+@pytest.mark.parametrize(("call", "place", "what", "way_out"), rows(CALLS), ids=lambda text: text[:60])
+def test_a_mistake_in_a_call_is_answered(
+    call: str, place: str, what: str, way_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((fd.FlowError, AttributeError)) as caught:
+        eval(call, dict(NAMES))
+    said = str(caught.value)
+    assert place in said.partition(what)[0]
+    assert what in said
+    assert way_out in said.replace("\n", " ")
+    assert (
+        isinstance(caught.value, fd.FlowError)
+        or " has no attribute " in said
+        or "there is no function" in said
+    )
+
+
+@pytest.mark.parametrize(("arguments", "code", "what", "way_out"), rows(COMMANDS), ids=lambda text: text[:60])
+def test_a_mistake_on_the_command_line_is_answered_in_its_words(
+    arguments: str, code: str, what: str, way_out: str, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments.split()) == int(code)
+    said = capsys.readouterr().err
+    assert what in said
+    assert way_out in said
+    assert "Traceback" not in said
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "flows.yaml").write_text(FLOW.to_yaml(), "utf-8")
+    (tmp_path / "broken" / "flows.yaml").write_text(
+        "- name: f\n  trigger: {kind: link.created}\n  pipeline:\n    - when: {condition: 'a == 1'}\n",
+        "utf-8",
+    )
+    (tmp_path / "events.jsonl").write_text(json.dumps(EVENT) + "\n", "utf-8")
+    return tmp_path
+
+
+FAILING = LIKED.resolve("target_id", as_="owner").map(title="{{ owner.name }}").deliver("in-app")
+
+
+@pytest.mark.parametrize(("more", "code"), [([], 1), (["--allow-failures"], 0)])
+def test_failed_contexts_make_a_replay_fail_unless_they_may(
+    more: list[str], code: int, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder / "failing.yaml").write_text(FAILING.to_yaml(), "utf-8")
+    assert main(["replay", "failing.yaml", "--log", "events.jsonl", *more]) == code
+    assert "1 contexts failed: no entity has the id" in capsys.readouterr().err
+
+
+def test_places_of_findings_have_the_whole_path(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["check", "broken/flows.yaml"]) == 1
+    assert "broken/flows.yaml:4:7: error: there is no operator 'when'" in capsys.readouterr().out
