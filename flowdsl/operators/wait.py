@@ -66,15 +66,6 @@ class Wait(Operator):
         "hold each context: so long, until a local time of day, or outside of some local hours"
     )
     example: ClassVar[str] = 'wait(until="09:00", on="mon", tz="Europe/Berlin")'
-    synonyms: ClassVar[tuple[str, ...]] = (
-        "delay",
-        "sleep",
-        "pause",
-        "postpone",
-        "snooze",
-        "quiet_hours",
-        "send_at",
-    )
     nearest: ClassVar[str] = (
         "whoever sends the event can send it later; a batch with a window waits as long, but makes one of "
         "all with the same key; to drop outside of hours, let the events carry the hour, and filter by it"
