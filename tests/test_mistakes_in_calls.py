@@ -54,7 +54,7 @@ flow.cap(3, per="hour") | flow 'told', step 0 (cap) | 'hour' is not a duration |
 flow.cap(3, per="day", tz="Europe/Berln") | flow 'told', step 0 (cap) | is no time zone | did you mean 'Europe/Berlin'?
 flow.wait() | flow 'told', step 0 (wait) | wait has nothing to wait for | a duration, until= and hours=
 flow.wait(until="9 am") | flow 'told', step 0 (wait) | until '9 am' is no time of day | such as '09:00'
-flow.wait(hours="8-22") | flow 'told', step 0 (wait) | hours '8' is no time of day | did you mean '08:00'?
+flow.wait(hours="8-22") | flow 'told', step 0 (wait) | hours '8-22' is no stretch of hours | did you mean '08:0
 flow.map(title="{{ owner.name }}") | flow 'told', step 0 (map) | there is no variable 'owner' at this step | source_id, target_id
 flow.map(title="{{ source_id") | flow 'told', step 0 (map): title | the template ends too early, at 1:13 | an operator
 flow.map(title="{{ source_id | upcase }}") | flow 'told', step 0 (map): title | unknown filter `upcase`, at 1:16 | capitalize
