@@ -24,7 +24,7 @@ _NEXT: Final = re.compile(r",(?=\s*[^\W\d]\w*\s*=[^=])")
 
 
 def _read(value: Any, what: str) -> Collect:
-    if isinstance(value, tuple) and value and all(map(_is_read, value)):
+    if isinstance(value, tuple) and all(map(_is_read, value)):
         return value
     if not isinstance(value, Mapping) or not value:
         raise BuildError(
