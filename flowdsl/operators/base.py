@@ -280,7 +280,8 @@ class Operator:
         step = cls(
             **{
                 name: defaults[name]
-                if value is None and defaults[name] in (None, ())
+                if (value is None or (isinstance(value, tuple) and not value))
+                and defaults[name] in (None, ())
                 else declared.kind.read(value, f"{cls.method}: {name}")
                 for name, declared in cls.options().items()
                 if (value := options.get(name, defaults[name])) is not dataclasses.MISSING
