@@ -389,6 +389,9 @@ def test_the_table_of_the_documentation_has_every_construct():
 def test_every_operator_takes_its_own_steps_and_examples():
     """`then` refuses what the builder method refuses, and nothing else."""
     for operator in OPERATORS.own.values():
-        start = LIKED.resolve("source_id", as_="owner").resolve("source_id", as_="data").map(a=1)
+        start = LIKED.map(a=1)
+        # what examples read
+        for variable in ("owner", "data", "fan", "person", "post"):
+            start = start.resolve("source_id", as_=variable)
         flow = eval(f"start.{operator.example}", {"start": start, "var": var})
         assert start.then(flow.steps[-1]) == flow
