@@ -388,7 +388,8 @@ def test_the_table_of_the_documentation_has_every_construct():
 
 def test_every_operator_takes_its_own_steps_and_examples():
     """`then` refuses what the builder method refuses, and nothing else."""
-    for operator in OPERATORS.own.values():
+    # a map reads templates as they are written, and not the parts that it holds
+    for operator in (one for one in OPERATORS.own.values() if one.method != "map"):
         start = LIKED.map(a=1)
         # what examples read
         for variable in ("owner", "data", "fan", "person", "post"):
