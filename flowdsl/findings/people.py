@@ -72,7 +72,7 @@ _TELLING: Final = frozenset(
 
 
 @dataclass
-class Recipients:
+class SampledRecipients:
     """Recipients of a deliver step: how often, and the first of them."""
 
     deliveries: int = 0
@@ -90,7 +90,7 @@ class SeenRecipients:
     """Trace reader that collects the recipients of deliver steps."""
 
     def __init__(self) -> None:
-        self.found: dict[int, tuple[CompiledStep, Recipients]] = {}
+        self.found: dict[int, tuple[CompiledStep, SampledRecipients]] = {}
 
     def __call__(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
         """Record what a step delivered."""
@@ -98,7 +98,7 @@ class SeenRecipients:
             return
         column = outcome.delivered.recipient
         texts = column.text_series().filter(pl.Series(column.is_(Tag.TEXT))).cast(pl.String)
-        self.found.setdefault(id(step), (step, Recipients()))[1].add(texts)
+        self.found.setdefault(id(step), (step, SampledRecipients()))[1].add(texts)
 
 
 def type_names(graph: EntityGraph | None, in_log: Mapping[str, int]) -> list[str] | None:
@@ -142,7 +142,7 @@ def names_recipient(flow: FlowSpec, step: int) -> bool:
     return any(re.sub(r"[^a-z]", "", sink.casefold()) in _TELLING for sink in sinks)
 
 
-def message_of(seen: Recipients, counts: Mapping[str, int], people: Sequence[str]) -> str:
+def message_of(seen: SampledRecipients, counts: Mapping[str, int], people: Sequence[str]) -> str:
     """Return what to say of recipients of whom none is one of the people."""
     example = short_repr(next(iter(seen.ids)), 60)
     wanted = " or ".join(sorted(people))

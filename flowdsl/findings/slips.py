@@ -17,7 +17,14 @@ from flowdsl.findings.base import Finding
 from flowdsl.findings.check import findings_of
 from flowdsl.findings.document_views import view_of_flow
 from flowdsl.findings.histories import MANY
-from flowdsl.findings.people import HINT, Recipients, counts_of_types, message_of, names_recipient, type_names
+from flowdsl.findings.people import (
+    HINT,
+    SampledRecipients,
+    counts_of_types,
+    message_of,
+    names_recipient,
+    type_names,
+)
 from flowdsl.findings.unknown_names import count_types, unknown_merges, unknown_types
 from flowdsl.findings.unknown_values import SeenValues
 from flowdsl.findings.views import ProjectView
@@ -147,7 +154,7 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
         piece = result.store.pieces(table)[0]
         step, flows = int(piece.meta["step"]), [options.flows[number] for number in piece.meta["flows"]]
         named = [flow for flow in flows if names_recipient(flow, step)]
-        seen = Recipients()
+        seen = SampledRecipients()
         if named and piece.rows >= MANY:
             column = piece.read(lambda name: name == "recipient_id")["recipient_id"]
             seen.add(column.head(_SAMPLED).drop_nulls())
