@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowdsl.errors import DataError, FlowError
+from flowdsl.text import type_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +120,7 @@ def to_polars(
             return _without_extensions(value)
         table = _from_pandas(value, wanted, objects) if is_pandas(value) else _arrow(value, wanted)
         if table is None:
-            raise DataError(f"a {type(value).__name__} is no frame", allowed=ACCEPTED)
+            raise DataError(f"{type_text(value)} is no frame", allowed=ACCEPTED)
         if not table.num_columns:
             return pl.DataFrame(height=table.num_rows)
         return pl.DataFrame(plain(table))

@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar
 
 from flowdsl.errors import PluginError
+from flowdsl.text import type_text
 
 T = TypeVar("T")
 
@@ -144,7 +145,7 @@ def _name_problem(name: str, own: object) -> str | None:
 
 
 def _described(thing: object) -> str:
-    return f"the class {thing.__name__}" if isinstance(thing, type) else f"a {type(thing).__name__}"
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"{type_text(thing)}"
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -12,6 +12,16 @@ def clip(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def type_text(value: object) -> str:
+    """Return the type of an object with its article.
+
+    >>> type_text(7), type_text("seven")
+    ('an int', 'a str')
+    """
+    name = type(value).__name__
+    return f"an {name}" if name[:1] in "aeioAEIO" else f"a {name}"
+
+
 def short_repr(value: object, most: int = 60) -> str:
     """Return the `repr` of any object, cut to `most` characters; one that has none is told by its type.
 

@@ -98,7 +98,7 @@ def test_production_has_none_of_another_package(calls):
     [
         ("raise RuntimeError('no')", "broken", "cannot be loaded: RuntimeError: no"),
         ("import nowhere_at_all", "broken", "cannot be loaded: ModuleNotFoundError"),
-        ("broken = 7", "broken", "is a int, and no Function"),
+        ("broken = 7", "broken", "is an int, and no Function"),
         (SOURCE.replace("INITIALS =", "broken ="), "broken", "calls itself 'initials'"),
         (SOURCE.replace("INITIALS =", "lower ="), "lower", "flowdsl and acme-broken both declare 'lower'"),
     ],

@@ -196,9 +196,9 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", "b"], "x": [{"y": b"1"}, 5]})}),
         "x.y holds bytes; decode them to text",
     ),
-    "links that are a number": (lambda: fd.EntityGraph({}, 5), "links are a int"),
+    "links that are a number": (lambda: fd.EntityGraph({}, 5), "links are an int"),
     "links that are a name": (lambda: fd.EntityGraph({}, "links.csv"), "links are a str"),
-    "a link that is a number": (lambda: fd.EntityGraph({}, [5]), "links: number 0 is a int"),
+    "a link that is a number": (lambda: fd.EntityGraph({}, [5]), "links: number 0 is an int"),
     "a link with a wrong key": (lambda: fd.EntityGraph({}, [{"source": "a"}]), "links: number 0 has the key 'source'"),
     "a link without an end": (lambda: fd.EntityGraph({}, [{"link_type": "a", "source_id": "b"}]), "links: row 0 has no target_id"),
     "a frame without an end": (

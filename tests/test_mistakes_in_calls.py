@@ -81,7 +81,7 @@ fd.read_events([], {"kind": 3}) |  | columns= has kind=3 | literal(3) is that va
 fd.read_events([], time_unit="seconds") |  | time_unit='seconds' | 's', 'ms', 'us' or 'ns'
 fd.read_graph("nowhere") |  | there is no folder 'nowhere' | a graph is a folder with entities/
 fd.read_result("nowhere") |  | 'nowhere' holds no result | result.to_parquet(folder) writes one
-fd.EntityGraph({"user": 3}) | entities 'user' | are a int | a frame with an 'id' column
+fd.EntityGraph({"user": 3}) | entities 'user' | are an int | a frame with an 'id' column
 fd.EntityGraph(links=[{"link_type": "owns"}]) | links | row 0 has no source_id | every link needs one
 fd.link_created("follows", "a", None) |  | link.created without target_id | link_type, source_id and target_id
 fd.sweep(full, log, windw=["1m"]) | flow 'told' | has an option 'windw' | template

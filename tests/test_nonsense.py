@@ -23,8 +23,6 @@ EVENT = {"timestamp": AT, "event": fd.link_created("likes", "ann", "bob")}
 FLOW = fd.on("link.created", name="likes").map(title="{{ source_id }}").deliver("in-app")
 LIMITED = fd.on("link.created").rate_limit(1, per="1m").map(title="hello").deliver("in-app")
 PROJECT = fd.load({"events": {"flows": []}})
-ITSELF: list[Any] = []
-ITSELF.append(ITSELF)
 NONSENSE: dict[str, Any] = {
     "5": 5,
     "-1": -1,
@@ -49,7 +47,6 @@ NONSENSE: dict[str, Any] = {
     "a NUL": "\0",
     "a path that is too long": "x" * 5_000,
     "a set": {5},
-    "a list within itself": ITSELF,
     "a naive moment": dt.datetime(1, 1, 1),
     "a type": int,
     "a sink": sinks.Frame(),

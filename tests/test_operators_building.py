@@ -148,7 +148,7 @@ REFUSED: list[tuple[Act, str, str | None]] = [
     (lambda: LIKED.map(), "map needs a template", None),
     (lambda: LIKED.map("x", a="b"), "map takes a template or fields by name, not both", "put the fields into the template"),
     (lambda: LIKED.map(x={1, 2}), "map: x is a set", None),
-    (lambda: LIKED.map({"a": {"b": [object()]}}), "map: a.b[0] is a object", None),
+    (lambda: LIKED.map({"a": {"b": [object()]}}), "map: a.b[0] is an object", None),
     (lambda: LIKED.map({1: "x"}), "map: the key 1 is not text", None),
     (lambda: LIKED.map(x=float("nan")), "map: x is nan, which JSON cannot say", None),
     (lambda: LIKED.map(title="{{ owner.name }}"), "the template '{{ owner.name }}' reads 'owner.name', but there is no variable 'owner' at this step", None),

@@ -290,7 +290,7 @@ def test_a_path_that_cannot_be_written_is_a_data_error(
 
 
 def test_a_path_that_is_none_is_a_data_error(result: fd.Result):
-    with pytest.raises(fd.DataError, match="a path is a int"):
+    with pytest.raises(fd.DataError, match="a path is an int"):
         result.report(7)  # type: ignore[arg-type]
 
 

@@ -270,7 +270,7 @@ def refused(act: Act) -> fd.FlowError:
         (lambda: fd.replay(FLOW, LOG).arrow("s", ["whom"]), "'s' has no column 'whom'"),
         (lambda: fd.replay(FLOW, LOG).polars(columns=["whom"]), "deliveries have no column 'whom'"),
         (lambda: fd.read_result("nowhere"), "'nowhere' holds no result"),
-        (lambda: fd.read_result(5), "a folder is a int"),  # type: ignore[arg-type]
+        (lambda: fd.read_result(5), "a folder is an int"),  # type: ignore[arg-type]
     ],
 )
 def test_what_a_result_has_not_is_refused(act: Act, what: str) -> None:
@@ -297,18 +297,18 @@ def test_what_a_result_has_not_is_refused(act: Act, what: str) -> None:
         (lambda: fd.replay(FLOW, LOG, start=pd.NaT), "start=NaT is no place in a log"),
         (lambda: fd.replay(FLOW, LOG, open_windows="kep"), "open_windows='kep' is not known"),
         (lambda: fd.replay(FLOW, LOG, as_of="now"), "as_of='now' is not known"),
-        (lambda: fd.replay(FLOW, LOG, state=5), "state is a int"),  # type: ignore[arg-type]
+        (lambda: fd.replay(FLOW, LOG, state=5), "state is an int"),  # type: ignore[arg-type]
         (lambda: fd.replay(FLOW, LOG, fd.EntityGraph(), state=fd.replay(FLOW, LOG).state), "graph and state were both given"),
         (lambda: fd.replay(FLOW, LOG, state=fd.replay(LIKED.batch("target_id", window="100d").map(n=1).deliver("s"), LOG).state), "the state belongs to other flows: flow 'link.created to s', step 0 (batch): 1 open window with 3 contexts"),
         (lambda: fd.replay(FLOW, LOG, sinks={"s": 1}), "there is no sink 't'"),
         (lambda: fd.replay(FLOW, LOG, sinks=["s", "t"]), "sinks are a list"),  # type: ignore[arg-type]
-        (lambda: fd.replay(FLOW, LOG, only=5), "only is a int"),
+        (lambda: fd.replay(FLOW, LOG, only=5), "only is an int"),
         (lambda: fd.replay(FLOW, LOG, only="1"), "only is a str"),
         (lambda: fd.replay(FLOW, LOG, only=["1"]), "only names '1', which is no sequence number"),
         (lambda: fd.replay(FLOW, LOG, only=pd.DataFrame({"n": [1]})), "only has no column 'seq_no'"),
         (lambda: fd.replay(FLOW, LOG, chunk_size=0), "chunk_size is 0"),
         (lambda: fd.replay(FLOW, LOG, chunk_size=2.5), "chunk_size is 2.5"),  # type: ignore[arg-type]
-        (lambda: fd.replay(FLOW, LOG, out=5), "a folder is a int"),  # type: ignore[arg-type]
+        (lambda: fd.replay(FLOW, LOG, out=5), "a folder is an int"),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_what_a_replay_cannot_use_is_refused_before_it_runs(act: Act, what: str) -> None:

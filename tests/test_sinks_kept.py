@@ -473,7 +473,7 @@ def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path):
     [
         (lambda path: InApp(path / "none" / "x").open(), "cannot be opened"),
         (lambda path: InApp(path).open(), "cannot be opened"),
-        (lambda path: InApp(7), "a path is a int"),
+        (lambda path: InApp(7), "a path is an int"),
         (lambda path: InApp(keep=0), "keep is 0"),
         (lambda path: Counter(operation="double"), "operation 'double' is not known"),
         (lambda path: Counter(field=""), "field is ''"),

@@ -162,7 +162,7 @@ def test_production_reads_configurations_as_it_always_did():
             lambda: project("{name: s, type: custom}").build_sinks(custom={"t": print}),
             "there is no such sink",
         ),
-        (lambda: project("{name: s, type: custom}").build_sinks(custom={"s": 5}), "a int is no function"),
+        (lambda: project("{name: s, type: custom}").build_sinks(custom={"s": 5}), "an int is no function"),
         (lambda: project("{name: s, type: webhook}").build_sinks(), "sink 's': webhook needs 'url'"),
         (
             lambda: project("{name: p, type: push, config: {recipients: x}}", EVERY[0]).build_sinks(),

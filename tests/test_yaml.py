@@ -225,7 +225,7 @@ def test_a_mapping_of_python_has_paths_for_places():
 @pytest.mark.parametrize(
     ("source", "what"),
     [
-        (3, "a int holds no flows"),
+        (3, "an int holds no flows"),
         ("\n", "there is nothing in it"),
         ("# only this\n", "there is nothing in it"),
         ("just: a mapping\n", "there are neither events nor flows"),

@@ -445,8 +445,8 @@ class Runtime:
         """Retry dead letters.
 
         A delivery goes to its sink again, with its original key. A failed context is run again from its
-        event, as of its event, and what it now delivers after the failed step is delivered. What succeeds is
-        removed from the dead letters.
+        event, as of its event, and what it now delivers after the failed step is delivered; caps of sinks do
+        not count it. What succeeds is removed from the dead letters.
 
         Parameters
         ----------

@@ -19,6 +19,7 @@ from flowdsl.frames import to_pandas
 from flowdsl.progress import Progress, ProgressReporter, track
 from flowdsl.results.result_data import ResultData
 from flowdsl.sinks.frame import MOMENT
+from flowdsl.text import type_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -317,7 +318,7 @@ def compare(before: ResultData, after: ResultData, *, progress: Progress = None)
     """
     for result in (before, after):
         if not isinstance(result, ResultData):
-            raise ReplayError(f"a {type(result).__name__} is no result", allowed="two results of replay(…)")
+            raise ReplayError(f"{type_text(result)} is no result", allowed="two results of replay(…)")
     return Comparison(pairs_of(before, after), progress, counterparts(before, after))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from flowdsl.comparison.grid import Variant, places_of, variants_of
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.flow.spec import FlowSpec
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 
 TODAY: Final = "today"
 
@@ -18,7 +18,7 @@ def settings_to_try(flow: FlowSpec, vary: Mapping[str, Iterable[Any]]) -> tuple[
     is.
     """
     if not isinstance(flow, FlowSpec):
-        raise ReplayError(f"a {type(flow).__name__} is no flow", allowed="a flow")
+        raise ReplayError(f"{type_text(flow)} is no flow", allowed="a flow")
     if not isinstance(vary, Mapping) or not vary:
         raise ReplayError(
             f"vary={short_repr(vary)} names no options",

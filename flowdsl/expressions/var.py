@@ -24,6 +24,7 @@ from flowdsl.expressions.conditions.nodes import (
     Reference,
     negative,
 )
+from flowdsl.text import type_text
 
 _NO_TRUTH: Final = (
     "write & for and, | for or, ~ for not, each comparison in parentheses; fn.is_in(x, […]) for in; (a < b) "
@@ -201,7 +202,7 @@ def _node(value: Any) -> Expression:
     if isinstance(value, (list, tuple, set, frozenset)):
         return ListOf(tuple(_item(item) for item in _ordered(value)))
     raise BuildError(
-        f"a {type(value).__name__} cannot stand in a condition",
+        f"{type_text(value)} cannot stand in a condition",
         allowed="var expressions, None, booleans, numbers, text, and lists of those",
     )
 

@@ -8,7 +8,7 @@ from flowdsl.errors import FlowError, did_you_mean
 from flowdsl.flow.plan import CappedSink, Caps
 from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import FlowSpec
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 
 
 def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[FlowError]) -> Caps:
@@ -22,7 +22,7 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
     """
     caps = {} if caps is None else caps
     if not isinstance(caps, Mapping):
-        raise error(f"caps are a {type(caps).__name__}", allowed="a mapping from sinks to fd.Cap(…)")
+        raise error(f"caps are {type_text(caps)}", allowed="a mapping from sinks to fd.Cap(…)")
     names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
     found = _project_caps(given, names)
     for name, cap in caps.items():

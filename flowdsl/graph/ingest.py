@@ -12,7 +12,7 @@ from flowdsl.events import LONGEST_ID, MAX_NESTING, json_text, too_deep
 from flowdsl.frames import MixedColumnError, is_frame, is_whole, rows_in, to_polars
 from flowdsl.log.validation import bad_json
 from flowdsl.progress import Tick, count_items, noop, run_in_background
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.python_values import encode_json
 
@@ -34,7 +34,7 @@ def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Se
     if isinstance(entities, Mapping):
         return _from_mapping(entities, what, tick)
     raise DataError(
-        f"{what} are a {type(entities).__name__}",
+        f"{what} are {type_text(entities)}",
         allowed="a frame with an 'id' column, a mapping id → object, or a function from ids to either",
     )
 
@@ -160,12 +160,12 @@ def _metadata(column: pl.Series) -> pl.Series:
 
 def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
     if not isinstance(links, Iterable) or isinstance(links, (str, bytes, Mapping)):
-        raise DataError(f"links are a {type(links).__name__}", allowed="a frame or a list of mappings")
+        raise DataError(f"links are {type_text(links)}", allowed="a frame or a list of mappings")
     rows = []
     said: list[str | None] = []
     for number, link in enumerate(count_items(links, tick)):
         if not isinstance(link, Mapping):
-            raise DataError(f"links: number {number} is a {type(link).__name__}", allowed="a mapping")
+            raise DataError(f"links: number {number} is {type_text(link)}", allowed="a mapping")
         for key in link:
             if key not in LINK_COLUMNS:
                 raise DataError(

@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.arguments import text_of
+from flowdsl.arguments import text_of, texts_of
 from flowdsl.errors import DataError
+from flowdsl.events import id_text
 from flowdsl.frames import rows_in
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import Fetcher
@@ -24,7 +25,7 @@ from flowdsl.graph.versions import VersionBlock, VersionStore
 from flowdsl.log.uuids import one_spelling
 from flowdsl.progress import Progress, ProgressReporter, Tick, run_in_background, track
 from flowdsl.rules import FLOWDSL, Rules
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Tag
@@ -85,9 +86,7 @@ class EntityGraph:
         self._known_links: dict[tuple[str, bool], SnapshotLinkKeys] = {}
         self._spelled: EntityGraph | None = None
         if not isinstance(entities or {}, Mapping):
-            raise DataError(
-                f"entities are a {type(entities).__name__}", allowed="a mapping entity type → entities"
-            )
+            raise DataError(f"entities are {type_text(entities)}", allowed="a mapping entity type → entities")
         with track(progress, _rows(entities or {}, links), "graph", "rows") as follower:
             # each row is read, then its ids are interned
             read, numbered = follower.part(_READING), follower.part(1 - _READING)
@@ -174,12 +173,19 @@ class EntityGraph:
         dict of str to int
             The types of which there are any.
 
+        Raises
+        ------
+        DataError
+            If an id is not text.
+
         Examples
         --------
         >>> EntityGraph({"user": {"u1": {}, "u2": {}}, "post": {}}).counts_of_types(["u1", "p1"])
         {'user': 1}
         """
-        codes = self._interner.find(pl.Series(ids, dtype=pl.String))
+        codes = self._interner.find(
+            pl.Series([id_text(one, "ids") for one in texts_of(ids, "ids")], dtype=pl.String)
+        )
         found = {name: int(np.isin(codes, known).sum()) for name, (_, known) in self._types.items()}
         return {name: count for name, count in found.items() if count}
 

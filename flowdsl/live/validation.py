@@ -20,7 +20,7 @@ from flowdsl.log.base import EventLog
 from flowdsl.log.fsync import make_folder
 from flowdsl.sinks.base import Sink
 from flowdsl.sinks.frame import Frame
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 
 
 def checked_log(log: Any) -> EventLog:
@@ -43,7 +43,7 @@ def checked_log(log: Any) -> EventLog:
 def checked_graph(graph: Any) -> EntityGraph | None:
     """Return a graph, or None."""
     if graph is not None and not isinstance(graph, EntityGraph):
-        raise LiveError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+        raise LiveError(f"graph is {type_text(graph)}", allowed="an EntityGraph, or None")
     return graph
 
 
@@ -110,7 +110,7 @@ def checked_sinks(
     if sinks is None:
         return {name: Frame() for name in names}
     if not isinstance(sinks, Mapping):
-        raise LiveError(f"sinks are a {type(sinks).__name__}", allowed="a mapping from names to sinks")
+        raise LiveError(f"sinks are {type_text(sinks)}", allowed="a mapping from names to sinks")
     found: dict[str, Sink] = {}
     for flow in flows:
         for name in flow.sinks:

@@ -13,7 +13,7 @@ from flowdsl.errors import DataError, did_you_mean
 from flowdsl.log.origins import Origin, literal
 from flowdsl.log.shape import Shape
 from flowdsl.registry import Registry
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 
 
 def _entity(
@@ -347,7 +347,7 @@ SHAPES: Final[Registry[Shape]] = Registry(
         "movielens": _MOVIELENS,
         "stackexchange": _STACKEXCHANGE,
     },
-    lambda name, thing: None if isinstance(thing, Shape) else f"is a {type(thing).__name__}, and no Shape",
+    lambda name, thing: None if isinstance(thing, Shape) else f"is {type_text(thing)}, and no Shape",
 )
 """The shapes by name, in the order in which they are recognised."""
 

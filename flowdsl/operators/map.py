@@ -26,6 +26,7 @@ from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import OptionType, option
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
+from flowdsl.text import type_text
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path
@@ -278,7 +279,7 @@ def _node(value: Any, place: str, depth: int) -> Node:
     if isinstance(value, (bool, int, float, type(None))):
         return _constant(value, place)
     raise BuildError(
-        f"map: {_named(place)} is a {type(value).__name__}",
+        f"map: {_named(place)} is {type_text(value)}",
         allowed="text, numbers, true, false, null, var expressions, and objects and arrays of them",
     )
 

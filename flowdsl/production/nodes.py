@@ -16,7 +16,7 @@ from flowdsl.errors import FlowError, LoadError
 from flowdsl.production.parser import DEPTH, QUOTE_TEMPLATES, parse
 from flowdsl.production.problems import DocumentProblems
 from flowdsl.production.scalars import SCALAR_TAGS, TAG, plain_scalar, production_value
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 
 # values of a document, those that an alias repeats counted again
 VALUES: Final = 250_000
@@ -357,7 +357,7 @@ def _scalar_item(value: Any, place: str, problems: list[FlowError]) -> Item:
     if isinstance(value, str):
         return Item(value, place, style='"')
     if value is not None and not isinstance(value, (bool, int, float)):
-        problems.append(FlowError(f"there is a {type(value).__name__}", place=place, allowed=_PLAIN_TAGS))
+        problems.append(FlowError(f"there is {type_text(value)}", place=place, allowed=_PLAIN_TAGS))
     written = json.dumps(value, default=str) if _can_be_written(value) else short_repr(value)
     return Item(value, place, written=written)
 

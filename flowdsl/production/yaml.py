@@ -17,6 +17,7 @@ from flowdsl.production.nodes import Item, read_mapping, read_text
 from flowdsl.production.parser import BYTES, too_long
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.rules import FLOWDSL, Rules
+from flowdsl.text import type_text
 
 _PATHS = (str, os.PathLike)
 
@@ -38,11 +39,7 @@ def load_source(
         path = path_of(source)
         return load_bytes(_read(path), path.name, rules=rules, skip_invalid=skip_invalid)
     raise LoadError(
-        [
-            FlowError(
-                f"a {type(source).__name__} holds no flows", allowed="a path, YAML text, a mapping or a list"
-            )
-        ]
+        [FlowError(f"{type_text(source)} holds no flows", allowed="a path, YAML text, a mapping or a list")]
     )
 
 

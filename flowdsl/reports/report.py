@@ -14,6 +14,7 @@ from flowdsl.reports.metrics import Figures
 from flowdsl.reports.page import MOST_DRAWN, render_fragment, render_page
 from flowdsl.reports.summary import report_text
 from flowdsl.results.picture import result_picture
+from flowdsl.text import type_text
 
 if TYPE_CHECKING:
     from flowdsl.diagrams.picture import Picture
@@ -80,7 +81,7 @@ class Report:
             If the file cannot be written.
         """
         if not isinstance(path, (str, os.PathLike)):
-            raise DataError(f"a path is a {type(path).__name__}", allowed="text or a pathlib.Path")
+            raise DataError(f"a path is {type_text(path)}", allowed="text or a pathlib.Path")
         text = self.html
         try:
             Path(path).write_bytes(text.encode())

@@ -28,6 +28,7 @@ from flowdsl.sinks.base import (
     open_sinks,
 )
 from flowdsl.sinks.frame import FIXED
+from flowdsl.text import type_text
 
 if TYPE_CHECKING:
     from flowdsl.engine.local import LocalExecutor
@@ -61,7 +62,7 @@ def opened_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, SinkLike] | None
         sink = sinks[name]
         if not isinstance(sink, Sink):
             raise ReplayError(
-                f"the sink {name!r} is a {type(sink).__name__}",
+                f"the sink {name!r} is {type_text(sink)}",
                 allowed="a sink of flowdsl.sinks, or one derived from flowdsl.sinks.Sink",
                 hint="flowdsl.sinks.Custom(function) makes a sink of a function" if callable(sink) else None,
             )

@@ -22,6 +22,7 @@ from flowdsl.results.engine import RunRequest, RunTotals
 from flowdsl.results.options import Options
 from flowdsl.results.store import FolderStore, Store
 from flowdsl.results.table_writer import TableRecorder
+from flowdsl.text import type_text
 
 # which part of a replay with the final graph is the gathering of that graph
 _GATHERING: Final = 0.3
@@ -110,7 +111,7 @@ def _begin(
         graph = run_in_background(lambda: (options.graph or EntityGraph()).start(plan.needs, plan.rules))
         return LocalExecutor(plan, graph, recorder, outcomes, gates=options.gates)
     if not isinstance(state, State):
-        raise ReplayError(f"state is a {type(state).__name__}", allowed="result.state of an earlier replay")
+        raise ReplayError(f"state is {type_text(state)}", allowed="result.state of an earlier replay")
     if options.graph is not None:
         raise ReplayError(
             "graph and state were both given", hint="the state holds the graph already; leave graph out"

@@ -29,7 +29,7 @@ from flowdsl.log.uuids import NormalizedUuids
 from flowdsl.production.targets import by_rules
 from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
 from flowdsl.sinks.base import Sink, SinkLike
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _only(only: Any) -> Any:
     elif is_frame(only):
         only = _seq_nos(to_polars(only, "only"), allowed)
     if not isinstance(only, Iterable) or isinstance(only, (str, bytes, Mapping)):
-        raise ReplayError(f"only is a {type(only).__name__}", allowed=allowed)
+        raise ReplayError(f"only is {type_text(only)}", allowed=allowed)
     numbers = list(only)
     wrong = [number for number in numbers if not _is_whole(number)]
     if wrong:
@@ -192,7 +192,7 @@ def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
 def check_graph(graph: object) -> None:
     """Refuse what is no graph."""
     if graph is not None and not isinstance(graph, EntityGraph):
-        raise ReplayError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+        raise ReplayError(f"graph is {type_text(graph)}", allowed="an EntityGraph, or None")
 
 
 def _check_chunk_size(size: object) -> None:
@@ -205,7 +205,7 @@ def _check_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, SinkLike] | None
     if sinks is None:
         return
     if not isinstance(sinks, Mapping):
-        raise ReplayError(f"sinks are a {type(sinks).__name__}", allowed="a mapping from names to sinks")
+        raise ReplayError(f"sinks are {type_text(sinks)}", allowed="a mapping from names to sinks")
     for flow in flows:
         for sink in flow.sinks:
             if sink not in sinks:

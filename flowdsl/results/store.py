@@ -21,6 +21,7 @@ from flowdsl.paths import path_of
 from flowdsl.progress import heartbeat
 from flowdsl.results.manifest_schema import Manifest
 from flowdsl.results.validation import checked_manifest, checked_meta
+from flowdsl.text import type_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -160,7 +161,7 @@ def write_part(path: Path, part: TablePart) -> None:
 
 def _path(folder: object) -> Path:
     if not isinstance(folder, (str, os.PathLike)):
-        raise ReplayError(f"a folder is a {type(folder).__name__}", allowed="text or a pathlib.Path")
+        raise ReplayError(f"a folder is {type_text(folder)}", allowed="text or a pathlib.Path")
     return path_of(folder)
 
 

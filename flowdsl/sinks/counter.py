@@ -14,7 +14,7 @@ from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.base import Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert, sealed
 from flowdsl.sinks.sqlite_sink import CHECKED, KEYS, PATH, KeptSink, StoredKey, json_text
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ class Counter(KeptSink[Change]):
                 hint=did_you_mean(operation, OPERATIONS),
             )
         if graph is not None and not isinstance(graph, EntityGraph):
-            raise SinkError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+            raise SinkError(f"graph is {type_text(graph)}", allowed="an EntityGraph, or None")
         super().__init__(Database(path, "counter", _SCHEMA, _CHECKED))
         self._field = field
         self._operation = operation

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from flowdsl.errors import SinkError
 from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries
+from flowdsl.text import type_text
 
 
 class Custom(Sink):
@@ -48,7 +49,7 @@ class Custom(Sink):
     def __init__(self, function: Callable[[Any], Any], *, batch: bool = False) -> None:
         if not callable(function):
             raise SinkError(
-                f"a {type(function).__name__} is no function", allowed="a function or an async function"
+                f"{type_text(function)} is no function", allowed="a function or an async function"
             )
         self._function = function
         self._batch = batch

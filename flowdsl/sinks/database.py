@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from flowdsl.errors import SinkError
 from flowdsl.log.forks import abandon, quiet, watch
 from flowdsl.paths import path_of
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 
 T = TypeVar("T")
 # how long a writer waits for another process to finish
@@ -54,7 +54,7 @@ class Database:
     ) -> None:
         if path is not None and not isinstance(path, (str, os.PathLike)):
             raise SinkError(
-                f"a path is a {type(path).__name__}", allowed="text, a pathlib.Path, or None for memory"
+                f"a path is {type_text(path)}", allowed="text, a pathlib.Path, or None for memory"
             )
         self.path = None if path is None else path_of(path, SinkError)
         self._name = name

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from flowdsl.errors import SinkError
+from flowdsl.text import type_text
 
 _NAME: Final = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 HIDDEN: Final = "***"
@@ -19,7 +20,7 @@ class EnvText:
     def __init__(self, text: object, what: str) -> None:
         if not isinstance(text, str):
             raise SinkError(
-                f"{what} is a {type(text).__name__}", allowed="text, with {{ env.NAME }} for what is secret"
+                f"{what} is {type_text(text)}", allowed="text, with {{ env.NAME }} for what is secret"
             )
         rest = _NAME.sub("", text)
         if "{{" in rest or "}}" in rest:

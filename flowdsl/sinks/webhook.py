@@ -18,7 +18,7 @@ from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliver
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import ATTEMPTS, PermanentError, accepted, ask, client, need, tried
 from flowdsl.sinks.sqlite_sink import json_text
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, type_text
 
 if TYPE_CHECKING:
     import httpx
@@ -346,7 +346,7 @@ def seconds(timeout: Any) -> float:
 
 def _headers(given: Any) -> dict[str, EnvText]:
     if not isinstance(given, Mapping):
-        raise SinkError(f"headers are a {type(given).__name__}", allowed="a mapping from names to text")
+        raise SinkError(f"headers are {type_text(given)}", allowed="a mapping from names to text")
     for name in given:
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise SinkError(

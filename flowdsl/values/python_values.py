@@ -14,6 +14,8 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from flowdsl.text import type_text
+
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -106,7 +108,7 @@ def _key(key: Any, path: str) -> Any:
         return str(key)
     if key is None or isinstance(key, (str, int, float, bool)):
         return key
-    raise ValueError(f"{_place(path)}has a key that is a {type(key).__name__}, not text")
+    raise ValueError(f"{_place(path)}has a key that is {type_text(key)}, not text")
 
 
 def _member(path: str, key: Any) -> str:
