@@ -221,7 +221,7 @@ def test_the_command_prints_findings_and_its_code_says_whether_one_is_more_than_
     path.write_text(flow("rate_limit: {max: 0, per: 1m}"), "utf-8")
     assert main(["check", str(path)]) == 1
     out = capsys.readouterr()
-    assert out.out.startswith("flows.yaml:4:25: error: a limit of 0 drops everything")
+    assert out.out.startswith(f"{path}:4:25: error: a limit of 0 drops everything")
     assert out.err == "1 error\n"
     path.write_text(flow("rate_limit: {max: 3, per: 1m}"), "utf-8")
     assert main(["check", str(path)]) == 0
@@ -248,9 +248,9 @@ def test_the_command_gives_refusals_as_findings_all_at_once(
     assert main(["check", str(path), "--json"]) == 1
     listed = json.loads(capsys.readouterr().out)
     assert [f["where"] for f in listed if f["code"] == "refused"] == [
-        "flows.yaml:4:7",
-        "flows.yaml:5:16",
-        "flows.yaml:5:17",
+        f"{path}:4:7",
+        f"{path}:5:16",
+        f"{path}:5:17",
     ]
     path.write_bytes(b"\xff\xfe\x00")
     assert main(["check", str(path), "--json"]) == 1

@@ -113,7 +113,9 @@ def summed(first: fd.Result, second: fd.Result) -> list[tuple[Any, ...]]:
 def test_rule_32_a_frame_has_the_types_of_all_of_its_values(case: Case, chunk_size: int | None) -> None:
     result = replayed(case, chunk_size=chunk_size)
     world = case.world
-    outcome = interpret(case.flows, world.events, world.entities, world.links, merge=world.merge)
+    outcome = interpret(
+        case.flows, world.events, world.entities, world.links, merge=world.merge, caps=case.caps
+    )
     for sink in result.sinks:
         assert_holds(result.to_polars(sink), [d.payload for d in outcome.deliveries if d.sink_name == sink])
 

@@ -89,7 +89,8 @@ def test_an_owner_hears_of_the_first_star_of_a_repository_in_each_quarter_of_an_
     flow = (
         on("link.created", link_type="stars")
         .deduplicate("target_id", window="15m")
-        .map(title="{{ target_id }}")
+        .resolve("target_id", via="owns", direction="reverse", as_="owner")
+        .map(recipient_id="{{ owner.id }}", title="{{ target_id }}")
         .deliver("push")
     )
     told = fd.replay(flow, stars(), repositories)["push"]

@@ -365,7 +365,7 @@ def test_rule_23_yaml_has_the_same_words() -> None:
         ({"window": "5m", "max_count": 3}, "'max_count'", "batch('target_id', window='5m'): then a window closes by time only"),
         ({"quiet": "5m"}, "'quiet'", "window='5m'): such a window closes so long after its first context"),
         ({"every": "day"}, "'every'", "window='24h'): such a window is counted from its first context"),
-        ({"window": "metadata.wait"}, "one window, and here 'metadata.wait' says it", "then the window is as long for all"),
+        ({"window": "metadata.wait"}, "one window, and here 'metadata.wait' gives it", "then the window is as long for all"),
         ({"window": "5m", "collect": {"a": "source_id"}}, "'collect'", "the ids of its contexts only, in items"),
     ],
 )  # fmt: skip

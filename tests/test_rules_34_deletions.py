@@ -268,7 +268,7 @@ def test_the_parts_of_a_row_may_take_any_field_from_anywhere() -> None:
     names = ["kind", "link_id", "target_id", "entity_id", "data"]
     assert [list(row.values()) for b in log.read() for row in b.select(names).to_pylist()] == [
         ["link.deleted", "l1", "a", None, None],
-        ["entity.updated", None, "b", "7", '{"place":"b"}'],
+        ["entity.updated", None, None, "7", '{"place":"b"}'],
         ["link.created", None, "b", None, None],
     ]
 

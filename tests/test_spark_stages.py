@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracle.comparing import bytes_of, said_by_engine
 from oracle.values import moment_text
 from stages_in_process import InProcess
-from strategies import SECOND, START, Case, cases
+from strategies import SECOND, SLIPS_ARE_LIKELY, START, Case, cases
 from test_properties import assert_same, graph_of, interpreted, windows
 from test_this_rs_golden import RECORDED, assert_replayed, scenarios
 from test_this_rs_properties import loaded
@@ -21,6 +21,7 @@ import flowdsl as fd
 from flowdsl.flow.plan import Plan
 from flowdsl.spark.layout import Layout
 
+pytestmark = SLIPS_ARE_LIKELY
 engines = st.builds(InProcess, st.integers(1, 5), st.sampled_from([1, 2, 3, 100]))
 
 

@@ -80,7 +80,13 @@ def values_of(
     columns, failures = [], []
     for one in wanted:
         expression = one.expression if isinstance(one, Aggregate) else one
-        column, failed = lifted(contexts, expression, expression.paths, partial(evaluate, expression))
+        column, failed = lifted(
+            contexts,
+            expression,
+            expression.paths,
+            partial(evaluate, expression),
+            asks=bool(expression.graph_calls),
+        )
         columns.append(_own(column, contexts.chunk.interner))
         failures.append(failed)
     return tuple(columns), failures

@@ -71,8 +71,6 @@ def map_block(block: TextBlock, shape: RowShape, times: TimeReader, problems: Ro
         events = events.filter(~pl.col(ROW).is_in(list(broken)))
     for row, why in sorted(broken.items()):
         problems.add(block.place, block.rows[row], "broken", why, excerpt_of(block, row))
-    if shape.columns or shape.parts:
-        events = _of_their_kind(events)
     return MappedRows(events, int(left_out.sum()))
 
 
@@ -182,10 +180,12 @@ def _split(frame: pl.DataFrame, kinds: pl.Series, source: BlockFields) -> pl.Dat
     sound = ~np.isin(rows, list(source.broken)) if source.broken else np.ones(len(rows), bool)
     if not source.shape.parts:
         events = frame if sound.all() else frame.filter(sound)
-        return events.with_columns(kinds.gather(events[ROW]).alias("kind"))
+        events = events.with_columns(kinds.gather(events[ROW]).alias("kind"))
+        return _of_their_kind(events) if source.shape.columns else events
     at, which, parts = _parts(np.flatnonzero(sound), kinds.gather(frame[ROW]), source.shape.parts)
     named = pl.Series([part.kind for part in parts], dtype=pl.String)
-    events = frame[at].with_columns(named.gather(which).alias("kind"))
+    # before the fields that a part itself names: those are kept whatever its kind
+    events = _of_their_kind(frame[at].with_columns(named.gather(which).alias("kind")))
     if any(part.columns for part in parts):
         return _with_own(events, which, parts, source)
     return events

@@ -19,8 +19,10 @@ from flowdsl.values.paths import Path
 Collect = tuple[tuple[str, Collected], ...]
 LIST: Final = ValueShape("a list", scalar=True)
 _SHAPES: Final = {"sum": NUMBER, "min": NUMBER, "max": NUMBER, "count": NUMBER, "unique": LIST}
-# a comma before the next name, as forms have it
-_NEXT: Final = re.compile(r",(?=\s*[^\W\d]\w*\s*=[^=])")
+# what the parts of a form's line are told by: texts, brackets, and a comma before the next name
+_MARKS: Final = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[(\[{]|[)\]}]|,(?=\s*[^\W\d]\w*\s*=[^=])"""
+)
 
 
 def _read(value: Any, what: str) -> Collect:
@@ -83,9 +85,11 @@ def collect_of_form(text: str) -> dict[str, str]:
 
     >>> collect_of_form("names = fan.name, total = sum(data.amount)")
     {'names': 'fan.name', 'total': 'sum(data.amount)'}
+    >>> collect_of_form("fans = count_links(id, 'likes', direction='reverse'), n = count(id)")
+    {'fans': "count_links(id, 'likes', direction='reverse')", 'n': 'count(id)'}
     """
     found: dict[str, str] = {}
-    for part in _NEXT.split(text):
+    for part in _parts(text):
         name, sign, expression = part.partition("=")
         name = name.strip()
         if not sign or not name:
@@ -97,6 +101,20 @@ def collect_of_form(text: str) -> dict[str, str]:
             raise BuildError(f"collect: {name!r} is there twice")
         found[name] = expression.strip()
     return found
+
+
+def _parts(text: str) -> list[str]:
+    """Return the names with their expressions; arguments may be named too, in brackets."""
+    parts: list[str] = []
+    start = depth = 0
+    for mark in _MARKS.finditer(text):
+        sign = mark.group()
+        if sign == "," and depth <= 0:
+            parts.append(text[start : mark.start()])
+            start = mark.end()
+        elif sign in "([{)]}":
+            depth += 1 if sign in "([{" else -1
+    return [*parts, text[start:]]
 
 
 def form_of_collect(collect: Collect) -> str:

@@ -191,7 +191,7 @@ class Map(Operator):
             except BuildError as error:
                 unknown = [path[0] for path in leaf.paths if path[0] not in scope]
                 hints = (word_hint("variable", name, ()) for name in sorted(unknown))
-                error.hint = error.hint or next(filter(None, hints), None)
+                error.hint = next(filter(None, hints), None) or error.hint
                 raise
         return scope.having(_payload=ANY)
 

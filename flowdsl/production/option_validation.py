@@ -65,7 +65,9 @@ def _problem(operator: type[Operator], key: str, item: Item) -> FlowError | None
             f"{operator.name} has no option {key!r}",
             place=item.keys[key],
             allowed=", ".join(declared),
-            hint=operator.meant_option(key, {name: name for name in declared}) or unknown_hint(key, declared),
+            hint=missing_space_hint(key, declared)
+            or operator.meant_option(key, {name: name for name in declared})
+            or unknown_hint(key, declared),
         )
     schema = declared[key].schema
     expected = expected_type(value, schema)
@@ -94,7 +96,10 @@ def unknown_hint(key: str, known: Iterable[str]) -> str | None:
     """Return what may be meant by an unknown key."""
     if key == "<<":
         return "production does not merge mappings: write the keys out"
+    return missing_space_hint(key, known) or did_you_mean(key, known)
+
+
+def missing_space_hint(key: str, known: Iterable[str]) -> str | None:
+    """Return what may be meant by an unknown key that holds a known one and its value."""
     option, colon, _ = key.partition(":")
-    if colon and option in known:
-        return f"a space follows the colon: {option}: …"
-    return did_you_mean(key, known)
+    return f"a space follows the colon: {option}: …" if colon and option in known else None
