@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from flowdsl.log.guess import Guess, guess
     from flowdsl.log.shape import Shape
     from flowdsl.production.schema import schema
+    from flowdsl.spark.engine import Spark
 
 _HOME = {
     "BuildError": "errors",
