@@ -83,26 +83,26 @@ class FlowWarning(UserWarning):
 
 
 # warnings already emitted in the current block
-_said: ContextVar[set[str] | None] = ContextVar("said", default=None)
+_warned: ContextVar[set[str] | None] = ContextVar("warned", default=None)
 
 
 @contextmanager
 def warned_once() -> Iterator[None]:
     """Emit each warning once within a block, however many rows cause it."""
-    token = _said.set(_said.get() or set())
+    token = _warned.set(_warned.get() or set())
     try:
         yield
     finally:
-        _said.reset(token)
+        _warned.reset(token)
 
 
 def warn(message: str) -> None:
     """Emit a `FlowWarning` that points at the calling line outside flowdsl."""
-    said = _said.get()
-    if said is not None:
-        if message in said:
+    warned = _warned.get()
+    if warned is not None:
+        if message in warned:
             return
-        said.add(message)
+        warned.add(message)
     frame: FrameType | None = sys._getframe(1)
     level = 2
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "flowdsl":

@@ -121,7 +121,7 @@ def test_codes_that_are_held_keep_their_texts(seed: int, monkeypatch: pytest.Mon
             assert interner.texts(np.array(list(held.values()))).to_list() == list(held)
             assert interner.find(pl.Series(list(held))).tolist() == list(held.values())
         if step % 40 == 39:
-            again = Interner.restored({"pieces": interner.pieces}, StateReader(lambda _: b""))
+            again = Interner.from_fields({"pieces": interner.pieces}, StateReader(lambda _: b""))
             assert again.texts(np.arange(len(again))).equals(pl.concat(interner.pieces))
             assert again.table.in_use == interner.table.in_use
     assert rounds.rounds

@@ -77,8 +77,8 @@ def assert_same(table: LinkTable, known: Remembered, moments: range) -> None:
         counts = table.counts(direction, ids, seen)
         assert counts.tolist() == list(map(len, expected))
         first = [known.first(direction, code, moment) for code, moment in zip(ids, seen, strict=True)]
-        said = table.first_metadata(direction, ids, seen, ("n",)).values()
-        assert said == [MISSING if n is None else n for n in first]
+        fields = table.first_metadata(direction, ids, seen, ("n",)).values()
+        assert fields == [MISSING if n is None else n for n in first]
     asked = [(s, t, moment) for s in range(IDS) for t in range(IDS) for moment in moments]
     linked = table.linked(
         *(codes([each[end] for each in asked]) for end in (0, 1)), seqs([m for *_, m in asked])
@@ -98,7 +98,7 @@ def assert_same(table: LinkTable, known: Remembered, moments: range) -> None:
 def again(table: LinkTable) -> LinkTable:
     """What a state file has of a table."""
     source = StateReader(lambda _: b"", {"interner": range(IDS), "hints": ()})
-    restored: LinkTable = LinkTable.restored(table.said(), source)
+    restored: LinkTable = LinkTable.from_fields(table.to_fields(), source)
     restored.largest = table.largest
     return restored
 

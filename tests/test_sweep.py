@@ -92,11 +92,11 @@ def test_any_measure_can_be_plotted_with_its_unit(log: fd.MemoryEventLog):
         "5 min         1",
         "24 h          1",
     ]
-    tuned = fd.tune(DIGEST, log, vary={"batch_window": ["1m", "5m", "1d"]}, best="told")
-    for measure in ("volume", "told", "reach", "delay.p90", "per_person_per_day.max", "per_person.mean"):
+    tuned = fd.tune(DIGEST, log, vary={"batch_window": ["1m", "5m", "1d"]}, best="events")
+    for measure in ("volume", "events", "reach", "delay.p90", "per_person_per_day.max", "per_person.mean"):
         # what a sweep finds out in a second replay is what tuning counts in its only one
         assert str(sweep.plot(measure)) == str(tuned.plot(measure))
-    assert "told by batch_window" in str(tuned.plot("told"))
+    assert "events by batch_window" in str(tuned.plot("events"))
     with pytest.raises(fd.ReplayError, match="no axis in common: delay_p95 is time"):
         sweep.plot(["deliveries", "delay_p95"])
     with pytest.raises(fd.ReplayError, match=r"delay has a value for each event: say which"):

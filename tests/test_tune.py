@@ -47,7 +47,7 @@ HISTORY = liked(("00:00", "ann"), ("00:05", "bob"), ("00:10", "ann"), ("00:20", 
 
 def test_every_setting_is_measured():
     tuned = fd.tune(LIKES, HISTORY, vary=WINDOWS)
-    columns = ["0.window", "volume", "told", "reach", "delay.p90", "per_person_per_day.p95", "today"]
+    columns = ["0.window", "volume", "events", "reach", "delay.p90", "per_person_per_day.p95", "today"]
     assert tuned.table[columns].values.tolist() == [
         ["5m", 5, 5, 2, 300, 4, True],
         ["30m", 3, 5, 2, 1800, 2, False],
@@ -99,7 +99,7 @@ def test_what_a_demand_costs_is_what_the_best_would_be_without_it():
         ["delay.p90 <= 1h", 3600, 300, 2, 2, 3],
         ["reach >= 0.95 of today", 1.9, 2, 3, 3, 3],
     ]
-    assert tuned.costs[["volume", "told", "delay.p90"]].values.tolist() == [
+    assert tuned.costs[["volume", "events", "delay.p90"]].values.tolist() == [
         [0, 0, 0],
         [-2, 0, 1500],
         [-3, 0, 10500],
@@ -146,7 +146,7 @@ def test_the_flow_as_it_is_comes_first_where_it_is_none_of_the_settings():
 def test_options_of_several_steps_are_tried_in_every_combination():
     flow = LIKES.with_step(0, window="5m", min_count=1)
     tuned = fd.tune(flow, HISTORY, vary={"0.window": ["5m", "30m"], "0.min_count": [1, 3]})
-    assert tuned.table[["0.window", "0.min_count", "volume", "told", "reach"]].values.tolist() == [
+    assert tuned.table[["0.window", "0.min_count", "volume", "events", "reach"]].values.tolist() == [
         ["5m", 1, 5, 5, 2],
         ["5m", 3, 0, 0, 0],
         ["30m", 1, 3, 5, 2],
@@ -178,7 +178,7 @@ def test_an_event_of_a_digest_is_told_to_everybody_who_gets_the_digest():
     tuned = fd.tune(
         flow, liked(("00:00", "ann"), ("00:10", "ann")), graph, vary={"0.window": ["30m"]}, best="delay.mean"
     )
-    assert tuned.table[["volume", "told", "reach", "delay.mean"]].values.tolist() == [[2, 4, 2, 1500]]
+    assert tuned.table[["volume", "events", "reach", "delay.mean"]].values.tolist() == [[2, 4, 2, 1500]]
 
 
 def test_digests_of_digests_tell_of_all_their_events():
@@ -196,7 +196,7 @@ def test_digests_of_digests_tell_of_all_their_events():
         vary={"1.window": ["1h"]},
         best="delay.min",
     )
-    assert tuned.table[["volume", "told", "delay.min"]].values.tolist() == [[1, 3, 3900]]
+    assert tuned.table[["volume", "events", "delay.min"]].values.tolist() == [[1, 3, 3900]]
 
 
 def test_one_sink_of_several_can_be_measured():
@@ -210,7 +210,7 @@ def test_production_is_tuned_by_its_own_rules():
     # finds that of the third. After half an hour the fourth finds that of the first three. Bob's is never told.
     tuned = fd.tune(LIKES, HISTORY, vary={"0.window": ["30m"]}, target="this-rs")
     assert tuned.flow("0.window=30m").steps[0].text == "batch('target_id', window='30m')"
-    assert tuned.table["told"].tolist() == [2, 3]
+    assert tuned.table["events"].tolist() == [2, 3]
 
 
 def test_tables_go_to_pandas_polars_and_arrow():
@@ -221,10 +221,10 @@ def test_tables_go_to_pandas_polars_and_arrow():
 
 
 def test_a_notebook_shows_demands_a_chart_and_every_setting():
-    tuned = fd.tune(LIKES, HISTORY, vary={"0.window": ["30m", "3h"]}, subject_to=ASKED, best="told")
+    tuned = fd.tune(LIKES, HISTORY, vary={"0.window": ["30m", "3h"]}, subject_to=ASKED, best="events")
     shown = tuned._repr_mimebundle_()
     html = shown["text/html"]
-    assert "1 keeps all 3 demands, the best by told: 0.window=30m" in html
+    assert "1 keeps all 3 demands, the best by events: 0.window=30m" in html
     assert "delay.p90 &lt;= 1h" in html
     assert "+25 min" in html
     assert "≤ 1 h" in tuned.plot().svg
@@ -237,8 +237,8 @@ def test_a_notebook_shows_demands_a_chart_and_every_setting():
     # those that keep what is asked come first
     assert str(tuned.plot()).splitlines()[:3] == [
         "settings that no other beats",
-        "              volume  told  reach  delay.p90  per_person_per_day.p95",
-        "0.window=30m  3       5     2      30 min     2",
+        "              volume  events  reach  delay.p90  per_person_per_day.p95",
+        "0.window=30m  3       5       2      30 min     2",
     ]
 
 
@@ -339,7 +339,7 @@ def test_a_digest_tells_of_as_many_events_as_it_counts(case: Case) -> None:
     counted = tuned.result["counted"]
     for row, variant in zip(tuned.table.to_dict("records"), tuned.variants, strict=True):
         mine = counted[counted["flow"] == variant.name]
-        assert row["told"] == sum(map(int, mine["n"]))
+        assert row["events"] == sum(map(int, mine["n"]))
         assert row["volume"] == len(mine)
 
 
@@ -368,7 +368,7 @@ def test_a_cap_of_a_sink_counts_every_setting_by_itself():
     alone = [fd.replay(variant.flow, HISTORY, caps=caps) for variant in tuned.variants]
     assert tuned.table["volume"].tolist() == [len(result) for result in alone] == [2, 2, 2]
     # of a digest that the cap stops nobody is told
-    assert tuned.table["told"].tolist() == [2, 4, 5]
+    assert tuned.table["events"].tolist() == [2, 4, 5]
     swept = fd.sweep(LIKES, HISTORY, window=["5m", "30m", "3h"], caps=caps)
     assert swept.table["deliveries"].tolist() == [2, 2, 2]
     with pytest.raises(fd.ReplayError, match=r"(?s)caps: no flow delivers to 'pusch'.*did you mean 'push'"):
@@ -404,7 +404,7 @@ def test_the_front_is_what_no_other_setting_beats_in_all_figures(figures: list[t
     windows = {"0.window": [f"{n + 1}m" for n in range(len(figures))]}
     history = liked(*((f"00:{n % 60:02}", f"p{a}{b}") for n, (a, b) in enumerate(figures * 3)))
     table = fd.tune(LIKES, history, vary=windows).table
-    less, more = ["volume", "delay.p90", "per_person_per_day.p95"], ["told", "reach"]
+    less, more = ["volume", "delay.p90", "per_person_per_day.p95"], ["events", "reach"]
 
     def beats(one: Any, other: Any) -> bool:
         gains = [other[name] - one[name] for name in less] + [one[name] - other[name] for name in more]

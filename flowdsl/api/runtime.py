@@ -326,7 +326,7 @@ class Runtime:
             live = self._live
             assert live is not None
             follower.total = follower.done + max(self.log.last_seq_no() - live.place.seq_no, 0)
-            live.told = follower
+            live.on_progress = follower
             live.patience = threading.TIMEOUT_MAX if timeout is None else timeout
             self._work(until_idle=True)
         self.join()
@@ -572,9 +572,11 @@ class Runtime:
 
     def _dispatch(self, found: Checkpoint) -> Dispatcher:
         self._consumer.bury_without_sink(self.sinks, self._now())
-        told = (self._now, self._tracer, self._lane_failed)
+        shared = (self._now, self._tracer, self._lane_failed)
         lanes = {
-            name: SinkWorker(name, sink, self._consumer, found.run, found.earlier, found.place.number, *told)
+            name: SinkWorker(
+                name, sink, self._consumer, found.run, found.earlier, found.place.number, *shared
+            )
             for name, sink in self.sinks.items()
         }
         return Dispatcher(lanes, self._stop)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.api.flow import Flow
 from flowdsl.api.result import Result
+from flowdsl.comparison.delays import Delays, member_trace
 from flowdsl.comparison.demands import parse_demands
 from flowdsl.comparison.measures import Figure
 from flowdsl.comparison.settings import check_sink, settings_to_try
-from flowdsl.comparison.tellings import Tellings, member_trace
 from flowdsl.comparison.tuned import TuningData
 from flowdsl.comparison.variants import options_of_variants
 from flowdsl.errors import ReplayError
@@ -130,7 +130,7 @@ def tune(  # noqa: PLR0913 -- all of them by name
     subject_to
         The demands: a measure, a bound and a value each, such as `"per_person_per_day.p95 <= 3"`,
         `"delay.p90 <= 1h"` or `"reach >= 0.95 of today"`, where today is `flow` as it is. The measures are
-        `volume`, `told`, `reach`, and with a statistic (`p1` to `p99`, `min`, `max`, `mean`) `delay`,
+        `volume`, `events`, `reach`, and with a statistic (`p1` to `p99`, `min`, `max`, `mean`) `delay`,
         `per_person`, `per_person_per_hour`, `_day`, `_week` and `_month`.
     best
         The measure by which the best of the settings that keep the demands is chosen. Of equals the one that
@@ -157,8 +157,8 @@ def tune(  # noqa: PLR0913 -- all of them by name
     >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}")
     >>> digest = digest.deliver("push")
     >>> vary = {"0.window": ["1m", "1h"]}
-    >>> tuned = tune(digest, log, vary=vary, subject_to="told >= 1 of today", best="volume")
-    >>> tuned.table[["0.window", "volume", "told", "delay.p90"]].values.tolist()
+    >>> tuned = tune(digest, log, vary=vary, subject_to="events >= 1 of today", best="volume")
+    >>> tuned.table[["0.window", "volume", "events", "delay.p90"]].values.tolist()
     [['1m', 4.0, 4.0, 60.0], ['1h', 1.0, 4.0, 3600.0]]
     >>> print(tuned.best)
     on('link.created')
@@ -186,5 +186,5 @@ def tune(  # noqa: PLR0913 -- all of them by name
     members = member_trace()
     data = run(options, MemoryStore(), progress=progress, outcomes=members)
     warn_of_likely_slips(options, data)
-    tellings = Tellings(members, options.source)
-    return Tuning(Result.of(data), tuple(variants), tellings, flow, today, demands, criterion, sink)
+    delays = Delays(members, options.source)
+    return Tuning(Result.of(data), tuple(variants), delays, flow, today, demands, criterion, sink)

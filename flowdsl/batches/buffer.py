@@ -63,16 +63,18 @@ class BufferedContexts(StateObject):
         return len(self.refs)
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> Any:
-        sizes = {"variable": said["variables"].values(), "branch": said["branches"]}
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Any:
+        sizes = {"variable": fields["variables"].values(), "branch": fields["branches"]}
         each = {name: {len(one) for one in several} for name, several in sizes.items()}
-        one = {name: 0 if said[name] is None else len(said[name]) for name in ("events", "alive", "closed")}
-        rows = len(said["refs"])
+        one = {
+            name: 0 if fields[name] is None else len(fields[name]) for name in ("events", "alive", "closed")
+        }
+        rows = len(fields["refs"])
         source.check(rows, "empty")
         source.agree(refs=rows, events=one["events"], alive=one["alive"], closed=one["closed"] or rows)
         source.check(all(found <= {rows} for found in each.values()), f"not of {rows} contexts each")
-        source.check(said["payload"] is None or said["payload"].size == rows, f"not of {rows} payloads")
-        return super().restored(said, source)
+        source.check(fields["payload"] is None or fields["payload"].size == rows, f"not of {rows} payloads")
+        return super().from_fields(fields, source)
 
     def fork(self) -> BufferedContexts:
         return self._having(alive=self.alive.copy(), variables=dict(self.variables))
@@ -179,12 +181,12 @@ class ContextBuffer(StateObject):
         self._next = 0
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> Any:
-        refs = np.concatenate([np.zeros(0, np.int64), *(block.refs for block in said["_blocks"])])
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Any:
+        refs = np.concatenate([np.zeros(0, np.int64), *(block.refs for block in fields["_blocks"])])
         source.check(
-            (np.diff(refs) > 0).all() and (not len(refs) or refs[-1] < said["_next"]), "not in order"
+            (np.diff(refs) > 0).all() and (not len(refs) or refs[-1] < fields["_next"]), "not in order"
         )
-        return super().restored(said, source)
+        return super().from_fields(fields, source)
 
     def has(self, refs: Refs) -> bool:
         """Return True if all of these references are in the buffer."""

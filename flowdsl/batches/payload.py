@@ -71,9 +71,9 @@ class Payload(StateObject):
     size: int
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> Payload:
-        _mapped(said["node"], lambda column: source.agree(size=said["size"], column=len(column)))
-        return cls(**said)
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Payload:
+        _mapped(fields["node"], lambda column: source.agree(size=fields["size"], column=len(column)))
+        return cls(**fields)
 
     def take(self, index: Index) -> Payload:
         """Return the payloads at `index`"""

@@ -62,8 +62,8 @@ class EntityVariable(StoredVariable):
         return len(self.versions)
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> EntityVariable:
-        versions, ids = said["versions"], said["ids"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> EntityVariable:
+        versions, ids = fields["versions"], fields["ids"]
         source.agree(versions=len(versions), ids=len(versions if ids is None else ids))
         return cls(versions, ids)
 
@@ -144,13 +144,13 @@ class ConstantVariable(ValueColumnVariable):
     def held_codes(self) -> Iterator[Any]:
         return iter(())
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         return {"value": Column.of([self.value]), "size": self.size}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> ConstantVariable:
-        source.check(len(said["value"]) == 1, "not one value")
-        return cls(said["value"].values()[0], said["size"])
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> ConstantVariable:
+        source.check(len(fields["value"]) == 1, "not one value")
+        return cls(fields["value"].values()[0], fields["size"])
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         return Column.constant(self.value, self.size) if not below else Column(self.size, Tag.MISSING)

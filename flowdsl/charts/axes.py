@@ -123,15 +123,15 @@ def scale(given: Sequence[float]) -> tuple[Callable[[float], float], str]:
     """Return the place of each of some ascending numbers, at which all can be told apart, and what to say of
     that scale.
     """
-    if _told_apart(given):
+    if _distinguishable(given):
         return float, ""
-    if given[0] > 0 and _told_apart([math.log10(value) for value in given]):
+    if given[0] > 0 and _distinguishable([math.log10(value) for value in given]):
         return math.log10, "logarithmic"
     places = {value: float(place) for place, value in enumerate(given)}
     return places.__getitem__, "not to scale"
 
 
-def _told_apart(places: Sequence[float]) -> bool:
+def _distinguishable(places: Sequence[float]) -> bool:
     gaps = [later - earlier for earlier, later in pairwise(places)]
     return not gaps or min(gaps) >= _APART * (places[-1] - places[0]) / len(gaps)
 

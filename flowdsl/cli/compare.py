@@ -61,9 +61,9 @@ def run(options: argparse.Namespace) -> int:
         for change in CHANGES if options.rows else ():
             some = rows.filter(rows["change"] == change)
             if some.height:
-                told = [name for name in some.columns if not some[name].is_null().all() and name != "change"]
+                shown = [name for name in some.columns if not some[name].is_null().all() and name != "change"]
                 show(f"\n{change}: {some.height:,}")
-                show(table_text(some.select(told).head(options.rows), some.height))
+                show(table_text(some.select(shown).head(options.rows), some.height))
     return 0 if compared.same else 1
 
 

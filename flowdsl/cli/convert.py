@@ -129,10 +129,10 @@ def run(options: argparse.Namespace) -> int:
             duplicates=options.duplicates,
         )
         last = log.last_seq_no()
-    return _told(done, options, last)
+    return _report(done, options, last)
 
 
-def _told(done: Converted, options: argparse.Namespace, last: int) -> int:
+def _report(done: Converted, options: argparse.Namespace, last: int) -> int:
     from flowdsl.log.problems import reason_alike
 
     counts = {name: int(count) for name, count in done.problems["problem"].value_counts().items()}

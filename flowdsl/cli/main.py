@@ -76,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (FlowError, OSError) as error:
-        said = in_words_of_commands(str(error), options.parser, options.command)
-        say(f"flowdsl {options.command}: {said}")
+        message = in_words_of_commands(str(error), options.parser, options.command)
+        say(f"flowdsl {options.command}: {message}")
         return 1
     except MemoryError as error:
         say(f"flowdsl {options.command}: there is not enough memory: {error}")

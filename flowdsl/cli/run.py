@@ -143,11 +143,11 @@ def run(options: argparse.Namespace) -> int:
         finally:
             if stop.is_set():
                 # sinks may need time to finish
-                status.tell("stopping")
+                status.show("stopping")
             try:
                 runtime.stop()
             finally:
-                status.tell("stopped" if runtime.error is None else "failed")
+                status.show("stopped" if runtime.error is None else "failed")
         return 1 if appender is not None and appender.refused else 0
 
 
@@ -248,15 +248,15 @@ class Status:
         self._line = sys.stdout.isatty()
         self._every = every if every is not None else 1.0 if self._line else 10.0
         self._next = time.monotonic() + self._every
-        self.tell("started")
+        self.show("started")
 
-    def tell_sometimes(self) -> None:
+    def show_sometimes(self) -> None:
         """Print the status if it is due."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every
-            self.tell("running")
+            self.show("running")
 
-    def tell(self, doing: str) -> None:
+    def show(self, doing: str) -> None:
         """Print the status now."""
         metrics = self._runtime.metrics()
         if not self._line:
@@ -299,7 +299,7 @@ def _follow(
     runtime: Runtime, stop: threading.Event, appender: Appender | None, status: Status, *, until_idle: bool
 ) -> None:
     while runtime.running and not stop.wait(0.05):
-        status.tell_sometimes()
+        status.show_sometimes()
         if appender is not None and not appender.ended:
             continue
         if until_idle:

@@ -133,12 +133,12 @@ def _check_one_log(before: ResultData, after: ResultData) -> None:
 
 def _delivered_by_others(before: ResultData, after: ResultData) -> bool:
     """Return True if something was delivered on both sides of events of one number that are not one event."""
-    both = _told(before).join(_told(after), on="seq_no", suffix="_after")
+    both = _delivered(before).join(_delivered(after), on="seq_no", suffix="_after")
     other_id = pl.col("event_id") != pl.col("event_id_after")
     return bool(both.select(((pl.col("event_time") != pl.col("event_time_after")) | other_id).any()).item())
 
 
-def _told(result: ResultData) -> pl.DataFrame:
+def _delivered(result: ResultData) -> pl.DataFrame:
     """Return what deliveries tell of their events: number, id and time."""
     columns = ("seq_no", "event_id", "event_time")
     frames = [
@@ -147,8 +147,8 @@ def _told(result: ResultData) -> pl.DataFrame:
     ]
     if not frames:
         return pl.DataFrame(schema={name: FIXED[name] for name in columns})
-    told = pl.concat(frames).select(columns).unique("seq_no")
-    return told.with_columns(one_spelling(told["event_id"]))
+    delivered = pl.concat(frames).select(columns).unique("seq_no")
+    return delivered.with_columns(one_spelling(delivered["event_id"]))
 
 
 def _same(one: EventSource, other: EventSource) -> bool:

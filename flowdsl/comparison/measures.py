@@ -1,4 +1,4 @@
-"""Measures of a setting: messages, people reached, how late events are told, how much each person gets."""
+"""Measures of a setting: messages, people reached, how late, and how much each person gets."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Standing = Literal["better", "worse", ""]
 
 @dataclass(frozen=True)
 class Effect:
-    """The deliveries of one setting; `find_told` finds how long the events that they tell of waited."""
+    """The deliveries of one setting; `find_delays` finds how long their events waited."""
 
     deliveries: pl.DataFrame
-    find_told: Callable[[], pl.DataFrame]
+    find_delays: Callable[[], pl.DataFrame]
 
     @cached_property
-    def told(self) -> pl.DataFrame:
-        """The number of events that were told after each delay."""
-        return self.find_told()
+    def delays(self) -> pl.DataFrame:
+        """The number of events that were delivered after each delay."""
+        return self.find_delays()
 
     @cached_property
     def people(self) -> pl.DataFrame:
@@ -76,12 +76,12 @@ class Measure:
     unit: Unit = "count"
 
 
-def _told(effect: Effect) -> float:
-    return float(effect.told["told"].sum())
+def _count_events(effect: Effect) -> float:
+    return float(effect.delays["events"].sum())
 
 
 def _delays(effect: Effect) -> Spread:
-    return Spread(effect.told["delay"] / 1e6, effect.told["told"])
+    return Spread(effect.delays["delay"] / 1e6, effect.delays["events"])
 
 
 def _load(every: str | None) -> Reader:
@@ -105,11 +105,11 @@ MEASURES: Final[dict[str, Measure]] = {
     for measure in (
         Measure("volume", "messages that go out", "less", lambda d: float(d.deliveries.height)),
         Measure(
-            "told",
-            "events that somebody is told of: a digest of five tells of five, an event told to two people "
+            "events",
+            "events that are delivered: a digest of five counts five, an event delivered to two people "
             "counts twice",
             "more",
-            _told,
+            _count_events,
         ),
         Measure(
             "reach",
@@ -119,7 +119,7 @@ MEASURES: Final[dict[str, Measure]] = {
         ),
         Measure(
             "delay",
-            "how long an event waits to be told, for every event of a digest",
+            "how long an event waits for its delivery, for every event of a digest",
             "less",
             _delays,
             distribution=True,

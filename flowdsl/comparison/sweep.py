@@ -11,10 +11,10 @@ import polars as pl
 
 from flowdsl.arguments import one_of, texts_of
 from flowdsl.charts.formats import SECOND, number_text, span_text
+from flowdsl.comparison.delays import Delays, effect_of, member_trace
 from flowdsl.comparison.grid import Variant, variants_of
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.comparison.measures import MEASURES, Better, Figure, Standing
-from flowdsl.comparison.tellings import Tellings, effect_of, member_trace
 from flowdsl.comparison.variants import VariantsData, parameter_column
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.flow.spec import FlowSpec
@@ -134,19 +134,19 @@ class SweepData(VariantsData):
             )
         figure = Figure.parse(name, "of")
         sides = (FlowResult(self.result, number) for number in range(len(self.variants)))
-        return [figure.of(effect_of(side, lambda: self._tellings)) for side in sides]
+        return [figure.of(effect_of(side, lambda: self._delays)) for side in sides]
 
     @cached_property
-    def _tellings(self) -> Tellings:
+    def _delays(self) -> Delays:
         options = self.result.options
         if options is None:
             raise ReplayError(
-                "which events were told is not known of a sweep that was read back",
+                "how long events waited is not known of a sweep that was read back",
                 hint="run the sweep again, or draw a column of its table",
             )
         members = member_trace()
         run(options, MemoryStore(), outcomes=members)
-        return Tellings(members, options.source)
+        return Delays(members, options.source)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         html = render(

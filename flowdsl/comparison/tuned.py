@@ -12,11 +12,11 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import texts_of
+from flowdsl.comparison.delays import Delays, effect_of
 from flowdsl.comparison.demands import Demand
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.comparison.measures import Figure
 from flowdsl.comparison.settings import TODAY
-from flowdsl.comparison.tellings import Tellings, effect_of
 from flowdsl.comparison.variants import VariantsData, parameter_column
 from flowdsl.errors import ReplayError
 from flowdsl.flow.spec import FlowSpec
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from flowdsl.charts.chart import Chart
 
 # the figures that every table has; of a measure that demands name otherwise, theirs stand in their place
-DEFAULT: Final = ("volume", "told", "reach", "delay.p90", "per_person_per_day.p95")
+DEFAULT: Final = ("volume", "events", "reach", "delay.p90", "per_person_per_day.p95")
 _ROWS: Final = 30
 _KEEPS, _FALLS_SHORT = 0, 7
 
@@ -44,7 +44,7 @@ class TuningData(VariantsData):
     `given` is the flow as it is today, and `today` the number of the variant that is the same.
     """
 
-    tellings: Tellings
+    delays: Delays
     given: FlowSpec
     today: int
     demands: tuple[Demand, ...]
@@ -182,7 +182,7 @@ class TuningData(VariantsData):
         )
 
     def _measured(self, side: FlowResult, tick: Any) -> list[float | None]:
-        effect = effect_of(side, lambda: self.tellings, self.sink, tick)
+        effect = effect_of(side, lambda: self.delays, self.sink, tick)
         return [figure.of(effect) for figure in self.figures]
 
     def _keeps(self, figures: Mapping[str, float | None], measured: Sequence[Sequence[float | None]]) -> bool:
@@ -287,7 +287,7 @@ class TuningData(VariantsData):
         >>> tuned = tune(digest.deliver("push"), log, vary={"0.window": ["1m", "1h"]}, best="volume")
         >>> print(tuned.plot())
         settings that no other beats
-                           volume  told  reach  delay.p90  per_person_per_day.p95
+                           volume  events  reach  delay.p90  per_person_per_day.p95
         0.window=1h        1       4     1      1 h        1
         0.window=1m today  4       4     1      1 min      4
         """
@@ -314,7 +314,7 @@ class TuningData(VariantsData):
 
         figures = [Figure.parse(name, "of") for name in names]
         sides = [FlowResult(self.result, number) for number in range(len(self.variants))]
-        effects = [effect_of(side, lambda: self.tellings, self.sink) for side in sides]
+        effects = [effect_of(side, lambda: self.delays, self.sink) for side in sides]
         values = {figure.name: [figure.of(effect) for effect in effects] for figure in figures}
         seconds = {figure.name: figure.measure.unit == "seconds" for figure in figures}
         return variants_chart(self.variants, values, seconds)
@@ -334,15 +334,15 @@ class TuningData(VariantsData):
     @property
     def _heading(self) -> str:
         count, table = len(self.variants), self._table
-        said = f"{count_text(count, 'setting')}, {int(table['front'].sum())} that no other beats"
+        summary = f"{count_text(count, 'setting')}, {int(table['front'].sum())} that no other beats"
         if not self.demands:
-            return f"{said}; best by {self.criterion.name}: {self.best_name}"
+            return f"{summary}; best by {self.criterion.name}: {self.best_name}"
         kept = int(table["keeps"].sum())
         demands = "the demand" if len(self.demands) == 1 else f"all {len(self.demands)} demands"
         if not kept:
-            return f"{said}; none keeps {demands}"
+            return f"{summary}; none keeps {demands}"
         verb = "keeps" if kept == 1 else "keep"
-        return f"{said}; {kept} {verb} {demands}, the best by {self.criterion.name}: {self.best_name}"
+        return f"{summary}; {kept} {verb} {demands}, the best by {self.criterion.name}: {self.best_name}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         table = self._table

@@ -254,9 +254,9 @@ class _TracedRows:
         """Return what calls that ask the graph give in each context, as of its moment."""
         if self._taken is None:
             return {}
-        told = {call: listed(call, self._taken) for call in calls}
+        listings = {call: listed(call, self._taken) for call in calls}
         return {
-            branch: {call: values[i] for call, values in told.items()}
+            branch: {call: values[i] for call, values in listings.items()}
             for i, branch in enumerate(self.branches)
         }
 

@@ -36,11 +36,11 @@ class StepState:
     text: str
     kernel: Kernel
     # in words, of a kernel that was read without its step
-    told: str | None = None
+    memory: str | None = None
 
     def remembers(self, clock: int) -> str:
         """Return what would be lost with it at a clock (µs), in words; empty where that is nothing."""
-        return self.kernel.remembers(clock) if self.told is None else self.told
+        return self.kernel.remembers(clock) if self.memory is None else self.memory
 
 
 @dataclass
@@ -95,10 +95,10 @@ def flows_of(plan: Plan) -> tuple[tuple[str, str], ...]:
 
 def lost_text(lost: Sequence[StepState], clock: int) -> str:
     """Return what would be lost, step by step."""
-    told = [f"{_where(step)}: {step.remembers(clock)}" for step in lost[:_TOLD]]
+    described = [f"{_where(step)}: {step.remembers(clock)}" for step in lost[:_TOLD]]
     if len(lost) > _TOLD:
-        told.append(f"and {count_text(len(lost) - _TOLD, 'step')} more")
-    return "; ".join(told)
+        described.append(f"and {count_text(len(lost) - _TOLD, 'step')} more")
+    return "; ".join(described)
 
 
 def _where(step: StepState) -> str:
@@ -109,5 +109,5 @@ def _where(step: StepState) -> str:
 
 def _forked(step: StepState) -> StepState:
     return StepState(
-        step.fingerprint, step.flows, step.number, step.operator, step.text, step.kernel.fork(), step.told
+        step.fingerprint, step.flows, step.number, step.operator, step.text, step.kernel.fork(), step.memory
     )

@@ -285,9 +285,9 @@ def _check_document(document: _Document, target: Target | None) -> list[Finding]
     refused = _unexplained(map(_refused, _problems_there(item, problems)), found, _NOT_COMPILED)
     if refused:
         return [*found, *refused]
-    said = {finding.where for finding in found if finding.severity != "note"}
+    explained = {finding.where for finding in found if finding.severity != "note"}
     here = (_refused(problem, "only-production") for problem in _here(document))
-    only = _unexplained((finding for finding in here if finding.where not in said), found, _LET_IN)
+    only = _unexplained((finding for finding in here if finding.where not in explained), found, _LET_IN)
     return [*found, *only]
 
 

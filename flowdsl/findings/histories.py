@@ -65,11 +65,13 @@ def _unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
         return
     first = noted.first_unmatched
     names = ("link_type", "link_id", "source_id", "target_id", "entity_type", "entity_id")
-    said = ", ".join(f"{name}={short_repr(first[name])}" for name in names if first.get(name) is not None)
+    described = ", ".join(
+        f"{name}={short_repr(first[name])}" for name in names if first.get(name) is not None
+    )
     yield _finding(
         "deletions-unmatched",
         f"{noted.unmatched:,} of {deletions:,} deletions meet no link or entity: first event "
-        f"{first['seq_no']}, {said}",
+        f"{first['seq_no']}, {described}",
         "they end nothing: are the links before the log given as graph=, and are type, ids and direction "
         "those of the creation?",
     )

@@ -49,24 +49,24 @@ def warn_of_likely_slips(options: Options, result: ResultData) -> None:
     if not options.flows[0].rules.early_checks:
         return
     found: dict[tuple[str, str], list[str]] = {}
-    for flow, where, said in _slips(options, result):
-        found.setdefault((where, said), []).append(flow)
-    for (where, said), flows in found.items():
+    for flow, where, slip in _slips(options, result):
+        found.setdefault((where, slip), []).append(flow)
+    for (where, slip), flows in found.items():
         more = f" and {len(flows) - 1} more" if len(flows) > 1 else ""
-        warn(f"flow {flows[0]!r}{more}, {where}: {said}" if flows[0] else f"{where}: {said}")
+        warn(f"flow {flows[0]!r}{more}, {where}: {slip}" if flows[0] else f"{where}: {slip}")
 
 
 def _slips(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:
     """Yield flow, place and message of each slip."""
-    yield from _said(_static(options.flows))
+    yield from _described(_static(options.flows))
     if options.state is not None or not result.manifest["events"]:
         return
     yield from _types(options, result)
-    yield from _said(_values(options, result))
+    yield from _described(_values(options, result))
     yield from _recipients(options, result)
 
 
-def _said(findings: Iterator[Finding]) -> Iterator[tuple[str, str, str]]:
+def _described(findings: Iterator[Finding]) -> Iterator[tuple[str, str, str]]:
     for one in findings:
         yield one.flow or "", one.where, f"{one.message}; {one.hint}" if one.hint else one.message
 

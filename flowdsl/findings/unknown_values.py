@@ -172,10 +172,10 @@ class SeenValues:
                 for message, hint in _values(path, values):
                     yield from self._found(step, "unknown-value", message, hint, flows, places)
         for (step, node), pair in self._pairs.items():
-            said = _pair(node, pair)
-            if said is not None:
+            unlike = _pair(node, pair)
+            if unlike is not None:
                 hint = f"{_OTHER_TYPES}: compare values of one type"
-                yield from self._found(step, "unknown-value", said, hint, flows, places)
+                yield from self._found(step, "unknown-value", unlike, hint, flows, places)
 
     def _found(
         self, step: int, code: str, message: str, hint: str | None, flows: Sequence[FlowSpec], places: Places

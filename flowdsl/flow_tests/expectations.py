@@ -161,7 +161,7 @@ def _assigned(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
 
 
 def settled_counts(
-    expected: Sequence[Entry], came: Sequence[Counted], says: str, *, several: bool
+    expected: Sequence[Entry], came: Sequence[Counted], field: str, *, several: bool
 ) -> list[Entry]:
     """Return expected drops (`says` is `reason`) or failures (`error`) corrected to the actual ones, matched
     first to first.
@@ -170,9 +170,9 @@ def settled_counts(
     entries: list[Entry] = []
     fresh: list[Entry] = []
     for one in came:
-        number = next((i for i, entry in enumerate(expected) if _counts(entry, one, says)), None)
+        number = next((i for i, entry in enumerate(expected) if _counts(entry, one, field)), None)
         if number is None:
-            fresh.append(count_entry(one, says, several=several))
+            fresh.append(count_entry(one, field, several=several))
         else:
             sums[number] += one.count
     for entry, total in zip(expected, sums, strict=True):
@@ -183,17 +183,17 @@ def settled_counts(
     return entries + fresh
 
 
-def _counts(entry: Entry, one: Counted, says: str) -> bool:
+def _counts(entry: Entry, one: Counted, field: str) -> bool:
     """Return True if an entry counts these contexts: a reason is named whole, an error by a part of it."""
     if entry.get("flow", one.flow) != one.flow or entry.get("step", one.steps[0]) not in one.steps:
         return False
-    if says not in entry:
+    if field not in entry:
         return True
-    return bool(entry[says] == one.text) if says == "reason" else entry[says] in one.text
+    return bool(entry[field] == one.text) if field == "reason" else entry[field] in one.text
 
 
-def count_entry(one: Counted, says: str, *, several: bool) -> dict[str, Any]:
+def count_entry(one: Counted, field: str, *, several: bool) -> dict[str, Any]:
     """Return drops or failures as an entry of a test."""
     entry: dict[str, Any] = {"flow": one.flow} if several else {}
-    entry |= {"step": one.steps[-1], says: one.text}
+    entry |= {"step": one.steps[-1], field: one.text}
     return entry if one.count == 1 else {**entry, "count": one.count}

@@ -118,7 +118,7 @@ def following(keys: npt.NDArray[np.int64]) -> tuple[Index, Index]:
     return order[again + 1], order[again]
 
 
-def first_said(keys: npt.NDArray[np.int64], deleted: Mask) -> tuple[Mask, Mask]:
+def first_mentions(keys: npt.NDArray[np.int64], deleted: Mask) -> tuple[Mask, Mask]:
     """Mark the first row of each key, and the rows whose previous row of the same key is not a deletion."""
     order = np.argsort(keys, kind="stable")
     again = np.concatenate([[False], keys[order][1:] == keys[order][:-1]])

@@ -39,10 +39,10 @@ class EntityIndex(StateObject):
         self._touched: npt.NDArray[np.bool_] | None = np.zeros(1, np.bool_) if track else None
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> EntityIndex:
-        source.check(len(said["_current"]), "empty")
-        index = cls(said["_current"])
-        index._owned, index._touched = True, said["_touched"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> EntityIndex:
+        source.check(len(fields["_current"]), "empty")
+        index = cls(fields["_current"])
+        index._owned, index._touched = True, fields["_touched"]
         return index
 
     @property
@@ -50,9 +50,9 @@ class EntityIndex(StateObject):
         array = self._array
         return array.read() if isinstance(array, Past) else array
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         self.settle()
-        return super().said()
+        return super().to_fields()
 
     def settle(self) -> None:
         """Have an array that no other index changes, on any thread."""

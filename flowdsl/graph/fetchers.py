@@ -74,19 +74,19 @@ class FetcherSession(StateObject):
     def held_codes(self) -> Iterator[Any]:
         yield np.flatnonzero(self._asked)
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         return {"name": self._fetcher.name, "_asked": self._asked, "fetchers": None}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> FetcherSession:
-        if said["name"] not in said["fetchers"]:
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> FetcherSession:
+        if fields["name"] not in fields["fetchers"]:
             raise DataError(
-                f"the state knows entities {said['name']!r} from a function, and the graph has none",
+                f"the state knows entities {fields['name']!r} from a function, and the graph has none",
                 hint="give the graph with the same functions as before",
             )
-        session = cls(said["fetchers"][said["name"]])
-        source.check(len(said["_asked"]), "empty")
-        session._asked = said["_asked"]
+        session = cls(fields["fetchers"][fields["name"]])
+        source.check(len(fields["_asked"]), "empty")
+        session._asked = fields["_asked"]
         return session
 
     def fork(self) -> FetcherSession:

@@ -162,7 +162,7 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
     if not isinstance(links, Iterable) or isinstance(links, (str, bytes, Mapping)):
         raise DataError(f"links are {type_text(links)}", allowed="a frame or a list of mappings")
     rows = []
-    said: list[str | None] = []
+    texts: list[str | None] = []
     for number, link in enumerate(count_items(links, tick)):
         if not isinstance(link, Mapping):
             raise DataError(f"links: number {number} is {type_text(link)}", allowed="a mapping")
@@ -174,7 +174,7 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
                     hint=did_you_mean(key, LINK_COLUMNS),
                 )
         what = f"links: number {number}"
-        said.append(json_text(link.get("metadata"), "metadata", what))
+        texts.append(json_text(link.get("metadata"), "metadata", what))
         rows.append(
             {
                 name: None if link.get(name) is None else _id_text(link[name], what)
@@ -182,7 +182,7 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
             }
         )
     frame = pl.DataFrame(rows, schema=dict.fromkeys(LINK_COLUMNS[:4], pl.String))
-    return frame.with_columns(pl.Series("metadata", said, pl.String))
+    return frame.with_columns(pl.Series("metadata", texts, pl.String))
 
 
 def id_texts(series: pl.Series, what: str) -> pl.Series:

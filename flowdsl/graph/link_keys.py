@@ -43,13 +43,13 @@ class LinkKeyTables(StateObject):
     pairs: dict[str, HashTable] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         # another thread may be adding a table
         return {"ids": self.ids, "pairs": dict(self.pairs)}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> LinkKeyTables:
-        return cls(**said)
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> LinkKeyTables:
+        return cls(**fields)
 
     def pair_codes(self, kind: str, sources: Codes, targets: Codes) -> Codes:
         """Return the codes of pairs of ids, for links of one type."""
@@ -119,11 +119,11 @@ class LinkKeys(StateObject):
                     self._holders[space][codes[rows]] = rows * self._spaces + kind
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> LinkKeys:
-        identities = cls(said["_tables"], said["_kinds"])
-        source.agree(holders=len(said["_holders"]), spaces=identities._spaces)
-        source.check(all(map(len, said["_holders"])), "without room")
-        identities._holders, identities.any_ids = said["_holders"], said["any_ids"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> LinkKeys:
+        identities = cls(fields["_tables"], fields["_kinds"])
+        source.agree(holders=len(fields["_holders"]), spaces=identities._spaces)
+        source.check(all(map(len, fields["_holders"])), "without room")
+        identities._holders, identities.any_ids = fields["_holders"], fields["any_ids"]
         return identities
 
     def fork(self) -> LinkKeys:

@@ -108,7 +108,7 @@ class LinkTable(StateObject):
             yield block.source
             yield block.target
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         # creation times no longer matter
         numbers, sources, targets = self._alive()
         parts = [block.without_ended() for block in self._blocks] if self.documented else []
@@ -123,18 +123,18 @@ class LinkTable(StateObject):
         }
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> LinkTable:
-        numbers, table = said["numbers"], cls()
-        source.agree(numbers=len(numbers), source=len(said["source"]), target=len(said["target"]))
-        source.check(not len(numbers) or numbers[-1] < said["next"], "with a link of a number to come")
-        documents = said["documents"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> LinkTable:
+        numbers, table = fields["numbers"], cls()
+        source.agree(numbers=len(numbers), source=len(fields["source"]), target=len(fields["target"]))
+        source.check(not len(numbers) or numbers[-1] < fields["next"], "with a link of a number to come")
+        documents = fields["documents"]
         source.agree(numbers=len(numbers), documents=len(numbers if documents is None else documents))
         if len(numbers):
             born, died = np.full(len(numbers), -1), np.full(len(numbers), ALIVE)
-            table._append(LinkBlock(numbers, said["source"], said["target"], born, died, documents))
-        for use in said["uses"]:
+            table._append(LinkBlock(numbers, fields["source"], fields["target"], born, died, documents))
+        for use in fields["uses"]:
             table.prepare(use)
-        table.next = said["next"]
+        table.next = fields["next"]
         return table
 
     def fork(self) -> LinkTable:

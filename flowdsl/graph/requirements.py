@@ -36,8 +36,8 @@ class GraphRequirements(StateObject):
     before: bool = False
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> GraphRequirements:
-        return cls(**said)
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> GraphRequirements:
+        return cls(**fields)
 
     def union(self, other: GraphRequirements) -> GraphRequirements:
         """Return the requirements of both."""

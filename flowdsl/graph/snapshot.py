@@ -121,16 +121,16 @@ class EntityGraph:
             "link_metadata": self._link_metadata,
         }
 
-    def __setstate__(self, said: dict[str, Any]) -> None:
-        self.__init__(merge=said["merge"])  # type: ignore[misc]
-        self._fetchers = said["fetchers"]
-        for name, ids, documents, cells in said["entities"]:
+    def __setstate__(self, fields: dict[str, Any]) -> None:
+        self.__init__(merge=fields["merge"])  # type: ignore[misc]
+        self._fetchers = fields["fetchers"]
+        for name, ids, documents, cells in fields["entities"]:
             codes = self._interner.intern(ids)
             self._types[name] = (sum(len(b) for b in self._blocks), codes)
             self._blocks.append(VersionBlock(Documents(documents, cells=cells), codes, self._interner))
-        for name, ends in said["links"].items():
+        for name, ends in fields["links"].items():
             self._links[name] = LinkTable.of(*(self._interner.intern(end) for end in ends))
-        self._link_ids, self._link_metadata = said["link_ids"], said["link_metadata"]
+        self._link_ids, self._link_metadata = fields["link_ids"], fields["link_metadata"]
         self._anywhere, self._type_of, self._several = self._index_all()
 
     @property

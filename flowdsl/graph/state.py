@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.graph.changes import LinkEvents, change_links, first_said, following, metadata_of
+from flowdsl.graph.changes import LinkEvents, change_links, first_mentions, following, metadata_of
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
@@ -111,24 +111,24 @@ class GraphState(StateObject):
     before: Numbers = field(default_factory=lambda: np.zeros(0, np.int32))
     """Of each event of the chunk, the version of its entity before it; only where a flow asks for it."""
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         # the keys of a snapshot's links are usually built at the first change; a saved state needs them now
         if self.identities is None and self.links:
             return {
-                **super().said(),
+                **super().to_fields(),
                 "identities": LinkKeys(self.tables, list(self.links), self.known_links()),
             }
-        return super().said()
+        return super().to_fields()
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> GraphState:
-        identities = said["identities"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> GraphState:
+        identities = fields["identities"]
         if identities is not None:
-            source.check(identities.kinds == list(said["links"]), "of other links")
-            numbers = [table.next for table in said["links"].values()]
+            source.check(identities.kinds == list(fields["links"]), "of other links")
+            numbers = [table.next for table in fields["links"].values()]
             source.check(identities.fits(numbers), "holding a link that there is not")
-        source.check(said["fetchers"].keys() <= said["by_type"].keys(), "without a type that it asks for")
-        return cls(**said)
+        source.check(fields["fetchers"].keys() <= fields["by_type"].keys(), "without a type that it asks for")
+        return cls(**fields)
 
     def fork(self) -> GraphState:
         """Return a copy-on-write fork."""
@@ -307,7 +307,7 @@ class GraphState(StateObject):
         """Mark the deletions of entities that do not exist."""
         if not deleted.any():
             return deleted
-        first, alive = first_said(keys, deleted)
+        first, alive = first_mentions(keys, deleted)
         asked = np.flatnonzero(first & deleted)
         alive[asked] = self._given(ids[asked], types[asked]) != NONE
         return deleted & ~alive

@@ -44,9 +44,9 @@ class VersionBlock(StateObject):
         self._id_column: Column | None = None
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> VersionBlock:
-        source.agree(documents=len(said["documents"]), ids=len(said["ids"]))
-        return cls(said["documents"], said["ids"], said["_interner"], own_id=said["own_id"])
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> VersionBlock:
+        source.agree(documents=len(fields["documents"]), ids=len(fields["ids"]))
+        return cls(fields["documents"], fields["ids"], fields["_interner"], own_id=fields["own_id"])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -228,10 +228,10 @@ class VersionStore(StateObject):
         self._picked: tuple[npt.NDArray[np.int32], VersionBlock, Index] | None = None
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> VersionStore:
-        store = cls(said["_interner"], said["_blocks"], said["_hints"], own_ids=said["_own_ids"])
-        source.check(said["_base_blocks"] <= len(store._blocks), "more blocks than there are")
-        store._base_blocks, store.base = said["_base_blocks"], said["base"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> VersionStore:
+        store = cls(fields["_interner"], fields["_blocks"], fields["_hints"], own_ids=fields["_own_ids"])
+        source.check(fields["_base_blocks"] <= len(store._blocks), "more blocks than there are")
+        store._base_blocks, store.base = fields["_base_blocks"], fields["base"]
         source.check(store.base == store._starts[store._base_blocks], "not as many as its first blocks have")
         source.given["versions"] = store.size
         return store

@@ -49,13 +49,13 @@ class BatchItems(StateObject):
         return len(self.offsets) - 1
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> BatchItems:
-        offsets = said["offsets"]
-        ends = len(offsets) and offsets[0] == 0 and offsets[-1] == len(said["codes"])
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> BatchItems:
+        offsets = fields["offsets"]
+        ends = len(offsets) and offsets[0] == 0 and offsets[-1] == len(fields["codes"])
         source.check(ends and (np.diff(offsets) >= 0).all(), "no lists side by side")
-        levels = {f"opened_in {level}": len(numbers) for level, numbers in enumerate(said["opened_in"])}
-        source.agree(lists=len(offsets) - 1, opened_by=len(said["opened_by"]), **levels)
-        return cls(**said)
+        levels = {f"opened_in {level}": len(numbers) for level, numbers in enumerate(fields["opened_in"])}
+        source.agree(lists=len(offsets) - 1, opened_by=len(fields["opened_by"]), **levels)
+        return cls(**fields)
 
     def take(self, index: Index) -> BatchItems:
         """Return the lists at `index`."""

@@ -51,10 +51,10 @@ class Roots(StateObject):
         return cls(items.opened_by, (*items.opened_in, *contexts.branches[len(items.opened_in) :]))
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> Roots:
-        levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(said["branches"])}
-        source.agree(seq=len(said["seq"]), **levels)
-        return cls(**said)
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Roots:
+        levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(fields["branches"])}
+        source.agree(seq=len(fields["seq"]), **levels)
+        return cls(**fields)
 
     def __len__(self) -> int:
         return len(self.seq)
@@ -95,13 +95,13 @@ class ItemLists(StateObject):
     values: tuple[Column, ...] = ()
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> ItemLists:
-        levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(said["branches"])}
-        roots = {} if said["roots"] is None else {"roots": len(said["roots"])}
-        values = {f"values {place}": len(column) for place, column in enumerate(said["values"])}
-        sizes = {name: len(said[name]) for name in ("windows", "items", "seq")}
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> ItemLists:
+        levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(fields["branches"])}
+        roots = {} if fields["roots"] is None else {"roots": len(fields["roots"])}
+        values = {f"values {place}": len(column) for place, column in enumerate(fields["values"])}
+        sizes = {name: len(fields[name]) for name in ("windows", "items", "seq")}
         source.agree(**sizes, **levels, **roots, **values)
-        return cls(**said)
+        return cls(**fields)
 
     @classmethod
     def none(cls) -> ItemLists:

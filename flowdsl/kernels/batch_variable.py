@@ -57,11 +57,11 @@ class BatchVariable(ValueColumnVariable):
         return len(self.counts)
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> BatchVariable:
-        own = {name: len(part) for name, part in said.items() if name != "collected"}
-        source.agree(**own, **{f"collected {name}": len(part) for name, part in said["collected"].items()})
-        source.check(np.isin(said["closed_by"], list(CLOSED_NAMES)).all(), "closed by nothing")
-        return cls(**said)
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> BatchVariable:
+        own = {name: len(part) for name, part in fields.items() if name != "collected"}
+        source.agree(**own, **{f"collected {name}": len(part) for name, part in fields["collected"].items()})
+        source.check(np.isin(fields["closed_by"], list(CLOSED_NAMES)).all(), "closed by nothing")
+        return cls(**fields)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         """Return the values of a field; the whole object for the empty path."""

@@ -64,9 +64,9 @@ class CountedBatch(ValueColumnVariable):
         return len(self.counts)
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> CountedBatch:
-        source.agree(**{name: len(part) for name, part in said.items()})
-        return cls(**said)
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> CountedBatch:
+        source.agree(**{name: len(part) for name, part in fields.items()})
+        return cls(**fields)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         """Return the values of a field; the whole object for the empty path."""

@@ -6,7 +6,8 @@ Time is the log clock in µs. A bucket of `capacity` tokens that refills in `per
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+import dataclasses
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -279,7 +280,7 @@ class Buckets(StateObject):
     _swept: int = 0
     _left: list[int] = field(default_factory=list)
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         figures = [list(vars(bucket).values())[2:] for bucket in self._by_key.values()]
         keys = np.fromiter(self._by_key, np.int64, len(self._by_key))
         return {
@@ -290,21 +291,22 @@ class Buckets(StateObject):
         }
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> Buckets:
-        kind, keys, figures = said["kind"], said["keys"], said["figures"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Buckets:
+        kind, keys, figures = fields["kind"], fields["keys"], fields["figures"]
         source.agree(keys=len(keys), **{f"figures {n}": len(column) for n, column in enumerate(figures)})
         whole = kind is not FloatBucket
         # a bucket of floats has whole moments
         floats = [isinstance(column[0], float) for column in figures]
         source.check(
-            not figures or floats == ([False] * (len(fields(kind)) - 2) if whole else [True, False]),
+            not figures
+            or floats == ([False] * (len(dataclasses.fields(kind)) - 2) if whole else [True, False]),
             "no buckets",
         )
         by_key = dict(
             zip(keys.tolist(), (kind(0, 0, *row) for row in zip(*figures, strict=True)), strict=True)
         )
         source.check(len(by_key) == len(keys), "with a key twice")
-        return cls(kind, 0, 0, by_key, said["_swept"])
+        return cls(kind, 0, 0, by_key, fields["_swept"])
 
     def goes_on_for(self, step: Buckets, source: StateReader) -> Buckets:
         """Return the same buckets, as large as a step's own."""

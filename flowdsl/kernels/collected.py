@@ -42,8 +42,8 @@ class CollectedValues(StateObject):
     offsets: Ints | None = None
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> CollectedValues:
-        values, offsets = said["values"], said["offsets"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> CollectedValues:
+        values, offsets = fields["values"], fields["offsets"]
         if offsets is not None:
             ends = len(offsets) and offsets[0] == 0 and offsets[-1] == len(values)
             source.check(ends and (np.diff(offsets) >= 0).all(), "no lists side by side")

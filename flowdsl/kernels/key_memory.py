@@ -39,11 +39,11 @@ class KeyLists(StateObject):
     values: Ints
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> KeyLists:
-        ends, values = said["ends"], said["values"]
-        source.agree(keys=len(said["keys"]), ends=len(ends))
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> KeyLists:
+        ends, values = fields["ends"], fields["values"]
+        source.agree(keys=len(fields["keys"]), ends=len(ends))
         source.agree(values=len(values), last_end=int(ends[-1]) if len(ends) else 0)
-        return cls(**said)
+        return cls(**fields)
 
     @classmethod
     def none(cls) -> KeyLists:

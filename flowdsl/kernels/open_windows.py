@@ -67,8 +67,8 @@ class _Tier(StateObject):
         self._due_from = int(self.windows.due.min())
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> _Tier:
-        windows, members, there = said["windows"], said["members"], said["there"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> _Tier:
+        windows, members, there = fields["windows"], fields["members"], fields["there"]
         source.agree(windows=len(windows), there=len(there))
         source.check(there.any(), "without an open window")
         source.check((np.diff(windows.keys) > 0).all(), "not in the order of keys")

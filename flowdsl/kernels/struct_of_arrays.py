@@ -24,9 +24,9 @@ class Arrays(StateObject):
         cls.saved = _numbers(cls)
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> Self:
-        source.agree(**{name: len(array) for name, array in said.items()})
-        return cls(**said)
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Self:
+        source.agree(**{name: len(array) for name, array in fields.items()})
+        return cls(**fields)
 
     @classmethod
     def none(cls) -> Self:

@@ -134,7 +134,7 @@ class Backlog:
 
 
 def _row(sink: str, parcel: Parcel) -> tuple[Any, ...]:
-    said = [
+    records = [
         {
             **delivery._asdict(),
             **{name: getattr(delivery, name).isoformat() for name in _TIMES},
@@ -142,14 +142,14 @@ def _row(sink: str, parcel: Parcel) -> tuple[Any, ...]:
         }
         for delivery, moment in zip(parcel.deliveries, parcel.moments, strict=True)
     ]
-    return sink, *parcel.place, parcel.run, parcel.seq_no, parcel.since, len(said), json.dumps(said)
+    return sink, *parcel.place, parcel.run, parcel.seq_no, parcel.since, len(records), json.dumps(records)
 
 
 def _parcel(
     sink: str, era: int, number: int, run: str, seq_no: int, since: int, size: int, text: str
 ) -> Parcel:
-    said = json.loads(text)
-    moments = [one.pop("moment") for one in said]
-    times = [{name: dt.datetime.fromisoformat(one[name]) for name in _TIMES} for one in said]
-    deliveries = [Delivery(**{**one, **at}) for one, at in zip(said, times, strict=True)]
+    records = json.loads(text)
+    moments = [one.pop("moment") for one in records]
+    times = [{name: dt.datetime.fromisoformat(one[name]) for name in _TIMES} for one in records]
+    deliveries = [Delivery(**{**one, **at}) for one, at in zip(records, times, strict=True)]
     return Parcel(number, deliveries, moments, run, era, seq_no, since, kept=True)

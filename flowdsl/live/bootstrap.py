@@ -190,7 +190,7 @@ class Bootstrap:
     def _give_up(self, state: State, lost: list[StepState]) -> None:
         rows = given_up(state, lost, self.now())
         self.consumer.give_up(rows)
-        self._tell_given_up(rows, f"that other flows held: {lost_text(lost, state.clock)}")
+        self._report_given_up(rows, f"that other flows held: {lost_text(lost, state.clock)}")
 
     def _leave_behind(self, state: State, after: int) -> None:
         """List what windows and queues hold of events that a run starting after `after` will not see
@@ -200,9 +200,9 @@ class Bootstrap:
         rows = given_up(state, holding, self.now(), after)
         if rows:
             self.consumer.give_up(rows)
-            self._tell_given_up(rows, f"of events up to {after}, for the run begins after them")
+            self._report_given_up(rows, f"of events up to {after}, for the run begins after them")
 
-    def _tell_given_up(self, rows: list[GivenUp], which: str) -> None:
+    def _report_given_up(self, rows: list[GivenUp], which: str) -> None:
         contexts = sum(row.seq_no is not None for row in rows)
         _LOG.warning("%r gives up %s %s", self.consumer.name, count_text(contexts, "context"), which)
 
@@ -211,8 +211,8 @@ class Bootstrap:
 
     def _own_positions(self, acknowledged: int) -> list[int]:
         """Return the positions this consumer may have set itself; any other was set by somebody else."""
-        said = self.consumer.fact("acknowledged")
-        return [acknowledged] if said is None else list(json.loads(said))
+        stored = self.consumer.fact("acknowledged")
+        return [acknowledged] if stored is None else list(json.loads(stored))
 
     def _new(self, made: tuple[LogPosition, State]) -> Checkpoint:
         self.consumer.backlog.forget_events_after(made[0].seq_no)
@@ -284,9 +284,9 @@ def _carried(before: Named, now: Named) -> dict[str, str]:
     """
     old, names = dict(before), {name for name, _ in now}
     carried = {name: name for name, _ in now if name in old}
-    for name, said in now:
+    for name, fingerprint in now:
         if name not in carried:
-            renamed = (other for other, its in before if its == said and other not in names)
+            renamed = (other for other, its in before if its == fingerprint and other not in names)
             if (other := next(renamed, None)) is not None:
                 carried[name] = other
     return carried

@@ -116,17 +116,17 @@ class LiveRecorder:
         contexts = delivered.contexts
         origins = Origins.of(contexts, step.rules.batch_names)
         events = self._keys.names.of(origins.seq, origins.moments)
-        told_by = zip(events, origins.branches.to_list(), strict=True)
+        places = zip(events, origins.branches.to_list(), strict=True)
         fields_of = _rows(contexts, delivered.payload, delivered.recipient)
-        rows = list(zip(fields_of, _branches(contexts), told_by, strict=True))
+        rows = list(zip(fields_of, _branches(contexts), places, strict=True))
         for place, sink in enumerate(step.sinks):
             held_back = (delivered.refused or {}).get(sink)
             let_through = rows if held_back is None else list(compress(rows, ~held_back))
-            told = self.delivered_rows.setdefault(sink, [])
+            collected = self.delivered_rows.setdefault(sink, [])
             for flow in step.flows:
                 for (moment, *fields), (branch, text), origin in let_through:
                     delivery = self._delivery(flow, step.number, sink, text, fields, origin)
-                    told.append(((moment, delivery.seq_no, flow, branch, step.number, place), delivery))
+                    collected.append(((moment, delivery.seq_no, flow, branch, step.number, place), delivery))
 
     def late(self, chunk: Chunk, rows: Index) -> None:
         """Count events older than the clock."""
@@ -172,10 +172,10 @@ class LiveRecorder:
 
     def take_deliveries(self) -> dict[str, list[tuple[int, Delivery]]]:
         """Take the collected deliveries by sink, in total order, each with its moment in µs."""
-        told, self.delivered_rows = self.delivered_rows, {}
-        for rows in told.values():
+        collected, self.delivered_rows = self.delivered_rows, {}
+        for rows in collected.values():
             rows.sort(key=_by_order)
-        return {sink: [(order[0], delivery) for order, delivery in rows] for sink, rows in told.items()}
+        return {sink: [(order[0], delivery) for order, delivery in rows] for sink, rows in collected.items()}
 
     def keep_failures(self) -> int:
         """Put the failures of the batch aside, so that the batch can be released; return their number."""

@@ -141,7 +141,7 @@ class ConsumerStore:
         if self._is_older or self.folder is None:
             return
         if self._lock is not None:
-            self._lock.say(changes)
+            self._lock.store(changes)
         else:
             note(self.folder / _LOCK, changes)
 

@@ -82,13 +82,13 @@ _TYPES: Final[dict[str, Any]] = {
 
 def letters_of_failures(errors: pl.DataFrame, now: int) -> list[DeadLetter]:
     """Build letters from rows of the table of errors."""
-    told = errors.with_columns(pl.col("timestamp").to_physical())
+    rows = errors.with_columns(pl.col("timestamp").to_physical())
     columns: dict[str, Iterable[Any]] = {
-        name: told[name].to_list() if name in told.columns else repeat(None, len(told))
+        name: rows[name].to_list() if name in rows.columns else repeat(None, len(rows))
         for name in DeadLetter._fields
     }
     columns["key"] = map(_key, *(columns[name] for name in ("flow", "seq_no", "branch", "step")))
-    columns["attempts"], columns["failed_at"] = repeat(1, len(told)), repeat(now, len(told))
+    columns["attempts"], columns["failed_at"] = repeat(1, len(rows)), repeat(now, len(rows))
     return list(map(DeadLetter, *columns.values()))
 
 
@@ -174,8 +174,8 @@ def chosen_letters(held: list[DeadLetter], letters: Any) -> list[DeadLetter]:
 
 
 def _key(flow: str, seq_no: int, branch: str | None, step: int) -> str:
-    said = "\0".join(("context", flow, str(seq_no), branch or "", str(step)))
-    return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    identity = "\0".join(("context", flow, str(seq_no), branch or "", str(step)))
+    return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _micros(moment: dt.datetime) -> int:

@@ -142,7 +142,7 @@ class SinkWorker:
             else:
                 self._parcels.append(parcel)
                 self._waiting += len(parcel.deliveries)
-            self._tell()
+            self._notify()
 
     def _has_room(self, stop: threading.Event) -> bool:
         """Return True once there is room; wait for it as long as the sink makes progress."""
@@ -163,7 +163,7 @@ class SinkWorker:
             if unsafe:
                 self._backlog.put(self.name, unsafe)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         first = next(self._pending(), None)
         in_hand = sum(len(parcel.deliveries) for parcel in self._hand)
         self.meter.waiting, self.meter.on_disk = self._waiting + self._on_disk + in_hand, self._on_disk
@@ -196,7 +196,7 @@ class SinkWorker:
                 with self._changed:
                     self._hand = []
                     self._handed = parcels[-1].number if parcels[-1].era == self._era else self._handed
-                    self._tell()
+                    self._notify()
                 self._backlog.remove(self.name, parcels)
         except _BatchAbandoned:
             return
@@ -224,7 +224,7 @@ class SinkWorker:
                 size += len(taken[-1].deliveries)
             self._waiting -= size
             self._hand, self._behind = taken, taken[-1].place
-            self._tell()
+            self._notify()
             return taken
 
     def _fetch(self) -> None:

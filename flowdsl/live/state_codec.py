@@ -89,17 +89,17 @@ class _StepKept(StateObject):
         operator=TextField(),
         text=TextField(),
         kernel=OneOfField(Kernel),
-        told=TextField(),
+        memory=TextField(),
     )
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> StepState:
-        stage: CompiledStep | None = source.given["stages"].get(said["fingerprint"])
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> StepState:
+        stage: CompiledStep | None = source.given["stages"].get(fields["fingerprint"])
         if stage is not None:
             kernel = stage.operator.kernel(stage.rules)
-            kernel.goes_on_from(said["kernel"], source)
-            said |= {"kernel": kernel, "told": None}
-        return StepState(**said)
+            kernel.goes_on_from(fields["kernel"], source)
+            fields |= {"kernel": kernel, "memory": None}
+        return StepState(**fields)
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class _Step(FieldKind):
     clock: int = 0
 
     def write(self, value: StepState, to: Any) -> Any:
-        said = {**vars(value), "told": value.remembers(self.clock)}
-        return {name: kind.write(said[name], to) for name, kind in _StepKept.saved.items()}
+        fields = {**vars(value), "memory": value.remembers(self.clock)}
+        return {name: kind.write(fields[name], to) for name, kind in _StepKept.saved.items()}
 
     def read(self, node: Any, source: StateReader) -> Any:
         return ObjectField(_StepKept).read(node, source)
@@ -119,7 +119,7 @@ class _Step(FieldKind):
 def write_state(state: State, blobs: BlobWriter) -> SerializedState:
     """Encode a state."""
     to = _Bytes(blobs)
-    said = {
+    fields = {
         "clock": _CLOCK.write(state.clock, to),
         "position": state.position,
         "flows": DictField(TextField()).write(dict(state.flows), to),
@@ -130,7 +130,7 @@ def write_state(state: State, blobs: BlobWriter) -> SerializedState:
         "interner": ObjectField(Interner).write(state.graph.interner, to),
     }
     blobs.forget_unused()
-    text = json.dumps(said, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
     return SerializedState(len(text), text + to.inline.getvalue(), to.names)
 
 
@@ -143,8 +143,8 @@ def read_state(
     """
     source = StateReader(_content(written, blob))
     try:
-        said = json.loads(written.content[: written.json_size])
-        return _read(said, plan, fetchers, source)
+        fields = json.loads(written.content[: written.json_size])
+        return _read(fields, plan, fetchers, source)
     except DataError:
         raise
     # what is declared is checked; this is for what nobody thought of
@@ -153,9 +153,9 @@ def read_state(
         raise DataError(f"a checkpoint cannot be read ({where}): {type(error).__name__}: {error}") from error
 
 
-def _read(said: Any, plan: Plan, fetchers: Mapping[str, Fetcher], source: StateReader) -> State:
+def _read(fields: Any, plan: Plan, fetchers: Mapping[str, Fetcher], source: StateReader) -> State:
     names = {"clock", "position", "flows", "graph", "steps", "tables", "interner"}
-    if not isinstance(said, dict) or said.keys() != names:
+    if not isinstance(fields, dict) or fields.keys() != names:
         raise DataError("a checkpoint holds something else than a state")
     stages = {step.fingerprint: step for step in (*plan.steps, *plan.cap_steps)}
     source.given |= {
@@ -165,15 +165,15 @@ def _read(said: Any, plan: Plan, fetchers: Mapping[str, Fetcher], source: StateR
         "fetchers": fetchers,
         "versions": 0,
     }
-    source.given["interner"] = source.below("interner", ObjectField(Interner), said["interner"])
+    source.given["interner"] = source.below("interner", ObjectField(Interner), fields["interner"])
     source.given["interner"].private = True
-    source.given["tables"] = source.below("tables", ObjectField(LinkKeyTables), said["tables"])
-    graph = source.below("graph", ObjectField(GraphState), said["graph"])
-    steps = source.below("steps", ListField(_Step(), tuple), said["steps"])
-    flows = source.below("flows", DictField(TextField()), said["flows"])
-    clock = source.below("clock", _CLOCK, said["clock"])
+    source.given["tables"] = source.below("tables", ObjectField(LinkKeyTables), fields["tables"])
+    graph = source.below("graph", ObjectField(GraphState), fields["graph"])
+    steps = source.below("steps", ListField(_Step(), tuple), fields["steps"])
+    flows = source.below("flows", DictField(TextField()), fields["flows"])
+    clock = source.below("clock", _CLOCK, fields["clock"])
     return State(
-        graph, clock, source.below("position", WholeField(0), said["position"]), steps, tuple(flows.items())
+        graph, clock, source.below("position", WholeField(0), fields["position"]), steps, tuple(flows.items())
     )
 
 

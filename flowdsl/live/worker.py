@@ -78,7 +78,7 @@ class LiveWorker:
         # whether somebody waits until the run is idle
         self.awaited = False
         # who hears of the events that are run, on the thread of the run
-        self.told: Tick = noop
+        self.on_progress: Tick = noop
         self._setting = setting
         self._run = begun.run
         self._earlier = begun.earlier
@@ -126,7 +126,7 @@ class LiveWorker:
                         self._process(piece, pool)
                         self._forget()
                         self._upkeep()
-                        self.told(0 if piece.events is None else piece.events.height)
+                        self.on_progress(0 if piece.events is None else piece.events.height)
                     elif not self._fired():
                         if until_idle:
                             break

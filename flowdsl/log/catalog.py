@@ -139,8 +139,8 @@ class Catalog:
         """Return the segments with events after `after`, in order."""
         try:
             return tuple(
-                Segment(name, first, last, size, crc, Statistics.decoded(said))
-                for name, first, last, size, crc, said in self._listed(after)
+                Segment(name, first, last, size, crc, Statistics.decoded(stored))
+                for name, first, last, size, crc, stored in self._listed(after)
             )
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, DataError):
@@ -200,7 +200,7 @@ class Catalog:
             run("DELETE FROM counter")
             self._put("counter", (highest,))
 
-    def told(self) -> list[int]:
+    def numbers_given(self) -> list[int]:
         """Return the event numbers in marks and consumer positions, which may be ahead of the log."""
         return [seq_no for table in ("clock_marks", "ahead_marks") for seq_no, _ in self._rows(table)]
 
@@ -223,8 +223,8 @@ class Catalog:
     def store_position(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
         """Store a consumer's position; `by_run` if its own run says it, and not somebody else."""
         with self._transaction("BEGIN IMMEDIATE"):
-            said = seq_no if by_run else self.position_by_run(consumer)
-            self._put("consumers", (consumer, seq_no, said))
+            stored = seq_no if by_run else self.position_by_run(consumer)
+            self._put("consumers", (consumer, seq_no, stored))
 
     def mark_clock(self, seq_no: int, clock: int) -> None:
         """Store that the clock was `clock` (µs since 1970) after the event `seq_no`."""

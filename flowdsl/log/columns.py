@@ -109,7 +109,7 @@ class SchemaCoercer:
     """Converts pieces of one source to the types of an event table, and warns once about assumptions."""
 
     def __init__(self) -> None:
-        self._said_zone = False
+        self._warned_of_zone = False
         self._seen_time = False
 
     def admit(self, schema: Mapping[str, pl.DataType], place: str) -> None:
@@ -118,7 +118,7 @@ class SchemaCoercer:
         """
         check_types(schema, place)
         stamps = schema["timestamp"]
-        self.say_zone(place, isinstance(stamps, pl.Datetime) and stamps.time_zone is None)
+        self.warn_of_zone(place, isinstance(stamps, pl.Datetime) and stamps.time_zone is None)
 
     def shape(self, frame: pl.DataFrame, place: str) -> pl.DataFrame:
         """Return the event columns of `frame` in their types.
@@ -150,11 +150,11 @@ class SchemaCoercer:
 
     def _with_time(self, raw: pl.Series, shaped: pl.DataFrame, place: str) -> pl.DataFrame:
         if isinstance(raw.dtype, pl.Datetime):
-            self.say_zone(place, raw.dtype.time_zone is None)
+            self.warn_of_zone(place, raw.dtype.time_zone is None)
             return shaped.with_columns(utc(within_years(raw)))
         text = raw.cast(pl.String)
         times, without_zone = parse_rfc3339(text)
-        self.say_zone(place, without_zone)
+        self.warn_of_zone(place, without_zone)
         times = within_years(times)
         if not self._seen_time and len(times) and times.null_count() == len(times) > text.null_count():
             raise DataError(
@@ -166,10 +166,10 @@ class SchemaCoercer:
         self._seen_time = True
         return shaped.with_columns(times.alias("timestamp"))
 
-    def say_zone(self, place: str, without_zone: bool) -> None:
+    def warn_of_zone(self, place: str, without_zone: bool) -> None:
         """Warn once that timestamps without a zone are taken as UTC."""
-        if without_zone and not self._said_zone:
-            self._said_zone = True
+        if without_zone and not self._warned_of_zone:
+            self._warned_of_zone = True
             warn(
                 f"{place}: timestamps without a zone are taken as UTC; "
                 "read_events(…, time_zone='Europe/Berlin') reads local times"

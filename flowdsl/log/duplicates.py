@@ -164,8 +164,8 @@ def _words(ids: pl.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint6
 
 
 def _digests(ids: pl.Series) -> Digests:
-    said = [hashlib.blake2b(name.encode(), digest_size=_SIZE).digest() for name in ids.to_list()]
-    return np.frombuffer(b"".join(said), dtype=f"S{_SIZE}")
+    digests = [hashlib.blake2b(name.encode(), digest_size=_SIZE).digest() for name in ids.to_list()]
+    return np.frombuffer(b"".join(digests), dtype=f"S{_SIZE}")
 
 
 def _write(path: Path, digests: Digests) -> None:

@@ -136,9 +136,9 @@ class EventNames:
         rest = np.flatnonzero(~named)
         if not len(rest):
             return texts
-        said = content_texts(events[rest])
-        nth = pl.Series(self._equal.nth(said)).cast(pl.String)
-        return texts.clone().scatter(rest, _together([said, pl.lit("#"), nth]))
+        contents = content_texts(events[rest])
+        nth = pl.Series(self._equal.nth(contents)).cast(pl.String)
+        return texts.clone().scatter(rest, _together([contents, pl.lit("#"), nth]))
 
 
 class Occurrences:
@@ -183,9 +183,9 @@ class ContentIds:
         rest = events["event_id"].is_null().arg_true()
         if not len(rest):
             return events
-        said = content_texts(events[rest])
-        nth = self._equal.nth(said).tolist()
-        ids = [_digest(f"{text}#{n}").hex() for text, n in zip(said.to_list(), nth, strict=True)]
+        contents = content_texts(events[rest])
+        nth = self._equal.nth(contents).tolist()
+        ids = [_digest(f"{text}#{n}").hex() for text, n in zip(contents.to_list(), nth, strict=True)]
         return events.with_columns(events["event_id"].scatter(rest, pl.Series(ids, dtype=pl.String)))
 
 
@@ -198,12 +198,12 @@ def content_texts(events: pl.DataFrame) -> pl.Series:
 
 def beginning_of(source: EventSource) -> list[str]:
     """Return digests of the first event of a log, of the first few, and so on, with their ids."""
-    said: list[str] = []
+    contents: list[str] = []
     for frame in unwrapped(source).chunks(EVENT_COLUMNS, _FIRST[-1]):
         some = frame.head(_FIRST[-1])
-        said = _together([content_texts(some), _part(some["event_id"])]).to_list()
+        contents = _together([content_texts(some), _part(some["event_id"])]).to_list()
         break
-    return [_digest("\n".join(said[:count])).hex() for count in _FIRST if count <= len(said)]
+    return [_digest("\n".join(contents[:count])).hex() for count in _FIRST if count <= len(contents)]
 
 
 class _Noted(Wrapped):

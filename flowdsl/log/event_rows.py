@@ -62,13 +62,13 @@ class EventRows(StateObject):
     def held_codes(self) -> Iterator[Codes]:
         return iter(self._codes.values())
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         columns = {series.name: series for series in self.frame.get_columns()}
         return {"columns": columns, "_interner": None, "_hints": None}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> EventRows:
-        columns = said["columns"]
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> EventRows:
+        columns = fields["columns"]
         source.agree(**{name: len(series) for name, series in columns.items()})
         for name, series in columns.items():
             source.check(name in EVENT_COLUMNS, f"with a column {short_repr(name)}, which events have not")
@@ -80,7 +80,7 @@ class EventRows(StateObject):
         kinds = columns["kind"].unique().cast(pl.String).is_in(list(KINDS))
         source.check(kinds.all(), "with an unknown kind of event")
         frame = pl.DataFrame([series.alias(name) for name, series in columns.items()])
-        return cls(frame, said["_interner"], said["_hints"])
+        return cls(frame, fields["_interner"], fields["_hints"])
 
     def codes(self, name: str) -> Codes:
         """Return a text column as codes of the interner; 0 where it is null or absent."""

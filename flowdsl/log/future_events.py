@@ -58,13 +58,15 @@ class AheadOfNext(Wrapped):
 
     @cached_property
     def _marks(self) -> pl.DataFrame:
-        said = self._source.ahead_marks()
+        marked = self._source.ahead_marks()
         frames = [readable(f).select("seq_no", "timestamp") for f in self._source.chunks((), _BLOCK)]
         if not frames:
-            return said
+            return marked
         events = pl.concat(frames)
         # what a live run said of an event stands; it says nothing of the others
-        events = events.filter(~pl.col("seq_no").is_in(said["seq_no"].to_list())) if said.height else events
+        events = (
+            events.filter(~pl.col("seq_no").is_in(marked["seq_no"].to_list())) if marked.height else events
+        )
         ahead, clock = ahead_of_next(events["timestamp"].to_physical().to_numpy(), self._limit)
         found = events.select("seq_no", pl.Series("clock", clock).cast(TIME)).filter(pl.Series(ahead))
-        return pl.concat([said, found]).sort("seq_no")
+        return pl.concat([marked, found]).sort("seq_no")

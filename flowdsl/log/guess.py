@@ -455,5 +455,7 @@ def _spelled(value: Any) -> str:
 
 
 def _quoted(text: Any) -> str:
-    said = repr(text)
-    return f'"{said[1:-1]}"' if isinstance(text, str) and '"' not in text and "\\" not in said else said
+    literal = repr(text)
+    return (
+        f'"{literal[1:-1]}"' if isinstance(text, str) and '"' not in text and "\\" not in literal else literal
+    )

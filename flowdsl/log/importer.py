@@ -34,7 +34,7 @@ from flowdsl.log.row_mapper import ROW, check_columns, excerpt_of, map_block, re
 from flowdsl.log.shape import Columns, Kinds, RowShape, Shape, formats_of, with_options
 from flowdsl.log.shapes import shape_of
 from flowdsl.log.sources import ParquetFiles
-from flowdsl.log.table import EventTable, refuse_repeated, told
+from flowdsl.log.table import EventTable, refuse_repeated, reported
 from flowdsl.log.text_readers import TextBlock, with_objects
 from flowdsl.log.timestamps import TimeReader, TimeUnit
 from flowdsl.log.validation import faults, without
@@ -143,7 +143,7 @@ def read_events(  # noqa: PLR0913 -- all of them by name
     with warned_once(), track(progress, count_rows(source, reader.shape), "read") as follower:
         frames = [
             pl.DataFrame(schema=SCHEMA).drop("seq_no"),
-            *told(reader.frames(source), follower.part(_READING)),
+            *reported(reader.frames(source), follower.part(_READING)),
         ]
         follower.total = sum(frame.height for frame in frames)
         if not follower.total:
@@ -283,7 +283,7 @@ def convert(  # noqa: PLR0913 -- all of them by name
         track(progress, count_rows(source, reader.shape), "convert") as follower,
     ):
         read = follower.part(_READING)
-        frames = told(reader.frames(source), read)
+        frames = reported(reader.frames(source), read)
         # within the source the reader has looked, and knows what was split from one row
         fresh = log.fresh(reader.problems, among=False) if duplicates == "drop" else None
         if fresh is not None:

@@ -46,8 +46,8 @@ class FileLock:
             # somebody may have removed it between the two
             self.check()
             # what was kept there is lost only when something newer is said
-            self.before = said(path)
-            kept = self.before or Said(0, 0, "", "")
+            self.before = read_note(path)
+            kept = self.before or Note(0, 0, "", "")
             os.pwrite(self._handles[0], replace(kept, process=self._process).encoded(), 0)
         except BaseException:
             self.close()
@@ -80,18 +80,18 @@ class FileLock:
             hint="close() and open it again; what was acknowledged before is as safe as its files are",
         )
 
-    before: Said | None
+    before: Note | None
 
-    def say(self, number: int, whose: str = "", *, exact: bool = True) -> None:
+    def store(self, number: int, whose: str = "", *, exact: bool = True) -> None:
         """Store a number in the file without syncing it. `exact` means that any greater number would be
         stored too.
         """
         if not self._handles:
             # at the end of the program objects go in any order: nobody holds it any more
             return
-        told = Said(self._process, number, whose, _boot() if exact else "")
+        note = Note(self._process, number, whose, _boot() if exact else "")
         # a shorter text leaves the end of a longer one behind it, which nobody reads
-        os.pwrite(self._handles[0], told.encoded(), 0)
+        os.pwrite(self._handles[0], note.encoded(), 0)
 
     def close(self) -> None:
         """Release the lock."""
@@ -145,7 +145,7 @@ def note(path: Path, number: int) -> None:
     except (OSError, DataError):
         return
     try:
-        kept = said(path)
+        kept = read_note(path)
         if kept is not None and _locked(handle, fcntl.LOCK_EX):
             os.pwrite(handle, replace(kept, number=number).encoded(), 0)
     finally:
@@ -153,7 +153,7 @@ def note(path: Path, number: int) -> None:
 
 
 @dataclass(frozen=True)
-class Said:
+class Note:
     """Content of a lock file: its last holder, the number it stored, and the boot id of the machine."""
 
     process: int
@@ -172,7 +172,7 @@ class Said:
         return bool(self.boot) and self.boot == _boot()
 
 
-def said(path: Path) -> Said | None:
+def read_note(path: Path) -> Note | None:
     """Read a lock file; return None if it does not exist or is damaged."""
     try:
         content = read_own(path, 400)
@@ -182,8 +182,8 @@ def said(path: Path) -> Said | None:
     if found is None:
         return None
     whose = found[3].decode()
-    told = Said(int(found[1]), int(found[2]), "" if whose == "-" else whose, found[4].decode())
-    return told if content.startswith(told.encoded()) else None
+    note = Note(int(found[1]), int(found[2]), "" if whose == "-" else whose, found[4].decode())
+    return note if content.startswith(note.encoded()) else None
 
 
 def has_writer(folder: Path) -> bool:

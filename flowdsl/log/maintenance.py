@@ -14,7 +14,7 @@ from flowdsl.log import segments as writing
 from flowdsl.log.catalog import MissingRange
 from flowdsl.log.segment_reader import SealedEvents
 from flowdsl.log.segments import Segment, write_segments
-from flowdsl.log.table import told
+from flowdsl.log.table import reported
 from flowdsl.log.writer import LogWriter
 from flowdsl.progress import ProgressReporter
 from flowdsl.text import short_repr
@@ -29,7 +29,7 @@ def compact(writer: LogWriter, sealed: SealedEvents, follower: ProgressReporter)
         groups = list(_groups(catalog.segments()))
         follower.total = sum(segment.rows for group in groups for segment in group)
         for group in groups:
-            frames = told(_frames(sealed, group), follower)
+            frames = reported(_frames(sealed, group), follower)
             merged = write_segments(sealed.folder, frames, group[0].first, catalog.identity)
             catalog.change_segments(listed=merged, dropped=group)
             _remove(sealed, group)

@@ -23,7 +23,7 @@ from flowdsl.log.ingest import EventsLike, frames_of, rows_of
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import frame_of
-from flowdsl.log.table import cut, marks_frame, together, told
+from flowdsl.log.table import cut, marks_frame, reported, together
 from flowdsl.pluralize import count_text
 from flowdsl.progress import ProgressReporter, run_in_background
 
@@ -146,7 +146,7 @@ class MemoryEventLog(EventLog):
         if rows is not None:
             frames = [run_in_background(lambda: frame_of(rows))]
         else:
-            coming = told(frames_of(events, timestamp, self._problems), follower)
+            coming = reported(frames_of(events, timestamp, self._problems), follower)
             frames = list(coming if fresh is None else fresh.frames(coming))
         with self._changed:
             self._seal()

@@ -31,7 +31,7 @@ from flowdsl.log.rows import frame_of
 from flowdsl.log.segment_reader import SealedEvents, SegmentSelection
 from flowdsl.log.segments import ROWS_A_GROUP, Segment
 from flowdsl.log.sources import ParquetFiles, files_of
-from flowdsl.log.table import READ, EventTable, ahead, cut, marks_frame, together, told
+from flowdsl.log.table import READ, EventTable, ahead, cut, marks_frame, reported, together
 from flowdsl.log.validation import FAR
 from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.writer import DURABILITIES, Durability, Limits, LogWriter
@@ -137,12 +137,12 @@ class ParquetEventLog(EventLog):
         with self._writing():
             writer = self._to_write()
             if rows is None:
-                coming = told(frames_of(events, timestamp, self._problems), follower)
+                coming = reported(frames_of(events, timestamp, self._problems), follower)
                 return writer.append_frames(coming if fresh is None else fresh.frames(coming))
             if len(rows) > self._seal_rows:
                 frame = run_in_background(lambda: frame_of(rows))
                 parts = frame.iter_slices(ROWS_A_GROUP)
-                return writer.append_frames(told(parts, follower.part(1 - _LOOKING)))
+                return writer.append_frames(reported(parts, follower.part(1 - _LOOKING)))
             return writer.append_rows(rows)
 
     def _known_ids(self) -> KnownIds:
@@ -231,7 +231,7 @@ class ParquetEventLog(EventLog):
         last = int(frames[-1]["seq_no"][-1]) if frames else 0
         if catalog is None or (rows.first <= after + 1 and last > max(after, self._log.sealed_before - 1)):
             return together(cut(iter(frames), size), size)
-        self._say_gaps(catalog.gaps(after))
+        self._warn_of_gaps(catalog.gaps(after))
         segments = catalog.segments(after)
         tail = pl.concat(frames) if frames else empty_events()[names]
         if segments:
@@ -481,7 +481,7 @@ class ParquetEventLog(EventLog):
 
         return self._chunks(list(EVENT_COLUMNS), READ, after, SegmentSelection(wanted))
 
-    def _say_gaps(self, gaps: list[MissingRange]) -> None:
+    def _warn_of_gaps(self, gaps: list[MissingRange]) -> None:
         for gap in gaps:
             warn(
                 f"{self.folder}: events {gap.first} to {gap.last} are no longer in the log ({gap.reason}); "

@@ -57,8 +57,8 @@ class ScanFilter:
         clock = self.clock
         for segment in segments:
             there = segment.statistics
-            told = bisect_left(self.ahead, segment.first) < bisect_right(self.ahead, segment.last)
-            if there.ordered and there.min_time >= clock and not told and not self.met_by(there):
+            marked = bisect_left(self.ahead, segment.first) < bisect_right(self.ahead, segment.last)
+            if there.ordered and there.min_time >= clock and not marked and not self.met_by(there):
                 (ends if self._passes(segment) else bare).append(segment.name)
             clock = max(clock, there.max_time)
         return SegmentSelection(bare=frozenset(bare), ends=frozenset(ends), passed=self.passed)

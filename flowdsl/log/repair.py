@@ -28,7 +28,7 @@ from flowdsl.log.catalog import (
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.columns import KIND
 from flowdsl.log.fsync import make_folder, read_own, sync_folder
-from flowdsl.log.locks import Said, lock_writer
+from flowdsl.log.locks import Note, lock_writer
 from flowdsl.log.recovery import QUARANTINE, free_name, holdings, noted, segment_files, tidy, whose, without
 from flowdsl.log.rows import frame_of
 from flowdsl.log.segments import Segment, numbers_in, write_segments
@@ -76,7 +76,7 @@ def repair(folder: Path, follower: ProgressReporter) -> Verification:
             holes = holdings(folder, [], catalog, seen, 0, alone=False).holes
             catalog.change_segments(gaps=[MissingRange(first, last, "lost") for first, last in holes])
             tidy(folder, catalog, (1, 0))
-            lock.say(max(tail.known, catalog.last_sealed()), catalog.identity)
+            lock.store(max(tail.known, catalog.last_sealed()), catalog.identity)
         finally:
             catalog.close()
         return replace(found, repaired=True)
@@ -93,15 +93,15 @@ class Tail:
     exact: bool
 
     @classmethod
-    def of(cls, folder: Path, catalog: Catalog, note: Said | None) -> Tail:
+    def of(cls, folder: Path, catalog: Catalog, note: Note | None) -> Tail:
         """Read the tail of a folder."""
         path = folder / TAIL
         found = scan(read_own(path)) if path.is_file() else None
-        told = [noted(note, catalog), *catalog.told()]
+        numbers = [noted(note, catalog), *catalog.numbers_given()]
         ours = note is not None and note.whose == catalog.identity
         if found is not None and found.head is not None and found.head.identity != catalog.identity:
             found = None
-        return cls(found, max(told), ours and note is not None and note.is_exact)
+        return cls(found, max(numbers), ours and note is not None and note.is_exact)
 
     @property
     def is_whole(self) -> bool:
@@ -122,7 +122,7 @@ class Tail:
         return known if self.is_whole or self.exact else None
 
 
-def mend_tail(folder: Path, catalog: Catalog, note: Said | None) -> None:
+def mend_tail(folder: Path, catalog: Catalog, note: Note | None) -> None:
     """Record what an unacknowledged torn end has lost, so that the log can be written immediately."""
     tail = Tail.of(folder, catalog, note)
     found = tail.found
@@ -238,7 +238,7 @@ def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
     WalWriter(folder, catalog.last_sealed() + 1, [], catalog.identity, synced=True).close()
 
 
-def _rebuild_catalog(folder: Path, note: Said | None) -> None:
+def _rebuild_catalog(folder: Path, note: Note | None) -> None:
     """Build a new catalog from the segments and the undamaged rows of the old one."""
     path = folder / CATALOG
     rows: dict[str, list[tuple[Any, ...]]] = {}
@@ -274,17 +274,17 @@ def _rebuild_catalog(folder: Path, note: Said | None) -> None:
         catalog.close()
 
 
-def _identity_of(folder: Path, rows: list[tuple[Any, ...]], note: Said | None) -> str | None:
+def _identity_of(folder: Path, rows: list[tuple[Any, ...]], note: Note | None) -> str | None:
     """Return the identity of a log without catalog: from what is left of it, the tail, the lock, or most
     segments.
     """
-    told: list[Any] = [name for (name,) in rows]
+    identities: list[Any] = [name for (name,) in rows]
     if (folder / TAIL).is_file() and (head := scan(read_own(folder / TAIL)).head) is not None:
-        told.append(head.identity)
+        identities.append(head.identity)
     if note is not None:
-        told.append(note.whose)
-    told += [name for name, _ in Counter(map(whose, segment_files(folder))).most_common()]
-    return next((name for name in told if is_identity(name)), None)
+        identities.append(note.whose)
+    identities += [name for name, _ in Counter(map(whose, segment_files(folder))).most_common()]
+    return next((name for name in identities if is_identity(name)), None)
 
 
 def _good_rows(path: Path, table: str) -> Iterator[tuple[Any, ...]]:

@@ -156,14 +156,14 @@ def _meaning(
     rows_of: Callable[[Any], Iterable[int]],
 ) -> dict[str | None, str | None]:
     """Return what each kind that rows name is to mean; a kind that means nothing breaks its rows."""
-    by_function, told = callable(shape.kinds), shape.kind_names
+    by_function, names = callable(shape.kinds), shape.kind_names
     meant: dict[str | None, str | None] = {}
     for name in distinct:
-        others = name if OTHERS not in told or name in shape.parts else told[OTHERS]
-        kind = meant[name] = told.get(name, others)
+        others = name if OTHERS not in names or name in shape.parts else names[OTHERS]
+        kind = meant[name] = names.get(name, others)
         if kind in KINDS or kind in shape.parts:
             continue
-        if kind is None and (by_function or name is not None or OTHERS in told):
+        if kind is None and (by_function or name is not None or OTHERS in names):
             continue
         meant[name] = None
         why = _UNKNOWN.format(short_repr(kind))

@@ -180,8 +180,8 @@ def described(path: Path) -> Segment | None:
 
 
 def _footer(path: Path) -> dict[str, Any] | None:
-    said = (pq.read_metadata(path).metadata or {}).get(_FOOTER.encode())
-    return None if said is None else dict(json.loads(said))
+    footer = (pq.read_metadata(path).metadata or {}).get(_FOOTER.encode())
+    return None if footer is None else dict(json.loads(footer))
 
 
 class _Writer:
@@ -215,13 +215,13 @@ class _Writer:
     def finish(self) -> Segment:
         assert self._statistics is not None
         last = self._first + self.rows - 1
-        said = {
+        footer = {
             "log": self._identity,
             "first": self._first,
             "last": last,
             "statistics": self._statistics.encoded(),
         }
-        self._parquet.add_key_value_metadata({_FOOTER: json.dumps(said)})
+        self._parquet.add_key_value_metadata({_FOOTER: json.dumps(footer)})
         self._parquet.close()
         self._file.flush()
         # the handle that wrote is the one that is told of a failure

@@ -306,7 +306,7 @@ def together(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame
         yield pl.concat(held, rechunk=True) if len(held) > 1 else held[0]
 
 
-def told(frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataFrame]:
+def reported(frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataFrame]:
     """Yield the same frames; `tick` gets the height of each when the next one is requested."""
     for frame in frames:
         yield frame

@@ -119,7 +119,7 @@ class TimeReader:
         """Return the moments of local times."""
         number = None if self._zone is None else zone_number(self._zone)
         if self._zone is None or number is None:
-            self._shaper.say_zone(place, without_zone=len(local) > local.null_count())
+            self._shaper.warn_of_zone(place, without_zone=len(local) > local.null_count())
             return utc(local), {}
         there = local.is_not_null().arg_true()
         shown = local.gather(there).to_physical().to_numpy()
@@ -136,10 +136,10 @@ class TimeReader:
         ):
             rows = np.flatnonzero(mask)
             for i in rows.tolist():
-                said = f"{local[int(there[i])]} {happens} in {self._zone}: {taken}"
-                odd[int(there[i])] = (problem, said)  # type: ignore[assignment]
+                reason = f"{local[int(there[i])]} {happens} in {self._zone}: {taken}"
+                odd[int(there[i])] = (problem, reason)  # type: ignore[assignment]
         if odd:
-            warn(_said(odd, self._zone, place))
+            warn(_warning(odd, self._zone, place))
         whole = np.zeros(len(local), np.int64)
         whole[there.to_numpy()] = moments
         found = pl.Series(local.name, whole).cast(TIME)
@@ -199,7 +199,7 @@ def _day(number: object, unit: str) -> str:
     return str(dt.datetime.fromtimestamp(float(seconds) / PER_SECOND[unit], dt.UTC).date())
 
 
-def _said(odd: Odd, zone: str, place: str) -> str:
+def _warning(odd: Odd, zone: str, place: str) -> str:
     parts = []
     for problem, what in (
         ("ambiguous", "comes twice in {}, when the clocks go back: the first is taken"),

@@ -199,7 +199,7 @@ class WalReader:
         self._lock = threading.Lock()
         self._handle = -1
         self._head = WalHeader(1, HEAD, 0, True, "")
-        self._told = b""
+        self._head_read = b""
         self._seen = HEAD
         self._rows = TailRows(1)
 
@@ -239,10 +239,10 @@ class WalReader:
         if new:
             self.close()
             self._handle = open_own(self._path, os.O_RDONLY)
-        elif os.pread(self._handle, HEAD, 0) == self._told:
+        elif os.pread(self._handle, HEAD, 0) == self._head_read:
             return
         head = self._read_head()
-        self._told = head.encoded()
+        self._head_read = head.encoded()
         if new:
             self._seen, self._rows = HEAD, TailRows(head.first)
             if os.fstat(self._handle).st_size > head.end and not has_writer(self._path.parent):

@@ -195,7 +195,7 @@ class LogWriter:
                 self.catalog = None
             self.lock.close()
             self._changed.notify_all()
-        self._tell_readers()
+        self._notify_readers()
 
     def after_fork(self) -> None:
         """Leave everything to the parent; this object is no longer used."""
@@ -204,7 +204,7 @@ class LogWriter:
         if self.catalog is not None:
             self.catalog.after_fork()
 
-    def _tell_readers(self) -> None:
+    def _notify_readers(self) -> None:
         with self._grown:
             self._grown.notify_all()
 
@@ -322,7 +322,7 @@ class LogWriter:
                 self.rows.add(waiting.rows)
                 waiting.done = True
             self._changed.notify_all()
-        self._tell_readers()
+        self._notify_readers()
 
     def _check_place(self, last: int) -> None:
         """Check that the files are still in place before any append is confirmed."""
@@ -339,7 +339,7 @@ class LogWriter:
     def _note(self, last: int, *, closing: bool = False) -> None:
         """Note in the lock how far the log is, for whoever finds the tail damaged or missing."""
         try:
-            self.lock.say(last, self._identity, exact=self._synced or closing)
+            self.lock.store(last, self._identity, exact=self._synced or closing)
         except OSError as error:
             _logger.warning("%s: how far the log is cannot be noted: %s", self.lock.path, error)
 
@@ -381,7 +381,7 @@ class LogWriter:
         with self._changed:
             self.rows = TailRows(last + 1)
             self._changed.notify_all()
-        self._tell_readers()
+        self._notify_readers()
         self._note(last)
         try:
             self._begin_tail(self.rows)

@@ -131,14 +131,14 @@ class DesignModel:
         if self.built is now:
             self.rehearsal, self.total, self.findings = rehearsal, None, findings
 
-    def count_all(self, cancelled: Cancelled, told: Callable[[int, int | None], None]) -> None:
+    def count_all(self, cancelled: Cancelled, on_progress: Callable[[int, int | None], None]) -> None:
         """Replay the valid steps over the whole log, if it exceeds the sample, reporting progress.
 
         Raises `CancelledError` when cancelled.
         """
         now = self.built
         if now.runnable is not None and now.runnable.steps and not self.sample.whole:
-            total = count_all(now.runnable, self.history.source, self.history.graph, cancelled, told)
+            total = count_all(now.runnable, self.history.source, self.history.graph, cancelled, on_progress)
             if self.built is now:
                 self.total = total
 

@@ -53,7 +53,7 @@ class FlowDesigner:
         self.model = DesignModel(SampledLog(log, graph, progress), flow, target)
         self._lock = threading.RLock()
         self._latest = LatestOnlyExecutor(self._failed)
-        self._said: dict[str, Any] = {}
+        self._status: dict[str, Any] = {}
         self._written: set[Path] = set()
         self._panel = Panel("design", self.do)
         self.model.rehearse()
@@ -116,10 +116,10 @@ class FlowDesigner:
             try:
                 what, how = heard(message, DESIGN)
             except FlowError as error:
-                self._said = {"error": str(error)}
+                self._status = {"error": str(error)}
                 self._draw()
                 return
-            self._said = {}
+            self._status = {}
             if what == "save":
                 self._save(str(how["value"]))
             elif what == "choose":
@@ -171,9 +171,9 @@ class FlowDesigner:
     def _save(self, path: str) -> None:
         try:
             self.save(file_beside(path))
-            self._said = {"saved": f"saved {path}"}
+            self._status = {"saved": f"saved {path}"}
         except (FlowError, OSError) as error:
-            self._said = {"error": str(error)}
+            self._status = {"error": str(error)}
         self._draw()
 
     def _try(self, cancelled: Cancelled) -> None:
@@ -194,29 +194,29 @@ class FlowDesigner:
             self._count(cancelled)
 
     def _count(self, cancelled: Cancelled) -> None:
-        def told(done: int, total: int | None) -> None:
-            self._said = {"counting": done / total} if total else {}
+        def on_progress(done: int, total: int | None) -> None:
+            self._status = {"counting": done / total} if total else {}
             if not cancelled():
-                self._panel.draw({**self._panel.view, **self._said})
+                self._panel.draw({**self._panel.view, **self._status})
 
         try:
             if not cancelled():
-                self.model.count_all(cancelled, told)
+                self.model.count_all(cancelled, on_progress)
         except CancelledError:
             return
-        self._said = {}
+        self._status = {}
         if not cancelled():
             self._draw(settled=True)
 
     def _failed(self, error: Exception) -> None:
-        self._said = {
+        self._status = {
             "error": str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
         }
-        self._panel.draw({**self._panel.view, **self._said})
+        self._panel.draw({**self._panel.view, **self._status})
 
     def _draw(self, *, settled: bool = False) -> None:
         with self._lock:
-            self._panel.draw({**design_view(self.model), **self._said})
+            self._panel.draw({**design_view(self.model), **self._status})
             if settled or not self._panel.has_fallback:
                 title, _, body = designed_code(self.model).partition("\n")
                 html = static_html(title, body.strip("\n")) + self.model.picture()

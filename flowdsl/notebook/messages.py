@@ -98,13 +98,13 @@ def heard(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str,
         what = message.get("do")
         if not isinstance(what, str) or what not in known:
             source.refuse(f"no message of this widget: do is {short_repr(what)}")
-        said = {name: value for name, value in message.items() if name != "do" and value is not None}
+        given = {name: value for name, value in message.items() if name != "do" and value is not None}
         allowed = {**known[what].fields, **known[what].more}
-        source.check(said.keys() <= allowed.keys(), f"a message {what!r} with a field that it does not have")
+        source.check(given.keys() <= allowed.keys(), f"a message {what!r} with a field that it does not have")
         source.check(
-            known[what].fields.keys() <= said.keys(), f"a message {what!r} without one of its fields"
+            known[what].fields.keys() <= given.keys(), f"a message {what!r} without one of its fields"
         )
-        return what, {name: source.below(name, allowed[name], value) for name, value in said.items()}
+        return what, {name: source.below(name, allowed[name], value) for name, value in given.items()}
     except DataError as error:
         raise FlowError(f"the page said what is not understood: {error.what}") from None
 

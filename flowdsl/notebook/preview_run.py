@@ -85,14 +85,14 @@ def count_all(
     source: EventSource,
     graph: EntityGraph | None,
     cancelled: Cancelled,
-    told: Callable[[int, int | None], None],
+    on_progress: Callable[[int, int | None], None],
 ) -> PreviewResult:
     """Replay the flow over the whole log and count outcomes, reporting progress. Raises `CancelledError`"""
 
     def progress(done: int, total: int | None) -> None:
         if cancelled():
             raise CancelledError
-        told(done, total)
+        on_progress(done, total)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FlowWarning)

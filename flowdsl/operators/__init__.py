@@ -36,20 +36,22 @@ def is_own(step: Operator) -> bool:
 
 def missing_method(owner: str, name: str) -> str:
     """Return what to say where a flow or trigger has no attribute of that name."""
-    said = f"{owner!r} object has no attribute {name!r}"
+    message = f"{owner!r} object has no attribute {name!r}"
     if name.startswith("_"):
-        return said
+        return message
     try:
         if name in OPERATORS and name not in OPERATORS.own:
-            return f"{said}; {name} is an operator of another package: .then({OPERATORS[name].__name__}(…))"
+            return (
+                f"{message}; {name} is an operator of another package: .then({OPERATORS[name].__name__}(…))"
+            )
     except PluginError as error:
         # a missing attribute stays one
-        return f"{said}; {error}"
+        return f"{message}; {error}"
     meant = synonym_of(name)
     if meant is not None:
-        return f"{said}; that is {meant.method!r} here: {meant.summary}"
+        return f"{message}; that is {meant.method!r} here: {meant.summary}"
     hint = did_you_mean(name, [operator.method for operator in OPERATORS.own.values()])
-    return f"{said}; {hint}" if hint else said
+    return f"{message}; {hint}" if hint else message
 
 
 def synonym_of(name: str) -> type[Operator] | None:

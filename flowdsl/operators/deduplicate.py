@@ -105,9 +105,9 @@ class _Sightings(StateObject):
     opened: Keys
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> _Sightings:
-        source.agree(keys=len(said["keys"]), opened=len(said["opened"]))
-        return cls(**said)
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> _Sightings:
+        source.agree(keys=len(fields["keys"]), opened=len(fields["opened"]))
+        return cls(**fields)
 
     @classmethod
     def none(cls) -> _Sightings:

@@ -123,7 +123,7 @@ def _option(operator: type[Operator], option: Option) -> dict[str, Any]:
         declared = _nullable(declared)
     return {
         "title": f"{operator.name}: {option.yaml}",
-        "description": _said(option),
+        "description": _description(option),
         **declared,
     }
 
@@ -141,7 +141,7 @@ def _examples(
     }
 
 
-def _said(option: Option) -> str:
+def _description(option: Option) -> str:
     return option.doc if option.portable else f"{option.doc} (flowdsl only: production has no such option)"
 
 
@@ -314,7 +314,7 @@ def _sink_config(kind: str) -> dict[str, Any]:
     options = options_of(kind)
     shown = _examples(options, required=True)
     properties = {
-        name: _nullable({"title": f"{kind}: {name}", "description": _said(option), **option.schema})
+        name: _nullable({"title": f"{kind}: {name}", "description": _description(option), **option.schema})
         for name, option in options.items()
     }
     return {

@@ -195,12 +195,12 @@ class CounterThere(SinkThere):
         for name, given in names.items():
             if not isinstance(given, str):
                 return _fails(f"counter has no {name}")
-        said = _text(delivery, "operation", self.config.get("operation", INCREMENT))
-        if said not in OPERATIONS:
-            return _fails(f"counter has no operation {short_repr(said)}")
+        name = _text(delivery, "operation", self.config.get("operation", INCREMENT))
+        if name not in OPERATIONS:
+            return _fails(f"counter has no operation {short_repr(name)}")
         key = (str(names["entity_type"]), str(names["entity_id"]), str(names["field"]))
         amount, current = _number(delivery.field("value")), self.value(*key)
-        operation = OPERATIONS[said]
+        operation = OPERATIONS[name]
         if operation == SET:
             new = amount
         elif operation == DECREMENT:

@@ -49,9 +49,9 @@ def members_of(result: ResultData) -> pl.DataFrame:
         pl.col("flow").replace_strict(dict(enumerate(result.flows)), return_dtype=pl.String)
     )
     batches = found.select("flow", "step", "into", "into_branch").unique()
-    told = _deliveries(batches, result)
+    delivered = _deliveries(batches, result)
     return (
-        found.join(told, on=["flow", "step", "into", "into_branch"], how="left", nulls_equal=True)
+        found.join(delivered, on=["flow", "step", "into", "into_branch"], how="left", nulls_equal=True)
         .with_columns(pl.col("deliveries").fill_null(0))
         .rename({"into": "batch_seq_no", "into_branch": "batch_branch"})
         .sort("flow", "step", "batch_seq_no", "batch_branch", "seq_no", "branch", maintain_order=True)

@@ -271,8 +271,8 @@ class ResultData:
         No later event was processed, by any flow. Of that event, earlier flows and earlier branches were
         processed.
         """
-        said = self.manifest.get("stopped")
-        return None if said is None else Stopped(**said)
+        stopped = self.manifest.get("stopped")
+        return None if stopped is None else Stopped(**stopped)
 
     def to_parquet(
         self, folder: str | os.PathLike[str], *, overwrite: bool = False, progress: Progress = None

@@ -14,7 +14,7 @@ from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import Store, TablePart
 from flowdsl.results.table_writer import FIELD, OPENED_BY
-from flowdsl.sinks.frame import FIXED, in_reading_order, says_the_recipient
+from flowdsl.sinks.frame import FIXED, in_reading_order, repeats_recipient
 from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
 from flowdsl.values.json_decoder import decoded, kind_of_texts
@@ -46,7 +46,7 @@ def sink_table(
     mine = [step for step in steps if sink in step["sinks"]]
     fields = _field_kinds(store, mine)
     named = {field_name(name): name for name in fields}
-    shown = [c for c, name in named.items() if not says_the_recipient(name, fields[name])]
+    shown = [c for c, name in named.items() if not repeats_recipient(name, fields[name])]
     wanted = in_reading_order(shown) if columns is None else list(columns)
     _check_columns(sink, wanted, [*FIXED, *named])
     kept = {named[c]: fields[named[c]] for c in wanted if c in named}

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError
-from flowdsl.log.table import told
+from flowdsl.log.table import reported
 from flowdsl.progress import Progress, run_in_background, track
 from flowdsl.samples.words import COMMENT, LINK, POST, USER, comments, people, posts, spelled, uuids
 
@@ -106,7 +106,7 @@ def write_sample(
         drawn, written = follower.part(_DRAWING), follower.part(1 - _DRAWING)
         drawn(events)
         run_in_background(lambda: _write_graph(history, sample.graph))
-        _write(told(history.blocks(), written), sample.log)
+        _write(reported(history.blocks(), written), sample.log)
     sample.flows.write_bytes(FLOWS.read_bytes())
     return sample
 

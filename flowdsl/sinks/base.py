@@ -142,8 +142,8 @@ def delivery_key(
     ('ada55cca8f1d1100d4ac5ad2781a3fcc', 'ada55cca8f1d1100d4ac5ad2781a3fcc-end')
     """
     try:
-        said = "\0".join((event, flow, branch or "", str(place), sink))
-        key = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        identity = "\0".join((event, flow, branch or "", str(place), sink))
+        key = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         if moment is not None:
             key = f"{moment // 1000 & 0xFFFFFFFFFFFF:012x}{key[12:]}"
     except TypeError:
@@ -232,10 +232,10 @@ class Failure:
         1
         """
         try:
-            said = str(error)
+            text = str(error)
         except Exception:
-            said = ""
-        return cls(f"{type(error).__name__}: {said}" if said else type(error).__name__, attempts)
+            text = ""
+        return cls(f"{type(error).__name__}: {text}" if text else type(error).__name__, attempts)
 
 
 Outcome = Failure | None

@@ -22,9 +22,9 @@ from flowdsl.sinks.sqlite_sink import (
     StoredKey,
     changed_by_id,
     json_text,
+    key_text,
     no_recipient,
     page_of,
-    told_key,
 )
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -154,7 +154,7 @@ class Feed(KeptSink[Row]):
         """
         rows, following = page_of(self._database, "items", "number", recipient, before, limit)
         items = (
-            FeedItem(told_key(name), json.loads(text), _EPOCH + at * _MICROSECOND)
+            FeedItem(key_text(name), json.loads(text), _EPOCH + at * _MICROSECOND)
             for _, name, _, text, at in rows
         )
         return FeedPage(tuple(items), following)

@@ -135,7 +135,7 @@ def _frame(
         for name, dtype in _OWN.items()
     ]
     for name, kind in kinds.items():
-        if says_the_recipient(name, kind):
+        if repeats_recipient(name, kind):
             continue
         column = column_of_kind([row.get(name) for row in rows], filled(kind, NOTHING))
         columns.append(column.alias(storable(f"payload.{name}" if name in _OWN else name)))
@@ -149,7 +149,7 @@ def in_reading_order(payload: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*_LEADING, *payload, *FIXED]))
 
 
-def says_the_recipient(name: str, kind: Kind) -> bool:
+def repeats_recipient(name: str, kind: Kind) -> bool:
     """Return True if a payload's field would have the same values as the column `recipient_id`."""
     return name == "recipient_id" and kind == TEXT
 

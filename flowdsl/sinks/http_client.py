@@ -36,18 +36,18 @@ _log: Final = logging.getLogger("flowdsl.sinks")
 class RetryableError(Exception):
     """Raised if a request may succeed later; `wait` is the delay the server asks for, in seconds."""
 
-    def __init__(self, said: str, wait: float | None = None) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
         self.wait = wait
 
 
 class PermanentError(Exception):
     """Raised if a request failed for good; `status` is the server's."""
 
-    def __init__(self, said: str, status: int = 0) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
         self.status = status
 
 
@@ -153,10 +153,10 @@ def accepted(answer: HttpResponse) -> HttpResponse:
     """
     if 200 <= answer.status < 300:
         return answer
-    said = f"the server answered {answer.status}"
+    message = f"the server answered {answer.status}"
     if answer.status == 429 or answer.status >= 500:
-        raise RetryableError(said, retry_after(answer.headers.get("retry-after")))
-    raise PermanentError(said, answer.status)
+        raise RetryableError(message, retry_after(answer.headers.get("retry-after")))
+    raise PermanentError(message, answer.status)
 
 
 def retry_after(text: str | None) -> float | None:
@@ -181,7 +181,7 @@ async def tried(request: Callable[[], Awaitable[T]], attempts: int, what: str) -
     def again(error: BaseException) -> bool:
         return isinstance(error, RetryableError) and (error.wait or 0) <= PATIENCE
 
-    def told(state: Any) -> None:
+    def log_retry(state: Any) -> None:
         _log.info(
             "%s: attempt %d failed, %s; again in %.2f s",
             what,
@@ -197,7 +197,7 @@ async def tried(request: Callable[[], Awaitable[T]], attempts: int, what: str) -
         stop=tenacity.stop_after_attempt(attempts),
         wait=_wait,
         retry=tenacity.retry_if_exception(again),
-        before_sleep=told,
+        before_sleep=log_retry,
         reraise=True,
     )
     try:
@@ -205,9 +205,9 @@ async def tried(request: Callable[[], Awaitable[T]], attempts: int, what: str) -
     except RetryableError as error:
         made = retrying.statistics["attempt_number"]
         asked = f", and asks to wait {error.wait:g} s" if error.wait else ""
-        return Failure(f"{error.said}{asked}", made)
+        return Failure(f"{error.message}{asked}", made)
     except PermanentError as error:
-        return Failure(error.said, retrying.statistics["attempt_number"], permanent=True)
+        return Failure(error.message, retrying.statistics["attempt_number"], permanent=True)
     return given
 
 

@@ -30,9 +30,9 @@ from flowdsl.sinks.sqlite_sink import (
     changed_by_id,
     check_page,
     json_text,
+    key_text,
     no_recipient,
     page_of,
-    told_key,
 )
 
 # how many notifications of a recipient are kept
@@ -400,7 +400,7 @@ class InApp(Recipients, KeptSink[Row]):
             [(recipient, self._kept_at_most) for (recipient,) in full],
         )
 
-    def _told(self) -> None:
+    def _on_change(self) -> None:
         with self._news:
             self._news.notify_all()
 
@@ -440,7 +440,7 @@ def _notification(row: Sequence[Any]) -> Notification:
     payload = json.loads(text)
     data = payload.get("data") if isinstance(payload, dict) else None
     return Notification(
-        told_key(name),
+        key_text(name),
         recipient,
         kind,
         title,

@@ -149,7 +149,7 @@ class KeptSink(DurableSink, Generic[Row]):
         kept, outcomes = self._rows(deliveries)
         if kept:
             self._database.write(lambda connection: self._keep(connection, kept))
-            self._told()
+            self._on_change()
         return outcomes
 
     def apply(self, deliveries: Sequence[Delivery], consumer: str, batch: int) -> Sequence[Outcome]:
@@ -184,7 +184,7 @@ class KeptSink(DurableSink, Generic[Row]):
             self._keep(connection, kept if new else [one for one in kept if one[0]])
 
         self._database.apply(consumer, batch, change)
-        self._told()
+        self._on_change()
         return outcomes
 
     def applied(self, consumer: str) -> int:
@@ -257,30 +257,30 @@ class KeptSink(DurableSink, Generic[Row]):
             self._take_back(connection, key, json.loads(undo))
         undos = self._write(connection, [row for row, _ in fresh.values()])
         together: list[bytes] = []
-        told: list[tuple[StoredKey, int | None, str | None]] = []
+        keys: list[tuple[StoredKey, int | None, str | None]] = []
         for (key, (_, until)), undo in zip(fresh.items(), undos, strict=True):
             if isinstance(key, bytes) and until is None and key > last:
                 together.append(key)
             elif not isinstance(key, int):
-                told.append((key, until, None if until is None else json_text(undo)))
-        self._remember(connection, together, told)
+                keys.append((key, until, None if until is None else json_text(undo)))
+        self._remember(connection, together, keys)
 
     def _remember(
         self,
         connection: sqlite3.Connection,
         together: list[bytes],
-        told: list[tuple[StoredKey, int | None, str | None]],
+        keys: list[tuple[StoredKey, int | None, str | None]],
     ) -> None:
         """Write keys: adjacent ones together, others one by one."""
         together.sort()
         if len(together) < _TOGETHER:
-            told += [(key, None, None) for key in together]
+            keys += [(key, None, None) for key in together]
         else:
             stretch = (together[0], together[-1], b"".join(together))
             insert(connection, "insert into stretches", sealed([stretch]))
         # in their order: neighbours in the file are then written one after the other
-        told.sort(key=lambda row: (isinstance(row[0], str), row[0]))
-        insert(connection, "insert or replace into keys", sealed(told))
+        keys.sort(key=lambda row: (isinstance(row[0], str), row[0]))
+        insert(connection, "insert or replace into keys", sealed(keys))
 
     def _last_before(self, connection: sqlite3.Connection, asked: Sequence[StoredKey]) -> bytes:
         """Return the greatest stored key up to the last of these; keys beyond it are new."""
@@ -325,7 +325,7 @@ class KeptSink(DurableSink, Generic[Row]):
         """Undo what was written for a key."""
         raise NotImplementedError
 
-    def _told(self) -> None:
+    def _on_change(self) -> None:
         """There may be something new."""
 
 
@@ -344,7 +344,7 @@ def stored_key(key: str) -> StoredKey:
     return bytes.fromhex(key) if _OURS.fullmatch(key) else storable(key)
 
 
-def told_key(stored: StoredKey) -> str:
+def key_text(stored: StoredKey) -> str:
     """Return a kept key as text."""
     return stored.hex() if isinstance(stored, bytes) else stored
 

@@ -380,9 +380,9 @@ class WebSocket(Sink):
         # whoever sends several says nothing clear
         return self._tokens().read(given[0]) if len(given) == 1 else None
 
-    def _refuse(self, guest: Guest, status: http.HTTPStatus, said: str) -> Response:
+    def _refuse(self, guest: Guest, status: http.HTTPStatus, reason: str) -> Response:
         self._counts["refused"] += 1
-        return guest.respond(status, f"{said}\n")
+        return guest.respond(status, f"{reason}\n")
 
     async def _listen(self, connection: ServerConnection) -> None:
         from flowdsl.sinks.listeners import Listener
@@ -468,7 +468,7 @@ async def _closed(server: Server, door: Door) -> None:
 
 
 def _message(delivery: Delivery) -> str:
-    said: dict[str, Any] = {
+    message: dict[str, Any] = {
         "key": delivery.key,
         "sink": delivery.sink,
         "flow": delivery.flow,
@@ -479,7 +479,7 @@ def _message(delivery: Delivery) -> str:
         "recipient_id": delivery.recipient,
         "payload": delivery.payload,
     }
-    return json.dumps(said, separators=(",", ":"))
+    return json.dumps(message, separators=(",", ":"))
 
 
 def _check_public(host: str, secret: str | None) -> None:

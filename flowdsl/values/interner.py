@@ -64,7 +64,7 @@ class HashTable(StateObject):
     def __len__(self) -> int:
         return self._size
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         # another thread may be giving free codes to new keys, whose second words it writes last: here they
         # are read first
         size = self._size
@@ -72,9 +72,9 @@ class HashTable(StateObject):
         return {"first": self._first[:size].copy(), "second": second}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> HashTable:
-        source.agree(first=len(said["first"]), second=len(said["second"]))
-        table = cls.of(said["first"], said["second"])
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> HashTable:
+        source.agree(first=len(fields["first"]), second=len(fields["second"]))
+        table = cls.of(fields["first"], fields["second"])
         source.check(table.all_distinct(), "a table with a key twice")
         return table
 
@@ -260,10 +260,10 @@ class Interner(StateObject):
         return len(self._table) + 1
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> Interner:
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Interner:
         # codes follow the order of the texts. Hashes are made anew: they need not be those of another version
         # of Polars
-        pieces = [texts.cast(pl.String).alias("text") for texts in said["pieces"]]
+        pieces = [texts.cast(pl.String).alias("text") for texts in fields["pieces"]]
         source.check(pieces and len(pieces[0]) and pieces[0][0] is None, "no list of texts behind a null")
         interner, whole = cls(), pl.concat(pieces)
         first, second = hashes([whole])[0]

@@ -53,8 +53,10 @@ class Documents(StateObject):
         self._columns: dict[Path, Column] = {}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> Documents:
-        return cls(said["series"], none=Tag(said["_none"]), hints=source.given["hints"], cells=said["_cells"])
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Documents:
+        return cls(
+            fields["series"], none=Tag(fields["_none"]), hints=source.given["hints"], cells=fields["_cells"]
+        )
 
     def __len__(self) -> int:
         return len(self.series)

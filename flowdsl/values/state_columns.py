@@ -46,22 +46,24 @@ class ColumnKind(FieldKind):
             yield value.texts.codes
 
     def write(self, value: Column, to: StateWriter) -> Any:
-        said = {name: getattr(value, name) for name in Column.__slots__}
+        fields = {name: getattr(value, name) for name in Column.__slots__}
         coded = isinstance(value.texts, DictionaryColumn)
-        said |= {"texts": None, "codes": said["texts"].codes} if coded else {"codes": None}
-        return {name: kind.write(said[name], to) for name, kind in _FIELDS.items()}
+        fields |= {"texts": None, "codes": fields["texts"].codes} if coded else {"codes": None}
+        return {name: kind.write(fields[name], to) for name, kind in _FIELDS.items()}
 
     def read(self, node: Any, source: StateReader) -> Column:
         if not isinstance(node, dict) or node.keys() != _FIELDS.keys():
             source.refuse("no column")
-        said = {name: source.below(name, kind, node[name]) for name, kind in _FIELDS.items()}
-        stored = {name: len(values) for name, values in said.items() if hasattr(values, "__len__")}
-        source.agree(size=said["size"], **stored)
-        codes, tags = said.pop("codes"), said["tags"]
-        source.check(codes is None or said["texts"] is None, "text twice")
+        fields: dict[str, Any] = {
+            name: source.below(name, kind, node[name]) for name, kind in _FIELDS.items()
+        }
+        stored = {name: len(values) for name, values in fields.items() if hasattr(values, "__len__")}
+        source.agree(size=fields["size"], **stored)
+        codes, tags = fields.pop("codes"), fields["tags"]
+        source.check(codes is None or fields["texts"] is None, "text twice")
         if codes is not None:
-            said["texts"] = DictionaryColumn(codes, source.given["interner"])
-        fields: dict[str, Any] = said | {"tags": tags if isinstance(tags, np.ndarray) else Tag(tags)}
+            fields["texts"] = DictionaryColumn(codes, source.given["interner"])
+        fields["tags"] = tags if isinstance(tags, np.ndarray) else Tag(tags)
         column = Column(**fields)
         nested = column.nested
         for tag, there in (

@@ -327,15 +327,15 @@ class ObjectField(FieldKind):
         return value.held_codes()  # type: ignore[no-any-return]
 
     def write(self, value: Any, to: StateWriter) -> dict[str, Any]:
-        said = value.said()
-        return {name: kind.write(said[name], to) for name, kind in self.kind.saved.items()}
+        fields = value.to_fields()
+        return {name: kind.write(fields[name], to) for name, kind in self.kind.saved.items()}
 
     def read(self, node: Any, source: StateReader) -> Any:
         declared = self.kind.saved
         if not isinstance(node, dict) or node.keys() != declared.keys():
             source.refuse(f"no {self.kind.__name__}")
-        said = {name: source.below(name, kind, node[name]) for name, kind in declared.items()}
-        return self.kind.restored(said, source)
+        fields = {name: source.below(name, kind, node[name]) for name, kind in declared.items()}
+        return self.kind.from_fields(fields, source)
 
 
 @dataclass(frozen=True)
@@ -356,10 +356,10 @@ class OneOfField(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> Any:
         known = {_name_of(kind): kind for kind in below(self.base) if kind.saved}
-        name, said = node if isinstance(node, list) and len(node) == 2 else (None, None)
+        name, fields = node if isinstance(node, list) and len(node) == 2 else (None, None)
         if not isinstance(name, str) or name not in known:
             source.refuse(f"none of {', '.join(sorted(known))}")
-        return source.below(name, ObjectField(known[name]), said)
+        return source.below(name, ObjectField(known[name]), fields)
 
 
 def _name_of(kind: type) -> str:

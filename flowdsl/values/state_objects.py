@@ -57,8 +57,8 @@ class StateReader:
     def agree(self, **sizes: int) -> None:
         """Raise an error unless the parts have the same length."""
         if len(set(sizes.values())) > 1:
-            said = ", ".join(f"{name} {size}" for name, size in sizes.items())
-            self.refuse(f"not of one length: {said}")
+            fields = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            self.refuse(f"not of one length: {fields}")
 
     def check(self, holds: object, what: str) -> None:
         """Raise an error unless a condition holds."""
@@ -93,16 +93,16 @@ class StateObject:
     __slots__ = ()
     saved: ClassVar[Mapping[str, FieldKind]] = {}
 
-    def said(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         """Return the values of the fields declared in `saved`."""
         return {name: getattr(self, name) for name in self.saved}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> Any:
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Any:
         """Build an object from these values; `source` rejects values that do not fit together."""
-        restored = object.__new__(cls)
-        restored.__dict__.update(said)
-        return restored
+        built = object.__new__(cls)
+        built.__dict__.update(fields)
+        return built
 
     def held_codes(self) -> Iterator[Any]:
         """Yield the codes of the shared interner that the object refers to, as arrays that must not

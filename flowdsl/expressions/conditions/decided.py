@@ -49,9 +49,9 @@ def decided(expression: Expression, kind_of: KindOf) -> Iterator[Decided]:
     """
     for node in expression.walk():
         if isinstance(node, Compare):
-            said = _membership(node, kind_of) if node.operator == "in" else _comparison(node, kind_of)
-            if said is not None:
-                yield said
+            verdict = _membership(node, kind_of) if node.operator == "in" else _comparison(node, kind_of)
+            if verdict is not None:
+                yield verdict
 
 
 def _comparison(node: Compare, kind_of: KindOf) -> Decided | None:
@@ -60,9 +60,9 @@ def _comparison(node: Compare, kind_of: KindOf) -> Decided | None:
         (node.right, node.left, _TURNED.get(node.operator, node.operator)),
     ):
         if isinstance(other, ConditionLiteral):
-            said = _against(node, one, other, sign, kind_of)
-            if said is not None:
-                return said
+            verdict = _against(node, one, other, sign, kind_of)
+            if verdict is not None:
+                return verdict
     kinds = kind_of(node.left), kind_of(node.right)
     if None in kinds or kinds[0] == kinds[1]:
         return None
@@ -97,10 +97,10 @@ def _membership(node: Compare, kind_of: KindOf) -> Decided | None:
     if not isinstance(node.right, ListOf) or not node.right.items:
         return None
     alone = [Compare("==", node.left, item) for item in node.right.items]
-    said = [_comparison(one, kind_of) for one in alone]
-    if any(one is None for one in said):
+    members = [_comparison(one, kind_of) for one in alone]
+    if any(one is None for one in members):
         return None
-    first = said[0]
+    first = members[0]
     return None if first is None else Decided(node, first.always, first.reason, first.hint)
 
 

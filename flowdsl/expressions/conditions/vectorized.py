@@ -311,8 +311,8 @@ def _per_distinct(
             messages.append(str(problem))
         answers.append(function.without)
         codes[position] = len(messages)
-    told = Column.of(answers).take(group)
-    return told, Failures(codes, tuple(messages)).take(group) if messages else None
+    answered = Column.of(answers).take(group)
+    return answered, Failures(codes, tuple(messages)).take(group) if messages else None
 
 
 def _distinct(columns: list[Column]) -> tuple[Index, Index]:

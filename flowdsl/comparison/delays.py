@@ -1,6 +1,6 @@
-"""Tellings: which events the deliveries of a run tell of, and how late each is told.
+"""Delays: how long the events of a run waited for their deliveries.
 
-A delivery tells of its own event, or of all members of the windows that it came out of.
+A delivery stands for its own event, or for all members of the windows that it came out of.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flowdsl.progress import Tick, noop
 from flowdsl.results.table_writer import branch_texts, read_events_at
 from flowdsl.sinks.frame import MOMENT
 
-# of a delivery, what is needed to find the events it tells of
+# the columns of a delivery that find its events
 DELIVERED: Final = ("seq_no", "event_time", "delivered_at", "step", "branch", "recipient_id")
 _DELIVERED_TYPES: Final[Mapping[str, Any]] = dict(
     zip(DELIVERED, (pl.Int64, MOMENT, MOMENT, pl.Int64, pl.String, pl.String), strict=True)
@@ -35,16 +35,16 @@ def member_trace() -> Trace:
 
 
 def effect_of(
-    side: FlowResult, tellings: Callable[[], Tellings], sink: str | None = None, tick: Tick = noop
+    side: FlowResult, delays: Callable[[], Delays], sink: str | None = None, tick: Tick = noop
 ) -> Effect:
     """Return what the deliveries of a flow to all its sinks, or to one, are measured by."""
     sinks = side.sinks if sink is None else (sink,)
     frames = [side.columns(name, DELIVERED, tick) for name in sinks]
     deliveries = pl.concat(frames) if frames else pl.DataFrame(schema=_DELIVERED_TYPES)
-    return Effect(deliveries, lambda: tellings().of(side, deliveries))
+    return Effect(deliveries, lambda: delays().of(side, deliveries))
 
 
-class Tellings:
+class Delays:
     """The members of all windows of a run, with the time of each, for many flows that share steps."""
 
     def __init__(self, trace: Trace, source: EventSource) -> None:
@@ -57,18 +57,18 @@ class Tellings:
         self._members = {step: _members(found, times) for step, found in parts.items()}
 
     def of(self, side: FlowResult, deliveries: pl.DataFrame) -> pl.DataFrame:
-        """Return how long events waited to be told by some deliveries of a flow (`DELIVERED`).
+        """Return how long events waited for some deliveries of a flow (`DELIVERED`).
 
-        `delay` is in microseconds, `told` how many events were told after it; an event that is told to
-        several people, or twice, counts as often.
+        `delay` is in microseconds, `events` how many events were delivered after it; one that is delivered
+        to several people, or twice, counts as often.
         """
         left = deliveries.group_by("seq_no", "branch", "event_time", "delivered_at", "step").agg(
-            pl.len().cast(pl.Int64).alias("told")
+            pl.len().cast(pl.Int64).alias("events")
         )
         for step in self._windows_of(side):
             left = _opened(left, self._members[id(step)], step)
         delay = (pl.col("delivered_at") - pl.col("event_time")).dt.total_microseconds().alias("delay")
-        return left.group_by(delay).agg(pl.col("told").sum()).sort("delay")
+        return left.group_by(delay).agg(pl.col("events").sum()).sort("delay")
 
     def _windows_of(self, side: FlowResult) -> Iterable[CompiledStep]:
         """Return the steps with windows that a flow has, the last one first."""
@@ -86,10 +86,12 @@ def _opened(left: pl.DataFrame, members: pl.DataFrame, step: CompiledStep) -> pl
         if not levels
         else pl.col("branch").str.split(".").list.head(levels).list.join(".")
     )
-    out = left.filter(behind).with_columns(prefix.alias("prefix")).group_by(_GROUP).agg(pl.col("told").sum())
+    out = (
+        left.filter(behind).with_columns(prefix.alias("prefix")).group_by(_GROUP).agg(pl.col("events").sum())
+    )
     inside = out.join(
         members, left_on=["seq_no", "prefix"], right_on=["into", "into_branch"], nulls_equal=True
-    ).select(pl.col("member").alias("seq_no"), "branch", "event_time", "delivered_at", "step", "told")
+    ).select(pl.col("member").alias("seq_no"), "branch", "event_time", "delivered_at", "step", "events")
     return pl.concat([left.filter(~behind), inside])
 
 
