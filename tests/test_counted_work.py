@@ -10,6 +10,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on
+from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.window_rule import RuleReach
 from flowdsl.kernels.windows import FixedReach
 from flowdsl.values import local_time
@@ -94,6 +95,20 @@ def test_local_moments_are_worked_out_for_each_day_and_not_for_each_event(
     # of so many days, and of one before and after them, however often it is asked for
     assert moments
     assert max(moments) <= 5
+
+
+@pytest.mark.parametrize(("title", "members"), [("{{ batch.count }}", 1), ("{{ batch.items }}", EVENTS)])
+def test_members_of_windows_are_put_together_where_they_wait_or_are_asked_for(
+    title: str, members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = likes(keys=7, apart=2 * MINUTE)
+    taken = counting(monkeypatch, ItemLists, "of_contexts", 1)
+    flow = on("link.created").batch("target_id", window="1m").map(recipient_id="ann", title=title)
+    titles = fd.replay(flow.deliver("s"), log).polars("s")["title"].to_list()
+    assert len(titles) == EVENTS
+    assert titles[0] == {1: "1", EVENTS: "[fan-0]"}[members]
+    # the last window is still open when the log is over
+    assert sum(taken) == members
 
 
 def test_ids_that_are_printed_as_they_came_are_not_gathered_from_all_ids(

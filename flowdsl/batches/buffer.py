@@ -54,6 +54,7 @@ class BufferedContexts(StateObject):
         for name in contexts.names():
             variable = contexts.variable(name)
             assert variable is not None
+            variable.settle()
             self.variables[name] = variable
         self.payload: Payload | None = contexts.payload
         self.closed = contexts.closed

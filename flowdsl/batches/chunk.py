@@ -70,7 +70,7 @@ class Chunk:
         part = self._part_of(rows)
         if part is not None:
             start, events = part
-            return events.codes(name).take(rows - start if start else rows)
+            return events.codes_at(name, rows - start if start else rows)
         return np.concatenate([p.codes(name) for p in self._parts]).take(rows)
 
     def frame(self, rows: Index) -> pl.DataFrame:

@@ -33,6 +33,10 @@ class Variable(Protocol):
         """Concatenate variables of one kind over several batches, this one first."""
         ...
 
+    def settle(self) -> None:
+        """Make what is put off, so that the variable keeps nothing else of its chunk alive."""
+        ...
+
     def held_versions(self) -> Iterable[Versions]:
         """Yield the entity versions that it refers to."""
         ...
@@ -47,6 +51,9 @@ class StoredVariable(StateObject):
 
     def __len__(self) -> int:
         raise NotImplementedError
+
+    def settle(self) -> None:
+        """Do nothing: all that it has is its own."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,34 @@ from flowdsl.values.state_objects import StateObject, StateReader, keeps
 Ints = npt.NDArray[np.int64]
 
 
+class CodeLists:
+    """Lists of codes side by side, as codes and offsets; made when somebody reads them, which few flows do."""
+
+    def __init__(self, make: Callable[[], tuple[Codes, Ints]]) -> None:
+        self._make: Callable[[], tuple[Codes, Ints]] | None = make
+        self._made: tuple[Codes, Ints] | None = None
+
+    def made(self) -> tuple[Codes, Ints]:
+        """Return the codes and offsets; from then on nothing that they are made of is kept."""
+        make = self._make
+        if make is not None:
+            # another thread may make the same
+            self._made = make()
+            self._make = None
+        assert self._made is not None
+        return self._made
+
+    def take(self, index: Index) -> CodeLists:
+        """Return the lists at `index`."""
+
+        def make() -> tuple[Codes, Ints]:
+            codes, offsets = self.made()
+            starts, counts = offsets[index], offsets[index + 1] - offsets[index]
+            return codes[ranges(starts, counts)], np.concatenate([[0], np.cumsum(counts)])
+
+        return CodeLists(make)
+
+
 @dataclass(frozen=True)
 class BatchItems(StateObject):
     """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`.
@@ -39,14 +67,21 @@ class BatchItems(StateObject):
         opened_in=ListField(ArrayField(np.int32, 0), tuple),
     )
 
-    codes: Codes
-    offsets: Ints
+    lists: CodeLists
     interner: Interner
     opened_by: Ints
     opened_in: tuple[npt.NDArray[np.int32], ...] = ()
 
+    @property
+    def codes(self) -> Codes:
+        return self.lists.made()[0]
+
+    @property
+    def offsets(self) -> Ints:
+        return self.lists.made()[1]
+
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.opened_by)
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> BatchItems:
@@ -55,24 +90,23 @@ class BatchItems(StateObject):
         source.check(ends and (np.diff(offsets) >= 0).all(), "no lists side by side")
         levels = {f"opened_in {level}": len(numbers) for level, numbers in enumerate(fields["opened_in"])}
         source.agree(lists=len(offsets) - 1, opened_by=len(fields["opened_by"]), **levels)
-        return cls(**fields)
+        codes = fields.pop("codes"), fields.pop("offsets")
+        return cls(CodeLists(lambda: codes), **fields)
 
     def take(self, index: Index) -> BatchItems:
         """Return the lists at `index`."""
-        starts, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
-        offsets = np.concatenate([[0], np.cumsum(counts)])
         opened_in = tuple(level[index] for level in self.opened_in)
-        codes = self.codes[ranges(starts, counts)]
-        return BatchItems(codes, offsets, self.interner, self.opened_by[index], opened_in)
+        return BatchItems(self.lists.take(index), self.interner, self.opened_by[index], opened_in)
 
     @classmethod
     def joined(cls, parts: Sequence[BatchItems]) -> BatchItems:
         """Return the lists of several parts, one part after the other."""
-        shifts = np.cumsum([0, *(int(p.offsets[-1]) for p in parts[:-1])])
-        ends = [p.offsets[1:] + shift for p, shift in zip(parts, shifts, strict=True)]
+        made = [p.lists.made() for p in parts]
+        shifts = np.cumsum([0, *(int(offsets[-1]) for _, offsets in made[:-1])])
+        ends = [offsets[1:] + shift for (_, offsets), shift in zip(made, shifts, strict=True)]
+        whole = np.concatenate([codes for codes, _ in made]), np.concatenate([[0], *ends])
         return cls(
-            np.concatenate([p.codes for p in parts]),
-            np.concatenate([[0], *ends]),
+            CodeLists(lambda: whole),
             parts[0].interner,
             np.concatenate([p.opened_by for p in parts]),
             tuple(map(np.concatenate, zip(*(p.opened_in for p in parts), strict=True))),

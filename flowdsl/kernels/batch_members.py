@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.kernels.batch_items import BatchItems, window_of
+from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
 from flowdsl.kernels.windows import stable_order
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
@@ -189,11 +190,10 @@ class ItemLists(StateObject):
         rows = np.flatnonzero(self._among(windows) >= 0)
         return self if len(rows) == len(self) else self.at(rows)
 
-    def ids(self, starts: Ints, interner: Interner) -> BatchItems:
-        """Return the items of windows whose members lie one after the other, from these places on."""
-        first = Roots(self.seq, self.branches) if self.roots is None else self.roots
-        first = first.take(starts)
-        return BatchItems(self.items, np.append(starts, len(self)), interner, first.seq, first.branches)
+    def openers(self, rows: Index) -> Roots:
+        """Return of the members at these places the events that opened their windows."""
+        every = Roots(self.seq, self.branches) if self.roots is None else self.roots
+        return every.take(rows)
 
     def _among(self, windows: Ints) -> Ints:
         """For each member the place of its window in `windows`, -1 where it is not among them."""
@@ -213,3 +213,36 @@ class ItemLists(StateObject):
         at = np.searchsorted(windows, self.windows, sorter=order).clip(0, len(windows) - 1)
         place = order[at]
         return np.where(windows[place] == self.windows, place, -1)
+
+
+class WindowMembers:
+    """Members of windows, those of one window after those of the other: put together when somebody asks for
+    them.
+    """
+
+    def __init__(self, counts: Ints, make: Callable[[], ItemLists]) -> None:
+        self.offsets: Ints = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        self._make = make
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    @cached_property
+    def lists(self) -> ItemLists:
+        """The members."""
+        return self._make()
+
+    @property
+    def seq(self) -> Ints:
+        """The events of the members."""
+        return self.lists.seq
+
+    @property
+    def branches(self) -> tuple[npt.NDArray[np.int32], ...]:
+        """The branches of the members."""
+        return self.lists.branches
+
+    def ids(self, first: Roots, interner: Interner) -> BatchItems:
+        """Return the items of the windows, which these events opened."""
+        codes = CodeLists(lambda: (self.lists.items, self.offsets))
+        return BatchItems(codes, interner, first.seq, first.branches)

@@ -20,7 +20,7 @@ from flowdsl.batches.context_batch import (
 from flowdsl.batches.payload import Payload
 from flowdsl.expressions.aggregates import Collected
 from flowdsl.expressions.row_source import Failures, first_failures
-from flowdsl.kernels.batch_members import ItemLists
+from flowdsl.kernels.batch_members import ItemLists, Roots, WindowMembers
 from flowdsl.kernels.batch_variable import BatchVariable
 from flowdsl.kernels.collected import CollectedValues, collected, values_of
 from flowdsl.kernels.keys import KeySpace
@@ -239,19 +239,39 @@ class BatchRun:
             np.concatenate([grown.counts - self.carried.counts, found.end - found.first]),
         )
 
-    def _members(self, touched: _Touched) -> tuple[ItemLists, Ints]:
-        """Return all members of windows, one window after the other, and where those of each begin."""
+    def _members(self, touched: _Touched) -> WindowMembers:
+        """Return all members of windows, one window after the other."""
+        return WindowMembers(touched.windows.counts, lambda: self._lists(touched))
+
+    def _lists(self, touched: _Touched) -> ItemLists:
         counts = touched.windows.counts
-        starts = np.cumsum(counts) - counts
         # windows that had members before are mostly the first ones: the others need not be put together
         before = np.flatnonzero(counts > touched.row_counts)
         if not len(before):
-            return self._fresh_members(touched), starts
+            return self._fresh_members(touched)
         cut = int(before[-1]) + 1
         first = self._put_together(touched.take(np.arange(cut)))
         if cut == len(counts):
-            return first, starts
-        return first.joined(self._fresh_members(touched.take(np.arange(cut, len(counts))))), starts
+            return first
+        return first.joined(self._fresh_members(touched.take(np.arange(cut, len(counts)))))
+
+    def _openers(self, touched: _Touched) -> Roots:
+        """Return the events that opened windows: of members that they had before, or of the first that came
+        now.
+        """
+        earlier = np.flatnonzero(touched.windows.counts > touched.row_counts)
+        if len(earlier) == len(touched.windows):
+            return self.members.openers(touched.held_from)
+        names = self.kernel.rules.batch_names
+        now = Roots.of(self.contexts, names)
+        if now is None:
+            now = Roots(self.contexts.seq, self.contexts.branches)
+        found = now.take(self.groups.order[touched.row_from])
+        if not len(earlier):
+            return found
+        which = np.arange(len(found))
+        which[earlier] = len(found) + np.arange(len(earlier))
+        return found.joined(self.members.openers(touched.held_from[earlier])).take(which)
 
     def _fresh_members(self, touched: _Touched) -> ItemLists:
         """Return the members of windows that came now."""
@@ -302,19 +322,19 @@ class BatchRun:
         closing = touched.windows
         closed = self._closed_by(closing, full)
         out = self._last_members(closing, touched.last).placed(moments, sees, closed)
-        inside, starts = self._members(touched)
-        made, failures = self._collected(inside, starts)
+        inside = self._members(touched)
+        made, failures = self._collected(inside)
         variable = BatchVariable(
             closing.counts,
             _key_column(out, self.kernel.options.key),
-            inside.ids(starts, self.chunk.interner),
+            inside.ids(self._openers(touched), self.chunk.interner),
             closing.opened,
             closing.last_at,
             moments,
             closed,
             made,
         )
-        absorbed = Absorbed(int((closing.counts - 1).sum()), out, inside, np.append(starts, len(inside)))
+        absorbed = Absorbed(int((closing.counts - 1).sum()), out, inside)
         whole = out.having(dict.fromkeys(self.kernel.rules.batch_names, variable))
         if failures is not None:
             whole = whole.take(np.flatnonzero(~failures.mask))
@@ -353,19 +373,19 @@ class BatchRun:
         quiet = np.where(windows.due < windows.limit, np.uint8(CLOSED_BY_QUIET), np.uint8(CLOSED_BY_TIMER))
         return np.where(full, np.uint8(CLOSED_BY_COUNT), quiet)
 
-    def _collected(
-        self, inside: ItemLists, starts: Ints
-    ) -> tuple[dict[str, CollectedValues], Failures | None]:
-        offsets = np.append(starts, len(inside))
+    def _collected(self, inside: WindowMembers) -> tuple[dict[str, CollectedValues], Failures | None]:
         made, failures = {}, []
-        for (name, one), values in zip(self.kernel.options.collect, inside.values, strict=True):
-            made[name], failed = collected(one, values, offsets)
+        for place, (name, one) in enumerate(self.kernel.options.collect):
+            made[name], failed = collected(one, inside.lists.values[place], inside.offsets)
             failures.append(failed)
         return made, first_failures(failures)
 
     def _last_members(self, closing: Open, rows: Ints) -> ContextBatch:
         """Return the last member of each window: a context of this batch, or one that was held."""
         now, earlier = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
+        if not len(earlier):
+            self.kernel.holding.forget(closing.last[closing.last >= 0])
+            return self.contexts.take(rows)
         parts = [self.contexts.take(rows[now])] if len(now) else []
         held = self.kernel.holding.release(closing.last[earlier], self.chunk)
         if held is not None:
@@ -380,7 +400,7 @@ class BatchRun:
         if not len(last):
             return ()
         self.kernel.holding.forget(last[last >= 0])
-        return dropped_held(self._members(dropped)[0], "batch below min_count")
+        return dropped_held(self._members(dropped), "batch below min_count")
 
     def _keep(self, touched: _Touched) -> None:
         kept, rows, holding = touched.windows, touched.last, self.kernel.holding
@@ -391,7 +411,7 @@ class BatchRun:
         holding.forget(old[old >= 0])
         last = kept.last.copy()
         last[changed] = holding.put(self.contexts.take(rows[changed]))
-        self.kernel.windows.put(replace(kept, last=last), self._members(touched)[0])
+        self.kernel.windows.put(replace(kept, last=last), self._members(touched).lists)
 
 
 def _key_column(contexts: ContextBatch, paths: Sequence[Path]) -> Column:

@@ -88,6 +88,9 @@ class BatchVariable(ValueColumnVariable):
         parts = {name: self.column((name,), chunk) for name in (*FIELDS, *self.collected)}
         return with_present_fields(parts, len(self.counts))
 
+    def settle(self) -> None:
+        self.items.lists.made()
+
     def take(self, index: Index) -> BatchVariable:
         return BatchVariable(
             self.counts.take(index),

@@ -20,7 +20,7 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import ValueColumnVariable
 from flowdsl.kernels.batch_items import BatchItems
-from flowdsl.kernels.batch_members import ItemLists, Roots
+from flowdsl.kernels.batch_members import ItemLists, Roots, WindowMembers
 from flowdsl.kernels.held_rows import HeldRows, windows_text
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import KeySpace
@@ -80,6 +80,9 @@ class CountedBatch(ValueColumnVariable):
         if field == "items":
             return self.items.column()
         return Column(len(self.counts), Tag.INT, ints=self.counts)
+
+    def settle(self) -> None:
+        self.items.lists.made()
 
     def take(self, index: Index) -> CountedBatch:
         return CountedBatch(self.counts.take(index), self.keys.take(index), self.items.take(index))
@@ -234,9 +237,12 @@ class UntimedBatchKernel(Kernel):
         if not len(out):
             return out, None
         keys = Column(len(out), Tag.TEXT, texts=spelled(out.column(self._key)))
-        inside, starts = members.grouped(windows.numbers)
-        variable = CountedBatch(windows.counts, keys, inside.ids(starts, contexts.chunk.interner))
-        absorbed = Absorbed(len(inside), out, inside, np.append(starts, len(inside)))
+        lists, starts = members.grouped(windows.numbers)
+        inside = WindowMembers(windows.counts, lambda: lists)
+        variable = CountedBatch(
+            windows.counts, keys, inside.ids(lists.openers(starts), contexts.chunk.interner)
+        )
+        absorbed = Absorbed(len(inside), out, inside)
         return out.having(dict.fromkeys(self._rules.batch_names, variable)), absorbed
 
     def open(self) -> list[dict[str, Any]]:

@@ -44,17 +44,17 @@ class Open(Arrays):
 
 
 class _Tier(StateObject):
-    """Windows sorted by key, with the members of each in a row; those that were taken out are marked as
-    gone.
+    """Windows sorted by key, with the members of each in a row at its place of `starts`; those that were
+    taken out are marked as gone.
     """
 
     saved = keeps(windows=ObjectField(Open), members=ObjectField(ItemLists), there=ArrayField(np.bool_))
 
     def __init__(self, windows: Open, members: ItemLists) -> None:
-        # what is joined of sorted parts is sorted fast by a stable sort
-        windows = windows.take(np.argsort(windows.keys, kind="stable"))
-        members, starts = members.grouped(windows.numbers)
-        self._set(windows, members, starts, np.ones(len(windows), np.bool_))
+        # what is joined of sorted parts is sorted fast by a stable sort; the members stay where they are
+        order = np.argsort(windows.keys, kind="stable")
+        starts = np.cumsum(windows.counts) - windows.counts
+        self._set(windows.take(order), members, starts[order], np.ones(len(windows), np.bool_))
 
     def _set(self, windows: Open, members: ItemLists, starts: Ints, there: Mask) -> None:
         self.windows, self.members, self.starts, self.there = windows, members, starts, there
@@ -65,6 +65,10 @@ class _Tier(StateObject):
         self._order: Index | None = None
         self._gone = 0
         self._due_from = int(self.windows.due.min())
+
+    def to_fields(self) -> dict[str, Any]:
+        members = self.members.runs(self.starts, self.windows.counts)
+        return {"windows": self.windows, "members": members, "there": self.there}
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> _Tier:
@@ -182,7 +186,7 @@ class OpenWindows(StateObject):
         return windows.take(np.argsort(windows.keys)), members
 
     def put(self, windows: Open, members: ItemLists) -> None:
-        """Windows that stay open, with their members."""
+        """Windows that stay open, with their members in the same order, those of one side by side."""
         if not len(windows):
             return
         while self._tiers and self._tiers[-1].size <= min(2 * len(windows), _LARGEST - len(windows)):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.expressions.row_source import Failures
-from flowdsl.kernels.batch_members import ItemLists
+from flowdsl.kernels.batch_members import ItemLists, WindowMembers
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Mask
 
@@ -30,6 +30,8 @@ class EventRefs(Protocol):
 
     @property
     def branches(self) -> tuple[npt.NDArray[np.int32], ...]: ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Dropped:
     reason: str
 
     def __len__(self) -> int:
-        return len(self.contexts.seq if self.rows is None else self.rows)
+        return len(self.contexts if self.rows is None else self.rows)
 
     @property
     def refs(self) -> ContextBatch | EventRefs:
@@ -90,18 +92,16 @@ class Branched:
 class Absorbed:
     """Contexts that went into batches which go on as one context each: `count` of them are no more.
 
-    `batches` are the contexts that go on, or fail; `inside[offsets[i] … offsets[i + 1]-1]` went into the
-    i-th.
+    `batches` are the contexts that go on, or fail, each with the members of its window `inside`.
     """
 
     count: int
     batches: ContextBatch
-    inside: ItemLists
-    offsets: Seqs
+    inside: WindowMembers
 
     def members(self) -> tuple[ItemLists, Index]:
         """All contexts of the windows, and which of `batches` each went into."""
-        return self.inside, np.repeat(np.arange(len(self.batches)), np.diff(self.offsets))
+        return self.inside.lists, np.repeat(np.arange(len(self.batches)), np.diff(self.inside.offsets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +162,4 @@ def dropped_held(members: EventRefs, reason: str) -> tuple[Dropped, ...]:
     """Return contexts held since earlier that end for a reason as a part of an outcome; nothing where there
     are none.
     """
-    return (Dropped(members, None, reason),) if len(members.seq) else ()
+    return (Dropped(members, None, reason),) if len(members) else ()
