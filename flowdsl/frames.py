@@ -130,9 +130,19 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     """Convert a frame to pandas on the same Arrow memory."""
     import pandas as pd
 
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    table = _signed(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
     converted: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return converted
+
+
+def _signed(table: pa.Table) -> pa.Table:
+    """Give dictionaries indices with a sign: pyarrow 18 makes pandas no values of others."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type) and str(field.type.index_type).startswith("u"):
+            bits = field.type.index_type.bit_width
+            signed = pa.dictionary({8: pa.int16(), 16: pa.int32()}.get(bits, pa.int64()), field.type.value_type)
+            table = table.set_column(number, field.name, table.column(number).cast(signed))
+    return table
 
 
 @contextmanager

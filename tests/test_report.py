@@ -455,8 +455,25 @@ def test_people_have_their_names_as_the_graph_has_them_at_the_end(tmp_path: Path
     assert result.report().figures.names == {"u1": "Anna", "u2": "bob"}
     assert "“Anna” gets the most: 2 deliveries" in result.report().text
     result.to_parquet(tmp_path / "result")
-    # files hold no graph
-    assert "“u1” gets the most: 2 deliveries" in fd.read_result(tmp_path / "result").report().text
+    fd.replay(flow, log, graph, out=tmp_path / "out")
+    for folder in ("result", "out"):
+        again = fd.read_result(tmp_path / folder)
+        assert again.report().html == result.report().html
+        assert "“Anna” gets the most: 2 deliveries" in again.report().text
+        assert again.entity_names(["u2", "u3", "u4"]).types == {"u2": "user", "u3": "user"}
+    again.to_parquet(tmp_path / "copy")
+    assert fd.read_result(tmp_path / "copy").report().html == result.report().html
+
+
+def test_ids_in_payloads_have_their_names_when_a_result_is_read_back(tmp_path: Path):
+    flow = on("link.created").map(recipient_id="{{ source_id }}", post="{{ target_id }}").deliver("push")
+    graph = fd.EntityGraph({"user": {"u1": {"name": "Ann"}}, "post": {"p1": {"title": "Moss"}}})
+    log = fd.MemoryEventLog()
+    log.append([fd.link_created("likes", "u1", "p1"), fd.link_created("likes", "nobody", "p1")])
+    fd.replay(flow, log, graph, out=tmp_path / "out")
+    figures = fd.read_result(tmp_path / "out").report().figures
+    assert figures.names == {"u1": "Ann", "p1": "Moss"}
+    assert figures.types == {"u1": "user", "p1": "post"}
 
 
 def logged(*who: str, what: str = "p") -> fd.MemoryEventLog:

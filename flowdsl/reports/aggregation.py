@@ -26,7 +26,6 @@ from flowdsl.reports.metrics import (
     fan_outs_of,
     refused_of,
 )
-from flowdsl.reports.names import names_of, types_of
 from flowdsl.reports.part_groups import Numbered, Piece, jobs, read
 from flowdsl.reports.payload_samples import Candidates, is_payload, samples_of
 from flowdsl.reports.recipients import DailyCounts, RecipientCounts, RecipientMetrics, look_up, name_people
@@ -118,14 +117,12 @@ def _known(
     result: ResultData, metrics: Sequence[RecipientMetrics], steps: Sequence[StepMetrics]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the names and the types of what is mentioned one by one: recipients, and ids in payloads."""
-    if result.state is None:
-        return {}, {}
     mentioned = {person.recipient for one in metrics for person in one.top}
     for sample in (sample for step in steps for sample in step.samples):
         fields = sample.payload.values() if isinstance(sample.payload, dict) else [sample.payload]
         mentioned |= {text for text in (sample.recipient, *fields) if isinstance(text, str)}
-    names = names_of(result.state.graph, mentioned)
-    return names, types_of(result.state.graph, names)
+    known = result.entity_names(mentioned)
+    return {**known.names}, {one: kind for one, kind in known.types.items() if one in known.names}
 
 
 def _weights(delivers: Sequence[DeliverRow], sink: str | None) -> Weights:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -13,9 +13,11 @@ import polars as pl
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
+from flowdsl.graph.names import EntityNames, names_in
 from flowdsl.log.event_ids import beginning_of
 from flowdsl.progress import Progress, ProgressReporter, run_in_background, track
 from flowdsl.results.derived_tables import DerivedTables
+from flowdsl.results.entity_table import ENTITIES, entity_table, stored_names
 from flowdsl.results.manifest import check_sums, manifest_of, record_open
 from flowdsl.results.manifest_schema import DeliverRow, Manifest
 from flowdsl.results.store import FolderStore, Store
@@ -321,7 +323,33 @@ class ResultData:
                 for part in self.store.parts(table):
                     target.add(table, part)
                     follower(part.rows)
+        if self.state is not None and ENTITIES not in tables:
+            _add_entities(target, self.store, self.manifest, self.state)
         target.write_manifest(_as_stored(self.manifest, self.options))
+
+    def entity_names(self, ids: Collection[str]) -> EntityNames:
+        """Return the names and types of those of some ids that are entities of the graph, as it was when the
+        replay ended.
+
+        Parameters
+        ----------
+        ids
+            The ids.
+
+        Returns
+        -------
+        EntityNames
+            `names` and `types`, each by id.
+
+        Examples
+        --------
+        >>> from flowdsl import EntityGraph, on, replay
+        >>> graph = EntityGraph({"user": {"u1": {"name": "Ann"}}})
+        >>> flow = on("link.created").map(title="hello").deliver("in-app")
+        >>> replay(flow, [], graph).entity_names(["u1", "u2"]).names
+        {'u1': 'Ann'}
+        """
+        return stored_names(self.store, ids) if self.state is None else names_in(self.state.graph, ids)
 
     def __repr__(self) -> str:
         from flowdsl.results.summary import summary
@@ -404,6 +432,13 @@ def _as_stored(manifest: Manifest, options: Options | None) -> Manifest:
     return {**manifest, "beginning": beginning_of(options.source)}
 
 
+def _add_entities(target: FolderStore, store: Store, manifest: Manifest, state: State) -> None:
+    """Write down who is mentioned: a folder holds no graph."""
+    part = entity_table(store, manifest["delivers"], state.graph)
+    if part is not None:
+        target.add(ENTITIES, part)
+
+
 def finished(plan: Plan, options: Options, store: Store, totals: RunTotals, *, trace: bool) -> ResultData:
     """Return the result of a run that is over."""
     log = getattr(options.source, "identity", None)
@@ -412,6 +447,8 @@ def finished(plan: Plan, options: Options, store: Store, totals: RunTotals, *, t
     options = replace(options, stopped=totals.stopped)
     result = ResultData(store, manifest, totals.state, options, totals.recorder)
     if isinstance(store, FolderStore):
+        if totals.state is not None:
+            _add_entities(store, store, manifest, totals.state)
         store.write_manifest(_as_stored(manifest, options))
     check_sums(manifest)
     return result

@@ -1,0 +1,63 @@
+"""The table of the entities that deliveries mention: who an id is, for a result that is read without its graph.
+
+It has a row for each recipient, and for each id in a field of text, that is an entity of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import polars as pl
+
+from flowdsl.graph.names import SCHEMA, EntityNames, are_entities, entity_rows
+from flowdsl.results.manifest_schema import DeliverRow
+from flowdsl.results.store import Store, TablePart
+from flowdsl.results.table_writer import FIELD
+from flowdsl.values.interner import Codes
+
+if TYPE_CHECKING:
+    from flowdsl.graph.state import GraphState
+
+ENTITIES: Final = "entities"
+# values by which a field is known to hold ids, or not
+_LOOKED_AT: Final = 64
+
+
+def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -> TablePart | None:
+    """Return the entities that the deliveries of a result mention; None if they mention none."""
+    codes = [*_mentioned(store, steps, graph)]
+    if not codes:
+        return None
+    frame = entity_rows(graph, np.unique(np.concatenate(codes)))
+    return TablePart(frame) if frame.height else None
+
+
+def stored_names(store: Store, ids: Collection[str]) -> EntityNames:
+    """Return what the table of a stored result knows of some ids."""
+    wanted = pl.Series([*ids], dtype=pl.String)
+    frames = [
+        part.frame.filter(pl.col("id").is_in(wanted.implode()))
+        for part in store.parts(ENTITIES)
+        if part.frame.schema == SCHEMA
+    ]
+    return EntityNames.of(pl.concat(frames)) if frames else EntityNames()
+
+
+def _mentioned(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -> Iterator[Codes]:
+    prefix = FIELD.format("")
+    for table in dict.fromkeys(step["table"] for step in steps):
+        for piece in store.pieces(table):
+            frame = piece.read(lambda name: name == "recipient_id" or name.startswith(prefix))
+            for column in frame.iter_columns():
+                if column.dtype == pl.String and (
+                    column.name == "recipient_id" or _holds_ids(column, graph)
+                ):
+                    codes = graph.interner.find(column.unique())
+                    yield codes[are_entities(graph, codes)]
+
+
+def _holds_ids(column: pl.Series, graph: GraphState) -> bool:
+    some = column.drop_nulls().head(_LOOKED_AT)
+    return bool(are_entities(graph, graph.interner.find(some)).any())
