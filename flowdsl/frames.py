@@ -140,7 +140,9 @@ def _signed(table: pa.Table) -> pa.Table:
     for number, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type) and str(field.type.index_type).startswith("u"):
             bits = field.type.index_type.bit_width
-            signed = pa.dictionary({8: pa.int16(), 16: pa.int32()}.get(bits, pa.int64()), field.type.value_type)
+            signed = pa.dictionary(
+                {8: pa.int16(), 16: pa.int32()}.get(bits, pa.int64()), field.type.value_type
+            )
             table = table.set_column(number, field.name, table.column(number).cast(signed))
     return table
 

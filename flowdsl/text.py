@@ -18,8 +18,18 @@ def type_text(value: object) -> str:
     >>> type_text(7), type_text("seven")
     ('an int', 'a str')
     """
-    name = type(value).__name__
-    return f"an {name}" if name[:1] in "aeioAEIO" else f"a {name}"
+    return with_article(type(value).__name__)
+
+
+def with_article(noun: str) -> str:
+    """Return a noun with its article; `user` and `unit` begin as `you` does.
+
+    >>> with_article("account"), with_article("user"), with_article("umbrella"), with_article("int")
+    ('an account', 'a user', 'an umbrella', 'an int')
+    """
+    start = noun[:3].casefold()
+    vowel = start[:1] in {*"aeiou"} and start not in {"use", "uni", "uti", "uui"} and start[:2] != "eu"
+    return f"{'an' if vowel else 'a'} {noun}"
 
 
 def short_repr(value: object, most: int = 60) -> str:

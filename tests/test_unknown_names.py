@@ -360,6 +360,13 @@ def test_recipients_are_people_of_the_log_too_and_teams_are_told_things():
     assert "recipient-no-person" not in {one.code for one in told.check(log=history(), graph=supplied)}
 
 
+def test_each_type_of_people_has_its_article():
+    told = on("link.created", name="f").map(recipient_id="{{ target_id }}", title="x").deliver("push")
+    graph = fd.EntityGraph({"user": {"u1": {}}, "account": {"a1": {}}, "post": {"p1": {}}})
+    (found,) = (one for one in told.check(log=history(), graph=graph) if one.code == "recipient-no-person")
+    assert "is an account or a user, first 'p1'" in found.message
+
+
 def test_counters_and_webhooks_of_posts_are_for_nobody():
     counted = LIKED.map(title="x").deliver("count", "partner").named("f")
     assert [one.code for one in counted.check(log=history(), graph=GRAPH) if one.code in CODES] == []

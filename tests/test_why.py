@@ -65,11 +65,11 @@ def test_who_was_reached_is_told_when_and_by_what(result: fd.Result):
     assert why.ways[0].flow == "like"
     assert str(why).splitlines()[:2] == [
         "event 13: link.created likes bob → p1, 2026-01-01 00:00:11 UTC",
-        "Yes: event 13 reached eve, by like.",
+        "Yes: event 13 reached Eve (user eve), by like.",
     ]
     assert why.ways[0].sentences == (
         "At step 3 (batch) it went on for a batch of 2 contexts at 2026-01-01 00:01:10 UTC, when its window closed.",
-        "It was delivered to eve through in-app and push at 2026-01-01 00:01:10 UTC.",
+        "It was delivered to Eve (user eve) through in-app and push at 2026-01-01 00:01:10 UTC.",
     )
 
 
@@ -78,7 +78,7 @@ def test_what_went_into_a_batch_is_followed_to_what_came_out(result: fd.Result):
     assert (way.reached, way.outcome, way.step) == (True, "delivered", 5)
     assert way.sentences == (
         'At step 3 (batch) it went into the batch for target_id "p1", which this event opened; that closed at 2026-01-01 00:01:10 UTC with 2 contexts and went on as event 13.',
-        "It was delivered to eve through in-app and push at 2026-01-01 00:01:10 UTC.",
+        "It was delivered to Eve (user eve) through in-app and push at 2026-01-01 00:01:10 UTC.",
     )
     assert [step.outcome for step in way.steps] == [
         "matched",
@@ -118,7 +118,9 @@ def test_a_failure_is_told_with_what_was_read(result: fd.Result):
 def test_it_was_for_somebody_else(result: fd.Result):
     way = result.why(17, recipient="bob").ways[0]
     assert (way.reached, way.outcome) == (False, "not theirs")
-    assert way.sentences == ('It was delivered to eve, not to bob, for {{ owner.id }} is "eve".',)
+    assert way.sentences == (
+        'It was delivered to Eve (user eve), not to Bob (user bob), for {{ owner.id }} is "eve".',
+    )
     other = (
         on("link.created", name="f")
         .where("source_id == 'nobody'")
@@ -136,7 +138,7 @@ def test_a_fan_out_that_does_not_decide_who_gets_it_is_not_blamed():
     constant = flow.map(recipient_id="{{ data.author_id }}").deliver("s")
     assert (
         told(constant, POSTS, 6, "ann")
-        == 'It was delivered to eve, not to ann, for {{ data.author_id }} is "eve".'
+        == 'It was delivered to eve, not to Ann (user ann), for {{ data.author_id }} is "eve".'
     )
     boss = (
         flow.resolve("follower_id", via="reports_to", as_="boss")
@@ -150,7 +152,10 @@ def test_a_fan_out_that_does_not_decide_who_gets_it_is_not_blamed():
         *((0, fd.link_created("follows", user, "eve")) for user in people),
         (2, fd.entity_created("post", "p", {"author_id": "eve"})),
     )
-    assert told(boss, log, 19, "u1") == "It was for b0, b1, b2 and 3 others, and u1 is not among them."
+    assert (
+        told(boss, log, 19, "u1")
+        == "It was for user b0, user b1, user b2 and 3 others, and u1 is not among them."
+    )
     assert ways(boss, log, 19, "b3").reached
 
 
@@ -165,20 +170,20 @@ def test_an_event_that_never_matched_says_what_the_flow_is_for(result: fd.Result
 
 def test_who_followed_later_was_not_among_the_followers():
     assert ways(FOLLOWERS, POSTS, 6, "bob").sentences == (
-        "Step 0 (fan_out) found only ann by 'follows' links to eve.",
-        "bob has a 'follows' link to eve only since event 7.",
+        "Step 0 (fan_out) found only Ann (user ann) by 'follows' links to eve.",
+        "Bob (user bob) has a 'follows' link to eve only since event 7.",
     )
 
 
 def test_who_had_followed_was_not_among_the_followers():
     assert told(FOLLOWERS, POSTS, 9, "ann").endswith(
-        "ann had a 'follows' link to eve from event 5 until event 8, and again since event 11."
+        "Ann (user ann) had a 'follows' link to eve from event 5 until event 8, and again since event 11."
     )
 
 
 def test_who_never_followed_was_not_among_the_followers():
     assert told(FOLLOWERS, POSTS, 9, "dan").endswith(
-        "Neither the graph nor the log ever has a 'follows' link from dan to eve."
+        "Neither the graph nor the log ever has a 'follows' link from Dan (user dan) to eve."
     )
 
 
@@ -210,7 +215,7 @@ def test_links_with_an_id_end_by_it():
 def test_nobody_follows():
     assert ways(FOLLOWERS, POSTS, 10, "ann").sentences == (
         "It was dropped at step 0 (fan_out): there was no 'follows' link to \"zoe\" (data.author_id).",
-        "Neither the graph nor the log ever has a 'follows' link from ann to zoe.",
+        "Neither the graph nor the log ever has a 'follows' link from Ann (user ann) to zoe.",
     )
 
 
@@ -244,7 +249,7 @@ def test_a_branch_without_a_recipient_says_so(result: fd.Result):
     assert not way.reached
     assert (
         way.sentences[-1]
-        == "That is the branch of ann, but it names no recipient: give the payload a recipient_id."
+        == "That is the branch of Ann (user ann), but it names no recipient: give the payload a recipient_id."
     )
 
 
@@ -511,7 +516,7 @@ def test_an_event_that_matched_nothing_has_a_picture(result: fd.Result):
 
 def test_the_answer_is_shown_with_the_way_marked(result: fd.Result):
     shown = read(result.why(14, "eve"))
-    assert shown.text.strip().startswith("No: event 14 did not reach eve.")
+    assert shown.text.strip().startswith("No: event 14 did not reach Eve (user eve).")
     assert {"img", "details"} <= shown.tags
     marks = [node.mark.tone for node in result.why(14, "eve").picture().diagram.chains[0].nodes]
     assert marks == ["passed", "passed", "stopped", "faded", "faded", "faded", "faded"]
@@ -522,7 +527,7 @@ def test_the_answer_is_shown_with_the_way_marked(result: fd.Result):
         "faded",
         "faded",
     ]
-    assert "bob has a 'follows' link to eve only since event 7." in "".join(
+    assert "Bob (user bob) has a 'follows' link to eve only since event 7." in "".join(
         ET.fromstring(missed.svg).itertext()
     )
 

@@ -17,6 +17,7 @@ from flowdsl.expressions.conditions import EvaluationError
 from flowdsl.expressions.conditions.condition import listed
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.flow.plan import CompiledStep
+from flowdsl.graph.state import GraphState
 from flowdsl.kernels.outcome import Absorbed, Deliveries, Dropped, Failed, StepOutcome
 from flowdsl.values.json_types import MISSING, Index
 from flowdsl.values.paths import Path
@@ -70,6 +71,8 @@ class EventReading:
         self.triggered: dict[int, dict[str, Any]] = {}
         self.more: dict[int, int] = {}
         self.seq_no = seq_no
+        # where the names of entities are looked up
+        self.graph: GraphState | None = None
         self._choose = choose or _first_ones
         self._entities: tuple[Chunk | None, dict[int, Any]] = (None, {})
         self._followed: dict[int, dict[int, set[Branch]]] = {}
@@ -98,6 +101,7 @@ class EventReading:
 
     def _passed(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         self.position = max(self.position, _last(entered.chunk))
+        self.graph = entered.chunk.graph
         came, went = self._mine(stage, entered), self._mine(stage, passed, bound=True)
         before = dict(came.variables())
         if stage.number == 0:

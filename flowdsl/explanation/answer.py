@@ -35,8 +35,8 @@ def verdict(answer: RecipientPaths) -> str:
     by = [path.flow for path in answer.ways if path.reached]
     event = f"event {answer.event['seq_no']}"
     if by:
-        return f"Yes: {event} reached {answer.recipient}, by {', '.join(by)}."
-    return f"No: {event} did not reach {answer.recipient}."
+        return f"Yes: {event} reached {answer.whom}, by {', '.join(by)}."
+    return f"No: {event} did not reach {answer.whom}."
 
 
 def listed_paths(answer: RecipientPaths) -> tuple[list[FlowPath], int]:

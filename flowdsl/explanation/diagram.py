@@ -47,7 +47,7 @@ def why_diagram(why: RecipientPaths) -> Diagram:
     if not chains:
         chains = [_unmatched(by_name[way.flow], way.sentences[0]) for way in why.ways]
     notes = (event_line(why.event), verdict(why))
-    return Diagram(f"Event {why.event['seq_no']} and {why.recipient}", tuple(chains), notes=notes)
+    return Diagram(f"Event {why.event['seq_no']} and {why.whom}", tuple(chains), notes=notes)
 
 
 def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:

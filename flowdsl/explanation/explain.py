@@ -18,6 +18,7 @@ from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, FlowWarning
 from flowdsl.explanation.paths import EventSteps, ExplainedStep
 from flowdsl.flow.spec import FlowSpec, Trigger
+from flowdsl.graph.names import names_in
 from flowdsl.log.columns import readable
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
@@ -297,10 +298,15 @@ def _steps(
         why = NOT_RUN
     yield trigger_step(flow, why, traced.triggered.get(number, {}))
     for one in traced.of_flow(number):
-        yield explained(flow, one)
+        yield explained(flow, one, traced)
 
 
-def explained(flow: FlowSpec, seen: StepTrace) -> ExplainedStep:
+def called(traced: EventReading, one: str) -> str:
+    """Return an id with its name and type, as far as the graph has them at the traced event."""
+    return one if traced.graph is None else names_in(traced.graph, [one]).full(one)
+
+
+def explained(flow: FlowSpec, seen: StepTrace, traced: EventReading) -> ExplainedStep:
     """Return the trace of a context at a step as a public step."""
     step = seen.stage.operator
     return ExplainedStep(
@@ -319,4 +325,5 @@ def explained(flow: FlowSpec, seen: StepTrace) -> ExplainedStep:
         if isinstance(step, Deliver) and seen.outcome == "delivered"
         else (),
         recipient_id=seen.recipient_id,
+        recipient=None if seen.recipient_id is None else called(traced, seen.recipient_id),
     )

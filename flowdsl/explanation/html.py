@@ -91,7 +91,7 @@ def _reasons(step: ExplainedStep) -> Iterator[str]:
     if step.reason:
         yield step.reason
     elif step.sinks:
-        yield f"to {', '.join(step.sinks)}" + (f" for {step.recipient_id}" if step.recipient_id else "")
+        yield f"to {', '.join(step.sinks)}" + (f" for {step.recipient}" if step.recipient else "")
     if step.operator == "where" or step.outcome == "failed":
         # of a condition that held its parts say no more
         for name, value in step.operands[: 1 if step.outcome == "passed" else None]:

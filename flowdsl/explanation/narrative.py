@@ -36,6 +36,7 @@ class Narrator:
     def __init__(self, trail: EventTrace, flow: FlowSpec) -> None:
         self.flow, self.trail = flow, trail
         self.seq_no, self.recipient = trail.seq_no, trail.recipient
+        self.whom = trail.called(trail.recipient)
 
     def story(self, way: Parts) -> Story:
         """Return the story of a path: its waits, its deliveries, and its end."""
@@ -54,7 +55,7 @@ class Narrator:
         end = way[-1][-1]
         if end.outcome != "delivered" or end.recipient_id is not None:
             return []
-        remark = f"That is the branch of {self.recipient}, but it names no recipient"
+        remark = f"That is the branch of {self.whom}, but it names no recipient"
         return [f"{remark}: give the payload a recipient_id."]
 
     def others_of_theirs(self, count: int) -> Story:
@@ -89,12 +90,14 @@ class Narrator:
             else ""
         )
         if len(others) > 1:
-            return way, [f"It was for {_some(others)}, and {self.recipient} is not among them."]
+            return way, [
+                f"It was for {_some([*map(self.trail.called, others)])}, and {self.whom} is not among them."
+            ]
         if way[-1][-1].outcome == "delivered":
-            return way, [f"It was delivered to {others[0]}, not to {self.recipient}{source}."]
+            return way, [f"It was delivered to {self.trail.called(others[0])}, not to {self.whom}{source}."]
         return way, [
             *self.story(way),
-            f"It would have been for {others[0]}, not for {self.recipient}{source}.",
+            f"It would have been for {self.trail.called(others[0])}, not for {self.whom}{source}.",
         ]
 
     def _end(self, seeker: RecipientTrace, seen: StepTrace) -> Story:
@@ -110,7 +113,8 @@ class Narrator:
         """Return a sentence if no sink of a deliver step took the delivery."""
         if not isinstance(seen.stage.operator, Deliver) or seen.outcome == "delivered":
             return []
-        whom = recipient_of(self.flow, seen) or "its recipient"
+        known = recipient_of(self.flow, seen)
+        whom = "its recipient" if known is None else self.trail.called(known)
         what = f"The cap for {whom}" if seen.reason == "capped" else f"The preferences of {whom}"
         return [f"{what} kept it from {_listed(seen.stage.operator.sinks)}."]
 
@@ -120,12 +124,16 @@ class Narrator:
         took = [sink for sink in seen.stage.operator.sinks if sink not in seen.refused_by]
         sentences = []
         if took:
-            whom = f" to {seen.recipient_id}" if seen.recipient_id else ""
+            whom = f" to {self.trail.called(seen.recipient_id)}" if seen.recipient_id else ""
             sentences.append(f"It was delivered{whom} through {_listed(took)}{_at(seen)}.")
         if refused := [sink for sink in seen.refused_by if sink not in seen.capped_by]:
-            sentences.append(f"The preferences of {seen.recipient_id} kept it from {_listed(refused)}.")
+            sentences.append(
+                f"The preferences of {self.trail.called(str(seen.recipient_id))} kept it from {_listed(refused)}."
+            )
         if seen.capped_by:
-            sentences.append(f"The cap for {seen.recipient_id} kept it from {_listed(seen.capped_by)}.")
+            sentences.append(
+                f"The cap for {self.trail.called(str(seen.recipient_id))} kept it from {_listed(seen.capped_by)}."
+            )
         return sentences
 
     def _stopped(self, seeker: RecipientTrace, seen: StepTrace) -> str:
@@ -251,21 +259,22 @@ class Narrator:
         number, start = seen[0].stage.number, _at_path(seen[0])
         place, links = f"Step {number} (fan_out)", f"by {step.via!r} links {_side(step)}"
         if len({format_value(_at_path(one)) for one in seen}) > 1:
-            return [f"{place} found {count:,} {links} several ids; {self.recipient} is not among them."]
+            return [f"{place} found {count:,} {links} several ids; {self.whom} is not among them."]
         found = [one.variables.get(f"{step.as_}_id") for one in seen]
         names = [str(name) for name in found if name is not None]
         if count > NAMED or len(names) < count:
-            sentence = f"{place} found {count:,} {links} {start}; {self.recipient} is not among them."
+            sentence = f"{place} found {count:,} {links} {start}; {self.whom} is not among them."
         elif count == 1:
-            sentence = f"{place} found only {names[0]} {links} {start}."
+            sentence = f"{place} found only {self.trail.called(names[0])} {links} {start}."
         else:
-            sentence = f"{place} found {_listed(names)} {links} {start}; {self.recipient} is not among them."
+            sentence = f"{place} found {_listed([*map(self.trail.called, names)])} {links} {start}; {self.whom} is not among them."
         return [sentence, self._history(step, start)] if isinstance(start, str) else [sentence]
 
     def _history(self, step: FanOut, start: str) -> str:
         """Return a sentence about the intervals with a link between the two."""
         one, other = (start, self.recipient) if step.direction == "forward" else (self.recipient, start)
         times = link_intervals(self.trail.options, step.via, one, other)
+        one, other = self.trail.called(one), self.trail.called(other)
         if not times:
             return f"Neither the graph nor the log ever has a {step.via!r} link from {one} to {other}."
         earlier = [time for time in times if time.until is not None and time.until <= self.seq_no]

@@ -41,6 +41,8 @@ class ExplainedStep:
         The sinks that got a delivery.
     recipient_id : str or None
         The recipient of the delivery.
+    recipient : str or None
+        The recipient by name and type, as far as the graph has them: `Ann (user u1)`.
     """
 
     flow: str
@@ -56,6 +58,7 @@ class ExplainedStep:
     payload: Any
     sinks: tuple[str, ...]
     recipient_id: str | None
+    recipient: str | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,6 +124,8 @@ class RecipientPaths:
     recipient: str
     ways: tuple[FlowPath, ...]
     flows: tuple[FlowSpec, ...]
+    whom: str
+    """The recipient by name and type, as far as the graph has them."""
 
     @property
     def reached(self) -> bool:

@@ -107,7 +107,7 @@ def _step_lines(step: ExplainedStep, fresh: Mapping[str, Any]) -> Iterable[str]:
 def _outcome_lines(step: ExplainedStep) -> list[str]:
     lines = [step.reason] if step.reason else []
     if step.sinks:
-        recipient = f" for {step.recipient_id}" if step.recipient_id else ""
+        recipient = f" for {step.recipient}" if step.recipient else ""
         lines.append(f"to {', '.join(step.sinks)}{recipient}")
     if lines and step.at is not None:
         lines[-1] += f", at {format_time(step.at)}"

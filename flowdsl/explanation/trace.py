@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flowdsl.engine.event_reading import Branch, StepTrace
-from flowdsl.explanation.explain import trace_event
+from flowdsl.explanation.explain import called, trace_event
 from flowdsl.explanation.recipient_tracer import RecipientTrace
 from flowdsl.explanation.recipients import branch_of, recipient_of
 from flowdsl.flow.spec import FlowSpec
@@ -54,6 +54,10 @@ class EventTrace:
     def number(self, flow: FlowSpec) -> int:
         """Return the index of a flow among those that ran."""
         return self.running.index(flow)
+
+    def called(self, one: str) -> str:
+        """Return an id with its name and type, as far as they are known."""
+        return called(self.seeker(self.seq_no).steps, one)
 
     def triggered(self, flow: FlowSpec) -> Mapping[str, Any]:
         """Return the variables that the event gave a flow; empty if the flow did not run on it."""

@@ -48,6 +48,8 @@ class DeliveryExplanation(RecipientPaths):
         A path for each flow: those that reached the recipient first, flows that do not match the event last.
     flows : tuple of Flow
         The flows.
+    whom : str
+        The recipient by name and type, as far as the graph has them: `Ann (user u1)`.
     reached : bool
         Whether the event reached the recipient.
 
@@ -167,6 +169,7 @@ def why(
         recipient,
         tuple(sorted(ways, key=lambda way: (not way.reached, way.outcome == "not matched"))),
         tuple(asked),
+        whom=trail.called(recipient),
     )
 
 
@@ -207,7 +210,10 @@ def _found(trail: EventTrace, flow: FlowSpec, way: Parts, sentences: list[str]) 
     at = delivered_at(way, trail.recipient)
     end = at or seen[-1]
     outcome = "delivered" if at is not None else "nobody" if end.outcome in GONE_ON else end.outcome
-    steps = (trigger_step(flow, None, trail.triggered(flow)), *(explained(flow, one) for one in seen))
+    steps = (
+        trigger_step(flow, None, trail.triggered(flow)),
+        *(explained(flow, one, trail.seeker(trail.seq_no).steps) for one in seen),
+    )
     return FlowPath(
         flow.name,
         at is not None,

@@ -20,7 +20,7 @@ from flowdsl.findings.unknown_names import Places, counted
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import StepOutcome
 from flowdsl.operators.map import Fields, Map
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, with_article
 from flowdsl.values.json_types import Tag
 
 if TYPE_CHECKING:
@@ -145,10 +145,10 @@ def names_recipient(flow: FlowSpec, step: int) -> bool:
 def message_of(seen: SampledRecipients, counts: Mapping[str, int], people: Sequence[str]) -> str:
     """Return what to say of recipients of whom none is one of the people."""
     example = short_repr(next(iter(seen.ids)), 60)
-    wanted = " or ".join(sorted(people))
+    wanted = " or ".join(with_article(name) for name in sorted(people))
     there = f"they are {counted(counts)}" if counts else "they are ids of nothing"
     return (
-        f"none of {len(seen.ids):,} recipients of {seen.deliveries:,} deliveries is a {wanted}, first "
+        f"none of {len(seen.ids):,} recipients of {seen.deliveries:,} deliveries is {wanted}, first "
         f"{example}; {there}"
     )
 

@@ -171,7 +171,7 @@ class Metrics:
         latency = (
             ""
             if self.latency_p50 is None
-            else f", p50 {_short(self.latency_p50)}, p99 {_short(self.latency_p99)}"
+            else f", half within {_short(self.latency_p50)}, 99 of 100 within {_short(self.latency_p99)}"
         )
         letters = f", {self.dead_letters:,} dead letters" if self.dead_letters else ""
         return f"{self.events:,} events, {self.delivered:,} delivered, lag {self.lag:,}{latency}{letters}"

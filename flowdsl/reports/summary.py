@@ -15,6 +15,7 @@ from flowdsl.text import clip
 
 _NAME: Final = 36
 _LINE: Final = 160
+_AT_MOST: Final = ("half up to", "95 of 100 up to")
 
 
 def report_text(figures: Figures, manifest: Manifest) -> str:
@@ -53,7 +54,7 @@ def _people(figures: Figures) -> Iterator[str]:
         for name, people in rows
         for often in (people.deliveries,)
     ]
-    yield from _table(("told", "people", "deliveries", "p50", "p95", "max", "worst day"), table)
+    yield from _table(("told", "people", "deliveries", *_AT_MOST, "most", "worst day"), table)
 
 
 def _latency(figures: Figures) -> Iterator[str]:
@@ -62,7 +63,7 @@ def _latency(figures: Figures) -> Iterator[str]:
         rows = [
             (s.flow, *(span_text(v) for v in (s.latency.p50, s.latency.p95, s.latency.max))) for s in waiting
         ]
-        yield from _table(("latency", "p50", "p95", "max"), rows)
+        yield from _table(("latency", "half within", "95 of 100 within", "longest"), rows)
 
 
 def _fan_outs(figures: Figures) -> Iterator[str]:
@@ -72,7 +73,7 @@ def _fan_outs(figures: Figures) -> Iterator[str]:
             (f"{f.flow}, step {f.step}", f.sizes.p50, f.sizes.p95, f.largest, f"event {f.seq_no}")
             for f in used
         ]
-        yield from _table(("fan-out", "p50", "p95", "max", "largest"), rows)
+        yield from _table(("fan-out", *_AT_MOST, "most", "largest"), rows)
 
 
 def _drops(figures: Figures) -> Iterator[str]:

@@ -51,9 +51,7 @@ def _mentioned(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -> 
         for piece in store.pieces(table):
             frame = piece.read(lambda name: name == "recipient_id" or name.startswith(prefix))
             for column in frame.iter_columns():
-                if column.dtype == pl.String and (
-                    column.name == "recipient_id" or _holds_ids(column, graph)
-                ):
+                if column.dtype == pl.String and (column.name == "recipient_id" or _holds_ids(column, graph)):
                     codes = graph.interner.find(column.unique())
                     yield codes[are_entities(graph, codes)]
 

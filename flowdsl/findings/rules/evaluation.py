@@ -20,6 +20,7 @@ from flowdsl.expressions.templates.visitors import exprs_of, idents
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.type_inference import calls, kind_of, outputs, values
 from flowdsl.findings.views import TemplateView
+from flowdsl.text import with_article
 
 _MOST: Final = 2**53
 _NUMERIC: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
@@ -72,9 +73,9 @@ def types_compared(view: TemplateView) -> Iterator[Violation]:
         left, right = kind_of(value.left, view), kind_of(value.right, view)
         kinds = {left, right}
         if len(kinds - {None}) == 2 and "object" not in kinds:
-            what = f"a {left} and a {right} are never equal"
+            what = f"{with_article(str(left))} and {with_article(str(right))} are never equal"
             if kinds == {"number", "text"}:
-                what = f"`{value.op}` between a {left} and a {right} is false, as its opposite is"
+                what = f"`{value.op}` between {with_article(str(left))} and {with_article(str(right))} is false, as its opposite is"
             yield view.remark(what, "compare values of one type")
         elif None in kinds and any(map(_numeric, (value.left, value.right))):
             yield view.remark(
