@@ -7,10 +7,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from flowdsl.errors import DataError, FlowError
+import numpy as np
+
+from flowdsl.errors import DataError, FlowError, did_you_mean
 from flowdsl.text import short_repr
 
 T = TypeVar("T")
@@ -61,6 +63,32 @@ def seconds_of(value: object, name: str, *, error: type[FlowError] = DataError) 
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
         raise error(f"{name} is {short_repr(value)}", allowed="seconds, from 0 up")
     return float(min(value, threading.TIMEOUT_MAX))
+
+
+def flag_of(value: object, name: str, *, error: type[FlowError] = DataError) -> bool:
+    """Return True or False; NumPy's are taken too, and nothing else is asked whether it is true.
+
+    >>> flag_of(True, "overwrite")
+    True
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise error(f"{name} is {short_repr(value)}", allowed="True or False")
+    return bool(value)
+
+
+def choice_of(value: object, name: str, allowed: Sequence[str], *, error: type[FlowError] = DataError) -> str:
+    """Return one of some words.
+
+    >>> choice_of("drop", "duplicates", ("keep", "drop"))
+    'drop'
+    """
+    if not isinstance(value, str) or value not in allowed:
+        raise error(
+            f"{name}={short_repr(value, 200)} is not known",
+            allowed=" or ".join(map(repr, allowed)),
+            hint=did_you_mean(value, allowed),
+        )
+    return value
 
 
 def text_of(value: object, name: str, *, error: type[FlowError] = DataError) -> str:

@@ -475,7 +475,8 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
     """
     if isinstance(value, str):
         value = _parsed(value, place)
-    if not isinstance(value, datetime):
+    # NaT of pandas is a datetime, and alone in not being equal to itself
+    if not isinstance(value, datetime) or value != value:
         raise _refusal(
             f"timestamp is {type(value).__name__} {short_repr(value, 40)}, not a datetime or RFC 3339 text",
             place,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, cast
 
 from flowdsl.errors import FlowError, did_you_mean
+from flowdsl.text import short_repr
 from flowdsl.values.paths import Path
 
 
@@ -116,7 +117,7 @@ def rules_of(target: str | None) -> Rules:
         return FLOWDSL
     if not isinstance(target, str) or target not in TARGETS:
         raise FlowError(
-            f"target={target!r} is not known",
+            f"target={short_repr(target)} is not known",
             allowed=f"None, {', '.join(map(repr, TARGETS))}",
             hint=did_you_mean(target, TARGETS),
         )

@@ -8,6 +8,7 @@ from typing import Final
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.rules import FLOWDSL, Rules
+from flowdsl.text import short_repr
 from flowdsl.values.paths import Path, path_text
 
 
@@ -121,7 +122,7 @@ def check_name(name: object, what: str) -> str:
     """Return a valid variable name, one that paths can reach. Raises `BuildError`"""
     if not isinstance(name, str) or not name.isidentifier() or name in {"true", "false", "null"}:
         raise BuildError(
-            f"{what} {name!r} cannot name a variable",
+            f"{what} {short_repr(name)} cannot name a variable",
             allowed="a letter or underscore, then letters, digits and underscores",
         )
     return name

@@ -494,7 +494,7 @@ def _wait(draw: st.DrawFn, flow: Flow) -> Flow:
 
 caps = st.builds(
     Cap,
-    st.integers(0, 3),
+    st.integers(1, 3),
     per=st.sampled_from(["1s", "2s", "10s", "day"]),
 )
 

@@ -88,6 +88,11 @@ fd.sweep(full, log, windw=["1m"]) | flow 'told' | has an option 'windw' | templa
 fd.tune(full, log, vary={"9.window": ["1m"]}, subject_to=["delay.p90 <= 1h"]) | flow 'told' | there is no step 9 | 0 to 1
 fd.MemoryEventLog().append({"kind": "link"}) |  | unknown kind 'link' | "action": "created"
 var.owner.id == fn.nothing(3) |  | there is no function 'nothing' | coalesce
+fd.Cap(0, per="day") |  | max is 0, and nothing would ever reach the sink | leave the sink out of deliver
+fd.literal(object()) |  | literal(<object object | a value of JSON
+fd.Runtime(full, "log") |  | there is no log 'log' | ParquetEventLog(folder) is a log that is still to be written
+full.save("flows.yaml", overwrite="no") |  | overwrite is 'no' | True or False
+full.resolve("target_id", as_="o", required=[1]) | step 2 (resolve) | required must be True or False | [1]
 full.check(target="production") |  | target='production' is not known | 'this-rs'
 """
 

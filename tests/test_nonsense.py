@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 import flowdsl as fd
-from flowdsl import log, sinks, testing
+from flowdsl import log, sinks, testing, var
 from flowdsl.log.base import Subscription
 from flowdsl.operators.base import Operator
 from tests.house.public import public_callables
@@ -23,6 +27,18 @@ EVENT = {"timestamp": AT, "event": fd.link_created("likes", "ann", "bob")}
 FLOW = fd.on("link.created", name="likes").map(title="{{ source_id }}").deliver("in-app")
 LIMITED = fd.on("link.created").rate_limit(1, per="1m").map(title="hello").deliver("in-app")
 PROJECT = fd.load({"events": {"flows": []}})
+
+
+class Hostile:
+    """A value that no operation of Python may touch."""
+
+    def refuse(self, *_: object) -> Any:
+        raise ValueError("no truth here")
+
+    __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __len__ = __repr__ = refuse
+    __hash__ = __str__ = __contains__ = refuse
+
+
 NONSENSE: dict[str, Any] = {
     "5": 5,
     "-1": -1,
@@ -52,6 +68,27 @@ NONSENSE: dict[str, Any] = {
     "a sink": sinks.Frame(),
     "a function": lambda *_: {},
     "a flow": FLOW,
+    "an array": np.array([1, 2]),
+    "an array of texts": np.array(["a", "b"]),
+    "an empty array": np.array([]),
+    "an array of two dimensions": np.zeros((2, 2)),
+    "a NumPy number": np.float64("nan"),
+    "a pandas frame": pd.DataFrame({"a": [1, 2]}),
+    "a pandas series": pd.Series([1, 2]),
+    "a pandas NA": pd.NA,
+    "a pandas NaT": pd.NaT,
+    "a Polars frame": pl.DataFrame({"a": [1, 2]}),
+    "a Polars series": pl.Series([1, 2]),
+    "a Polars expression": pl.col("a"),
+    "an Arrow table": pa.table({"a": [1, 2]}),
+    "an Arrow value": pa.scalar(None, pa.int64()),
+    "a condition": var.a == 5,
+    "an array in a list": [np.array([1, 2])],
+    "a frame in a list": [pd.DataFrame({"a": [1, 2]})],
+    "a series in a mapping": {"a": pl.Series([1, 2]), "in-app": pd.Series([1, 2])},
+    "what cannot be asked": Hostile(),
+    "what cannot be asked, in a mapping": {"a": Hostile(), "in-app": Hostile(), "kind": Hostile()},
+    "what cannot be asked, in a list": [Hostile()],
 }
 # what flowdsl makes of its own data and hands out, and what its engine calls: nobody writes their arguments
 MADE = {
@@ -195,16 +232,20 @@ def callable_named(name: str, folder: Path) -> Callable[..., Any]:
     return getattr(OWNERS[owner](folder), method)  # type: ignore[no-any-return]
 
 
-def calls(name: str) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
-    """Every argument as every nonsense, the others as they should be; each with what it is called."""
-    parameters = inspect.signature(PUBLIC[name]).parameters.values()
-    needed = {
+def needed_arguments(name: str) -> dict[str, Any]:
+    return {
         one.name: VALID.get(f"{name}.{one.name}", VALID.get(one.name))
-        for one in parameters
+        for one in inspect.signature(PUBLIC[name]).parameters.values()
         if one.name not in ("self", "cls")
         and one.default is one.empty
         and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
     }
+
+
+def calls(name: str) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """Every argument as every nonsense, the others as they should be; each with what it is called."""
+    parameters = inspect.signature(PUBLIC[name]).parameters.values()
+    needed = needed_arguments(name)
     if "timeout" in {one.name for one in parameters}:
         needed["timeout"] = 0.0
     for tried, (label, nonsense) in itertools.product(parameters, NONSENSE.items()):
@@ -244,3 +285,23 @@ def test_no_nonsense_shows_a_traceback_of_something_else(
         except Exception as error:
             faults.append(f"{label}: {error!r}"[:300])
     assert faults == []
+
+
+FLAGS = [
+    (name, one.name)
+    for name in CALLABLES
+    for one in inspect.signature(PUBLIC[name]).parameters.values()
+    if one.annotation in (bool, "bool")
+]
+
+
+@pytest.mark.parametrize("value", ["no", 0, None, [], np.array([True, False]), pd.Series([True])], ids=repr)
+@pytest.mark.parametrize(("name", "flag"), FLAGS)
+def test_a_flag_is_true_or_false_and_nothing_else_is_asked_whether_it_is(
+    name: str, flag: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(FLAGS) > 10
+    with pytest.raises(fd.FlowError, match=f"{flag} (is|must be)") as caught:
+        callable_named(name, tmp_path)(**{**needed_arguments(name), flag: value})
+    assert "True or False" in str(caught.value)

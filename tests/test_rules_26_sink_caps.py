@@ -54,9 +54,12 @@ def test_rule_26_who_has_no_recipient_is_not_counted_and_preferences_come_first(
     people = fd.sinks.InApp()
     people.mute("cem")
     flow = on("link.created").map(recipient_id="{{ target_id }}").deliver("s")
-    caps = {"s": fd.Cap(0, per="day")}
+    caps = {"s": fd.Cap(1, per="day")}
     result = fd.replay(
-        flow, log_of("| at | target |\n | 0 | cem |\n | 1 | bob |"), sinks={"s": people}, caps=caps
+        flow,
+        log_of("| at | target |\n | 0 | cem |\n | 1 | bob |\n | 2 | bob |"),
+        sinks={"s": people},
+        caps=caps,
     )
     assert drops(result) == {"preference": 1, "capped": 1}
     nobody = on("entity.created").map(a=1).deliver("s")
@@ -155,7 +158,15 @@ def test_rule_26_the_schema_knows_the_cap_of_a_sink():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max": -1}, {"per": "0s"}, {"per": "hour"}, {"tz": "person.tz"}, {"per": "1h", "tz": "UTC"}]
+    "wrong",
+    [
+        {"max": -1},
+        {"max": 0},
+        {"per": "0s"},
+        {"per": "hour"},
+        {"tz": "person.tz"},
+        {"per": "1h", "tz": "UTC"},
+    ],
 )
 def test_rule_26_a_cap_that_cannot_be_is_refused_on_its_line(wrong):
     with pytest.raises(fd.BuildError):
@@ -216,7 +227,7 @@ links = st.tuples(
 @settings(max_examples=40)
 @given(
     st.lists(links, min_size=4, max_size=25),
-    st.integers(0, 6),
+    st.integers(1, 6),
     st.sampled_from(["1s", "3s", "20s", "day"]),
     st.sampled_from([1, 3, 7]),
     st.integers(2, 20),

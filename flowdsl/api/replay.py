@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 
 from flowdsl.api.engines import engine_of, log_of
 from flowdsl.api.result import Result
+from flowdsl.arguments import flag_of
 from flowdsl.engine.state import State
+from flowdsl.errors import ReplayError
 from flowdsl.findings.slips import warn_of_likely_slips
 from flowdsl.flow.inputs import FlowLike
 from flowdsl.flow.sink_cap import Cap
@@ -145,6 +147,8 @@ def replay(  # noqa: PLR0913 -- all of them by name
         chunk_size=chunk_size,
         max_ahead_of_next=max_ahead_of_next,
     )
+    dispatch = flag_of(dispatch, "dispatch", error=ReplayError)
+    trace = flag_of(trace, "trace", error=ReplayError)
     dispatched = opened_sinks(options.flows, sinks) if dispatch else {}
     chosen = engine_of(engine)
     store: Store = MemoryStore() if out is None else FolderStore.create(out)

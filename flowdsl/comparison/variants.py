@@ -17,6 +17,7 @@ from flowdsl.flow.caps import counted_apart
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.results.options import Options, options_of
 from flowdsl.results.result_data import ResultData
+from flowdsl.text import short_repr
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,9 +62,11 @@ class VariantsData:
 
     def _number(self, name: str) -> int:
         names = [variant.name for variant in self.variants]
-        if name not in names:
+        if not isinstance(name, str) or name not in names:
             raise ReplayError(
-                f"there is no variant {name!r}", allowed=", ".join(names), hint=did_you_mean(name, names)
+                f"there is no variant {short_repr(name)}",
+                allowed=", ".join(names),
+                hint=did_you_mean(name, names),
             )
         return names.index(name)
 

@@ -188,9 +188,9 @@ def trigger_step(flow: FlowSpec, mismatch: str | None, variables: Mapping[str, A
 def asked_flows(options: Options, flow: str | None) -> list[FlowSpec]:
     """Return all flows of a replay, or those of the name; a `ReplayError` if there is none."""
     names = [f.name for f in options.flows]
-    if flow is not None and flow not in names:
+    if flow is not None and (not isinstance(flow, str) or flow not in names):
         raise ReplayError(
-            f"there is no flow {flow!r}", allowed=", ".join(names), hint=did_you_mean(flow, names)
+            f"there is no flow {short_repr(flow)}", allowed=", ".join(names), hint=did_you_mean(flow, names)
         )
     return [f for f in options.flows if flow is None or f.name == flow]
 

@@ -25,6 +25,7 @@ from flowdsl.explanation.trace import GONE_ON, EventTrace, Parts, delivered_at, 
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Progress, track
 from flowdsl.results.options import Options
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +157,7 @@ def why(
         If the log has no such event, or the replay no such flow.
     """
     if not isinstance(recipient, str) or not recipient:
-        raise ReplayError(f"recipient is {recipient!r}", allowed="the id of a recipient, as text")
+        raise ReplayError(f"recipient is {short_repr(recipient)}", allowed="the id of a recipient, as text")
     event = event_at(options.source, seq_no)
     asked = asked_flows(options, flow)
     matching = [f for f in asked if unmet(options, f, event) is None]

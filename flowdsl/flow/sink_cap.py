@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flowdsl.errors import BuildError
 from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.operators.cap import KeyCap
 from flowdsl.operators.time_options import ZONE_NAME
@@ -45,6 +46,12 @@ class Cap:
     tz: str | None = None
 
     def __post_init__(self) -> None:
+        if type(self.max) is int and self.max == 0:
+            raise BuildError(
+                "cap: max is 0, and nothing would ever reach the sink",
+                allowed="a whole number of at least 1",
+                hint="leave the sink out of deliver(…)",
+            )
         if self.tz is not None:
             ZONE_NAME.read(self.tz, "cap: tz")
         per = KeyCap.build(self.max, per=self.per, tz=self.tz).per

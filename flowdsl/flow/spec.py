@@ -119,7 +119,7 @@ class FlowSpec:
         >>> Flow.begin("link.created").steps
         ()
         """
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise BuildError(
                 f"{short_repr(kind, 200)} is no kind of event",
                 allowed=", ".join(KINDS),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from flowdsl.arguments import text_of
 from flowdsl.engine.event_reading import EventReading
 from flowdsl.errors import ReplayError
 from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
@@ -58,6 +59,8 @@ def as_test(
             "a test starts from a graph and its events, and this replay did not",
             hint="replay the whole log without state= and as_of='end'",
         )
+    if name is not None:
+        text_of(name, "name", error=ReplayError)
     with track(progress, options.source.count(), "as_test") as follower:
         return _cut_down(options, seq_no, name, follower)
 

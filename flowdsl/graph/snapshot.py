@@ -85,12 +85,13 @@ class EntityGraph:
         self._tables = LinkKeyTables()
         self._known_links: dict[tuple[str, bool], SnapshotLinkKeys] = {}
         self._spelled: EntityGraph | None = None
-        if not isinstance(entities or {}, Mapping):
+        entities = {} if entities is None else entities
+        if not isinstance(entities, Mapping):
             raise DataError(f"entities are {type_text(entities)}", allowed="a mapping entity type → entities")
-        with track(progress, _rows(entities or {}, links), "graph", "rows") as follower:
+        with track(progress, _rows(entities, links), "graph", "rows") as follower:
             # each row is read, then its ids are interned
             read, numbered = follower.part(_READING), follower.part(1 - _READING)
-            for name, given in (entities or {}).items():
+            for name, given in entities.items():
                 self._add_type(name, given, read, numbered)
             if links is not None:
                 self._add_links(link_frame(links, read), numbered)

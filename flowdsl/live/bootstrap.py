@@ -87,7 +87,8 @@ class Bootstrap:
         """Return the last checkpoint, or one made for a position where that or somebody else says so."""
         acknowledged = self.log.position(self.consumer.name)
         moved = acknowledged not in self._own_positions(acknowledged)
-        if position in (None, Position.LAST_ACKNOWLEDGED) and found is not None and not moved:
+        last = isinstance(position, str) and position == Position.LAST_ACKNOWLEDGED
+        if (position is None or last) and found is not None and not moved:
             self.consumer.backlog.forget_after(found.run or found.earlier[0].run, found.place.number)
             return found if found.run else self._begun(replace(found, run=new_run()))
         if discard and not moved:

@@ -18,6 +18,7 @@ from flowdsl.live.bootstrap import DISCARD, KEEP
 from flowdsl.log import ParquetEventLog
 from flowdsl.log.base import EventLog
 from flowdsl.log.fsync import make_folder
+from flowdsl.paths import path_of
 from flowdsl.sinks.base import Sink
 from flowdsl.sinks.frame import Frame
 from flowdsl.text import short_repr, type_text
@@ -26,6 +27,12 @@ from flowdsl.text import short_repr, type_text
 def checked_log(log: Any) -> EventLog:
     """Return a log that can be followed; a folder is opened."""
     if isinstance(log, (str, os.PathLike)):
+        if not path_of(log).exists():
+            raise LiveError(
+                f"there is no log {str(log)!r}",
+                allowed="a ParquetEventLog, its folder, or a MemoryEventLog",
+                hint="ParquetEventLog(folder) is a log that is still to be written: give that",
+            )
         log = ParquetEventLog(log)
     if not isinstance(log, EventLog):
         raise LiveError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.arguments import one_of
+from flowdsl.arguments import flag_of
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
 from flowdsl.log.columns import TIME, chunk_columns, empty_events, readable
@@ -160,6 +160,7 @@ class EventLog(ABC):
         >>> type(MemoryEventLog().fresh(RowProblems())).__name__
         'Fresh'
         """
+        among = flag_of(among, "among")
         if self._known is None:
             self._known = self._known_ids()
         return Fresh(self._known, problems, among=among)
@@ -449,7 +450,7 @@ class EventLog(ABC):
                 allowed=f"0 to {self.last_seq_no()}",
                 hint="seek() moves a consumer to a place that is still to come",
             )
-        self._store_position(named(consumer), seq_no, by_run=one_of(by_run, "by_run", bool, "True or False"))
+        self._store_position(named(consumer), seq_no, by_run=flag_of(by_run, "by_run"))
 
     def seek(self, consumer: str, position: Position | str | int) -> None:
         """Move a consumer, so that its next subscription from `"last_acknowledged"` starts at a position.

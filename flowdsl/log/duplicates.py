@@ -13,13 +13,13 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.errors import DataError
+from flowdsl.arguments import choice_of
 from flowdsl.events import EventRow
 from flowdsl.log.fsync import created, make_folder, put_in_place, write_whole
 from flowdsl.log.problems import RowProblems
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 Duplicates = Literal["keep", "drop"]
 FOLDER: Final = "ids"
-_CHOICES: Final = ("keep", "drop")
 _SIZE: Final = 16
 _READ: Final = 1 << 17
 _HEAD: Final = b"flowdsl ids 1 "
@@ -43,8 +42,7 @@ Digests = npt.NDArray[np.bytes_]
 
 def check_duplicates(duplicates: object) -> None:
     """Reject anything but "keep" and "drop"."""
-    if duplicates not in _CHOICES:
-        raise DataError(f"duplicates={duplicates!r}", allowed=" or ".join(map(repr, _CHOICES)))
+    choice_of(duplicates, "duplicates", get_args(Duplicates))
 
 
 class KnownIds:

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, id_text, json_value
 from flowdsl.text import short_repr
+from flowdsl.values.python_values import encode_json
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,24 @@ def literal(value: Any) -> ConstantOrigin:
     ConstantOrigin
         What `columns` takes.
 
+    Raises
+    ------
+    DataError
+        If no event can have the value.
+
     Examples
     --------
     >>> literal("likes")
     ConstantOrigin(value='likes')
     """
+    try:
+        encode_json(value, "the value")
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"literal({short_repr(value, 40)}): {error}",
+            allowed="a value of JSON, a date, a time, a number, a UUID, or None",
+            hint="a column of the source is its name alone; a function of a row is given without literal",
+        ) from None
     return ConstantOrigin(value)
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from flowdsl.arguments import seconds_of, whole_number, whole_numbers
-from flowdsl.errors import DataError, did_you_mean
+from flowdsl.arguments import choice_of, flag_of, seconds_of, whole_number, whole_numbers
+from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, timestamp_us, warn
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.log.base import EventLog, named
@@ -97,12 +97,7 @@ class ParquetEventLog(EventLog):
         seal_rows: int | None = None,
         seal_after: str | timedelta = "1h",
     ) -> None:
-        if durability not in DURABILITIES:
-            raise DataError(
-                f"durability={short_repr(durability, 200)} is not known",
-                allowed=" or ".join(map(repr, DURABILITIES)),
-                hint=did_you_mean(durability, DURABILITIES),
-            )
+        choice_of(durability, "durability", DURABILITIES)
         if seal_rows is not None and (not isinstance(seal_rows, int) or seal_rows < 1):
             raise DataError(f"seal_rows={short_repr(seal_rows, 200)}", allowed="a whole number of at least 1")
         # a program may go to another folder while it has the log
@@ -373,6 +368,7 @@ class ParquetEventLog(EventLog):
         from flowdsl.log.repair import repair as set_aside
         from flowdsl.log.verification import inspect
 
+        repair = flag_of(repair, "repair")
         if self._plain:
             raise DataError("plain Parquet files have no checksums to verify", place=str(self.folder))
         with track(progress, None, "verify") as follower, self._writing("cannot be verified"):

@@ -47,7 +47,8 @@ def _read_per(value: Any, what: str) -> Duration | str:
     try:
         duration = parse_duration(value)
     except BuildError as error:
-        hint = "write '1h'" if value == "hour" else error.hint or did_you_mean(value, _PERIODS)
+        hour = isinstance(value, str) and value == "hour"
+        hint = "write '1h'" if hour else error.hint or did_you_mean(value, _PERIODS)
         allowed = f"{error.allowed or 'a duration'}; or 'day', 'week' or 'month' for local ones"
         raise BuildError(error.what, allowed=allowed, hint=hint) from None
     if duration.microseconds == 0:

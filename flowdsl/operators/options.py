@@ -203,7 +203,7 @@ def check_text(value: object, what: str) -> str:
 def check_flag(value: object, what: str) -> bool:
     """Declare an option that is true or false."""
     if not isinstance(value, bool):
-        raise BuildError(f"{what} must be True or False, not {value!r}")
+        raise BuildError(f"{what} must be True or False, not {short_repr(value)}")
     return value
 
 
@@ -332,13 +332,13 @@ def choice(*values: str, example: str, meanings: str | None = None) -> OptionTyp
     """Return the type of one of some words; `meanings` says in a message what they are."""
 
     def read(value: Any, what: str) -> str:
-        if value not in values:
+        if not isinstance(value, str) or value not in values:
             raise BuildError(
                 f"{what} {short_repr(value, 200)} is not known",
                 allowed=meanings or " or ".join(map(repr, values)),
                 hint=did_you_mean(value, values),
             )
-        return str(value)
+        return value
 
     return OptionType("choice", {"enum": list(values), "examples": [example]}, read)
 

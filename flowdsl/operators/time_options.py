@@ -157,9 +157,8 @@ def hours_text(hours: tuple[int, int]) -> str:
 
 
 def _read_day(value: Any, what: str) -> str | int:
-    if value in WEEKDAYS or (type(value) is int and 1 <= value <= 31):
-        found: str | int = value
-        return found
+    if (isinstance(value, str) and value in WEEKDAYS) or (type(value) is int and 1 <= value <= 31):
+        return value
     hint = did_you_mean(value[:3].lower(), WEEKDAYS) if isinstance(value, str) else None
     if isinstance(value, (list, tuple)):
         hint = "one day for each step: make a flow for each of them"

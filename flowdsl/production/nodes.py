@@ -358,7 +358,7 @@ def _scalar_item(value: Any, place: str, problems: list[FlowError]) -> Item:
         return Item(value, place, style='"')
     if value is not None and not isinstance(value, (bool, int, float)):
         problems.append(FlowError(f"there is {type_text(value)}", place=place, allowed=_PLAIN_TAGS))
-    written = json.dumps(value, default=str) if _can_be_written(value) else short_repr(value)
+    written = json.dumps(value, default=short_repr) if _can_be_written(value) else short_repr(value)
     return Item(value, place, written=written)
 
 

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from flowdsl.arguments import flag_of
 from flowdsl.errors import BuildError, ExportError, FlowError, LoadError
 from flowdsl.events import FlowWarning
 from flowdsl.paths import path_of
@@ -19,7 +20,7 @@ from flowdsl.production.yaml import decoded, load_text
 def save(project: ProjectSpec, path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Write the project; its text is complete before the file is touched. See `Project.save`."""
     file = path_of(path)
-    there = None if overwrite else _text_of(file)
+    there = None if flag_of(overwrite, "overwrite") else _text_of(file)
     if project.text is not None:
         text = project_to_yaml(project)
         if there is not None and there not in (project.text, text):

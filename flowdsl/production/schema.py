@@ -299,6 +299,7 @@ def _sink() -> dict[str, Any]:
 def _sink_cap() -> dict[str, Any]:
     declared = operator_schema(KeyCap)
     properties = {name: declared["properties"][name] for name in ("max", "per", "tz")}
+    properties["max"] = {**properties["max"], "minimum": 1}
     description = "at most so many deliveries to each recipient, of all flows together (flowdsl only)"
     return {
         **declared,

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flowdsl.arguments import flag_of
 from flowdsl.errors import FlowError, LoadError
 from flowdsl.events import warn
 from flowdsl.paths import path_of
@@ -29,6 +30,7 @@ def load_source(
     skip_invalid: bool = False,
 ) -> ProjectSpec:
     """Load a project from whatever `flowdsl.load` takes, by these rules."""
+    skip_invalid = flag_of(skip_invalid, "skip_invalid")
     if isinstance(source, (list, tuple)) and source and all(isinstance(one, _PATHS) for one in source):
         return merged([partial(load_source, one, rules, skip_invalid=skip_invalid) for one in source])
     if isinstance(source, (Mapping, list, tuple)):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from flowdsl.arguments import choice_of
 from flowdsl.engine.crashes import Stopped
 from flowdsl.engine.range import ReplayRange
 from flowdsl.engine.recipient_filter import RecipientFilter
@@ -73,8 +74,8 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
     max_ahead_of_next: str | dt.timedelta | None = None,
 ) -> Options:
     """Validate the options of `replay`"""
-    _check_choice("open_windows", open_windows, ("flush", "keep"))
-    _check_choice("as_of", as_of, ("event", "end"))
+    choice_of(open_windows, "open_windows", get_args(WindowsAtEnd), error=ReplayError)
+    choice_of(as_of, "as_of", get_args(AsOf), error=ReplayError)
     check_graph(graph)
     _check_chunk_size(chunk_size)
     rules = rules_of(target)
@@ -155,7 +156,7 @@ def _only(only: Any) -> Any:
     numbers = list(only)
     wrong = [number for number in numbers if not _is_whole(number)]
     if wrong:
-        raise ReplayError(f"only names {wrong[0]!r}, which is no sequence number", allowed=allowed)
+        raise ReplayError(f"only names {short_repr(wrong[0])}, which is no sequence number", allowed=allowed)
     return np.unique(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
 
 
@@ -180,15 +181,6 @@ def _duration(name: str, value: object) -> int:
         ) from error
 
 
-def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ReplayError(
-            f"{name}={short_repr(value, 200)} is not known",
-            allowed=" or ".join(map(repr, allowed)),
-            hint=did_you_mean(value, allowed),
-        )
-
-
 def check_graph(graph: object) -> None:
     """Refuse what is no graph."""
     if graph is not None and not isinstance(graph, EntityGraph):
@@ -198,7 +190,7 @@ def check_graph(graph: object) -> None:
 def _check_chunk_size(size: object) -> None:
     if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
         return
-    raise ReplayError(f"chunk_size is {size!r}", allowed="a whole number of at least 1, or None")
+    raise ReplayError(f"chunk_size is {short_repr(size)}", allowed="a whole number of at least 1, or None")
 
 
 def _check_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, SinkLike] | None) -> None:

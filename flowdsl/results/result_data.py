@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from flowdsl.arguments import flag_of
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
@@ -308,7 +309,8 @@ class ResultData:
         ('in-app',)
         """
         hint = "name a new folder, or replace an earlier result with overwrite=True"
-        opened = FolderStore.replacing(folder) if overwrite else nullcontext(FolderStore.create(folder, hint))
+        replaced = flag_of(overwrite, "overwrite", error=ReplayError)
+        opened = FolderStore.replacing(folder) if replaced else nullcontext(FolderStore.create(folder, hint))
         try:
             with opened as target:
                 self._write(target, progress)
@@ -372,8 +374,9 @@ class ResultData:
     def _following(self, sink: str | None, table: str) -> AbstractContextManager[ProgressReporter]:
         """Report the progress of making a table."""
         rows = None
+        self._check_names(sink, table)
         if table == "deliveries":
-            rows = sum(d["count"] for d in self.manifest["delivered"] if sink in (None, d["sink"]))
+            rows = sum(d["count"] for d in self.manifest["delivered"] if sink is None or sink == d["sink"])
         elif table == "errors":
             rows = sum(step["failed"] for step in self.manifest["steps"])
         return track(None, rows, table, "rows")
@@ -384,34 +387,36 @@ class ResultData:
         # parts are put together and in order when all of them are there
         tick = follower.part(_PARTS)
         if table != "deliveries":
-            frame = self._table(table, sink, follower)
+            frame = self._table(table, follower)
         elif sink is None:
             frame = all_deliveries(self.store, self.flows, self._steps, tick=tick)
-        elif sink in self.sinks:
-            return sink_table(self.store, self.flows, sink, self._steps, columns, tick)
         else:
+            return sink_table(self.store, self.flows, sink, self._steps, columns, tick)
+        return frame if columns is None else frame.select(known_columns(frame, columns, table))
+
+    def _check_names(self, sink: object, table: object) -> None:
+        """Refuse what names no table, and no sink of one."""
+        known = ("deliveries", *DerivedTables(self.store, self.manifest).makers)
+        if not isinstance(table, str) or table not in known:
+            raise ReplayError(
+                f"a result has no table {short_repr(table, 200)}",
+                allowed=", ".join(known),
+                hint=did_you_mean(table, known),
+            )
+        if sink is not None and (not isinstance(sink, str) or sink not in self.sinks):
             raise ReplayError(
                 f"no flow delivers to {short_repr(sink, 200)}",
                 allowed=", ".join(self.sinks),
                 hint=did_you_mean(sink, self.sinks),
             )
-        return frame if columns is None else frame.select(known_columns(frame, columns, table))
+        if sink is not None and table != "deliveries":
+            raise ReplayError(f"the table {table!r} is not kept by sink", hint=f"leave out {sink!r}")
 
-    def _table(self, name: str, sink: str | None, follower: ProgressReporter) -> pl.DataFrame:
-        makers = DerivedTables(self.store, self.manifest).makers
-        known = ("deliveries", *makers)
-        if not isinstance(name, str) or name not in makers:
-            raise ReplayError(
-                f"a result has no table {short_repr(name, 200)}",
-                allowed=", ".join(known),
-                hint=did_you_mean(name, known),
-            )
-        if sink is not None:
-            raise ReplayError(f"the table {name!r} is not kept by sink", hint=f"leave out {sink!r}")
+    def _table(self, name: str, follower: ProgressReporter) -> pl.DataFrame:
         if name == "errors":
             share = (follower.total or 0) / max(self.manifest["events"], 1)
             self._settle(follower.part(_PARTS * share).advance_to)
-        return run_in_background(makers[name])
+        return run_in_background(DerivedTables(self.store, self.manifest).makers[name])
 
     def _cached(self, name: str) -> pd.DataFrame:
         return self._once(name, lambda: self.to_pandas(table=name))

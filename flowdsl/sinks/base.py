@@ -6,10 +6,12 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import polars as pl
 
+from flowdsl.arguments import flag_of
 from flowdsl.errors import FlowError, SinkError
 from flowdsl.operators.options import Option
 from flowdsl.text import short_repr
@@ -142,7 +144,8 @@ def delivery_key(
     ('ada55cca8f1d1100d4ac5ad2781a3fcc', 'ada55cca8f1d1100d4ac5ad2781a3fcc-end')
     """
     try:
-        identity = "\0".join((event, flow, branch or "", str(place), sink))
+        ends = "" if branch is None else branch
+        identity = "\0".join((event, flow, ends, str(index(place)), sink))
         key = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         if moment is not None:
             key = f"{moment // 1000 & 0xFFFFFFFFFFFF:012x}{key[12:]}"
@@ -151,7 +154,7 @@ def delivery_key(
             f"no delivery has a key of {short_repr((event, flow, branch, place, sink, moment), 200)}",
             allowed="text for event, flow, branch and sink, whole numbers for place and moment",
         ) from None
-    return f"{key}{PROVISIONAL}" if provisional else key
+    return f"{key}{PROVISIONAL}" if flag_of(provisional, "provisional", error=SinkError) else key
 
 
 def checked_deliveries(deliveries: object) -> Sequence[Delivery]:
@@ -205,7 +208,10 @@ class Failure:
     permanent: bool = False
 
     def __post_init__(self) -> None:
-        error = storable(str(self.error))
+        flag_of(self.permanent, "permanent", error=SinkError)
+        error = storable(
+            self.error if isinstance(self.error, str) else short_repr(self.error, LONGEST_FAILURE + 1)
+        )
         object.__setattr__(
             self, "error", error if len(error) <= LONGEST_FAILURE else f"{error[:LONGEST_FAILURE]}…"
         )

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
+from flowdsl.arguments import flag_of
 from flowdsl.errors import SinkError
 from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries
@@ -52,7 +53,7 @@ class Custom(Sink):
                 f"{type_text(function)} is no function", allowed="a function or an async function"
             )
         self._function = function
-        self._batch = batch
+        self._batch = flag_of(batch, "batch", error=SinkError)
         self._background = Background("flowdsl-custom")
 
     def close(self) -> None:

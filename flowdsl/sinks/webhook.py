@@ -161,7 +161,7 @@ class Webhook(Sink):
         if not isinstance(method, str) or method not in METHODS:
             raise SinkError(f"method {short_repr(method, 20)} is not known", allowed=", ".join(METHODS))
         self._method = method
-        self._headers = _headers(headers or {})
+        self._headers = _headers({} if headers is None else headers)
         self._timeout = seconds(timeout)
         self._attempts = whole_number(attempts, "attempts", 1, error=SinkError)
         self._connections = whole_number(connections, "connections", 1, error=SinkError)

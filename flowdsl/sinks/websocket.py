@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
-from flowdsl.arguments import texts_of, whole_number
+from flowdsl.arguments import flag_of, texts_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.async_runner import Background
@@ -152,8 +152,7 @@ class WebSocket(Sink):
         port = whole_number(port, "port", 0, 65_535, error=SinkError)
         if isinstance(origins, str):
             raise SinkError("origins is text", allowed="a list of sites, such as ['https://app.example.org']")
-        if not isinstance(public, bool):
-            raise SinkError(f"public is {short_repr(public, 20)}", allowed="True or False")
+        public = flag_of(public, "public", error=SinkError)
         if public:
             _check_public(host, secret)
         self._host = host

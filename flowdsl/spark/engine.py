@@ -46,6 +46,7 @@ from flowdsl.spark.tasks import (
     WholeStage,
     decoded,
 )
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -96,7 +97,9 @@ class Spark:
     ) -> None:
         for name, value in (("partitions", partitions), ("chunk_rows", chunk_rows)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise ReplayError(f"{name} is {value!r}", allowed="a whole number of at least 1, or None")
+                raise ReplayError(
+                    f"{name} is {short_repr(value)}", allowed="a whole number of at least 1, or None"
+                )
         self._session = session
         self._partitions = partitions
         self._chunk_rows = chunk_rows
