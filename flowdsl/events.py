@@ -578,7 +578,7 @@ def _unicode(text: str, name: str, place: str | None) -> str:
             text.encode()
         except UnicodeEncodeError:
             raise _refusal(
-                f"{name} holds half a surrogate pair, which is no Unicode text", place, "repair the text"
+                f"{name} holds half a surrogate pair, which is not Unicode text", place, "repair the text"
             ) from None
     return text
 

@@ -120,7 +120,7 @@ def to_polars(
             return _without_extensions(value)
         table = _from_pandas(value, wanted, objects) if is_pandas(value) else _arrow(value, wanted)
         if table is None:
-            raise DataError(f"{type_text(value)} is no frame", allowed=ACCEPTED)
+            raise DataError(f"{type_text(value)} is not a frame", allowed=ACCEPTED)
         if not table.num_columns:
             return pl.DataFrame(height=table.num_rows)
         return pl.DataFrame(plain(table))
@@ -165,7 +165,7 @@ def translated(what: str) -> Iterator[None]:
 def is_foreign(error: BaseException, more: tuple[type[Exception], ...] = ()) -> bool:
     """Return True for an error of Polars, pyarrow or DuckDB, or of one of the types in `more`
 
-    Their panics are no `Exception`s, as what ends a program is none either; that is never foreign.
+    Their panics are not `Exception`s, as what ends a program is none either; that is never foreign.
     """
     if not isinstance(error, Exception):
         return not isinstance(error, _ENDINGS)

@@ -41,7 +41,7 @@ class Rules:
     recipient: tuple[Path, ...]
     """Where the recipient of a delivery is looked for, in this order."""
     uuids: bool
-    """Whether ids are UUIDs: their spellings are one, and what is no id of log or graph is none to start
+    """Whether ids are UUIDs: their spellings are one, and what is not an id of log or graph is none to start
     from.
     """
     first_type: bool

@@ -73,7 +73,7 @@ class Scope:
             self._check_one(path, what)
 
     def _where_it_is(self, path: Path) -> str | None:
-        """Return where the value at a path may be that is no variable here."""
+        """Return where the value at a path may be that is not a variable here."""
         if path[0] in _BEFORE:
             if "before" in self.variables:
                 return f"the entity as it was is {path_text(('before', *path[1:]))}"

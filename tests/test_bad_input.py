@@ -40,7 +40,7 @@ def refusal(act: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-# -- files and tables that are no logs -------------------------------------------------------------------
+# -- files and tables that are not logs -------------------------------------------------------------------
 
 
 def test_a_missing_file_is_named() -> None:
@@ -79,7 +79,7 @@ def test_something_that_is_no_log_is_refused() -> None:
     assert "int" in refusal(lambda: fd.replay(FLOW, 7))
 
 
-# -- rows that are no events -----------------------------------------------------------------------------
+# -- rows that are not events -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_rule_35_commands_that_replay_leave_the_clock_where_the_next_events_say(
     )
     code, _, err = run(capsys, "replay", "once.yaml", "--log", "log", "--max-ahead-of-next", "soon")
     assert code == 2
-    assert "argument --max-ahead-of-next: 'soon' is no duration" in err
+    assert "argument --max-ahead-of-next: 'soon' is not a duration" in err
 
 
 def test_replay_over_a_sample_with_its_graph(capsys: Captured, sample: Sample, tmp_path: Path):
@@ -225,7 +225,7 @@ def test_flows_come_from_stdin(capsys: Captured, files: Path, monkeypatch: pytes
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe")))
     code, _, err = run(capsys, "show", "-")
     assert code == 1
-    assert "stdin:1:1: this is no UTF-8 text" in err
+    assert "stdin:1:1: this is not UTF-8 text" in err
 
 
 def test_sample_prints_where_the_files_are(capsys: Captured, tmp_path: Path):
@@ -333,7 +333,7 @@ def test_problems_of_files_are_no_tracebacks(capsys: Captured, files: Path):
     assert run(capsys, "replay", "good.yaml", "--log", "empty")[0] == 1
     assert run(capsys, "replay", "good.yaml", "--log", "bad.parquet")[0] == 1
     code, _, err = run(capsys, "replay", "good.yaml", "--log", "bad.jsonl")
-    assert (code, "the only row is no event" in err) == (1, True)
+    assert (code, "the only row is not an event" in err) == (1, True)
     assert run(capsys, "replay", "good.yaml", "--log", "events.jsonl", "--out", ".")[0] == 1
 
 

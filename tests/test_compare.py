@@ -208,7 +208,7 @@ def test_results_that_were_read_back_are_compared_too(tmp_path: Path):
 
 
 def test_what_is_no_result_or_no_change_is_refused():
-    with pytest.raises(fd.ReplayError, match="a Flow is no result"):
+    with pytest.raises(fd.ReplayError, match="a Flow is not a result"):
         fd.compare(PLAIN, fd.replay(PLAIN, LIKES))
     with pytest.raises(fd.ReplayError, match=r"there is no change 'gone'.*\n.*allowed: added, removed"):
         compared(PLAIN, PLAIN)["gone"]
@@ -419,7 +419,7 @@ def test_flows_without_a_log_cannot_be_compared(files: Path, capsys: pytest.Capt
 def test_check_with_a_log_predicts_what_production_makes(files: Path, capsys: pytest.CaptureFixture[str]):
     code, out = run(capsys, "check", "flows.yaml", "--log", "log", "--least", "error")
     assert code == 1
-    assert "the log: error: production cannot read 4 events, whose ids are no UUIDs" in out
+    assert "the log: error: production cannot read 4 events, whose ids are not UUIDs" in out
     assert "3 deliveries as meant, 1 in production" in out
     assert "[recipient-is-target]  event 3" in out
     code, out = run(capsys, "check", "flows.yaml", "--log", "log", "--json")

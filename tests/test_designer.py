@@ -271,7 +271,7 @@ def test_errors_stand_at_their_step_and_those_after_it_are_not_blamed(designer: 
     view = do(designer, row(5, 1, "name", "recipient_id"), row(5, 1, "text", "x"))
     assert problems(view)[-1][1] == "the field 'recipient_id' is there twice"
     view = do(designer, row(5, 1, "mode", "json"))
-    assert "is no JSON" in problems(view)[-1][1] or "twice" in problems(view)[-1][1]
+    assert "is not JSON" in problems(view)[-1][1] or "twice" in problems(view)[-1][1]
 
 
 def test_findings_of_the_library_are_shown(designer: Designer):

@@ -278,7 +278,7 @@ def test_the_command_checks_several_files_as_one_project(
     Path("sinks.yaml").write_text("sinks: [\n", "utf-8")
     assert main(["check", "flows.yaml", "sinks.yaml"]) == 1
     out = capsys.readouterr().out
-    assert "sinks.yaml:2:1: error: this is no YAML" in out
+    assert "sinks.yaml:2:1: error: this is not YAML" in out
     assert "shadowed-variable" in out
 
 

@@ -687,5 +687,5 @@ def test_of_any_event_of_any_history_a_test_can_be_made_that_holds(
 
 
 def has_bare_entities(case: Case) -> bool:
-    """Whether the graph has entities that are no objects, which no test can say."""
+    """Whether the graph has entities that are not objects, which no test can say."""
     return any(not isinstance(data, dict) for held in case.world.entities.values() for data in held.values())

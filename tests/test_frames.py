@@ -398,7 +398,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         pa.StructArray.from_arrays([pa.array([(1, 2, 3)], pa.month_day_nano_interval())], ["y"]),
         "column 'x' is an interval",
     ),
-    "bytes": (pa.array([b"\xff"]), "column 'x' holds bytes that are no text"),
+    "bytes": (pa.array([b"\xff"]), "column 'x' holds bytes that are not text"),
 }
 
 

@@ -179,7 +179,7 @@ def test_entities_that_a_function_gives_unasked_are_not_believed_of_others() -> 
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "entities that are a list": (lambda: fd.EntityGraph([1]), "entities are a list"),  # type: ignore[arg-type]
-    "a type that is no name": (lambda: fd.EntityGraph({"": {}}), "entity type '' is no name"),
+    "a type that is not a name": (lambda: fd.EntityGraph({"": {}}), "entity type '' is not a name"),
     "a type of rows": (lambda: fd.EntityGraph({"user": ROWS}), "entities 'user' are a list"),
     "no id column": (lambda: fd.EntityGraph({"user": pd.DataFrame({"ids": ["a"]})}), "entities 'user' have no column 'id'"),
     "a null id": (lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", None]})}), "entities 'user': row 1 has no id"),
@@ -187,8 +187,8 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "ids twice": (lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", "a"]})}), "have ids more than once: 'a'"),
     "ids twice as text and number": (lambda: fd.EntityGraph({"user": {1: {}, "1": {}}}), "have ids more than once: '1'"),
     "ids that are floats": (lambda: fd.EntityGraph({"user": pd.DataFrame({"id": [1.5]})}), "column 'id' is of type Float64"),
-    "an id that is a tuple": (lambda: fd.EntityGraph({"user": {(1, 2): {}}}), "(1, 2) is no id"),
-    "an id that is half a character": (lambda: fd.EntityGraph({"user": {"\ud800": {}}}), "is no id"),
+    "an id that is a tuple": (lambda: fd.EntityGraph({"user": {(1, 2): {}}}), "(1, 2) is not an id"),
+    "an id that is half a character": (lambda: fd.EntityGraph({"user": {"\ud800": {}}}), "is not an id"),
     "half a character inside": (lambda: fd.EntityGraph({"user": {"a": {"x": "\ud800"}}}), "'a' is not JSON"),
     "a number beyond all": (lambda: fd.EntityGraph({"user": {"a": {"x": float("inf")}}}), "'a' is not JSON"),
     "an object that is none": (lambda: fd.EntityGraph({"user": {"a": object()}}), "'a' is not JSON"),

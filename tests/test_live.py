@@ -666,7 +666,7 @@ def rewritten(path: Path, change: Callable[[Any], Any]) -> None:
         (lambda said: {**said, "steps": [{**said["steps"][0], "kernel": ["system", {}]}]}, "steps.0.kernel is none of"),
         (lambda said: {**said, "steps": [{**said["steps"][0], "kernel": ["Kernel", {}]}]}, "steps.0.kernel is none of"),
         (lambda said: {**said, "interner": {"pieces": [[0, 1 << 40]]}}, "bytes that it has not"),
-        (lambda said: {**said, "interner": {"pieces": [[0, 8]]}}, "interner.pieces.0 is no column"),
+        (lambda said: {**said, "interner": {"pieces": [[0, 8]]}}, "interner.pieces.0 is not a column"),
         (lambda said: [], "something else than a state"),
     ],
 )  # fmt: skip

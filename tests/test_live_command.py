@@ -247,7 +247,7 @@ def test_on_a_terminal_the_state_stays_one_line_and_messages_have_lines_of_their
         (["--position", "nowhere"], 2, "--position 'nowhere' is not beginning, latest"),
         (["--graph", "nothing"], 2, "there is no folder 'nothing'"),
         (["--sinks", "nothing"], 2, "there is no folder 'nothing'"),
-        (["--every", "0"], 2, "'0' is no number of seconds above 0"),
+        (["--every", "0"], 2, "'0' is not a number of seconds above 0"),
         (["--log", __file__], 2, "is a file: the log is a folder"),
     ],
 )
@@ -329,4 +329,4 @@ def test_rule_35_an_event_from_the_future_moves_the_clock_only_if_that_is_asked_
         assert (last["ahead"], last["sinks"]["in-app"]["delivered"]) == (ahead, delivered), done.stderr
     refused = ran(folder, "--until-idle", "--max-ahead", "soon")
     assert refused.returncode == 2
-    assert "argument --max-ahead: 'soon' is no duration" in refused.stderr
+    assert "argument --max-ahead: 'soon' is not a duration" in refused.stderr

@@ -245,7 +245,7 @@ def test_a_catalog_from_elsewhere_names_nothing_outside_of_the_folder(folder: Pa
         lambda log: log.append(entity_created("user", "x", {}), AT),
     )
     for use in uses:
-        with pytest.raises(DataError, match="is no name of a segment"), ParquetEventLog(folder) as log:
+        with pytest.raises(DataError, match="is not a name of a segment"), ParquetEventLog(folder) as log:
             use(log)
     assert not ParquetEventLog(folder).verify().ok
     assert repaired(folder) == (WHOLE, [], LAST + 1)

@@ -184,7 +184,7 @@ def test_paths_that_lead_nowhere_are_refused_with_a_hint(tmp_path: Path) -> None
         with pytest.raises(DataError, match=said) as caught:
             open_log(tmp_path / name)
         assert caught.value.hint, name
-    with pytest.raises(DataError, match="int is no event log"):
+    with pytest.raises(DataError, match="int is not an event log"):
         open_log(7)
 
 

@@ -28,7 +28,7 @@ NAMES["result"] = fd.replay(FLOW, [EVENT])
 
 # the call; where the mistake is; what is said of it; what was allowed, or what to do
 CALLS = """
-on("link.crated") |  | 'link.crated' is no kind of event | did you mean 'link.created'?
+on("link.crated") |  | 'link.crated' is not a kind of event | did you mean 'link.created'?
 on("link.created", entity_type="post") |  | takes no entity_type | link_type
 flow.filter("a == 1") | Flow | has no attribute 'filter' | that is 'where' here
 flow.delay("1h") | Flow | has no attribute 'delay' | that is 'wait' here
@@ -51,10 +51,10 @@ flow.batch("source_id", every="wek") | flow 'told', step 0 (batch) | every 'wek'
 flow.rate_limit(0, per="1m", strategy="queue") | flow 'told', step 0 (rate_limit) | never lets anything out | strategy='drop'
 flow.rate_limit(1, per="1m", strategy="wait") | flow 'told', step 0 (rate_limit) | strategy 'wait' is not known | 'drop' or 'queue'
 flow.cap(3, per="hour") | flow 'told', step 0 (cap) | 'hour' is not a duration | write '1h'
-flow.cap(3, per="day", tz="Europe/Berln") | flow 'told', step 0 (cap) | is no time zone | did you mean 'Europe/Berlin'?
+flow.cap(3, per="day", tz="Europe/Berln") | flow 'told', step 0 (cap) | is not a time zone | did you mean 'Europe/Berlin'?
 flow.wait() | flow 'told', step 0 (wait) | wait has nothing to wait for | a duration, until= and hours=
-flow.wait(until="9 am") | flow 'told', step 0 (wait) | until '9 am' is no time of day | such as '09:00'
-flow.wait(hours="8-22") | flow 'told', step 0 (wait) | hours '8-22' is no stretch of hours | did you mean '08:0
+flow.wait(until="9 am") | flow 'told', step 0 (wait) | until '9 am' is not a time of day | such as '09:00'
+flow.wait(hours="8-22") | flow 'told', step 0 (wait) | hours '8-22' is not a stretch of hours | did you mean '08:0
 flow.map(title="{{ owner.name }}") | flow 'told', step 0 (map) | there is no variable 'owner' at this step | source_id, target_id
 flow.map(title="{{ source_id") | flow 'told', step 0 (map): title | the template ends too early, at 1:13 | an operator
 flow.map(title="{{ source_id | upcase }}") | flow 'told', step 0 (map): title | unknown filter `upcase`, at 1:16 | capitalize
@@ -62,9 +62,9 @@ flow.deliver("in-app") | flow 'told', step 0 (deliver) | deliver has no payload 
 flow.map(a=1).deliver() | flow 'told', step 1 (deliver) | deliver needs at least one sink | deliver('in-app')
 full.with_step(9, window="1h") | flow 'told' | there is no step 9 | 0 to 1
 fd.replay(full, "nowhere.parquet") | nowhere.parquet | there is no such file or folder | read_events(…)
-fd.replay(full, 3) |  | int is no event log | a frame, an Arrow stream, a list of events
+fd.replay(full, 3) |  | int is not an event log | a frame, an Arrow stream, a list of events
 fd.replay([], log) |  | there is no flow to run | pass a flow
-fd.replay("flows.yaml", log) |  | str is no flow | load(path) reads YAML
+fd.replay("flows.yaml", log) |  | str is not a flow | load(path) reads YAML
 fd.replay(full, log, start="soon") |  | start='soon' is no place in a log | 2026-01-31T12:00:00Z
 fd.replay(full, log, open_windows="close") |  | open_windows='close' is not known | 'flush' or 'keep'
 fd.replay(full, log, target="this") |  | target='this' is not known | did you mean 'this-rs'?
@@ -75,7 +75,7 @@ result.to_polars("in-app", ["titel"]) |  | 'in-app' has no column 'titel' | did 
 result.to_polars(table="errrors") |  | a result has no table 'errrors' | did you mean 'errors'?
 result.explain(7) |  | the log has no event 7 | seq_no counts from 1
 result.why(1, 3) |  | recipient is 3 | the id of a recipient, as text
-fd.load("flows: [") | text:2:1 | this is no YAML | did not find expected node content
+fd.load("flows: [") | text:2:1 | this is not YAML | did not find expected node content
 fd.read_events("nowhere.csv") | nowhere.csv | there is no such file or folder | there is nothing in
 fd.read_events([], {"kind": 3}) |  | columns= has kind=3 | literal(3) is that value
 fd.read_events([], time_unit="seconds") |  | time_unit='seconds' | 's', 'ms', 'us' or 'ns'

@@ -39,8 +39,8 @@ L.batch(["target_id", "owner.id"], window="5m") | 0 (batch) | no variable 'owner
 L.batch("target_id", window="5 minutes") | 0 (batch) | '5 minutes' is not a duration | mean '5m'?
 L.batch("target_id", window=300) | 0 (batch) | a duration is text | '300s' is seconds
 L.batch("target_id", window="-5m") | 0 (batch) | '-5m' is not a duration | cannot be negative
-L.batch("target_id", window="hour") | 0 (batch) | window 'hour' is no duration | write '1h'
-L.batch("target_id", quiet="soon") | 0 (batch) | quiet 'soon' is no duration | '30s', '5m'
+L.batch("target_id", window="hour") | 0 (batch) | window 'hour' is not a duration | write '1h'
+L.batch("target_id", quiet="soon") | 0 (batch) | quiet 'soon' is not a duration | '30s', '5m'
 L.batch("target_id", quiet="0s") | 0 (batch) | quiet is no time at all | a pause such as '10m'
 L.batch("target_id", max_count=5) | 0 (batch) | needs what closes | never fills would never close
 L.batch("target_id", window="5m", max_count="5") | 0 (batch) | max_count must be a whole number | write 5
@@ -51,16 +51,16 @@ L.batch("target_id", every="monday") | 0 (batch) | every 'monday' is not known |
 L.batch("target_id", every="weekly") | 0 (batch) | every 'weekly' is not known | did you mean 'week'?
 L.batch("target_id", every="1d") | 0 (batch) | every '1d' is not known | did you mean 'day'?
 L.batch("target_id", every="minute") | 0 (batch) | every 'minute' is not known | window='1m'
-L.batch("target_id", every="day", at="9") | 0 (batch) | at '9' is no time of day | did you mean '09:00'?
-L.batch("target_id", every="day", at="9:30 pm") | 0 (batch) | is no time of day | did you mean '21:30'?
-L.batch("target_id", every="day", at="24:00") | 0 (batch) | is no time of day | did you mean '00:00'?
+L.batch("target_id", every="day", at="9") | 0 (batch) | at '9' is not a time of day | did you mean '09:00'?
+L.batch("target_id", every="day", at="9:30 pm") | 0 (batch) | is not a time of day | did you mean '21:30'?
+L.batch("target_id", every="day", at="24:00") | 0 (batch) | is not a time of day | did you mean '00:00'?
 L.batch("target_id", every="hour", at="09:00") | 0 (batch) | is beyond an hour | '00:15' is a quarter past
 L.batch("target_id", every="day", on="mon") | 0 (batch) | does not fit to every='day' | every='week', on='mon'
-L.batch("target_id", every="week", on="Monday") | 0 (batch) | on 'Monday' is no day | did you mean 'mon'?
+L.batch("target_id", every="week", on="Monday") | 0 (batch) | on 'Monday' is not a day | did you mean 'mon'?
 L.batch("target_id", every="week", on=1) | 0 (batch) | on=1 does not fit | a weekday, such as 'mon'
 L.batch("target_id", every="month", on="mon") | 0 (batch) | does not fit to every='month' | every='week'
-L.batch("target_id", every="month", on=32) | 0 (batch) | on 32 is no day | from 1 to 31
-L.batch("target_id", every="week", on=["mon", "tue"]) | 0 (batch) | is no day | a flow for each of them
+L.batch("target_id", every="month", on=32) | 0 (batch) | on 32 is not a day | from 1 to 31
+L.batch("target_id", every="week", on=["mon", "tue"]) | 0 (batch) | is not a day | a flow for each of them
 L.batch("target_id", window="5m", at="09:00") | 0 (batch) | at says nothing without every | first context
 L.batch("target_id", every="day", timezone="UTC") | 0 (batch) | no option 'timezone' | did you mean 'tz'?
 L.batch("target_id", every="day", tz="Europe/Berlni") | 0 (batch) | no time zone | did you mean 'Europe/Berlin'?
@@ -80,17 +80,17 @@ B.map(x="{{ batch.cuont }}") | 1 (map) | 'batch' has no 'cuont' | did you mean '
 L.map(x="{{ batch.count }}") | 0 (map) | no variable 'batch' | a batch step before this one
 L.wait() | 0 (wait) | nothing to wait for | one of a duration, until= and hours=
 L.wait("1 day") | 0 (wait) | '1 day' is not a duration | did you mean '1d'?
-L.wait("tomorrow") | 0 (wait) | 'tomorrow' is no duration | until='09:00'
+L.wait("tomorrow") | 0 (wait) | 'tomorrow' is not a duration | until='09:00'
 L.wait("reader.delay") | 0 (wait) | no variable 'reader' | as_='reader'
 L.wait("1d", until="09:00") | 0 (wait) | wait has duration and until | one of
 L.wait(till="09:00") | 0 (wait) | no option 'till' | did you mean 'until'?
-L.wait(until="9") | 0 (wait) | until '9' is no time of day | did you mean '09:00'?
+L.wait(until="9") | 0 (wait) | until '9' is not a time of day | did you mean '09:00'?
 L.wait(until="09:00", day="mon") | 0 (wait) | no option 'day' | did you mean 'on'?
 L.wait("1d", on="mon") | 0 (wait) | on= goes with until= | give until=, or no on=
-L.wait(hours="8-22") | 0 (wait) | hours '8-22' is no stretch | did you mean '08:00-22:00'?
-L.wait(hours="8 am to 10 pm") | 0 (wait) | is no stretch of hours | did you mean '08:00-22:00'?
-L.wait(hours=("08:00", "22:00")) | 0 (wait) | is no stretch of hours | did you mean '08:00-22:00'?
-L.wait(hours="08:00–22:00") | 0 (wait) | is no stretch of hours | did you mean '08:00-22:00'?
+L.wait(hours="8-22") | 0 (wait) | hours '8-22' is not a stretch | did you mean '08:00-22:00'?
+L.wait(hours="8 am to 10 pm") | 0 (wait) | is not a stretch of hours | did you mean '08:00-22:00'?
+L.wait(hours=("08:00", "22:00")) | 0 (wait) | is not a stretch of hours | did you mean '08:00-22:00'?
+L.wait(hours="08:00–22:00") | 0 (wait) | is not a stretch of hours | did you mean '08:00-22:00'?
 L.wait(hours="08:00-22:00", outside="discard") | 0 (wait) | outside 'discard' is not known | 'hold' or 'drop'
 L.wait("1d", tz="UTC") | 0 (wait) | is the same in all time zones | leave tz= out
 L.wait("1d", "2d") | 0 (wait) | takes one argument without a name | such as wait(
@@ -104,7 +104,7 @@ L.cap(3, per="day", tz="Berlin") | 0 (cap) | no time zone | did you mean 'Europe
 L.cap(3, per="day", by="target_id") | 0 (cap) | no option 'by' | did you mean 'key'?
 L.cap(3, per="day", strategy="queue") | 0 (cap) | no option 'strategy' | per, key, tz
 L.cap(3, per="day", key="owner.id") | 0 (cap) | no variable 'owner' | as_='owner'
-L.where("hour(event.timestamp, 'Berlin') > 8") | 0 (where) | 'Berlin' is no time zone | "Europe/Berlin"
+L.where("hour(event.timestamp, 'Berlin') > 8") | 0 (where) | 'Berlin' is not a time zone | "Europe/Berlin"
 L.where("hour(event.timestamp, zone='UTC') > 8") | 0 (where) | no argument 'zone' | by name it takes tz
 L.where("hour(event.time) > 8") | 0 (where) | 'event' has no 'time' | did you mean 'timestamp'?
 L.where("hour(event.timestamp)") | 0 (where) | is a number | a comparison
@@ -137,7 +137,7 @@ E.where("added(data.tags)") | 0 (where) | is an array | a comparison
 E.where(fn.changed(var.status)) | - | a field of the event's data, not status | write changed(data.status)
 L.where(fn.linked(var.target_id, var.metadata.kind, var.source_id)) | - | not metadata.kind | known before it runs
 L.where(fn.count_links(var.target_id, "likes", direction="back") > 3) | - | direction 'back' | 'reverse'
-L.where(fn.hour(var.event.timestamp, "Mars/Base") > 8) | - | 'Mars/Base' is no time zone | "Europe/Berlin"
+L.where(fn.hour(var.event.timestamp, "Mars/Base") > 8) | - | 'Mars/Base' is not a time zone | "Europe/Berlin"
 L.where(fn.bucket(var.source_id, 0) == 1) | - | from 1 on, not 0 | bucket(source_id, 10
 L.where(fn.sum(var.metadata.n) > 3) | - | one value of a whole window | batch.total
 L.where(fn.hour(var.event.timestamp) > 8 and fn.hour(var.event.timestamp) < 22) | - | neither true nor false | & for and
@@ -170,7 +170,7 @@ foreach: {path: data.mentions, as: x} | 7 | no operator 'foreach' | did you mean
 batch: {key: target_id} | 20 | needs what closes its windows | window='5m'
 batch: {key: target_id, window: 5} | 39 | window is a whole number | 5s is seconds
 batch: {key: target_id, every: daily} | 38 | 'daily' is not known | did you mean 'day'?
-batch: {key: target_id, every: week, on: monday} | 48 | on 'monday' is no day | did you mean 'mon'?
+batch: {key: target_id, every: week, on: monday} | 48 | on 'monday' is not a day | did you mean 'mon'?
 batch: {key: target_id, every: day, at: 9:00} | 47 | no time of day | did you mean '09:00'?
 batch: {key: target_id, every: day, at: 32400000000} | 47 | at is a whole number | text, such as 09:00
 batch: {key: target_id, every: day, timezone: UTC} | 43 | no option 'timezone' | did you mean 'tz'?
@@ -220,7 +220,7 @@ minute(event.timestamp) == 60 | never | from 0 to 59 | from 0 to 59
 weekday(event.timestamp) == 'mon' | never | "mon" is text | from 1 for Monday to 7
 weekday(event.timestamp) == 0 | never | from 1 to 7 | from 1 for Monday to 7
 weekday(event.timestamp) in ['sat', 'sun'] | never | "sat" is text | from 1 for Monday to 7
-date(event.timestamp) == '1.1.2026' | never | is no text that | such as `2026-05-01`
+date(event.timestamp) == '1.1.2026' | never | is not text that | such as `2026-05-01`
 bucket(source_id, 2) == 2 | never | from 0 to 1 | from 0 to n - 1
 bucket(source_id, 10) < 10 | always | from 0 to 9 | from 0 to n - 1
 bucket(source_id, 2) == 'a' | never | "a" is text | from 0 to n - 1

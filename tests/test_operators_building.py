@@ -104,8 +104,8 @@ def test_sinks_named_twice_count_once() -> None:
 Act = Callable[[], object]
 REFUSED: list[tuple[Act, str, str | None]] = [
     # on
-    (lambda: on("link.make"), "'link.make' is no kind of event", None),
-    (lambda: on("link.creatd"), "'link.creatd' is no kind of event", "did you mean 'link.created'?"),
+    (lambda: on("link.make"), "'link.make' is not a kind of event", None),
+    (lambda: on("link.creatd"), "'link.creatd' is not a kind of event", "did you mean 'link.created'?"),
     (lambda: on("link.created", entity_type="x"), "on('link.created') takes no entity_type: such events have none", None),
     (lambda: on("link.created", linktype="x"), "on has no option 'linktype'", "did you mean 'link_type'?"),
     (lambda: on("link.created", link_type=5), "on: link_type must be text that is not empty, not 5", None),
@@ -132,7 +132,7 @@ REFUSED: list[tuple[Act, str, str | None]] = [
     (lambda: LIKED.where(True), "a condition cannot be True", "compare with var on one side at least"),
     (lambda: LIKED.where(""), "a condition is empty", "write true for one that always holds"),
     (lambda: LIKED.where(lambda: True), "<lambda>() cannot be called with one argument", None),
-    (lambda: LIKED.where(int), "the class int is no condition", None),
+    (lambda: LIKED.where(int), "the class int is not a condition", None),
     # deduplicate, batch, rate_limit
     (lambda: LIKED.deduplicate("source_id", window=5), "a duration is text or a timedelta, not 5", "a bare number has no unit: '5s' is seconds"),
     (lambda: LIKED.deduplicate("source_id", window="5 minutes"), "'5 minutes' is not a duration", "did you mean '5m'?"),
@@ -181,7 +181,7 @@ def test_a_mistake_says_in_which_flow_and_at_which_step() -> None:
 
 
 def test_a_build_error_is_a_value_error_too() -> None:
-    with pytest.raises(ValueError, match="is no kind of event"):
+    with pytest.raises(ValueError, match="is not a kind of event"):
         on("x")
 
 

@@ -28,7 +28,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     if listed.returncode:
-        pytest.skip("this is no clone: only git says what belongs to the package")
+        pytest.skip("this is not a clone: only git says what belongs to the package")
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file() and not name.startswith("tests/"):
             (clone / name).parent.mkdir(parents=True, exist_ok=True)

@@ -289,7 +289,7 @@ def test_a_missing_segment_and_a_foreign_catalog_are_named(tmp_path: Path, small
     with pytest.raises(DataError, match=name):
         all_of(log)
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "log.sqlite").write_text("this is no database, whatever its name says" * 50)
+    (tmp_path / "other" / "log.sqlite").write_text("this is not a database, whatever its name says" * 50)
     with pytest.raises(DataError, match="catalog cannot be used"):
         ParquetEventLog(tmp_path / "other").last_seq_no()
 

@@ -380,9 +380,9 @@ def test_bad_options_are_refused_when_they_are_given() -> None:
         read_events([], columns={"sourceid": "a"})
     with pytest.raises(DataError, match=r"literal\(7\) is that value"):
         read_events([], columns={"source_id": 7})  # type: ignore[dict-item]
-    with pytest.raises(DataError, match=r"'link.made' is no kind"):
+    with pytest.raises(DataError, match=r"'link.made' is not a kind"):
         read_events([], kinds={"a": "link.made"})
-    with pytest.raises(DataError, match=r"'link.made' is no kind"):
+    with pytest.raises(DataError, match=r"'link.made' is not a kind"):
         read_events([], split={"a": ["link.made"]})
     with pytest.raises(DataError, match="time_unit='h'"):
         read_events([], time_unit="h")  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ def test_stars_are_told_to_the_owners_of_repositories(
     assert told.recipient_id.tolist() == expected.owner.tolist()
     assert told.title.tolist() == (expected.actor + " starred " + expected.name).tolist()
     assert told.event_time.tolist() == expected["at"].tolist()
-    # who starred without a name is no event, and is not lost
+    # who starred without a name is not an event, and is not lost
     broken = log.problems[log.problems.problem == "broken"]
     assert len(broken) == history.actor.isna().sum()
 

@@ -298,7 +298,7 @@ def test_a_path_that_is_none_is_a_data_error(result: fd.Result):
 
 
 def hostile_result() -> fd.Result:
-    """Names that are no good as flows, sinks, fields, recipients, values, causes and kinds of links."""
+    """Names that are not good as flows, sinks, fields, recipients, values, causes and kinds of links."""
     log = fd.MemoryEventLog()
     for minute in range(6):
         for name in HOSTILE:

@@ -280,12 +280,12 @@ def test_what_a_result_has_not_is_refused(act: Act, what: str) -> None:
 @pytest.mark.parametrize(
     ("act", "what"),
     [
-        (lambda: fd.replay(None, LOG), "NoneType is no flow"),
-        (lambda: fd.replay("flow", LOG), "str is no flow"),
+        (lambda: fd.replay(None, LOG), "NoneType is not a flow"),
+        (lambda: fd.replay("flow", LOG), "str is not a flow"),
         (lambda: fd.replay([], LOG), "there is no flow to run"),
-        (lambda: fd.replay([FLOW, 1], LOG), "int is no flow"),
-        (lambda: fd.replay(FLOW, None), "NoneType is no event log"),
-        (lambda: fd.replay(FLOW, LOG[0]), "dict is no event log"),
+        (lambda: fd.replay([FLOW, 1], LOG), "int is not a flow"),
+        (lambda: fd.replay(FLOW, None), "NoneType is not an event log"),
+        (lambda: fd.replay(FLOW, LOG[0]), "dict is not an event log"),
         (lambda: fd.replay(FLOW, [5]), "an event is a mapping, not int"),
         (lambda: fd.replay(FLOW, [LOG[0], LOG[0]]), "seq_no stands more than once: 1"),
         (lambda: fd.replay(FLOW, [{**LOG[0], "seq_no": 1.5}]), "seq_no is 1.5"),
@@ -304,7 +304,7 @@ def test_what_a_result_has_not_is_refused(act: Act, what: str) -> None:
         (lambda: fd.replay(FLOW, LOG, sinks=["s", "t"]), "sinks are a list"),  # type: ignore[arg-type]
         (lambda: fd.replay(FLOW, LOG, only=5), "only is an int"),
         (lambda: fd.replay(FLOW, LOG, only="1"), "only is a str"),
-        (lambda: fd.replay(FLOW, LOG, only=["1"]), "only names '1', which is no sequence number"),
+        (lambda: fd.replay(FLOW, LOG, only=["1"]), "only names '1', which is not a sequence number"),
         (lambda: fd.replay(FLOW, LOG, only=pd.DataFrame({"n": [1]})), "only has no column 'seq_no'"),
         (lambda: fd.replay(FLOW, LOG, chunk_size=0), "chunk_size is 0"),
         (lambda: fd.replay(FLOW, LOG, chunk_size=2.5), "chunk_size is 2.5"),  # type: ignore[arg-type]

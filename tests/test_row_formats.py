@@ -36,7 +36,7 @@ def _acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rows_of_a_package_are_recognised_and_those_it_cannot_read_are_reported() -> None:
     log = fd.read_events([row(1, who="Ann"), row(2), row(3, who=7), row(4, who="Bob")])
-    with pytest.warns(fd.FlowWarning, match="2 rows of the log are no events"):
+    with pytest.warns(fd.FlowWarning, match="2 rows of the log are not events"):
         result = fd.replay(fd.on("link.created").map(who="{{ source_id }}").deliver("s"), log)
     assert result["s"]["who"].tolist() == ["ann", "bob"]
     assert log.problem_counts == {"broken": 2}

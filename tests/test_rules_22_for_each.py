@@ -82,7 +82,7 @@ def test_rule_22_nothing_to_go_over_is_dropped_and_what_is_no_list_fails(chunk_s
         chunk_size=chunk_size,
     )
     assert drops(result) == {"no items": 2}
-    assert failures(result) == [(n, 0, "data.mentions is no list") for n in (3, 4, 5)]
+    assert failures(result) == [(n, 0, "data.mentions is not a list") for n in (3, 4, 5)]
     assert [who for _, who, _ in told(result)] == ["x"]
 
 

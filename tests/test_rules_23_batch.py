@@ -291,7 +291,7 @@ def test_rule_23_a_zone_that_is_unknown_fails_its_context_without_a_default() ->
         ({"every": "day", "on": "mon"}, "on='mon' does not fit to every='day'"),
         ({"every": "week", "on": 3}, "on=3 does not fit to every='week'"),
         ({"every": "fortnight"}, "batch: every 'fortnight' is not known"),
-        ({"every": "day", "tz": "Europe/Berln"}, "'Europe/Berln' is no time zone"),
+        ({"every": "day", "tz": "Europe/Berln"}, "'Europe/Berln' is not a time zone"),
         ({"every": "day", "tz": "UTC", "default_tz": "UTC"}, "default_tz is for a tz that data says"),
         ({"window": "1h", "max_count": 2, "min_count": 3}, "max_count=2 is below min_count=3"),
         ({"window": "1h", "max_count": 0}, "max_count"),
@@ -303,7 +303,7 @@ def test_rule_23_a_zone_that_is_unknown_fails_its_context_without_a_default() ->
         ({"window": "1h", "collect": {"n": "sum(metadata.n) + 1"}}, "there is no function 'sum'"),
         ({"window": "1h", "collect": {"n": "sum('a')"}}, "sum needs numbers"),
         ({"window": "1h", "collect": {"n": "sum()"}}, "sum takes an expression"),
-        ({"window": "1h", "collect": {"n": ["a"]}}, "which is no expression"),
+        ({"window": "1h", "collect": {"n": ["a"]}}, "which is not an expression"),
         ({"window": "1h", "collect": {"n": "source_id ="}}, "batch: collect: n"),
     ],
 )

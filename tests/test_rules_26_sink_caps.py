@@ -131,8 +131,8 @@ def test_rule_26_yaml_says_the_cap_of_a_sink_strictly():
     for right, wrong, why in (
         ("per: day", "per: decade", "'decade' is not a duration"),
         ("max: 2", "mix: 2", "mix"),
-        ("Europe/Berlin", "Europe/Berln", "'Europe/Berln' is no time zone"),
-        ("tz: Europe/Berlin", "tz: person.tz", "'person.tz' is no time zone"),
+        ("Europe/Berlin", "Europe/Berln", "'Europe/Berln' is not a time zone"),
+        ("tz: Europe/Berlin", "tz: person.tz", "'person.tz' is not a time zone"),
         ("max: 2", "max: 2, key: target_id", "'key' is not known|has no"),
         ("{max: 2, per: day, tz: Europe/Berlin}", "3", "a sink: cap"),
     ):

@@ -278,7 +278,7 @@ def test_the_parts_of_a_row_may_take_any_field_from_anywhere() -> None:
     [
         ({"u": "link.deleted"}, r"split\['u'\] is 'link.deleted'"),
         ({"u": [{"source_id": "old"}]}, "a part of split.* has no kind"),
-        ({"u": [{"kind": "link.deletd"}]}, "is no kind of event"),
+        ({"u": [{"kind": "link.deletd"}]}, "is not a kind of event"),
         ({"u": [{"kind": "link.deleted", "surce_id": "old"}]}, "surce_id"),
         ({"u": [{"kind": "link.deleted", "seq_no": "old"}]}, "the same for all parts"),
         ({"u": [{"kind": "link.deleted", "source_id": 7}]}, "source_id=7"),

@@ -204,5 +204,5 @@ def test_rule_04_a_type_restricts_it_and_no_type_means_any() -> None:
 
 
 def test_rule_04_kinds_are_compared_letter_for_letter() -> None:
-    with pytest.raises(fd.BuildError, match=r"'link\.Created' is no kind of event"):
+    with pytest.raises(fd.BuildError, match=r"'link\.Created' is not a kind of event"):
         on("link.Created")

@@ -252,10 +252,10 @@ def test_a_counter_starts_from_what_the_graph_has():
         ({"entity_type": "post", "entity_id": {"a": 1}}, 'needs the entity_id, and it is {"a":1}'),
         ({"entity_type": "post", "entity_id": "p1"}, "needs the field"),
         ({"entity_type": "post", "entity_id": "p1", "field": "n", "operation": "double"}, "no operation \"double\""),
-        ({"entity_type": "post", "entity_id": "p1", "field": "n", "value": "3"}, 'the value "3" is no number'),
-        ({"entity_type": "post", "entity_id": "p1", "field": "n", "value": True}, "is no number"),
-        ({"entity_type": "post", "entity_id": "p1", "field": "n", "value": float("inf")}, "is no number"),
-        ({"entity_type": "post", "entity_id": "p1", "field": "n", "value": 10**400}, "is no number"),
+        ({"entity_type": "post", "entity_id": "p1", "field": "n", "value": "3"}, 'the value "3" is not a number'),
+        ({"entity_type": "post", "entity_id": "p1", "field": "n", "value": True}, "is not a number"),
+        ({"entity_type": "post", "entity_id": "p1", "field": "n", "value": float("inf")}, "is not a number"),
+        ({"entity_type": "post", "entity_id": "p1", "field": "n", "value": 10**400}, "is not a number"),
     ],
 )  # fmt: skip
 def test_what_a_counter_cannot_count_says_why_and_the_others_count(payload: dict[str, Any], said: str):

@@ -365,9 +365,9 @@ def test_what_the_library_logs_of_others_is_still_logged(caplog: pytest.LogCaptu
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Webhook("example.org/hook"), "url is no URL of a web server"),
-        (lambda: Webhook("ftp://example.org"), "url is no URL of a web server"),
-        (lambda: Webhook("http://[::1"), "url is no URL"),
+        (lambda: Webhook("example.org/hook"), "url is not a URL of a web server"),
+        (lambda: Webhook("ftp://example.org"), "url is not a URL of a web server"),
+        (lambda: Webhook("http://[::1"), "url is not a URL"),
         (lambda: Webhook(7), "url is an int"),
         (lambda: Webhook("http://x/{{ payload.id }}"), "braces that are no"),
         (lambda: Webhook("http://x/", method="GET"), "method 'GET' is not known"),
@@ -379,7 +379,7 @@ def test_what_the_library_logs_of_others_is_still_logged(caplog: pytest.LogCaptu
         (lambda: Webhook("http://x/", timeout="soon"), "timeout: "),
         (lambda: Webhook("http://x/", attempts=0), "attempts is 0"),
         (lambda: Webhook("http://x/", redirects="http://y"), "redirects is text"),
-        (lambda: Webhook("http://x/", redirects=["y"]), "a server of redirects is no URL"),
+        (lambda: Webhook("http://x/", redirects=["y"]), "a server of redirects is not a URL"),
     ],
 )
 def test_mistakes_are_said_when_a_webhook_is_made(make: Callable[[], Webhook], said: str):

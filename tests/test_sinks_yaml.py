@@ -118,7 +118,7 @@ def test_no_name_leads_out_of_the_folder(name: str, tmp_path: Path):
         ("{name: s, type: in_app, config: {keep: 0}}", "in_app: keep is 0", "text:5:44", "at least 1"),
         ("{name: s, type: web_socket, config: {port: 70000}}", "web_socket: port is 70000", "text:5:48", "at most 65535"),
         ("{name: s, type: counter, config: {operation: ad}}", "counter: operation 'ad' is not known", "text:5:50", "did you mean 'add'?"),
-        ("{name: s, type: webhook, config: {url: 'x.org'}}", "url is no URL of a web server", "text:5:44", "https://"),
+        ("{name: s, type: webhook, config: {url: 'x.org'}}", "url is not a URL of a web server", "text:5:44", "https://"),
         ("{name: s, type: webhook, config: {url: 'https://x', headers: {A: 5}}}", "webhook: headers 'A' is a whole number", "text:5:70", "text"),
         ("{name: s, type: webhook, config: {url: 'https://x', timeout: soon}}", "webhook: timeout is 'soon'", "text:5:66", "10s"),
         ("{name: s, type: webhook, config: {url: 'https://x/{{ payload.id }}'}}", "url has braces", "text:5:44", "env.NAME"),
@@ -162,7 +162,7 @@ def test_production_reads_configurations_as_it_always_did():
             lambda: project("{name: s, type: custom}").build_sinks(custom={"t": print}),
             "there is no such sink",
         ),
-        (lambda: project("{name: s, type: custom}").build_sinks(custom={"s": 5}), "an int is no function"),
+        (lambda: project("{name: s, type: custom}").build_sinks(custom={"s": 5}), "an int is not a function"),
         (lambda: project("{name: s, type: webhook}").build_sinks(), "sink 's': webhook needs 'url'"),
         (
             lambda: project("{name: p, type: push, config: {recipients: x}}", EVERY[0]).build_sinks(),

@@ -145,9 +145,9 @@ def test_rows_that_are_no_events_are_left_out_and_counted(tmp_path: Path) -> Non
         target_id=pl.lit(None, pl.String), entity_id=pl.lit("u1"), entity_type=pl.lit("user"), data=pl.Series([None, None, "{no"]),
     )  # fmt: skip
     pl.concat([good, bad], how="diagonal").write_parquet(tmp_path / "log.parquet")
-    with pytest.warns(fd.FlowWarning, match="3 rows of the log are no events"):
+    with pytest.warns(fd.FlowWarning, match="3 rows of the log are not events"):
         local = fd.replay(FLOWS, tmp_path / "log.parquet", GRAPH)
-    with pytest.warns(fd.FlowWarning, match="3 rows of the log are no events"):
+    with pytest.warns(fd.FlowWarning, match="3 rows of the log are not events"):
         found = fd.replay(FLOWS, tmp_path / "log.parquet", GRAPH, engine=spark())
     assert_same_result(found, local)
 

@@ -158,8 +158,8 @@ def test_what_variants_have_in_common_is_done_once(log: fd.MemoryEventLog):
     [
         ({"windw": ["1m"]}, "no step of 'digest' has an option 'windw'.*did you mean 'window'"),
         ({"window": ["1m"]}, "2 steps of 'digest' have an option 'window'.*deduplicate_window, batch_window"),
-        ({"min_count": 3}, "min_count=3 is no list of values"),
-        ({"min_count": "12"}, "min_count='12' is no list of values"),
+        ({"min_count": 3}, "min_count=3 is not a list of values"),
+        ({"min_count": "12"}, "min_count='12' is not a list of values"),
         ({"min_count": [-1]}, "flow 'digest', step 1 .batch.: .*min_count"),
         ({"key": [["nothing.x"]], "batch_window": ["1m"]}, "have an option 'key'"),
         ({"batch_key": ["nothing.x"]}, "there is no variable 'nothing' at this step"),

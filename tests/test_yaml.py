@@ -230,7 +230,7 @@ def test_a_mapping_of_python_has_paths_for_places():
         ("# only this\n", "there is nothing in it"),
         ("just: a mapping\n", "there are neither events nor flows"),
         ("- a\n- b\n", "a flow is text"),
-        ("a: [1, 2\n", "this is no YAML"),
+        ("a: [1, 2\n", "this is not YAML"),
         ("a: 1\n---\nb: 1\n", "there is a second document"),
         ("1: a\n", "the key 1 is a whole number"),
         ("? [a]\n: b\n", "a key is a list"),
@@ -249,7 +249,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path):
     bad = tmp_path / "bad.yaml"
     bad.write_bytes(b"- name: ok\n  description: caf" + b"\xe9\n")
     (problem,) = refused(bad)
-    assert (problem.place, problem.what) == ("bad.yaml:2:19", "this is no UTF-8 text")
+    assert (problem.place, problem.what) == ("bad.yaml:2:19", "this is not UTF-8 text")
     bom = tmp_path / "bom.yaml"
     bom.write_bytes(b"\xef\xbb\xbf" + flow_with("map: {template: x}\ndeliver: {sink: s}").encode())
     assert len(fd.load(bom).flows) == 1

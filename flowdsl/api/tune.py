@@ -168,7 +168,9 @@ def tune(  # noqa: PLR0913 -- all of them by name
     """
     demands = parse_demands(subject_to)
     if not isinstance(best, str):
-        raise ReplayError(f"{short_repr(best)} is no measure", place="best", allowed="text such as 'reach'")
+        raise ReplayError(
+            f"{short_repr(best)} is not a measure", place="best", allowed="text such as 'reach'"
+        )
     criterion = Figure.parse(best, "best")
     variants, today = settings_to_try(flow, vary)
     check_sink(flow, sink)

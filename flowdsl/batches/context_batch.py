@@ -183,7 +183,7 @@ class ContextBatch:
     def id_codes(self, path: Path, *, uuids: bool = False) -> Codes:
         """Return ids as codes of the interner, integers as their decimal text; 0 for values that are not ids.
 
-        With `uuids`, integers are no ids, and all spellings of a UUID have one code.
+        With `uuids`, integers are not ids, and all spellings of a UUID have one code.
         """
         root = path[0]
         if root not in self._own_names() and self._origin is not None:

@@ -33,7 +33,7 @@ def id_codes(column: Column, chunk: Chunk) -> Codes:
 
 
 def uuid_codes(column: Column, chunk: Chunk) -> Codes:
-    """Return a column's ids as codes of normalized UUIDs; other types and "" are no ids."""
+    """Return a column's ids as codes of normalized UUIDs; other types and "" are not ids."""
     codes = np.zeros(column.size, np.int32)
     rows = np.flatnonzero(column.is_(Tag.TEXT))
     if len(rows):

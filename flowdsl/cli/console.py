@@ -78,7 +78,7 @@ def duration(text: str) -> str:
     try:
         parse_duration(text)
     except BuildError as error:
-        raise argparse.ArgumentTypeError(f"{text[:60]!r} is no duration like 5m or 1h") from error
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a duration like 5m or 1h") from error
     return text
 
 

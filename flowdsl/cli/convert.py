@@ -172,7 +172,7 @@ def _parts(text: str) -> list[str | dict[str, Any]]:
         found = _PART.fullmatch(piece)
         if found is None:
             raise UsageError(
-                f"--split {piece!r} is no kind of event\n  hint: like link.deleted, or "
+                f"--split {piece!r} is not a kind of event\n  hint: like link.deleted, or "
                 "link.deleted(source_id=old)"
             )
         kind, own = found["kind"], found["own"]

@@ -107,7 +107,7 @@ def _check_report(path: Path) -> None:
     existing(str(path.parent), "folder")
     if path.is_file() and path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(
-            f"--report would write over {str(path)!r}, which is no page: name one that ends in .html"
+            f"--report would write over {str(path)!r}, which is not a page: name one that ends in .html"
         )
 
 

@@ -302,7 +302,7 @@ def compare(before: ResultData, after: ResultData, *, progress: Progress = None)
     Raises
     ------
     ReplayError
-        If one of the two is no result.
+        If one of the two is not a result.
 
     Examples
     --------
@@ -318,7 +318,7 @@ def compare(before: ResultData, after: ResultData, *, progress: Progress = None)
     """
     for result in (before, after):
         if not isinstance(result, ResultData):
-            raise ReplayError(f"{type_text(result)} is no result", allowed="two results of replay(…)")
+            raise ReplayError(f"{type_text(result)} is not a result", allowed="two results of replay(…)")
     return Comparison(pairs_of(before, after), progress, counterparts(before, after))
 
 

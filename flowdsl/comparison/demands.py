@@ -79,11 +79,11 @@ def _parse(text: object, place: str) -> Demand:
         raise ReplayError(f"a demand is text, not {short_repr(text)}", place=place, allowed=_SHAPE)
     found = _FORM.fullmatch(text)
     if found is None:
-        raise ReplayError(f"{short_repr(text)} is no demand", place=place, allowed=_SHAPE)
+        raise ReplayError(f"{short_repr(text)} is not a demand", place=place, allowed=_SHAPE)
     figure = Figure.parse(found["figure"], place)
     if found["operator"] not in _OPERATORS:
         raise ReplayError(
-            f"{found['operator']!r} is no bound", place=place, allowed=" ".join(_OPERATORS), hint=_SHAPE
+            f"{found['operator']!r} is not a bound", place=place, allowed=" ".join(_OPERATORS), hint=_SHAPE
         )
     return Demand(
         " ".join(text.split()), figure, found["operator"], _value(found, figure, place), bool(found["today"])
@@ -100,7 +100,7 @@ def _value(found: re.Match[str], figure: Figure, place: str) -> float:
         number = -1.0
     if not 0 <= number < float("inf"):
         what = "a part of today's, such as 0.95 or 95 %" if today else "a number, such as 3"
-        raise ReplayError(f"{text!r} is no value for {figure.name}", place=place, allowed=what)
+        raise ReplayError(f"{text!r} is not a value for {figure.name}", place=place, allowed=what)
     if found["percent"] and not today:
         raise ReplayError(
             f"{text} % of what?", place=place, allowed=f"{figure.name} {found['operator']} {text} % of today"
@@ -116,7 +116,7 @@ def _seconds(text: str, found: re.Match[str], figure: Figure, place: str) -> flo
             f"write {figure.name} {found['operator']} {text}s for seconds" if text.isdigit() else error.hint
         )
         raise ReplayError(
-            f"{text!r} is no value for {figure.name}",
+            f"{text!r} is not a value for {figure.name}",
             place=place,
             allowed="a duration, such as 30s, 5m, 1h or 1d, or a part of today's: 1.5 of today",
             hint=hint,

@@ -78,7 +78,7 @@ def _listed(name: str, values: Iterable[Any]) -> list[Any]:
         [] if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable) else list(values)
     )
     if not listed:
-        raise ReplayError(f"{name}={values!r} is no list of values", allowed=f"such as {name}=[…, …]")
+        raise ReplayError(f"{name}={values!r} is not a list of values", allowed=f"such as {name}=[…, …]")
     return listed
 
 

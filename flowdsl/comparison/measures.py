@@ -203,7 +203,7 @@ class Figure:
             each = "event" if measure.unit == "seconds" else "person"
             raise ReplayError(
                 f"{name} has a value for each {each}"
-                + (f", and {statistic!r} is no statistic" if statistic else ": say which"),
+                + (f", and {statistic!r} is not a statistic" if statistic else ": say which"),
                 place=place,
                 allowed=STATISTICS,
                 hint=f"{name}.p95 holds for 95 of 100",

@@ -18,7 +18,7 @@ def settings_to_try(flow: FlowSpec, vary: Mapping[str, Iterable[Any]]) -> tuple[
     is.
     """
     if not isinstance(flow, FlowSpec):
-        raise ReplayError(f"{type_text(flow)} is no flow", allowed="a flow")
+        raise ReplayError(f"{type_text(flow)} is not a flow", allowed="a flow")
     if not isinstance(vary, Mapping) or not vary:
         raise ReplayError(
             f"vary={short_repr(vary)} names no options",

@@ -98,7 +98,7 @@ def _expression(value: object, what: str) -> Expression:
         found = unwrap(found)
     if not isinstance(found, Expression) or isinstance(found, ListOf):
         raise BuildError(
-            f"{what} {short_repr(value, 200)}, which is no expression",
+            f"{what} {short_repr(value, 200)}, which is not an expression",
             allowed="an expression built with var, its text, or an aggregate of one: fn.sum(var.data.amount)",
         )
     return found

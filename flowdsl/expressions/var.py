@@ -148,7 +148,9 @@ class Var:
 
     def __expression__(self) -> Expression:
         if self.__node__ is None:
-            raise BuildError("var alone is no expression", allowed="a variable or path of it: var.owner.id")
+            raise BuildError(
+                "var alone is not an expression", allowed="a variable or path of it: var.owner.id"
+            )
         return self.__node__
 
     # -- what Python would do with it, and it cannot -----------------------------------------------------

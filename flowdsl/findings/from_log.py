@@ -271,7 +271,7 @@ def _ids(source: EventSource, tick: Tick) -> Iterator[Finding]:
             None,
             None,
             "the log",
-            f"production cannot read {events:,} events, whose ids are no UUIDs: {example}",
+            f"production cannot read {events:,} events, whose ids are not UUIDs: {example}",
             "a prediction takes such ids as they are; production's own log has UUIDs",
         )
 

@@ -1,4 +1,4 @@
-"""Recipients of deliveries that are no people: posts in the place of their owners, names in the place of
+"""Recipients of deliveries that are not people: posts in the place of their owners, names in the place of
 ids.
 """
 

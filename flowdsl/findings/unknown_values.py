@@ -253,7 +253,7 @@ def _attribute(path: Path, found: _Path) -> tuple[str, str | None]:
     depth = next((d for d, names in sorted(found.names.items()) if path[d] not in names), len(path) - 1)
     names, parent = found.names.get(depth) or Counter(), path_text(path[:depth])
     lost = path_text(path[: depth + 1])
-    there = f"{parent} has {counted(names)}" if names else f"{parent} is no object there"
+    there = f"{parent} has {counted(names)}" if names else f"{parent} is not an object there"
     message = f"{lost} is missing in all {found.contexts:,} contexts that read {path_text(path)}; {there}"
     rest = path[depth + 1 :]
     if path[depth] == "data" and rest and (rest[0] in names or path[0] == "before"):

@@ -18,7 +18,7 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
     Raises
     ------
     FlowError
-        `error`, if `caps` are no caps of these sinks
+        `error`, if `caps` are not caps of these sinks
     """
     caps = {} if caps is None else caps
     if not isinstance(caps, Mapping):

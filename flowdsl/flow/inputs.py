@@ -31,13 +31,13 @@ def as_flows(flows: FlowLike) -> tuple[FlowSpec, ...]:
         for flow in listed:
             if not isinstance(flow, FlowSpec):
                 raise ReplayError(
-                    f"{type(flow).__name__} is no flow", allowed="a flow, a list of flows, or a project"
+                    f"{type(flow).__name__} is not a flow", allowed="a flow, a list of flows, or a project"
                 )
         if not listed:
             raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
         return listed
     raise ReplayError(
-        f"{type(flows).__name__} is no flow",
+        f"{type(flows).__name__} is not a flow",
         allowed="a flow, a list of flows, or a project",
         hint="on('link.created')… makes one; load(path) reads YAML",
     )

@@ -121,7 +121,7 @@ class FlowSpec:
         """
         if not isinstance(kind, str) or kind not in KINDS:
             raise BuildError(
-                f"{short_repr(kind, 200)} is no kind of event",
+                f"{short_repr(kind, 200)} is not a kind of event",
                 allowed=", ".join(KINDS),
                 hint=did_you_mean(kind, KINDS),
             )

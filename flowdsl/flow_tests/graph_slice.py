@@ -177,7 +177,7 @@ def _entities(
             if isinstance(data, dict):
                 kept.setdefault(kind, {})[one] = data
             else:
-                # no graph holds what is no object: the event that made it is needed
+                # no graph holds what is not an object: the event that made it is needed
                 grown.add(states_of.since(kind, data))
     return kept
 

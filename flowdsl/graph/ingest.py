@@ -78,7 +78,7 @@ def _decoded(column: pl.Series, what: str) -> pl.Series:
         return column.cast(pl.String)
     except pl.exceptions.PolarsError:
         raise DataError(
-            f"{what}, column {column.name!r} holds bytes that are no text", hint="leave the column out"
+            f"{what}, column {column.name!r} holds bytes that are not text", hint="leave the column out"
         ) from None
 
 
@@ -207,7 +207,7 @@ def _id_text(value: object, what: str) -> str:
     if isinstance(value, str) and value and _is_unicode(value):
         return value
     shown = "a number of more than 1,000 digits" if isinstance(value, int) else short_repr(value)
-    raise DataError(f"{what}: {shown} is no id", allowed="text that is not empty, or an integer")
+    raise DataError(f"{what}: {shown} is not an id", allowed="text that is not empty, or an integer")
 
 
 def _is_unicode(text: str) -> bool:

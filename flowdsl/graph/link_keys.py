@@ -138,7 +138,7 @@ class LinkKeys(StateObject):
         `tables` have the links of each type, and are not changed: links may have ended without releasing
         their keys.
         """
-        # code 0 is no id
+        # code 0 is not an id
         space, first = (0, 1) if kind is None else (self._kinds.index(kind) + 1, 0)
         holders = self._holders[space][first:]
 

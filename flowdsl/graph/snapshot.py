@@ -349,7 +349,7 @@ class EntityGraph:
 
     def _add_type(self, name: object, given: Any, read: Tick, numbered: Tick) -> None:
         if not isinstance(name, str) or not name:
-            raise DataError(f"entity type {name!r} is no name", allowed="text that is not empty")
+            raise DataError(f"entity type {name!r} is not a name", allowed="text that is not empty")
         if callable(given) and not isinstance(given, Mapping):
             self._fetchers[name] = Fetcher(name, given)
             return

@@ -142,7 +142,7 @@ class _Inside:
         return CollectedValues(values)
 
     def no_numbers(self) -> Failures | None:
-        """Return which windows have values that are no numbers."""
+        """Return which windows have values that are not numbers."""
         found = self.values.present() - {Tag.INT, Tag.FLOAT}
         if not len(self.values) or not found:
             return None
@@ -220,7 +220,7 @@ def _extreme(inside: _Inside, sign: int) -> Outcome:
 
 
 def _ranks(values: Column) -> Ints:
-    """Return numbers that are ordered as the values are; what is no number has any."""
+    """Return numbers that are ordered as the values are; what is not a number has any."""
     tag = values.one_tag()
     numbers: Any = values.ints if tag is Tag.INT else values.floats if tag is Tag.FLOAT else None
     if numbers is not None and values.wide is None:

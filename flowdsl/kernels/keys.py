@@ -65,7 +65,7 @@ class KeySpace(StateObject):
 
     @property
     def tables(self) -> list[HashTable]:
-        """The tables of what is no text, then of the first two paths together, then of these and the
+        """The tables of what is not text, then of the first two paths together, then of these and the
         third …
         """
         return [self._others.table, *self._pairs]
@@ -97,7 +97,7 @@ class KeySpace(StateObject):
         if not self._pairs:
             yield from (Inside(some, read) for some in keys)
         for number, table in enumerate(self._pairs):
-            # numbers of pairs are no numbers of values: only of the first two paths both are
+            # numbers of pairs are not numbers of values: only of the first two paths both are
             yield Inside(
                 table.words[1],
                 (lambda words: read(_halves(words)[1]))
@@ -149,7 +149,7 @@ def _halves(words: Hashes) -> tuple[Keys, Keys]:
 
 
 def typed_spelling(column: Column) -> pl.Series:
-    """Values that are no text, spelled so that equal ones are spelled alike: 1 and 1.0, but not 1 and
+    """Values that are not text, spelled so that equal ones are spelled alike: 1 and 1.0, but not 1 and
     true.
     """
     texts = column.to_json()

@@ -62,7 +62,7 @@ class DurationReader:
 
 def _number(name: str) -> int:
     found = zone_number(name)
-    assert found is not None, f"options are read before, and {name!r} is no zone"
+    assert found is not None, f"options are read before, and {name!r} is not a zone"
     return found
 
 

@@ -136,7 +136,7 @@ def _listed(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlock]
     while some := list(islice(numbered, BLOCK)):
         for row, item in some:
             if not isinstance(item, Mapping):
-                problems.add("list", row, "broken", f"{type(item).__name__} is no mapping", _text(item))
+                problems.add("list", row, "broken", f"{type(item).__name__} is not a mapping", _text(item))
         good = [(row, dict(item)) for row, item in some if isinstance(item, Mapping)]
         yield TextBlock("list", [row for row, _ in good], [item for _, item in good])
 

@@ -170,7 +170,7 @@ class Catalog:
             if not _are_numbers(first, last) or name != segment_name(first, last):
                 raise self._nonsense(
                     "segments",
-                    f"{short_repr(name, 200)} is no name of a segment of events {short_repr(first, 30)} to "
+                    f"{short_repr(name, 200)} is not a name of a segment of events {short_repr(first, 30)} to "
                     f"{short_repr(last, 30)}",
                 )
         return rows

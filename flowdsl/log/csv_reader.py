@@ -30,7 +30,7 @@ Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 # fields that are longer are refused by Python's reader
 _LONGEST: Final = csv.field_size_limit()
-# a byte that is no UTF-8 becomes half a surrogate pair, so that its row can be told from the others
+# a byte that is not UTF-8 becomes half a surrogate pair, so that its row can be told from the others
 _AS_TEXT: Final[Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
@@ -293,7 +293,7 @@ class _Records:
 
 
 def is_spoilt(raw: str) -> bool:
-    """Return whether there is half a surrogate pair in a text: a byte that is no UTF-8."""
+    """Return whether there is half a surrogate pair in a text: a byte that is not UTF-8."""
     return not raw.isascii() and any("\ud800" <= letter <= "\udfff" for letter in raw)
 
 

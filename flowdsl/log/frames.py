@@ -80,7 +80,7 @@ def _plain_id(value: Any) -> Any:
 
 
 def _json_cell(value: Any, name: str) -> str | None:
-    # NaN and NaT are no values, and alone in not being equal to themselves
+    # NaN and NaT are not values, and alone in not being equal to themselves
     if isinstance(value, float | dt.datetime) and value != value:
         return None
     return json_text(value, name, "frame")

@@ -69,7 +69,7 @@ def _no_file(path: Path) -> DataError:
         is_link = path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1)
     except OSError:
         is_link = False
-    what = "is a link to another file" if is_link else "is no file"
+    what = "is a link to another file" if is_link else "is not a file"
     return DataError(what, place=str(path), allowed="a file with this one name", hint=_NO_OTHER)
 
 

@@ -287,7 +287,7 @@ def _entity(
 
 
 def _paths(rows: Rows) -> dict[str, list[Any]]:
-    """Return the values below each dotted path that is no object, nulls left out."""
+    """Return the values below each dotted path that is not an object, nulls left out."""
     found: dict[str, list[Any]] = {}
     for row in rows:
         for path, value in _leaves(row, ""):

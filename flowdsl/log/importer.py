@@ -372,7 +372,7 @@ class EventImporter:
         if not broken:
             return
         reasons = "; ".join(self.problems.commonest("broken"))
-        what = "the only row is no event" if broken == 1 else f"none of the {broken:,} rows is an event"
+        what = "the only row is not an event" if broken == 1 else f"none of the {broken:,} rows is an event"
         if self.skipped:
             what += f", beside {count_text(self.skipped, 'row')} left out on purpose"
         hint = next((hint_for(block, self.shape) for block in self._first_rows), None)

@@ -58,7 +58,7 @@ def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = noop) ->
 
 
 def frames_of(events: Any, timestamp: object, problems: RowProblems) -> Iterator[pl.DataFrame]:
-    """Yield the events of a frame or log as checked frames; rows that are no events go to `problems`.
+    """Yield the events of a frame or log as checked frames; rows that are not events go to `problems`.
 
     Each has the columns of an event table but `seq_no`, with `data` and `metadata` as JSON text.
     """

@@ -77,7 +77,7 @@ def open_log(log: LogLike) -> EventSource:
     if isinstance(log, Iterable) and not isinstance(log, (Mapping, bytes)):
         return _listed(log)
     raise DataError(
-        f"{type(log).__name__} is no event log",
+        f"{type(log).__name__} is not an event log",
         allowed="a log, a path or glob of Parquet files, a frame, an Arrow stream, a list of events",
         hint="read_events(…) reads files of other shapes",
     )
@@ -115,7 +115,7 @@ def _open_path(path: Path) -> EventSource:
 
 
 def _is_event(event: object) -> bool:
-    """Return True for an event, and for what is no row at all, of which more is said elsewhere."""
+    """Return True for an event, and for what is not a row at all, of which more is said elsewhere."""
     return not isinstance(event, Mapping) or "kind" in event or isinstance(event.get("event"), Mapping)
 
 
@@ -128,7 +128,7 @@ def _listed(events: Iterable[Any]) -> EventSource:
     if events and not any(_is_event(event) for event in events):
         names = dict.fromkeys(str(name) for event in events[:_NAMED] for name in event)
         missing = NotAnEventTableError(
-            f"the rows are no events: no 'kind' among {', '.join(map(repr, list(names)[:_NAMED]))}",
+            f"the rows are not events: no 'kind' among {', '.join(map(repr, list(names)[:_NAMED]))}",
             place="list",
             allowed="events as link_created(…) and the others make them, with a timestamp",
             hint="read_events(rows, columns={'kind': …, 'timestamp': …}) reads rows of other shapes",

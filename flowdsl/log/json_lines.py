@@ -193,4 +193,4 @@ def _object_in(text: str) -> tuple[dict[str, Any] | None, str]:
         value = json_value(text)
     except (ValueError, RecursionError) as error:
         return None, f"a line that is not JSON ({error})"
-    return (value, "") if isinstance(value, dict) else (None, "a line that is no JSON object")
+    return (value, "") if isinstance(value, dict) else (None, "a line that is not a JSON object")

@@ -151,7 +151,7 @@ class LineShape:
         if not isinstance(value, list):
             return scalar
         nested = [item for item in value if isinstance(item, (dict, list))]
-        # the keys of an item of a list are no paths of fields
+        # the keys of an item of a list are not paths of fields
         item = self._body(nested[0], (*path, "[]", ""), safe=safe) if nested else scalar
         # wherever there may be a blank, it can stand in one place of the expression only, which makes it fast
         return rf"\[{_SPACE}(?:{item}{_SPACE}(?:,{_SPACE}{item}{_SPACE})*)?\]"

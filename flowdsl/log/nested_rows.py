@@ -41,7 +41,7 @@ def records_of(block: TextBlock, path: str, problems: RowProblems) -> TextBlock:
                     block.place,
                     row,
                     "broken",
-                    f"an item of {path} is no object: {short_repr(item, 60)}",
+                    f"an item of {path} is not an object: {short_repr(item, 60)}",
                     None,
                 )
     return replace(block, rows=numbers, content=rows, texts=None)
@@ -49,7 +49,7 @@ def records_of(block: TextBlock, path: str, problems: RowProblems) -> TextBlock:
 
 def exploded(block: TextBlock, path: str) -> tuple[TextBlock, int]:
     """Return a row for each item of the list at a path, the item standing in the place of the list; and how
-    many rows had none. A value that is no list is one item.
+    many rows had none. A value that is not a list is one item.
     """
     content = block.content
     if isinstance(content, pl.DataFrame):

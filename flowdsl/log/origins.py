@@ -134,10 +134,10 @@ def _is_origin(origin: object, *, in_object: bool) -> bool:
 
 
 def check_kind(kind: object) -> None:
-    """Refuse what is no kind of event."""
+    """Refuse what is not a kind of event."""
     if not isinstance(kind, str) or kind not in KINDS:
         raise DataError(
-            f"{short_repr(kind)} is no kind of event",
+            f"{short_repr(kind)} is not a kind of event",
             allowed=", ".join(KINDS),
             hint=did_you_mean(kind, KINDS) or "split= makes several events of one row",
         )
@@ -195,7 +195,7 @@ class Paths:
 
     def value(self, row: Row, origin: Origin) -> Any:
         """Return what an origin is in a row; None where the row does not have it. Raises `ValueError` where a
-        path leads into text that is no JSON, and whatever a function raises.
+        path leads into text that is not JSON, and whatever a function raises.
 
         >>> Paths().value({"id": 7}, ["uid", "user-{id}"])
         'user-7'
@@ -211,7 +211,7 @@ class Paths:
 
     def at(self, row: Row, path: str) -> Any:
         """Return the value at a path, or a text with what is at the paths in its braces; None where there is
-        none. Raises `ValueError` where a path leads into text that is no JSON.
+        none. Raises `ValueError` where a path leads into text that is not JSON.
 
         >>> Paths().at({"properties": '{"video_id": 5279}'}, "properties.video_id")
         5279

@@ -28,7 +28,7 @@ def needs_no_shape(rows: Rows) -> str | None:
     if all(isinstance(row.get("kind"), str) and row["kind"] in KINDS and "timestamp" in row for row in rows):
         return "event table"
     names = [name for name, known in ROW_FORMATS.items() if all(known.matches(dict(row)) for row in rows)]
-    # CloudEvents whose types are no kinds need to be told what they mean
+    # CloudEvents whose types are not kinds need to be told what they mean
     if names[:1] == ["cloudevents"] and not all(row["type"] in KINDS for row in rows):
         return None
     return names[0] if names else None

@@ -124,7 +124,9 @@ def _document_blocks(content: bytes, place: str, problems: RowProblems) -> Itera
                 rows.append(line)
                 found.append(value)
             else:
-                problems.add(place, line, "broken", "a document that is no JSON object", text[at : at + 300])
+                problems.add(
+                    place, line, "broken", "a document that is not a JSON object", text[at : at + 300]
+                )
         line += text.count("\n", at, end)
         at = end
     for i in range(0, len(rows), _BLOCK):
@@ -132,7 +134,7 @@ def _document_blocks(content: bytes, place: str, problems: RowProblems) -> Itera
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def with_objects(block: TextBlock, requests: list[Request] | None, problems: RowProblems) -> TextBlock:
@@ -162,7 +164,7 @@ def _array_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator
     rows = [row for row, item in enumerate(items) if isinstance(item, dict)]
     for row, item in enumerate(items):
         if not isinstance(item, dict):
-            problems.add(place, row, "broken", "an item that is no JSON object", str(item))
+            problems.add(place, row, "broken", "an item that is not a JSON object", str(item))
     for begin in range(0, len(rows), _BLOCK):
         some = rows[begin : begin + _BLOCK]
         yield TextBlock(place, some, [items[row] for row in some])

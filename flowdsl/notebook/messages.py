@@ -120,7 +120,7 @@ def file_beside(name: str) -> Path:
         inside = plain = False
     if not inside or not plain or path.is_dir():
         raise FlowError(
-            f"{short_repr(name, 80)} is no name of a file here",
+            f"{short_repr(name, 80)} is not a name of a file here",
             allowed="the name of a file in the notebook's folder, or in one below it",
             hint="designer.save(path) writes anywhere",
         )

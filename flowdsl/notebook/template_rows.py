@@ -41,7 +41,7 @@ class Row:
             try:
                 return json.loads(self.text)
             except ValueError as error:
-                raise BuildError(f"{self.name or 'the payload'} is no JSON: {error}") from None
+                raise BuildError(f"{self.name or 'the payload'} is not JSON: {error}") from None
         return self.text
 
 
@@ -63,7 +63,7 @@ def template_of(rows: Sequence[Row]) -> Any:
         return given[0].content()
     names = [row.name for row in given]
     if "" in names:
-        raise BuildError("a field has no name", hint="a payload that is no object is one row alone")
+        raise BuildError("a field has no name", hint="a payload that is not an object is one row alone")
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
         raise BuildError(f"the field {twice[0]!r} is there twice")

@@ -152,7 +152,7 @@ class ForEachKernel(Kernel):
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         values, failures, back = self._values(contexts)
-        wrong = Failures.where(~values.is_(*_LISTS), f"{self._options.path} is no list")
+        wrong = Failures.where(~values.is_(*_LISTS), f"{self._options.path} is not a list")
         failures = first_failures([failures, wrong])
         lists = JsonLists.of(values)
         if failures is not None:

@@ -36,7 +36,7 @@ DEPTH = 32
 
 @dataclass(frozen=True)
 class ConstantNode:
-    """A JSON scalar that is no text, kept as JSON text so that 1, 1.0 and true stay apart."""
+    """A JSON scalar that is not text, kept as JSON text so that 1, 1.0 and true stay apart."""
 
     json: str
 
@@ -158,7 +158,7 @@ class Map(Operator):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields of the payload; `payload` stands for one that is no object."""
+        """The fields of the payload; `payload` stands for one that is not an object."""
         return (
             tuple(name for name, _ in self.template.items)
             if isinstance(self.template, Fields)
@@ -320,7 +320,7 @@ def _check_unicode(text: str, place: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise BuildError(
-            f"map: {_named(place)} holds half of a surrogate pair, which is no character: {text!a:.60}"
+            f"map: {_named(place)} holds half of a surrogate pair, which is not a character: {text!a:.60}"
         ) from None
 
 

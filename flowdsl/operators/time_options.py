@@ -55,7 +55,7 @@ def _read_zone_name(value: Any, what: str) -> str:
     if isinstance(value, str) and value in zone_names():
         return value
     raise BuildError(
-        f"{what} {short_repr(value, 200)} is no time zone",
+        f"{what} {short_repr(value, 200)} is not a time zone",
         allowed="an IANA name, such as 'Europe/Berlin' or 'UTC'",
         hint=did_you_mean(value, zone_names()) if isinstance(value, str) else None,
     )
@@ -104,7 +104,7 @@ def _read_clock(value: Any, what: str) -> Clock:
     if found is None:
         meant = _meant_clock(value) if isinstance(value, str) else None
         raise BuildError(
-            f"{what} {short_repr(value, 200)} is no time of day",
+            f"{what} {short_repr(value, 200)} is not a time of day",
             allowed="hours and minutes of a day, such as '09:00', with seconds if need be",
             hint=f"did you mean '{meant}'?" if meant else None,
         )
@@ -141,7 +141,7 @@ def _read_hours(value: Any, what: str) -> tuple[Clock, Clock]:
     if not dash or not _CLOCK.fullmatch(begin) or not (end == "24:00" or _CLOCK.fullmatch(end)):
         meant = _meant_hours(value)
         raise BuildError(
-            f"{what} {short_repr(value, 200)} is no stretch of hours",
+            f"{what} {short_repr(value, 200)} is not a stretch of hours",
             allowed="two times of a day, such as '08:00-22:00'",
             hint=f"did you mean '{meant}'?" if meant else None,
         )
@@ -163,7 +163,7 @@ def _read_day(value: Any, what: str) -> str | int:
     if isinstance(value, (list, tuple)):
         hint = "one day for each step: make a flow for each of them"
     raise BuildError(
-        f"{what} {short_repr(value, 200)} is no day",
+        f"{what} {short_repr(value, 200)} is not a day",
         allowed=f"{', '.join(map(repr, WEEKDAYS))}, or a day of the month from 1 to 31",
         hint=hint,
     )
@@ -271,18 +271,18 @@ def _every_meant(on: str | int) -> str:
 
 
 def check_duration_variable(method: str, option: str, duration: DurationOrPath | None, scope: Scope) -> None:
-    """Refuse a path that looks like a duration in words, and is no variable."""
+    """Refuse a path that looks like a duration in words, and is not a variable."""
     if not isinstance(duration, tuple) or len(duration) > 1 or duration[0] in scope:
         return
     raise BuildError(
-        f"{method}: {option} {duration[0]!r} is no duration, and there is no such variable at this step",
+        f"{method}: {option} {duration[0]!r} is not a duration, and there is no such variable at this step",
         allowed="a duration, such as '30s', '5m', '1h30m' or '7d', or the path to one",
         hint=_WORDS.get(duration[0].strip().casefold()) or did_you_mean(duration[0], scope.variables),
     )
 
 
 def check_zone_variable(method: str, tz: Zone | None, scope: Scope) -> None:
-    """Refuse a path that looks like a misspelled zone, and is no variable."""
+    """Refuse a path that looks like a misspelled zone, and is not a variable."""
     if not isinstance(tz, tuple) or len(tz) > 1 or tz[0] in scope:
         return
     if _OFFSET.match(tz[0]):
@@ -295,7 +295,7 @@ def check_zone_variable(method: str, tz: Zone | None, scope: Scope) -> None:
     zones = sorted(name for name in zone_names() if name.rpartition("/")[2].casefold() == city)
     hint = f"did you mean {zones[0]!r}?" if zones else did_you_mean(tz[0], [*zone_names(), *scope.variables])
     raise BuildError(
-        f"{method}: tz {tz[0]!r} is no time zone, and there is no such variable at this step",
+        f"{method}: tz {tz[0]!r} is not a time zone, and there is no such variable at this step",
         allowed="an IANA name, such as 'Europe/Berlin' or 'UTC', or the path to one",
         hint=hint,
     )

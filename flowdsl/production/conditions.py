@@ -139,7 +139,7 @@ def _reference(node: Expression, names: StepExportScope) -> Reference:
     path = node.path
     if path[0] in RESERVED or not all(NAME.fullmatch(part) for part in path):
         names.refuse(
-            f"the path {node} has a part that is no plain name, which production's conditions cannot say",
+            f"the path {node} has a part that is not a plain name, which production's conditions cannot say",
             allowed="letters, digits and underscores, joined by dots",
         )
     return Reference(names.path(path))
@@ -182,10 +182,13 @@ def _reason(node: Expression, *, negated: bool) -> tuple[str, str | None]:
     if isinstance(node, (Or, And)):
         return "one filter is one comparison, and there is no 'or'", _two_flows(node, negated=negated)
     if isinstance(node, Reference):
-        return "a variable alone is no condition there", f"write {node} == {'false' if negated else 'true'}"
+        return (
+            "a variable alone is not a condition there",
+            f"write {node} == {'false' if negated else 'true'}",
+        )
     if isinstance(node, ConditionLiteral):
         always = bool(node.value) != negated
-        return "a constant is no condition there", "leave the step out" if always else "leave the flow out"
+        return "a constant is not a condition there", "leave the step out" if always else "leave the flow out"
     if isinstance(node, FunctionCall):
         return _without(node), _computed_hint(node)
     if not isinstance(node, Compare):

@@ -70,7 +70,7 @@ class StepExportScope:
             if shape is EVENT:
                 self._refuse_variable(
                     path,
-                    "the event itself is no variable there",
+                    "the event itself is not a variable there",
                     "let the events carry it in their data, and read that",
                 )
             elif shape is BEFORE:

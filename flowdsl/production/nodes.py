@@ -16,7 +16,7 @@ from flowdsl.errors import FlowError, LoadError
 from flowdsl.production.parser import DEPTH, QUOTE_TEMPLATES, parse
 from flowdsl.production.problems import DocumentProblems
 from flowdsl.production.scalars import SCALAR_TAGS, TAG, plain_scalar, production_value
-from flowdsl.text import short_repr, type_text
+from flowdsl.text import short_repr, type_text, with_article
 
 # values of a document, those that an alias repeats counted again
 VALUES: Final = 250_000
@@ -40,7 +40,7 @@ class Item:
 
     Where production reads, `written` is the text of any scalar, `style` says how it is quoted (nothing: not
     at all), and `tag` what its tag is. `repeated` has the places of keys that stand again, `overwritten`
-    their values but the last, which counts; `strange` is the place of a key that is no text. `odd` says why
+    their values but the last, which counts; `strange` is the place of a key that is not text. `odd` says why
     it cannot be a value.
     """
 
@@ -100,7 +100,7 @@ def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, lis
     """Return the document in a text, and the problems that did not prevent reading it.
 
     Raises `LoadError` where it cannot be read at all. `name` is what places begin with. `lenient` leaves it
-    to the reader to mind keys that stand twice or are no text, and tags.
+    to the reader to mind keys that stand twice or are not text, and tags.
     """
     builder = _NodeBuilder(name, lenient=lenient)
     for event in parse(text, name, keep_mark=lenient):
@@ -208,7 +208,7 @@ class _NodeBuilder:
         if tag == f"{TAG}float" and type(value) is int:
             value = float(value)
         if type(value) not in SCALAR_TAGS[tag]:
-            self._mind(f"{short_repr(text)} is no {tag.rpartition(':')[2]}", place)
+            self._mind(f"{short_repr(text)} is not {with_article(tag.rpartition(':')[2])}", place)
         return value
 
     def _alias(self, anchor: str, place: str) -> None:
@@ -252,7 +252,7 @@ class _NodeBuilder:
         """Add the value of the last key.
 
         Of a key that stands twice the first value counts, or the last one where production reads; a key that
-        is no text counts not at all. Both are problems.
+        is not text counts not at all. Both are problems.
         """
         key, around.key = around.key, None
         if key not in around.keys:

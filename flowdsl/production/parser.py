@@ -59,7 +59,7 @@ def parse(text: str, name: str, *, keep_mark: bool = False) -> Iterator[Any]:
         raise LoadError([_syntax_error(error, text, name)]) from None
     except UnicodeEncodeError as error:
         place = f"{name}:{_line_and_column(text, len(text[: error.start].encode()))}"
-        raise LoadError([FlowError("half of a surrogate pair is no text", place=place)]) from None
+        raise LoadError([FlowError("half of a surrogate pair is not text", place=place)]) from None
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str, name: str) -> FlowError:
@@ -69,7 +69,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, name: str) -> FlowErro
     if "nesting depth" in why:
         # newer versions of libyaml have a limit of their own, and may meet it before this reader meets its
         return FlowError(f"it is nested more than {DEPTH} deep", place=place)
-    return FlowError(f"this is no YAML: {why}", place=place, hint=_hint(why, text, mark))
+    return FlowError(f"this is not YAML: {why}", place=place, hint=_hint(why, text, mark))
 
 
 def compose(text: str) -> Any:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # production counts in 32 bits
 MOST: Final = 2**32 - 1
-_NO_UNICODE: Final = "it holds half of a surrogate pair, which is no character"
+_NO_UNICODE: Final = "it holds half of a surrogate pair, which is not a character"
 
 
 def portable(flow: FlowSpec) -> FlowSpec:

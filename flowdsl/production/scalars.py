@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from flowdsl.text import short_repr
+from flowdsl.text import short_repr, with_article
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 _BASED = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
@@ -84,7 +84,7 @@ def production_value(text: str, tag: str | None, style: str) -> tuple[Any, str |
     if kind not in _TAGGED:
         return text, None
     found = _TAGGED[kind](text)
-    return (text, f"{short_repr(text)} is no {kind}") if found is None else (found, None)
+    return (text, f"{short_repr(text)} is not {with_article(kind)}") if found is None else (found, None)
 
 
 def production_count(text: str) -> int | None:

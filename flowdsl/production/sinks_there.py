@@ -1,7 +1,7 @@
 """Production's sinks, simulated in memory; nothing leaves the machine.
 
 Production reads single fields of a payload, takes each only if it has the right type, and has a default for
-what it does not take: a title that is a number is no title there. So what a sink shows, counts or sends can
+what it does not take: a title that is a number is not a title there. So what a sink shows, counts or sends can
 differ from what it is handed.
 """
 

@@ -183,7 +183,7 @@ class ProductionReader(Shapes):
             hint = did_you_mean(trigger.kind, KINDS)
             self.problems.append(
                 FlowError(
-                    f"{short_repr(trigger.kind)} is no kind of event",
+                    f"{short_repr(trigger.kind)} is not a kind of event",
                     flow=name,
                     place=kind.place,
                     allowed=", ".join(KINDS),

@@ -93,7 +93,7 @@ def decoded(raw: bytes, name: str, *, keep_mark: bool = False) -> str:
         before = raw[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
         raise LoadError(
-            [FlowError("this is no UTF-8 text", place=f"{name}:{line}:{column}", hint="save it as UTF-8")]
+            [FlowError("this is not UTF-8 text", place=f"{name}:{line}:{column}", hint="save it as UTF-8")]
         ) from None
 
 

@@ -156,7 +156,7 @@ def _only(only: Any) -> Any:
     numbers = list(only)
     wrong = [number for number in numbers if not _is_whole(number)]
     if wrong:
-        raise ReplayError(f"only names {short_repr(wrong[0])}, which is no sequence number", allowed=allowed)
+        raise ReplayError(f"only names {short_repr(wrong[0])}, which is not a sequence number", allowed=allowed)
     return np.unique(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
 
 
@@ -182,7 +182,7 @@ def _duration(name: str, value: object) -> int:
 
 
 def check_graph(graph: object) -> None:
-    """Refuse what is no graph."""
+    """Refuse what is not a graph."""
     if graph is not None and not isinstance(graph, EntityGraph):
         raise ReplayError(f"graph is {type_text(graph)}", allowed="an EntityGraph, or None")
 

@@ -39,7 +39,7 @@ def run(
     broken = options.source.broken
     if broken:
         warn(
-            f"{broken} rows of the log are no events, or hold text that is no JSON, and were left out so "
+            f"{broken} rows of the log are not events, or hold text that is not JSON, and were left out so "
             "far; see log.problems"
         )
     return run_in_background(lambda: finished(plan, options, store, totals, trace=trace))

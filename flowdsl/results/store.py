@@ -179,7 +179,7 @@ class FolderStore:
         """Create a store in a new or empty folder; `hint` says what to do where it is not empty."""
         path = _path(folder)
         try:
-            # `missing/..` makes nothing: what a path only passes by is no folder of the result
+            # `missing/..` makes nothing: what a path only passes by is not a folder of the result
             path = Path(os.path.realpath(path))
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -193,7 +193,7 @@ class FolderStore:
     def replacing(cls, folder: str | os.PathLike[str]) -> Iterator[FolderStore]:
         """Fill a store beside the result of a folder, and put it in its place in the end.
 
-        Until then the folder keeps what it has. What is no result is not replaced.
+        Until then the folder keeps what it has. What is not a result is not replaced.
         """
         path = Path(os.path.realpath(_path(folder)))
         if not (path / MANIFEST).is_file():

@@ -196,7 +196,7 @@ class Counter(KeptSink[Change]):
         value = 1 if value is None else value
         if not _is_countable(value):
             return Failure(
-                f"counter: the value {json_text(value):.60} is no number that it can count", permanent=True
+                f"counter: the value {json_text(value):.60} is not a number that it can count", permanent=True
             )
         return Change(counted, OPERATIONS[operation], value)
 

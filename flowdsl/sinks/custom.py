@@ -50,7 +50,7 @@ class Custom(Sink):
     def __init__(self, function: Callable[[Any], Any], *, batch: bool = False) -> None:
         if not callable(function):
             raise SinkError(
-                f"{type_text(function)} is no function", allowed="a function or an async function"
+                f"{type_text(function)} is not a function", allowed="a function or an async function"
             )
         self._function = function
         self._batch = flag_of(batch, "batch", error=SinkError)

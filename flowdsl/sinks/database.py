@@ -218,7 +218,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         if self.path is not None and _is_no_database(self.path):
-            raise SinkError(f"{self!r} is no database", hint="name a new file")
+            raise SinkError(f"{self!r} is not a database", hint="name a new file")
         where = ":memory:" if self.path is None else os.fspath(_made(self.path))
         connection = sqlite3.connect(where, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
@@ -281,7 +281,7 @@ class Database:
             case UnicodeDecodeError():
                 # text that SQLite found in the file is none
                 return SinkError(f"{self!r} is damaged: it holds text that is not UTF-8", hint=_REPAIR)
-            # not its subclasses, the errors of a statement: SQLite raises it for pages that are no pages
+            # not its subclasses, the errors of a statement: SQLite raises it for pages that are not pages
             case _ if type(error) is sqlite3.DatabaseError:
                 return SinkError(f"{self!r} is damaged: {error}", hint=_REPAIR)
         busy = isinstance(error, sqlite3.OperationalError) and re.search("locked|busy", str(error))

@@ -24,7 +24,7 @@ class EnvText:
             )
         rest = _NAME.sub("", text)
         if "{{" in rest or "}}" in rest:
-            raise SinkError(f"{what} has braces that are no {{{{ env.NAME }}}}", allowed="{{ env.NAME }}")
+            raise SinkError(f"{what} has braces that are not {{{{ env.NAME }}}}", allowed="{{ env.NAME }}")
         _check_line(rest, what)
         self._text = text
         self._what = what

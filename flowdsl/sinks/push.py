@@ -383,7 +383,7 @@ class Push(Sink):
         answer = await self._ask(_RECEIPTS, json_text({"ids": tickets}).encode())
         receipts = answer.get("data")
         if not isinstance(receipts, dict):
-            raise RetryableError("the service answered what are no receipts")
+            raise RetryableError("the service answered without receipts")
         return receipts
 
     async def _ask(self, path: str, content: bytes) -> dict[str, Any]:
@@ -396,7 +396,7 @@ class Push(Sink):
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            raise RetryableError("the service answered what is no JSON object")
+            raise RetryableError("the service answered something else than a JSON object")
         return found
 
     def _settle(self, messages: Sequence[_Message], outcomes: list[Outcome]) -> None:
@@ -449,7 +449,7 @@ def _listed(answer: dict[str, Any], size: int) -> list[dict[str, Any]]:
             raise PermanentError(
                 f"the service refused all of it: {errors[0].get('code', 'without a reason')}"
             )
-        raise RetryableError(f"the service answered what are no {size} tickets")
+        raise RetryableError(f"the service answered something else than {size} tickets")
     return tickets
 
 

@@ -33,7 +33,7 @@ TIMEOUT: Final = {
 }
 METHODS: Final = ("POST", "PUT", "PATCH")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# everything, also what is no URL: what is not taken for the server is not shown
+# everything, also what is not a URL: what is not taken for the server is not shown
 _SERVER: Final = re.compile(r"(?P<scheme>([A-Za-z][A-Za-z0-9+.-]*|\{\{[^{}]*\}\})://)?(?P<server>[^/?#\\]*)")
 # they say how a message is cut out of a connection: that is known only when it is sent
 _FRAMING: Final = frozenset(
@@ -290,7 +290,7 @@ class Webhook(Sink):
             there = origin(target, "the address")
         except (SinkError, ValueError):
             raise PermanentError(
-                f"the server answered {status} and redirects to what is no address", status
+                f"the server answered {status} and redirects to what is not an address", status
             ) from None
         if there != own and there not in self._redirects:
             scheme, host, port = there
@@ -309,9 +309,9 @@ def origin(url: str, what: str) -> Origin:
         parts: SplitResult = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise SinkError(f"{what} is no URL", allowed="such as https://example.org/hook") from None
+        raise SinkError(f"{what} is not a URL", allowed="such as https://example.org/hook") from None
     if parts.scheme not in _PORTS or not host:
-        raise SinkError(f"{what} is no URL of a web server", allowed="such as https://example.org/hook")
+        raise SinkError(f"{what} is not a URL of a web server", allowed="such as https://example.org/hook")
     return parts.scheme, host, port or _PORTS[parts.scheme]
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from flowdsl.sinks.listeners import Door, Guest, Listener, Listeners
 
-# pages of this machine, in a browser; what is no browser names no origin
+# pages of this machine, in a browser; what is not a browser names no origin
 _LOCAL_PAGES: Final = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
 _TOO_SLOW: Final = 1013
 _NOT_ALLOWED: Final = 1008
@@ -303,7 +303,7 @@ class WebSocket(Sink):
         Returns
         -------
         sequence of None
-            One entry per delivery: a listener that is gone is no failure.
+            One entry per delivery: a listener that is gone is not a failure.
 
         Examples
         --------

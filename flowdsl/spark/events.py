@@ -55,7 +55,7 @@ def is_spark_frame(value: object) -> bool:
 
 
 def numbered(frame: DataFrame) -> DataFrame:
-    """Return events numbered by (timestamp, event_id); a `DataError` where that is no total order.
+    """Return events numbered by (timestamp, event_id); a `DataError` where that is not a total order.
 
     Quantiles of the time cut them into stretches, which are sorted and counted each by itself.
     """
@@ -151,7 +151,7 @@ class SparkEvents:
 
     @property
     def problems(self) -> pd.DataFrame:
-        """Return an empty table: rows of a cluster that are no events are counted, and not listed."""
+        """Return an empty table: rows of a cluster that are not events are counted, and not listed."""
         empty = pl.DataFrame(schema=dict.fromkeys(("place", "row", "problem", "reason", "text"), pl.String))
         return empty.to_pandas()
 
@@ -171,7 +171,7 @@ class RunEvents(Protocol):
     behind: int | None
     """The number of the first event behind the end."""
     broken: int
-    """Rows that are no events."""
+    """Rows that are not events."""
     raw: bool
     """True if text of `data` and `metadata` may be no JSON."""
 

@@ -100,7 +100,7 @@ class PartTotals:
     late: int = 0
     ahead: int = 0
     unmatched: int = 0
-    # rows with text that is no JSON
+    # rows with text that is not JSON
     broken: int = 0
     # of a task that runs the whole log
     events: int = 0
@@ -439,7 +439,7 @@ def events_of(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
-    """Return rows without text that is no JSON, and where there was such text."""
+    """Return rows without text that is not JSON, and where there was such text."""
     names = [name for name in JSON_COLUMNS if frame.schema.get(name) == pl.String]
     if not any(frame[name].null_count() < frame.height for name in names):
         return frame, np.zeros(0, np.int64)

@@ -13,7 +13,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 
 UNREAD: Final = int(np.iinfo(np.int64).min)
-"""What stands for a value that is no text, or a text that cannot be read."""
+"""What stands for a value that is not text, or a text that cannot be read."""
 
 
 def read_texts(column: Column, read: Callable[[str], int | None]) -> npt.NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Numbers in JSON text that no 64-bit float holds: production refuses them, and so does Arrow.
 
-What cannot be read there as a number is no event here: `10**400` would come back as infinity, or as text.
+What cannot be read there as a number is not an event here: `10**400` would come back as infinity, or as text.
 """
 
 from __future__ import annotations

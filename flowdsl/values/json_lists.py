@@ -27,7 +27,7 @@ class JsonLists:
 
     @classmethod
     def of(cls, column: Column) -> JsonLists:
-        """Take the lists of a column apart; a value that is no list has no elements."""
+        """Take the lists of a column apart; a value that is not a list has no elements."""
         counts = np.zeros(column.size, np.int64)
         rows = np.flatnonzero(column.is_(Tag.ARRAY))
         if not len(rows) or column.nested is None:

@@ -66,7 +66,7 @@ def joined(one: Kind, other: Kind) -> Kind:
 
 
 def _joined_numbers(kinds: set[str]) -> Kind:
-    """Return the kind of numbers that holds these, or several if one is no number."""
+    """Return the kind of numbers that holds these, or several if one is not a number."""
     if not kinds <= {*_WHOLE, NUMBER}:
         return SEVERAL
     if NUMBER in kinds or kinds == {INTEGER, UNSIGNED}:

@@ -53,7 +53,7 @@ def _plain(value: Any, path: str) -> Any:
 
 
 def _plain_scalar(value: Any, path: str) -> Any:
-    # NaN, NaT, and decimals that are none are no values, and alone in not being equal to themselves
+    # NaN, NaT, and decimals that are none are not values, and alone in not being equal to themselves
     if isinstance(value, (float, Decimal, dt.datetime)) and value != value:
         return None
     if isinstance(value, float):

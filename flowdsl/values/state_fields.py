@@ -161,7 +161,7 @@ class CellsField(FieldKind):
             series = pl.read_ipc(io.BytesIO(content)).to_series()
         except _ENDINGS:
             raise
-        # a reader of foreign bytes may panic, which is no Exception
+        # a reader of foreign bytes may panic, which is not an Exception
         except BaseException as error:
             source.refuse(f"no Arrow column: {type(error).__name__}")
         if self.dtypes and series.dtype not in self.dtypes:

@@ -163,7 +163,7 @@ def main() -> None:
                 seq + frame.height,
             )
             if number in (1, growing):
-                # what is done once for all is no step
+                # what is done once for all is not a step
                 times.taken.clear()
             local.follow(frame, nothing, nothing, pool)
             local.recorder.keep_failures()

@@ -111,7 +111,7 @@ def test_a_file_is_light_or_dark_and_keeps_its_texts_inside(
 
 
 def test_texts_of_cards_end_inside_of_them(file_page, tmp_path: Path):
-    """The fonts of the browser are no wider than the table that says how wide text is."""
+    """The fonts of the browser are not wider than the table that says how wide text is."""
     scope: dict[str, object] = {}
     exec(MADE, scope)
     for number, picture in enumerate([scope["flow"].picture(), scope["result"].picture()]):  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from tests.house.sources import ROOT, sources
 
 # the name that users know: `flowdsl.testing`
 PUBLIC = {"testing"}
-# words that are no verbs
+# words that are not verbs
 OTHERS = {"missing", "string"}
 
 

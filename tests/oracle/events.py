@@ -168,7 +168,7 @@ def _identity(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _entity(entity_id: str, data: Any) -> Any:
-    """An entity always has its `id`; without data it is an empty object; what is no object stays what it is."""
+    """An entity always has its `id`; without data it is an empty object; what is not an object stays what it is."""
     if data is None:
         data = {}
     if not isinstance(data, dict):

@@ -43,7 +43,7 @@ def json_block(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
             problems.add(str(path), number, "broken", f"a line that is not JSON ({error})", text)
             continue
         if not isinstance(value, dict):
-            problems.add(str(path), number, "broken", "a line that is no JSON object", text)
+            problems.add(str(path), number, "broken", "a line that is not a JSON object", text)
             continue
         rows.append(number)
         found.append(value)

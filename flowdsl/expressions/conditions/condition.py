@@ -187,7 +187,7 @@ def _checked(function: Callable[..., Any]) -> Function:
         )
     if inspect.isclass(function):
         raise BuildError(
-            f"the class {function.__name__} is no condition",
+            f"the class {function.__name__} is not a condition",
             allowed="a function of one argument, the context",
         )
     try:

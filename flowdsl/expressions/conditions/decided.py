@@ -88,7 +88,7 @@ def _against(
             reason = f"{clipped(side)} is {_bounds_text(side)}"
             return Decided(node, always, reason, _gives(side))
     if kind == "text" and sign in ("==", "!=") and not _has_form(side, constant):
-        reason = f"{constant} is no text that {clipped(side)} gives"
+        reason = f"{constant} is not text that {clipped(side)} gives"
         return Decided(node, sign == "!=", reason, _gives(side))
     return None
 

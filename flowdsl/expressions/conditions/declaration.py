@@ -68,7 +68,7 @@ class Function:
     natural
         whether every result is a whole number from 0 on
     within
-        the least and the greatest result, from the arguments, None for those that are no constants; None for
+        the least and the greatest result, from the arguments, None for those that are not constants; None for
         no bound
     form
         what every text that it gives looks like

@@ -76,7 +76,7 @@ def changed(size: int, now: Operand, before: Operand) -> tuple[Column, Where]:
 
 def added(size: int, now: Column, before: Column) -> tuple[Column, Where]:
     """Return the elements of lists that other lists have not; lists of floats, lists or objects are left
-    open, and so is what is no list.
+    open, and so is what is not a list.
     """
     new, old = JsonLists.of(now), JsonLists.of(before)
     plain = new.only(*_SIMPLE) & old.only(*_SIMPLE) & now.is_(Tag.ARRAY, Tag.NULL, Tag.MISSING)
@@ -121,7 +121,7 @@ def _letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series
 
 
 def _find(function: str, whole: Operand, part: Operand) -> Mask:
-    """Return where a text begins with, ends with or contains another; what is no text counts for nothing."""
+    """Return where a text begins with, ends with or contains another; what is not text counts for nothing."""
     size = max(len(one.text_series()) for one in (whole, part) if not isinstance(one, ConstantOperand))
     texts = _texts(whole, size)
     if function == "contains":

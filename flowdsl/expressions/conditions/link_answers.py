@@ -17,14 +17,14 @@ from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Tag
 
 Values = Callable[[Expression], tuple[Operand, Failures | None]]
-# what is no id, though there is a value
+# what is not an id, though there is a value
 _NO_IDS: Final = (Tag.BOOL, Tag.FLOAT, Tag.ARRAY, Tag.OBJECT)
 
 
 def answers(node: GraphCall, rows: Rows, value: Values) -> tuple[Column, Failures | None]:
     """Return what a call gives in each row, as of the row's moment; `value` evaluates the ids.
 
-    A null or missing id has no links; a value that is no id fails.
+    A null or missing id has no links; a value that is not an id fails.
     """
     links: Links = rows.links  # type: ignore[attr-defined]
     asked = [_ids(node, argument, rows, links, value) for argument in node.ids]
@@ -55,7 +55,7 @@ def _ids(
 def _refused(
     node: GraphCall, argument: Expression, codes: Codes, values: Callable[[], Column]
 ) -> Failures | None:
-    """Return the failures of rows whose value is no id, which have no code."""
+    """Return the failures of rows whose value is not an id, which have no code."""
     without = codes <= 0
     if not without.any():
         return None

@@ -45,7 +45,7 @@ def zone_problem(tz: Scalar) -> str | None:
 
     if isinstance(tz, str) and zone_number(tz) is not None:
         return None
-    return f"{clipped(tz)!r} is no time zone; 'Europe/Berlin' is one"
+    return f"{clipped(tz)!r} is not a time zone; 'Europe/Berlin' is one"
 
 
 def _scalar(name: str) -> Callable[[Any, Any], Any]:
@@ -65,7 +65,7 @@ def _scalar(name: str) -> Callable[[Any, Any], Any]:
             )
         part = part_of(name, moment, tz)
         if part is None:
-            raise EvaluationError(f"{clipped(tz)!r} is no time zone")
+            raise EvaluationError(f"{clipped(tz)!r} is not a time zone")
         return part
 
     return evaluate

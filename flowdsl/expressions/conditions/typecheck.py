@@ -100,6 +100,6 @@ def check_text(text: str) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise ConditionError(
-                f"{clipped(ascii(text))} holds half of a surrogate pair, which is no character",
+                f"{clipped(ascii(text))} holds half of a surrogate pair, which is not a character",
                 hint=r"write the character itself, or \U and its eight digits",
             ) from None

@@ -288,7 +288,7 @@ class Evaluator:
     def _call_truth(self, call: TemplateCall) -> bool:
         found = self.called(call)
         if not isinstance(found, bool):
-            raise RenderError(f"`{call.name}` is no condition: it gives {kind(found)}")
+            raise RenderError(f"`{call.name}` is not a condition: it gives {kind(found)}")
         return found
 
     def _concat_truth(self, expr: Expr) -> bool:

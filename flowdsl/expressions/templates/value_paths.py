@@ -53,7 +53,7 @@ def key_text(value: Any, text: str) -> str:
         return f'"{value}"'
     found = number(value)
     if found is None:
-        raise RenderError(f"`{text}` is {kind(value)}, which is no key")
+        raise RenderError(f"`{text}` is {kind(value)}, which is not a key")
     return json_float(found) if isinstance(found, float) else str(found)
 
 

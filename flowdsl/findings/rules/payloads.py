@@ -69,7 +69,7 @@ def sink_field_not_text(step: StepView) -> Iterator[Violation]:
             if _top(leaf) in _TEXTS[kind] and not _is_text(leaf):
                 yield Violation(
                     leaf.place,
-                    f"{_top(leaf)} is no text, and the sink {name!r} passes it over: {_DEFAULTS[_top(leaf)]}",
+                    f"{_top(leaf)} is not text, and the sink {name!r} passes it over: {_DEFAULTS[_top(leaf)]}",
                     "write it as text, in quotes",
                     payload.number,
                 )
@@ -99,7 +99,7 @@ def push_data_not_object(step: StepView) -> Iterator[Violation]:
             if leaf.field == "data" or leaf.field.startswith("data["):
                 yield Violation(
                     leaf.place,
-                    f"data is no object: production's {name!r} sends it as it is, and the push service "
+                    f"data is not an object: production's {name!r} sends it as it is, and the push service "
                     "refuses the message",
                     "make it an object: data: {value: …}",
                     payload.number,

@@ -65,7 +65,7 @@ def recipient_is_target(step: StepView) -> Iterator[Violation]:
         message = f"production delivers to target_id, and not to {leaf.text!r}, the payload's recipient_id"
         hint = (
             "reach the recipient by a fan_out with as: recipient, whose variable recipient_id production "
-            "takes first (a resolve sets an object, which is no recipient)"
+            "takes first (a resolve sets an object, which is not a recipient)"
         )
     yield Violation(leaf.place, message, hint, _map_of(step))
 
@@ -159,7 +159,7 @@ def recipient_not_text(step: StepView) -> Iterator[Violation]:
     if leaf is not None and leaf.constant:
         yield Violation(
             leaf.place,
-            f"the recipient_id {leaf.text} is no text, and is passed over",
+            f"the recipient_id {leaf.text} is not text, and is passed over",
             "put it in quotes",
             _map_of(step),
         )

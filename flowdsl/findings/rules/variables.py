@@ -15,7 +15,7 @@ from flowdsl.values.paths import Path, path_text
 _BATCH_PARTS = ("count", "key", "items")
 _OWN = {
     "event": (
-        "the event itself is no variable there",
+        "the event itself is not a variable there",
         "leave it to the sink, or put it into the event's data",
     ),
     "before": (

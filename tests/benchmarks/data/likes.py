@@ -39,7 +39,7 @@ class Likes:
 def graph(seed: int = 1, scale: float = 1.0) -> LikesGraph:
     """Make 100,000 users, 500,000 posts and 500,000 `owns` links (times `scale`); one post in seven has no owner.
 
-    Some posts have two owners, some owners and some fans are no entities: all of that must be told apart.
+    Some posts have two owners, some owners and some fans are not entities: all of that must be told apart.
     """
     rng = np.random.default_rng(seed)
     n_users, n_posts = int(100_000 * scale), int(500_000 * scale)
@@ -67,7 +67,7 @@ def graph(seed: int = 1, scale: float = 1.0) -> LikesGraph:
     again = rng.choice(owned, n_posts - len(owned))
     link_post = np.concatenate([owned, again])
     link_user = skewed(n_users, n_posts, 1.2, rng)
-    link_user[rng.random(n_posts) < 0.004] = n_users  # an owner that is no entity
+    link_user[rng.random(n_posts) < 0.004] = n_users  # an owner that is not an entity
     order = rng.permutation(n_posts)
     link_post, link_user = _distinct(link_post[order], link_user[order], n_users)
     links = pa.table(
