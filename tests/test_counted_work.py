@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -118,3 +119,24 @@ def test_ids_that_are_printed_as_they_came_are_not_gathered_from_all_ids(
     sent = replayed(on("link.created").deduplicate("target_id", window="1s"), likes(keys=40, apart=MINUTE))
     assert sent["recipient_id"].to_list() == [f"post-{number % 40}" for number in range(EVENTS)]
     assert sum(gathered) == 0
+
+
+def test_one_database_reads_the_json_of_all_replays_and_conversions(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = (
+        on("link.created")
+        .where("metadata.score > 1")
+        .map(recipient_id="ann", s="{{ metadata.score }}")
+        .deliver("in-app")
+    )
+    log = likes(keys=3, apart=MINUTE).with_columns(
+        metadata=pl.Series([f'{{"score": {n}}}' for n in range(1, EVENTS + 1)])
+    )
+    graph = fd.EntityGraph(
+        {}, links=pl.DataFrame({"link_type": "likes", "source_id": "a", "target_id": "b", "metadata": "{}"})
+    )
+    fd.replay(flow, log, graph)
+    opened: list[object] = []
+    monkeypatch.setattr(duckdb, "connect", lambda *_, **named: opened.append(named))
+    for events in (log, fd.read_events(log.to_pandas())):
+        assert len(fd.replay(flow, events, graph)["in-app"]) == EVENTS - 1
+    assert not opened

@@ -17,6 +17,7 @@ from flowdsl.engine.crashes import STOPPED, Stopped
 from flowdsl.results.manifest_schema import StepRow
 from flowdsl.results.result_data import ResultData
 from flowdsl.values.json_extraction import Documents
+from flowdsl.values.sql import query
 
 SCHEMA: Final[dict[str, Any]] = {
     "flow": pl.String,
@@ -191,14 +192,9 @@ def _differing(rows: pl.DataFrame) -> Iterator[tuple[str | None, pl.Series]]:
 
 
 def _field_names(payloads: pl.Series) -> list[str]:
-    import duckdb
-
-    if not len(payloads):
-        return []
-    with duckdb.connect() as connection:
-        connection.register("payloads", pl.DataFrame({"payload": payloads}).to_arrow())
-        found = connection.execute(
-            "SELECT DISTINCT unnest(json_keys(payload)) AS name FROM payloads"
-            " WHERE json_type(payload) = 'OBJECT' ORDER BY name"
-        ).fetchall()
-    return [name for (name,) in found]
+    names: list[str] = query(
+        "SELECT DISTINCT unnest(json_keys(payload)) AS name FROM payloads"
+        " WHERE json_type(payload) = 'OBJECT' ORDER BY name",
+        payloads=pl.DataFrame({"payload": payloads}),
+    )["name"].to_list()
+    return names

@@ -320,9 +320,6 @@ class EventImporter:
 
     def frames(self, source: TableLike) -> Iterator[pl.DataFrame]:
         """Frames of events with `data` and `metadata` as JSON text, and `seq_no` where the source has it."""
-        import duckdb
-
-        connection = duckdb.connect(config={"threads": 1})
         for read in blocks_of(source, self.shape, self.problems):
             block = with_objects(read, self._requests, self.problems)
             if self.shape.explode is not None and len(block.rows):
@@ -331,11 +328,11 @@ class EventImporter:
             if not len(block.rows):
                 check_columns(block, self.shape)
                 continue
-            frame = self._mapped(block, connection)
+            frame = self._mapped(block)
             if frame is not None:
                 yield frame.select(name for name in frame.columns if name in SCHEMA)
 
-    def _mapped(self, block: TextBlock, connection: Any) -> pl.DataFrame | None:
+    def _mapped(self, block: TextBlock) -> pl.DataFrame | None:
         try:
             mapped = map_block(block, self.shape, self._times, self.problems)
         except DataError as error:
@@ -351,7 +348,7 @@ class EventImporter:
         check_types(raw.schema, block.place)
         shaped = as_json_text(self.shaper.shape(raw, block.place))
         at = raw[ROW]
-        wrong = faults(raw, shaped, connection)
+        wrong = faults(raw, shaped)
         for i, why in sorted(wrong.items()):
             self.problems.add(block.place, block.rows[at[i]], "broken", why, excerpt_of(block, at[i]))
         shaped = without(shaped.with_columns(at), wrong)

@@ -100,15 +100,12 @@ def _is_columnar(events: Any) -> bool:
 
 
 def _checked(table: RawTable, problems: RowProblems) -> Iterator[pl.DataFrame]:
-    import duckdb
-
-    connection = duckdb.connect(config={"threads": 1})
     shaper = SchemaCoercer()
     for place, schema in table.schemas().items():
         shaper.admit(schema, place)
     for piece in table.pieces([name for name in EVENT_COLUMNS if name != "seq_no"], _BLOCK):
         shaped = as_json_text(shaper.shape(piece.frame, piece.place))
-        reasons = faults(piece.frame, shaped, connection)
+        reasons = faults(piece.frame, shaped)
         for row in sorted(reasons):
             text = excerpt(row_in_python(piece.frame, row))
             problems.add(piece.place, piece.row + row, "broken", reasons[row], text)

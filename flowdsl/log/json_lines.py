@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,7 @@ import polars as pl
 from flowdsl.events import json_value
 from flowdsl.log.json_shapes import LineShape, Request, shape_of
 from flowdsl.log.text_lines import bounds_of, is_utf8, lines_of
-
-if TYPE_CHECKING:
-    import duckdb
+from flowdsl.values.json_extraction import over_documents
 
 Ints = npt.NDArray[np.int64]
 # how many lines are worth a shape, how many shapes are looked for in one piece, and how many are remembered
@@ -142,17 +139,8 @@ class JsonLines:
         """Return JSON texts as Python writes them, provided that a shape has let them through; null for a
         JSON null.
         """
-        frame = pl.DataFrame({"d": texts}).to_arrow(compat_level=pl.CompatLevel.oldest())
-        query = "SELECT nullif(CAST(json_extract(d, '$') AS VARCHAR), 'null') AS d FROM documents"
-        found = pl.from_arrow(self._connection.from_arrow(frame).query("documents", query).to_arrow_table())
-        assert isinstance(found, pl.DataFrame)
-        return found["d"].cast(pl.String)
-
-    @cached_property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        import duckdb
-
-        return duckdb.connect(config={"threads": 1})
+        sql = "SELECT nullif(CAST(json_extract(d, '$') AS VARCHAR), 'null') AS d FROM documents ORDER BY n"
+        return over_documents(texts, sql).cast(pl.String)
 
 
 def _nothing(lines: Sized) -> tuple[pl.Series, dict[Request, pl.Series]]:

@@ -29,7 +29,6 @@ from flowdsl.log.validation import bad_json, bad_rows, excerpt, faults
 from flowdsl.progress import Tick, track, wait_with_progress
 
 if TYPE_CHECKING:
-    import duckdb
     import pandas as pd
 
     from flowdsl.log.pushdown import ScanFilter
@@ -126,7 +125,7 @@ class EventTable:
 
     def _look_at(self, piece: TableSlice, found: RowProblems, order: OutOfOrder, repeated: Repeated) -> None:
         shaped = self._shaper.shape(piece.frame, piece.place)
-        reasons = faults(piece.frame, shaped, self._connection, to_keep=False)
+        reasons = faults(piece.frame, shaped, to_keep=False)
         late = set(order.rows(shaped[self._key]).tolist()) - reasons.keys()
         again = {}
         if "event_id" in shaped.columns:
@@ -153,12 +152,6 @@ class EventTable:
     @property
     def _key(self) -> str:
         return "seq_no" if self._numbered else "timestamp"
-
-    @cached_property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        import duckdb
-
-        return duckdb.connect(config={"threads": 1})
 
     @cached_property
     def _order(self) -> KeySample | None:
@@ -202,7 +195,7 @@ class EventTable:
         # to connect takes as long as to replay 10,000 events
         if not any(name in frame.columns for name in JSON_COLUMNS):
             return frame
-        wrong = bad_json(frame, self._connection)
+        wrong = bad_json(frame)
         if not wrong:
             return frame
         self.broken += len({row for rows in wrong.values() for row in rows})

@@ -7,7 +7,7 @@ rows.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -16,9 +16,7 @@ from flowdsl.log.columns import BEYOND, NOT_UTF8, row_in_python
 from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR as FAR_NUMBER
 from flowdsl.values.far_numbers import MAY_BE_FAR, far_number
-
-if TYPE_CHECKING:
-    import duckdb
+from flowdsl.values.sql import query
 
 LINK: Final = ("link_type", "source_id", "target_id")
 ENTITY: Final = ("entity_type", "entity_id")
@@ -56,10 +54,9 @@ def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | N
     return mask if mask.any() else None
 
 
-def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dict[str, list[int]]:
+def bad_json(shaped: pl.DataFrame) -> dict[str, list[int]]:
     """Return the rows whose `data` or `metadata` is text that is not JSON, by column; columns without such
-    rows are
-    left out.
+    rows are left out.
     """
     found: dict[str, list[int]] = {}
     for name in JSON_COLUMNS:
@@ -70,22 +67,20 @@ def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dic
         )
         texts = texts.drop_nulls()
         if texts.height:
-            wrong = _invalid(texts, connection)
+            wrong = _invalid(texts)
             if wrong:
                 found[name] = wrong
     return found
 
 
-def faults(
-    raw: pl.DataFrame, shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection, *, to_keep: bool = True
-) -> dict[int, str]:
+def faults(raw: pl.DataFrame, shaped: pl.DataFrame, *, to_keep: bool = True) -> dict[int, str]:
     """Return the rows of a piece that cannot be events, JSON included, each with the reason.
 
     What is not kept but replayed where it stands may have numbers beyond any float: they are infinities
     there. To look for them takes as long as to see that a text is JSON.
     """
     found: dict[int, str] = {}
-    for name, rows in bad_json(shaped, connection).items():
+    for name, rows in bad_json(shaped).items():
         for row in rows:
             found.setdefault(
                 row, f"{name} is text that is not JSON, or nested deeper than {MAX_NESTING} levels"
@@ -152,12 +147,8 @@ def _gap(needed: tuple[str, ...], names: list[str], sound: Collection[str]) -> p
     return pl.any_horizontal(gaps) if gaps else None
 
 
-def _invalid(texts: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> list[int]:
-    # a cursor of its own: several readings of one table may be under way, and a connection that is busy
-    # refuses
-    with connection.cursor() as cursor:
-        cursor.register("texts", texts.to_arrow())
-        rows = [row for (row,) in cursor.sql("SELECT row FROM texts WHERE NOT json_valid(text)").fetchall()]
+def _invalid(texts: pl.DataFrame) -> list[int]:
+    rows: list[int] = query("SELECT row FROM texts WHERE NOT json_valid(text)", texts=texts)["row"].to_list()
     # only long texts that open that many brackets can be nested that deep
     long = texts.filter(pl.col("text").str.len_bytes() > 2 * MAX_NESTING)
     brackets = pl.col("text").str.count_matches("{", literal=True) + pl.col("text").str.count_matches(

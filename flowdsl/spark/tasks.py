@@ -443,10 +443,7 @@ def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.
     names = [name for name in JSON_COLUMNS if frame.schema.get(name) == pl.String]
     if not any(frame[name].null_count() < frame.height for name in names):
         return frame, np.zeros(0, np.int64)
-    import duckdb
-
-    with duckdb.connect(config={"threads": 1}) as connection:
-        wrong = bad_json(frame, connection)
+    wrong = bad_json(frame)
     whole = frame.with_columns(
         pl.when(~pl.int_range(pl.len()).is_in(rows)).then(pl.col(name)).alias(name)
         for name, rows in wrong.items()

@@ -7,7 +7,6 @@ keeps the types, and is several times faster than anything that makes Python obj
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,10 +19,10 @@ from flowdsl.values.json_types import MISSING, Index, Tag
 from flowdsl.values.masks import where_present
 from flowdsl.values.paths import Path
 from flowdsl.values.small_json_extraction import extract_few
+from flowdsl.values.sql import query
 from flowdsl.values.state_fields import CellsField, FlagField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-_local = threading.local()
 # what a key in a JSON path of DuckDB cannot have
 _BEYOND_A_PATH = frozenset('"\\*')
 
@@ -176,9 +175,7 @@ def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
     plain = [path for path in paths if _is_json_path(path)]
     found: dict[Path, Column] = {p: _by_hand(documents, p) for p in paths if p not in plain}
     if plain:
-        frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
-        table = pl.from_arrow(_connection().sql_over(frame, _query(plain)))
-        assert isinstance(table, pl.DataFrame)
+        table = query_documents(documents, _query(plain))
         if not table["n"].is_sorted():
             table = table.sort("n")
         for i, path in enumerate(plain, 1):
@@ -197,45 +194,22 @@ def _is_json_path(path: Path) -> bool:
     return all(part and _BEYOND_A_PATH.isdisjoint(part) for part in path)
 
 
-class _Connection:
-    """One DuckDB connection per thread; it holds nothing but settings."""
-
-    def __init__(self) -> None:
-        import duckdb
-
-        self._duckdb = duckdb.connect(config={"enable_external_access": "false"})
-
-    def sql_over(self, frame: pl.DataFrame, query: str) -> object:
-        relation: Any = self._duckdb.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
-        return relation.query("documents", query).to_arrow_table()
-
-
-def _connection() -> _Connection:
-    if not hasattr(_local, "connection"):
-        _local.connection = _Connection()
-    connection: _Connection = _local.connection
-    return connection
-
-
 def _compact(documents: pl.Series) -> pl.Series:
     """Rewrite JSON texts the way DuckDB writes them: no spaces, no needless escapes."""
-    query = "SELECT CAST(json_extract(d, '$') AS VARCHAR) AS d FROM documents ORDER BY n"
-    return over_documents(documents, query).cast(pl.String)
+    sql = "SELECT CAST(json_extract(d, '$') AS VARCHAR) AS d FROM documents ORDER BY n"
+    return over_documents(documents, sql).cast(pl.String)
 
 
-def over_documents(documents: pl.Series, query: str) -> pl.Series:
+def over_documents(documents: pl.Series, sql: str) -> pl.Series:
     """Return column `d` of a DuckDB query over `documents`, whose columns are the texts `d` and their
     positions `n`.
     """
-    return query_documents(documents, query)["d"]
+    return query_documents(documents, sql)["d"]
 
 
-def query_documents(documents: pl.Series, query: str) -> pl.DataFrame:
+def query_documents(documents: pl.Series, sql: str) -> pl.DataFrame:
     """Return the result of a DuckDB query over `documents`, as `over_documents`."""
-    frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
-    table = pl.from_arrow(_connection().sql_over(frame, query))
-    assert isinstance(table, pl.DataFrame)
-    return table
+    return query(sql, documents=pl.DataFrame({"n": np.arange(len(documents)), "d": documents}))
 
 
 def _literal(text: str) -> str:
