@@ -660,8 +660,8 @@ def rewritten(path: Path, change: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda said: {**said, "clock": "now"}, "clock is no whole number"),
-        (lambda said: {**said, "position": -1}, "position is no whole number"),
+        (lambda said: {**said, "clock": "now"}, "clock is not a whole number"),
+        (lambda said: {**said, "position": -1}, "position is not a whole number"),
         (lambda said: {**said, "more": 1}, "something else than a state"),
         (lambda said: {**said, "steps": [{**said["steps"][0], "kernel": ["system", {}]}]}, "steps.0.kernel is none of"),
         (lambda said: {**said, "steps": [{**said["steps"][0], "kernel": ["Kernel", {}]}]}, "steps.0.kernel is none of"),

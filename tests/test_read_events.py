@@ -103,7 +103,7 @@ def test_every_bad_line_is_reported_with_its_number_and_the_others_are_read(tmp_
     said = dict(broken(log))
     assert sorted(said) == [2, 4, 5, 6, 7, 8, 9, 10, 11]
     for line, words in {
-        2: "not JSON", 4: "no JSON object", 5: "not UTF-8", 6: "unknown kind 'x'", 7: "cannot be read",
+        2: "not JSON", 4: "not a JSON object", 5: "not UTF-8", 6: "unknown kind 'x'", 7: "cannot be read",
         8: "timestamp is null", 9: "entity_id is null", 10: "NaN", 11: "entity_id is float",
     }.items():  # fmt: skip
         assert words in said[line], said[line]

@@ -333,8 +333,8 @@ def test_rule_24_python_yaml_and_the_schema_say_the_same(form: str) -> None:
         ({"hours": "08:00-22:00", "outside": "discard"}, "wait: outside 'discard' is not known", None),
         ({"until": "09:00", "outside": "drop"}, "wait: outside= goes with hours=", None),
         ({"duration": "1d", "tz": "UTC"}, "a duration is the same in all time zones", "leave tz= out"),
-        ({"until": "09:00", "tz": "Europe/Berln"}, "no time zone", "did you mean 'Europe/Berlin'?"),
-        ({"until": "09:00", "tz": "Berlin"}, "no time zone", "did you mean 'Europe/Berlin'?"),
+        ({"until": "09:00", "tz": "Europe/Berln"}, "is not a time zone", "did you mean 'Europe/Berlin'?"),
+        ({"until": "09:00", "tz": "Berlin"}, "is not a time zone", "did you mean 'Europe/Berlin'?"),
         ({"until": "09:00", "default_tz": "UTC"}, "default_tz is for a tz that data says", "tz='UTC'"),
     ],
 )

@@ -190,7 +190,7 @@ def test_rule_26_in_every_stretch_there_are_at_most_max_and_as_many_as_can_be(
             "cap: tz is for a local day, week or month, not for every 1h",
             None,
         ),
-        ((3,), {"per": "day", "tz": "Europe/Berln"}, "no time zone", "did you mean 'Europe/Berlin'"),
+        ((3,), {"per": "day", "tz": "Europe/Berln"}, "is not a time zone", "did you mean 'Europe/Berlin'"),
         (
             (3,),
             {"per": "day", "tz": "UTC", "default_tz": "UTC"},

@@ -42,17 +42,17 @@ class PayloadShape(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> Any:
         if not isinstance(node, dict) or len(node) != 1:
-            source.refuse("no payload")
+            source.refuse("not a payload")
         ((kind, written),) = node.items()
         if kind == "column":
             return COLUMN.read(written, source)
         if kind not in ("items", "fields") or not isinstance(written, list):
-            source.refuse("no payload")
+            source.refuse("not a payload")
         if kind == "items":
             return [source.below(place, self, one) for place, one in enumerate(written)]
         fields = {}
         for pair in written:
-            source.check(_is_field(pair), "no list of named fields")
+            source.check(_is_field(pair), "not a list of named fields")
             fields[pair[0]] = source.below(pair[0], self, pair[1])
         return fields
 

@@ -300,7 +300,7 @@ class Buckets(StateObject):
         source.check(
             not figures
             or floats == ([False] * (len(dataclasses.fields(kind)) - 2) if whole else [True, False]),
-            "no buckets",
+            "not buckets",
         )
         by_key = dict(
             zip(keys.tolist(), (kind(0, 0, *row) for row in zip(*figures, strict=True)), strict=True)
@@ -310,7 +310,7 @@ class Buckets(StateObject):
 
     def goes_on_for(self, step: Buckets, source: StateReader) -> Buckets:
         """Return the same buckets, as large as a step's own."""
-        source.check(self.kind is step.kind, f"no {step.kind.__name__}")
+        source.check(self.kind is step.kind, f"not a {step.kind.__name__}")
         for bucket in self._by_key.values():
             vars(bucket).update(capacity=step.capacity, period=step.period)
         self.capacity, self.period = step.capacity, step.period

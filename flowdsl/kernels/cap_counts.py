@@ -35,7 +35,7 @@ class CapCounts(StateObject):
 
     def goes_on_for(self, step: CapCounts, source: StateReader) -> CapCounts:
         """Return the same counts, for the options of a step's own."""
-        source.check(type(step) is type(self), f"no {type(step).__name__}")
+        source.check(type(step) is type(self), f"not a {type(step).__name__}")
         self._most, self._per = step._most, step._per
         return self
 

@@ -93,11 +93,11 @@ def heard(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str,
     """Parse a message; return its name and its fields. Raises `FlowError` if it is not a known one."""
     source = StateReader(_no_bytes)
     try:
-        source.check(isinstance(message, Mapping), "no message of a widget")
+        source.check(isinstance(message, Mapping), "not a message of a widget")
         assert isinstance(message, Mapping)
         what = message.get("do")
         if not isinstance(what, str) or what not in known:
-            source.refuse(f"no message of this widget: do is {short_repr(what)}")
+            source.refuse(f"not a message of this widget: do is {short_repr(what)}")
         given = {name: value for name, value in message.items() if name != "do" and value is not None}
         allowed = {**known[what].fields, **known[what].more}
         source.check(given.keys() <= allowed.keys(), f"a message {what!r} with a field that it does not have")

@@ -34,7 +34,7 @@ class _TableName(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> str:
         if not isinstance(node, str) or not _TABLE.fullmatch(node):
-            source.refuse("no name of a table of deliveries")
+            source.refuse("not a name of a table of deliveries")
         return node
 
 
@@ -46,7 +46,7 @@ class _Hint(FieldKind):
             return {name: source.below(name, self, inner) for name, inner in node.items()}
         if isinstance(node, list) and len(node) == 1:
             return [source.below(0, self, node[0])]
-        source.check(isinstance(node, str) and node in kinds.WORDS, "no kind of value")
+        source.check(isinstance(node, str) and node in kinds.WORDS, "not a kind of value")
         return node
 
 
@@ -141,7 +141,7 @@ def checked_meta(text: bytes, place: str) -> dict[str, Any]:
     try:
         node = _parsed(text)
         if not isinstance(node, dict) or not node.keys() <= _PART.keys():
-            source.refuse("no part of a result")
+            source.refuse("not a part of a result")
         return {name: source.below(name, _PART[name], value) for name, value in node.items()}
     except DataError as error:
         raise DataError(f"{error.what}: it was damaged", place=place, hint=_HINT) from None
@@ -163,11 +163,12 @@ def _check_whole(manifest: Manifest, source: StateReader) -> None:
     for name in ("text", "triggers", "captions", "descriptions"):
         source.check(len(manifest[name]) == len(names), f"not of one length: {name} and flows")
     span = [0, 0] if manifest["span"] is None else manifest["span"]
-    source.check(len(span) == 2 and span[0] <= span[1], "no span of time: span")
+    source.check(len(span) == 2 and span[0] <= span[1], "not a span of time: span")
     places = set()
     for step in manifest["steps"]:
         source.check(
-            step["number"] < len(names) and names[step["number"]] == step["flow"], "no step of a flow: steps"
+            step["number"] < len(names) and names[step["number"]] == step["flow"],
+            "not a step of a flow: steps",
         )
         places.add((step["number"], step["step"]))
     source.check(len(places) == len(manifest["steps"]), "with a step twice: steps")
@@ -175,10 +176,10 @@ def _check_whole(manifest: Manifest, source: StateReader) -> None:
         number = int(deliver["table"].rpartition("-")[2])
         source.check(deliver["flows"], "without a flow: delivers")
         steps = {(flow, number) for flow in deliver["flows"]}
-        source.check(steps <= places, "no step of a flow: delivers")
+        source.check(steps <= places, "not a step of a flow: delivers")
     for fan_out in manifest["fan_outs"]:
-        source.check((fan_out["number"], fan_out["step"]) in places, "no step of a flow: fan_outs")
-        source.check(set(map(len, fan_out["sizes"])) <= {2}, "no list of pairs: fan_outs")
+        source.check((fan_out["number"], fan_out["step"]) in places, "not a step of a flow: fan_outs")
+        source.check(set(map(len, fan_out["sizes"])) <= {2}, "not a list of pairs: fan_outs")
     for row in manifest["delivered"]:
         source.check(row["flow"] in names, "of no flow: delivered")
 

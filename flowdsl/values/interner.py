@@ -264,12 +264,12 @@ class Interner(StateObject):
         # codes follow the order of the texts. Hashes are made anew: they need not be those of another version
         # of Polars
         pieces = [texts.cast(pl.String).alias("text") for texts in fields["pieces"]]
-        source.check(pieces and len(pieces[0]) and pieces[0][0] is None, "no list of texts behind a null")
+        source.check(pieces and len(pieces[0]) and pieces[0][0] is None, "not a list of texts behind a null")
         interner, whole = cls(), pl.concat(pieces)
         first, second = hashes([whole])[0]
         second = np.where(where_present(whole), second, GONE)
         interner._table, interner._texts = HashTable.of(first[1:], second[1:]), Texts.of(pieces)
-        source.check(interner._table.all_distinct(), "no list of different texts")
+        source.check(interner._table.all_distinct(), "not a list of different texts")
         if len(free := interner._table.free):
             interner._texts.forget(free + 1)
         return interner

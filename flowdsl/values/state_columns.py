@@ -53,7 +53,7 @@ class ColumnKind(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> Column:
         if not isinstance(node, dict) or node.keys() != _FIELDS.keys():
-            source.refuse("no column")
+            source.refuse("not a column")
         fields: dict[str, Any] = {
             name: source.below(name, kind, node[name]) for name, kind in _FIELDS.items()
         }

@@ -37,7 +37,7 @@ class WholeField(FieldKind):
     def read(self, node: Any, source: StateReader) -> int:
         low, high = _bound(self.low, source), _bound(self.high, source)
         if not isinstance(node, int) or isinstance(node, bool) or not low <= node <= high:
-            source.refuse(f"no whole number from {low} to {high}")
+            source.refuse(f"not a whole number from {low} to {high}")
         return node
 
 
@@ -58,7 +58,7 @@ class TextField(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> str:
         if not isinstance(node, str):
-            source.refuse("no text")
+            source.refuse("not text")
         return node
 
 
@@ -70,7 +70,7 @@ class NumberField(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> float:
         if isinstance(node, bool) or not isinstance(node, (int, float)) or not math.isfinite(node):
-            source.refuse("no finite number")
+            source.refuse("not a finite number")
         return float(node)
 
 
@@ -120,11 +120,11 @@ class ArrayField(FieldKind):
     def read(self, node: Any, source: StateReader) -> Any:
         content, dtype = source.bytes(node), np.dtype(self.dtype)
         if len(content) % dtype.itemsize:
-            source.refuse(f"no array of {dtype}")
+            source.refuse(f"not an array of {dtype}")
         # a copy: what is read may be written to
         array = np.frombuffer(content, dtype).copy()
         if dtype == np.bool_:
-            source.check(array.view(np.uint8).max(initial=0) <= 1, "no array of true and false")
+            source.check(array.view(np.uint8).max(initial=0) <= 1, "not an array of true and false")
         elif len(array):
             low, high = _bound(self.low, source), _bound(self.high, source)
             if (low is not None and array.min() < low) or (high is not None and array.max() > high):
@@ -156,14 +156,14 @@ class CellsField(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> pl.Series:
         content = source.bytes(node)
-        source.check(len(node) != 2, "no column")
+        source.check(len(node) != 2, "not a column")
         try:
             series = pl.read_ipc(io.BytesIO(content)).to_series()
         except _ENDINGS:
             raise
         # a reader of foreign bytes may panic, which is not an Exception
         except BaseException as error:
-            source.refuse(f"no Arrow column: {type(error).__name__}")
+            source.refuse(f"not an Arrow column: {type(error).__name__}")
         if self.dtypes and series.dtype not in self.dtypes:
             source.refuse(f"a column of {series.dtype}")
         return series
@@ -223,7 +223,7 @@ class ListField(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> Any:
         if not isinstance(node, list):
-            source.refuse("no list")
+            source.refuse("not a list")
         return self.make([source.below(place, self.kind, one) for place, one in enumerate(node)])
 
 
@@ -264,7 +264,7 @@ class NamedField(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> dict[str, Any]:
         if not isinstance(node, dict):
-            source.refuse("no object")
+            source.refuse("not an object")
         return {name: source.below(name, self.kind, one) for name, one in node.items()}
 
 
@@ -279,7 +279,7 @@ class RecordField(FieldKind):
 
     def read(self, node: Any, source: StateReader) -> dict[str, Any]:
         if not isinstance(node, dict):
-            source.refuse("no object")
+            source.refuse("not an object")
         if node.keys() != self.fields.keys():
             odd = sorted(map(str, node.keys() ^ self.fields.keys()))
             source.refuse(f"without a field, or with one too many: {', '.join(odd)[:200]}")
@@ -300,17 +300,17 @@ class NumbersField(FieldKind):
     def read(self, node: Any, source: StateReader) -> list[Any]:
         if isinstance(node, dict) and node.keys() == {"floats"}:
             floats = ArrayField(np.float64).read(node["floats"], source)
-            source.check(np.isfinite(floats).all(), "no list of finite numbers")
+            source.check(np.isfinite(floats).all(), "not a list of finite numbers")
             return floats.tolist()  # type: ignore[no-any-return]
         if isinstance(node, list):
             return ArrayField(np.int64).read(node, source).tolist()  # type: ignore[no-any-return]
         texts = node.get("texts") if isinstance(node, dict) else None
         if not isinstance(texts, list):
-            source.refuse("no list of numbers")
+            source.refuse("not a list of numbers")
         try:
             return [int(text) for text in texts]
         except (TypeError, ValueError):
-            source.refuse("no list of numbers")
+            source.refuse("not a list of numbers")
 
 
 @dataclass(frozen=True)
@@ -333,7 +333,7 @@ class ObjectField(FieldKind):
     def read(self, node: Any, source: StateReader) -> Any:
         declared = self.kind.saved
         if not isinstance(node, dict) or node.keys() != declared.keys():
-            source.refuse(f"no {self.kind.__name__}")
+            source.refuse(f"not a {self.kind.__name__}")
         fields = {name: source.below(name, kind, node[name]) for name, kind in declared.items()}
         return self.kind.from_fields(fields, source)
 
@@ -377,7 +377,7 @@ def below(base: type[StateObject]) -> Iterator[type[StateObject]]:
 
 def _pairs(node: Any, source: StateReader) -> list[Any]:
     if not isinstance(node, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in node):
-        source.refuse("no list of pairs")
+        source.refuse("not a list of pairs")
     return node
 
 

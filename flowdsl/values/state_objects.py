@@ -51,7 +51,7 @@ class StateReader:
     def bytes(self, node: Any) -> bytes:
         """Return the bytes that a node refers to."""
         if not isinstance(node, list) or not all(isinstance(n, int) and n >= 0 for n in node):
-            self.refuse("no reference to bytes")
+            self.refuse("not a reference to bytes")
         return self.content(node)
 
     def agree(self, **sizes: int) -> None:
