@@ -156,7 +156,9 @@ def _only(only: Any) -> Any:
     numbers = list(only)
     wrong = [number for number in numbers if not _is_whole(number)]
     if wrong:
-        raise ReplayError(f"only names {short_repr(wrong[0])}, which is not a sequence number", allowed=allowed)
+        raise ReplayError(
+            f"only names {short_repr(wrong[0])}, which is not a sequence number", allowed=allowed
+        )
     return np.unique(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
 
 

@@ -154,7 +154,7 @@ def _parsed(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise DataError("it is no JSON") from None
+        raise DataError("it is not JSON") from None
 
 
 def _check_whole(manifest: Manifest, source: StateReader) -> None:
