@@ -330,6 +330,8 @@ def _distinct(columns: list[Column]) -> tuple[Index, Index]:
             ("floats", floats),
             ("bools", column.bools),
             ("nested", column.nested),
+            # digits that a float does not hold
+            ("wide", column.wide),
         ):
             if storage is not None:
                 keys[f"{name}{position}"] = storage

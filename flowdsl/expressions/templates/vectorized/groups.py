@@ -68,7 +68,7 @@ def _keys(column: Column) -> dict[str, pl.Series]:
         }
     if column.tags is Tag.INT and column.ints is not None:
         return {"int": pl.Series(column.ints)}
-    if column.tags is Tag.FLOAT and column.floats is not None:
+    if column.tags is Tag.FLOAT and column.floats is not None and column.wide is None:
         # by bits, because -0 and 0 are equal and print differently
         return {"float": pl.Series(column.floats.view(np.int64))}
     if column.tags is Tag.MISSING or column.tags is Tag.NULL:
