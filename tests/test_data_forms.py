@@ -285,6 +285,15 @@ class TestWholeNumbers:
         ):
             assert set(table(fd.read_events(source, columns=LINKS), "source_id")) == {(str(number),)}
 
+    def test_those_that_one_float_stands_for_stay_apart(self):
+        numbers = [2**63 + 1, 2**63 + 3, 2**64 - 1]
+        flow = on("entity.created").map(n="{{ data.v }}", b=fd.fn.bucket(fd.var.data.v, 1000)).deliver("out")
+        made = [{"timestamp": AT, "event": fd.entity_created("a", "1", {"v": n})} for n in (*numbers, 2**64)]
+        together = fd.replay(flow, made)["out"]
+        # beyond 64 bits a number is the nearest float
+        assert together["n"].tolist() == [*map(str, numbers), "18446744073709552000"]
+        assert together["b"].tolist() == [fd.replay(flow, [one])["out"]["b"][0] for one in made]
+
     @pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64 - 1])
     def test_numbers_in_data_keep_theirs_up_to_64_bits(self, number: int):
         flow = on("link.created").map(n="{{ metadata.v }}").deliver("out")
@@ -292,6 +301,64 @@ class TestWholeNumbers:
         for source in (rows, pd.DataFrame(rows), pl.DataFrame(rows)):
             log = fd.read_events(source, columns={**LINKS, "metadata": {"v": "n"}})
             assert fd.replay(flow, log)["out"]["n"].tolist() == [str(number)]
+
+
+class TestFilesWithoutAHeader:
+    ROWS = f'{AT},ann,"p,1"\n{AT},bob,p2\n{AT},bob\n{AT},cid,p3\n'
+
+    @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.zip", "plain"])
+    def test_are_read_by_the_names_that_are_given(self, name: str, tmp_path: Path):
+        if name == "a.zip":
+            with zipfile.ZipFile(tmp_path / name, "w") as archive:
+                archive.writestr("rows.csv", self.ROWS)
+        else:
+            data = self.ROWS.encode()
+            (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        log = fd.read_events(tmp_path / name, columns=LINKS, header=["at", "who", "what"])
+        assert table(log, "source_id", "target_id") == [("ann", "p,1"), ("bob", "p2"), ("cid", "p3")]
+        assert log.problems["row"].tolist() == [3]
+
+    def test_a_first_line_that_has_the_names_is_one_all_the_same(self, tmp_path: Path):
+        (tmp_path / "a.tsv").write_text(f"what\tat\twho\np\t{AT}\tann\n")
+        log = fd.read_events(tmp_path / "a.tsv", columns=LINKS, header=["at", "who", "what"])
+        assert table(log, "source_id", "target_id") == [("ann", "p")]
+
+    def test_the_separator_is_the_one_that_makes_as_many_fields(self, tmp_path: Path):
+        (tmp_path / "a.tsv").write_text(f"{AT}\tann\ta,b,c,d,e\n")
+        log = fd.read_events(tmp_path / "a.tsv", columns=LINKS, header=["at", "who", "what"])
+        assert table(log, "target_id") == [("a,b,c,d,e",)]
+
+    def test_another_number_of_names_is_an_error_with_both(self, tmp_path: Path):
+        (tmp_path / "a.csv").write_text(f"{AT},ann,p\n")
+        with pytest.raises(
+            fd.DataError, match=r"a\.csv:1: the first line has 3 fields, and header= names 2 columns"
+        ):
+            fd.read_events(tmp_path / "a.csv", columns=LINKS, header=["at", "who"])
+        for wrong in ("at,who,what", [], ["at", "at"], ["at", ""], [1]):
+            with pytest.raises(fd.DataError, match="header="):
+                fd.read_events(tmp_path / "a.csv", columns=LINKS, header=wrong)  # type: ignore[arg-type]
+
+    def test_an_empty_one_has_no_events(self, tmp_path: Path):
+        (tmp_path / "a.csv").write_text("")
+        assert (
+            len(table(fd.read_events(tmp_path / "a.csv", columns=LINKS, header=["at", "who", "what"]))) == 0
+        )
+
+    def test_the_command_converts_them(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        (tmp_path / "a.csv").write_text(f"{AT},ann,p\n")
+        columns = [
+            f"--column={field}={name}"
+            for field, name in (("timestamp", "at"), ("source_id", "who"), ("target_id", "what"))
+        ]
+        given = [*columns, "--literal=kind=link.created", "--literal=link_type=likes"]
+        assert (
+            main(
+                ["convert", str(tmp_path / "a.csv"), str(tmp_path / "log"), *given, "--header", "at,who,what"]
+            )
+            == 0
+        )
+        with fd.ParquetEventLog(tmp_path / "log") as log:
+            assert table(log, "source_id") == [("ann",)]
 
 
 def test_a_list_as_an_id_says_how_each_item_becomes_an_event():

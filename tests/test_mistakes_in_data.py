@@ -73,7 +73,7 @@ REFUSED: dict[str, tuple[Read, str | None, str, str]] = {
     "Parquet that is none": (file("a.parquet", b"at,who\n"), "a.parquet", "cannot be read", "is the file whole"),
     "an empty CSV": (file("a.csv", ""), "a.csv:1", "first line must name the columns", "add a header"),
     "a CSV that names a column twice": (file("a.csv", "at,at\n1,2\n"), "a.csv:1", "each once", "rename a column"),
-    "a CSV without a header": (file("a.csv", f"{AT},ann,p1\n{AT},bob,p1\n"), "a.csv", "there is no column 'at'", "the first line looks like data"),
+    "a CSV without a header": (file("a.csv", f"{AT},ann,p1\n{AT},bob,p1\n"), "a.csv", "there is no column 'at'", "name the columns with header="),
     "a header that is not UTF-8": (file("a.csv", b"at,who,w\xffhat\n"), "a.csv:1", "not UTF-8", "encoding"),
     "an archive without rows": (zipped("readme.txt", b"x"), "a.zip", "no file that can be read", "it holds readme.txt"),
     "an archive of a workbook": (zipped("xl/workbook.xml", b"x"), "a.zip", "an Excel workbook", "read_excel"),

@@ -158,6 +158,24 @@ def test_a_warehouse_table_of_the_same_rows_gives_the_same_events(name: str, tmp
     assert told(fd.read_events(table.to_pandas(), shape=name)) == EVENTS[name]
 
 
+def test_the_tab_separated_form_of_snowplow_has_no_header(tmp_path: Path):
+    rows = [json.loads(line) for line in (DATA / "snowplow.jsonl").read_text("utf-8").splitlines()]
+    names = SHAPES["snowplow"].header
+    assert names is not None
+    assert len(names) == 131
+    lines = [
+        "\t".join(
+            json.dumps(v) if isinstance(v := row.get(name, ""), (dict, list)) else str(v or "")
+            for name in names
+        )
+        for row in rows
+    ]
+    (tmp_path / "part-00000").write_text("\n".join(lines))
+    assert told(fd.read_events(tmp_path / "part-00000", shape="snowplow")) == EVENTS["snowplow"]
+    (tmp_path / "table.tsv").write_text("\n".join(["\t".join(names), *lines]))
+    assert told(fd.read_events(tmp_path / "table.tsv", shape="snowplow")) == EVENTS["snowplow"]
+
+
 @pytest.mark.parametrize("name", ["slack", "stackexchange", "amplitude"])
 def test_the_archive_that_is_downloaded_is_read_as_it_is(name: str, tmp_path: Path):
     path = PATHS[name]

@@ -73,6 +73,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explode", metavar="COLUMN", help="a list: each of its items makes a row")
     parser.add_argument("--records", metavar="PATH", help="the list of rows in each JSON document")
     parser.add_argument(
+        "--header",
+        metavar="NAME,NAME",
+        help="the names of the columns of a CSV file whose first line does not name them",
+    )
+    parser.add_argument(
         "--time-unit", choices=("s", "ms", "us", "ns"), help="unit of timestamps that are numbers"
     )
     parser.add_argument(
@@ -123,6 +128,7 @@ def run(options: argparse.Namespace) -> int:
             shape=options.shape,
             explode=options.explode,
             records=options.records,
+            header=None if options.header is None else options.header.split(","),
             time_unit=options.time_unit,
             time_format=options.time_format,
             time_zone=options.time_zone,

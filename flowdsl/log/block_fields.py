@@ -279,7 +279,7 @@ def _is_json_scalar(name: str, dtype: pl.DataType) -> bool:
 def _way_to(column: str, known: Sequence[str]) -> str:
     """Return what may have been meant by a column that is not there."""
     if any(_DATA.fullmatch(name) for name in known):
-        return "the first line looks like data: polars.read_csv(path, has_header=False, new_columns=[…])"
+        return "the first line looks like data: name the columns with header=[…]"
     return did_you_mean(column, known) or f"literal({column!r}) is that text in every row"
 
 

@@ -87,7 +87,7 @@ def _blocks(source: Any, shape: RowShape, problems: RowProblems) -> Iterator[Tex
 
     if isinstance(source, (str, os.PathLike)):
         for path in _files(source, shape):
-            yield from file_blocks(path, problems, wanted, shape.files)
+            yield from file_blocks(path, problems, wanted, shape.files, shape.header)
         return
     known: Sequence[str] = ()
     if isinstance(source, pl.LazyFrame):

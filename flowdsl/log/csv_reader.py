@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -25,19 +25,21 @@ from flowdsl.log.errors import reading
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.text_lines import bounds_of, in_threads, is_utf8, lines_of, opened, whole_lines
 from flowdsl.log.text_readers import TextBlock
+from flowdsl.pluralize import count_text
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+_DELIMITERS: Final = ",;\t|"
 # fields that are longer are refused by Python's reader
 _LONGEST: Final = csv.field_size_limit()
 # a byte that is not UTF-8 becomes half a surrogate pair, so that its row can be told from the others
 _AS_TEXT: Final[Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
-def csv_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """Read the rows of a CSV file with a header, all values text, empty ones null; rows are lines from 1.
+def csv_blocks(path: Path, problems: RowProblems, names: Sequence[str] | None = None) -> Iterator[TextBlock]:
+    """Read the rows of a CSV file, all values text, empty ones null; rows are lines from 1.
 
-    Fields stand between commas, semicolons, tabs or bars, whichever the header has most of. The text is
+    The first line names the columns, or `names` does where it is no header. Fields stand between commas, semicolons, tabs or bars, whichever the header has most of. The text is
     UTF-8, or UTF-16 where its first bytes say so.
     """
     place = str(path)
@@ -47,8 +49,8 @@ def csv_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
         while not first.strip(b"\r\n") and (piece := next(pieces, None)):
             first += piece
         line = first[: 1 << 16].partition(b"\n")[0].decode("utf-8", "replace")
-        records = _Records(place, max(",;\t|", key=line.count), problems)
-        header, rest = records.header(first)
+        records = _Records(place, _delimiter(line, names), problems)
+        header, rest = records.header(first, names)
         form = _Form(header, records.delimiter)
         prepared = in_threads(form.prepared, chain([rest], pieces))
         held = next(prepared)
@@ -197,8 +199,10 @@ class _Records:
         self._before = 0
         self._width: int | None = None
 
-    def header(self, data: bytes) -> tuple[list[str], bytes]:
-        """Return the fields of the first record, and what follows it."""
+    def header(self, data: bytes, names: Sequence[str] | None) -> tuple[list[str], bytes]:
+        """Return the names of the columns, and what follows them: those of the first record, or `names` if
+        it has other fields.
+        """
         reader, lines = io.TextIOWrapper(io.BytesIO(data), **_AS_TEXT), list[str]()
 
         def line(i: int) -> str:
@@ -215,6 +219,9 @@ class _Records:
                 header, at = found or [], at + taken
         except StopIteration:
             pass
+        if names is not None and sum(field in names for field in header) * 2 <= len(header):
+            _check_width(header, names, self._place)
+            return [*names], data
         self._before = at
         _check_header(header, "".join(lines[:at]), self._place)
         size = sum(len(text.encode("utf-8", "surrogateescape")) for text in lines[:at])
@@ -308,6 +315,24 @@ def _are_even(between: Ints, begins: Ints, stops: Ints, wanted: int) -> bool:
         return False
     places = between.reshape(len(begins), wanted)
     return not wanted or bool((places[:, 0] >= begins).all() and (places[:, -1] < stops).all())
+
+
+def _delimiter(line: str, names: Sequence[str] | None) -> str:
+    """Return what stands between fields: what gives as many as there are names, else what comes most."""
+    fitting = [one for one in _DELIMITERS if names is not None and line.count(one) == len(names) - 1]
+    return (
+        fitting[0] if fitting and names is not None and len(names) > 1 else max(_DELIMITERS, key=line.count)
+    )
+
+
+def _check_width(fields: list[str], names: Sequence[str], place: str) -> None:
+    if fields and len(fields) != len(names):
+        raise DataError(
+            f"the first line has {count_text(len(fields), 'field')}, and header= names "
+            f"{count_text(len(names), 'column')}",
+            place=f"{place}:1",
+            hint="name every column of the file, in its order",
+        )
 
 
 def _check_header(header: list[str], raw: str, place: str) -> None:

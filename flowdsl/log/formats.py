@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -53,6 +53,8 @@ class FileFormat:
         the function that counts the rows without reading them, if there is one
     columnar
         True if `blocks` takes a third argument, a function that tells which columns are wanted
+    nameless
+        True if `blocks` takes a third argument, the names of the columns of a file that does not name them
 
     >>> FORMATS["csv"].suffixes
     ('.csv', '.tsv')
@@ -65,6 +67,7 @@ class FileFormat:
     packed: bool = False
     rows: Callable[[Path], int] | None = None
     columnar: bool = False
+    nameless: bool = False
 
 
 _OWN: Final = (
@@ -100,7 +103,7 @@ _OWN: Final = (
         packed=True,
     ),
     # what looks like nothing else is taken for CSV
-    FileFormat("csv", (".csv", ".tsv"), csv_blocks, lambda begin: True, packed=True),
+    FileFormat("csv", (".csv", ".tsv"), csv_blocks, lambda begin: True, packed=True, nameless=True),
 )
 FORMATS: Final[Registry[FileFormat]] = Registry(
     "flowdsl.formats", {known.name: known for known in _OWN}, instance_problem(FileFormat)
@@ -146,12 +149,16 @@ def every(name: str) -> bool:
 
 
 def file_blocks(
-    path: Path, problems: RowProblems, wanted: Wanted = every, files: str | None = None
+    path: Path,
+    problems: RowProblems,
+    wanted: Wanted = every,
+    files: str | None = None,
+    header: Sequence[str] | None = None,
 ) -> Iterator[TextBlock]:
     """Yield the rows of a file, or of the files of an archive, in blocks.
 
     `wanted` tells which columns are needed, where a format can leave out others; `files` is a glob for the
-    names in archives.
+    names in archives; `header` names the columns of a file that does not name them.
 
     Raises
     ------
@@ -159,16 +166,18 @@ def file_blocks(
         if the file cannot be read
     """
     if _is_zip(path):
-        yield from _zip_blocks(path, problems, wanted, files)
+        yield from _zip_blocks(path, problems, wanted, files, header)
         return
     around = around_of(path)
-    for block in _blocks(path, problems, wanted):
+    for block in _blocks(path, problems, wanted, header):
         yield replace(block, around={**around, **block.around})
 
 
-def _blocks(path: Path, problems: RowProblems, wanted: Wanted) -> Iterator[TextBlock]:
+def _blocks(
+    path: Path, problems: RowProblems, wanted: Wanted, header: Sequence[str] | None
+) -> Iterator[TextBlock]:
     known = format_of(path)
-    more = (wanted,) if known.columnar else ()
+    more: tuple[Any, ...] = (wanted,) if known.columnar else (header,) if known.nameless else ()
     if known.name in FORMATS.own:
         yield from known.blocks(path, problems, *more)
         return
@@ -188,7 +197,9 @@ def _is_zip(path: Path) -> bool:
         return file.read(4) in _ZIP
 
 
-def _zip_blocks(path: Path, problems: RowProblems, wanted: Wanted, files: str | None) -> Iterator[TextBlock]:
+def _zip_blocks(
+    path: Path, problems: RowProblems, wanted: Wanted, files: str | None, header: Sequence[str] | None
+) -> Iterator[TextBlock]:
     """Return the rows of the files of an archive, one file after the other; each is unpacked while it is
     read.
     """
@@ -209,7 +220,7 @@ def _zip_blocks(path: Path, problems: RowProblems, wanted: Wanted, files: str | 
                 hint=f"it holds {', '.join(info.filename for info in names[:5]) or 'nothing'}",
             )
         for info in sorted(read, key=lambda info: info.filename):
-            yield from _member_blocks(archive, info, path, Path(folder), problems, wanted)
+            yield from _member_blocks(archive, info, path, Path(folder), problems, wanted, header)
 
 
 def _is_read(name: PurePosixPath, known: tuple[str, ...], files: str | None) -> bool:
@@ -218,7 +229,13 @@ def _is_read(name: PurePosixPath, known: tuple[str, ...], files: str | None) -> 
 
 
 def _member_blocks(
-    archive: zipfile.ZipFile, info: Any, path: Path, folder: Path, problems: RowProblems, wanted: Wanted
+    archive: zipfile.ZipFile,
+    info: Any,
+    path: Path,
+    folder: Path,
+    problems: RowProblems,
+    wanted: Wanted,
+    header: Sequence[str] | None,
 ) -> Iterator[TextBlock]:
     name = PurePosixPath(info.filename)
     # the name in the archive is not where it is unpacked
@@ -229,7 +246,7 @@ def _member_blocks(
         with archive.open(info) as packed, copy.open("wb") as unpacked:
             while chunk := packed.read(1 << 20):
                 unpacked.write(chunk)
-        for block in _blocks(copy, found, wanted):
+        for block in _blocks(copy, found, wanted, header):
             yield replace(block, place=place, around={**around_of(path), **around})
             problems.extend(found.taken(place))
         problems.extend(found.taken(place))

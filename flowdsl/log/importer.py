@@ -57,6 +57,7 @@ def read_events(  # noqa: PLR0913 -- all of them by name
     shape: str | Shape | None = None,
     explode: str | None = None,
     records: str | None = None,
+    header: Sequence[str] | None = None,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
     time_zone: str | None = None,
@@ -89,6 +90,8 @@ def read_events(  # noqa: PLR0913 -- all of them by name
         The path of a list in each row: each of its items makes a row, standing in the place of the list.
     records
         The path of the list of rows in each JSON document.
+    header
+        The names of the columns of a CSV file whose first line does not name them.
     time_unit
         `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers; by default told by their size.
     time_format
@@ -135,6 +138,7 @@ def read_events(  # noqa: PLR0913 -- all of them by name
         split=split,
         explode=explode,
         records=records,
+        header=header,
         time_unit=time_unit,
         time_format=time_format,
         time_zone=time_zone,
@@ -191,6 +195,7 @@ def convert(  # noqa: PLR0913 -- all of them by name
     shape: str | Shape | None = None,
     explode: str | None = None,
     records: str | None = None,
+    header: Sequence[str] | None = None,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
     time_zone: str | None = None,
@@ -226,6 +231,8 @@ def convert(  # noqa: PLR0913 -- all of them by name
         The path of a list in each row: each of its items makes a row, standing in the place of the list.
     records
         The path of the list of rows in each JSON document.
+    header
+        The names of the columns of a CSV file whose first line does not name them.
     time_unit
         `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers; by default told by their size.
     time_format
@@ -271,6 +278,7 @@ def convert(  # noqa: PLR0913 -- all of them by name
         split=split,
         explode=explode,
         records=records,
+        header=header,
         time_unit=time_unit,
         time_format=time_format,
         time_zone=time_zone,

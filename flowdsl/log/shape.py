@@ -50,6 +50,8 @@ class Shape:
         The path of a list: each of its items makes a row.
     records
         The path of the list of rows in each JSON document.
+    header
+        The names of the columns of a CSV file whose first line does not name them.
     time_unit, time_format, time_zone
         How timestamps are read.
     marks
@@ -82,6 +84,7 @@ class Shape:
     split: Split = field(default_factory=dict)
     explode: str | None = None
     records: str | None = None
+    header: Sequence[str] | None = None
     time_unit: TimeUnit | None = None
     time_format: str | Sequence[str] | None = None
     time_zone: str | None = None
@@ -104,6 +107,7 @@ class Shape:
             path = getattr(self, name)
             if path is not None and (not isinstance(path, str) or not path):
                 raise DataError(f"{name}={short_repr(path, 40)}", allowed="a column or a dotted path")
+        _check_names(self.header)
         parts_of(self.split)
 
 
@@ -117,6 +121,7 @@ class RowShape:
         self.explode = shape.explode
         self.records = shape.records
         self.files = shape.files
+        self.header = shape.header
         # a row may make several events, which cannot all have its number
         self.makes_several = bool(shape.split or shape.explode or shape.records)
         self.needs_whole_rows = callable(shape.kinds) or any(
@@ -152,6 +157,18 @@ class RowShape:
         """The columns that give `data` or `metadata`."""
         given = [origin or name for name, origin in self.origins() if name in JSON_COLUMNS]
         return frozenset(origin for origin in given if isinstance(origin, str))
+
+
+def _check_names(header: object) -> None:
+    names = [*header] if isinstance(header, (list, tuple)) else None
+    if header is not None and (
+        not names or not all(isinstance(name, str) and name for name in names) or len({*names}) < len(names)
+    ):
+        raise DataError(
+            f"header={short_repr(header, 60)}",
+            allowed="a list of the names of all columns, each once",
+            hint='header=["at", "who", "what"]',
+        )
 
 
 def with_options(shape: Shape, **given: Any) -> Shape:
