@@ -230,6 +230,17 @@ class TestOrigins:
         assert [kind for (kind,) in table(log, "kind")] == ["link.created", "link.deleted", "link.created"]
         assert log.skipped == 2
 
+    def test_a_field_that_a_part_names_itself_is_kept_whatever_its_kind(self):
+        rows = [{"op": "move", "at": AT, "who": "ann", "what": "t1", "list": "done"}]
+        columns = {**LINKS, "kind": "op", "entity_type": fd.literal("card"), "entity_id": "what"}
+        moved = {"kind": "entity.updated", "source_id": "who"}
+        log = fd.read_events(rows, columns=columns, split={"move": ["link.created", moved, "entity.updated"]})
+        assert table(log, "kind", "source_id", "target_id", "entity_type", "entity_id") == [
+            ("link.created", "ann", "t1", None, None),
+            ("entity.updated", "ann", None, "card", "t1"),
+            ("entity.updated", None, None, "card", "t1"),
+        ]
+
     @pytest.mark.parametrize("values", [(1, 2), (True, False)])
     def test_kinds_may_be_numbers_and_booleans(self, values: tuple[Any, Any]):
         rows = [{"op": op, "at": AT, "who": "a", "what": "b"} for op in values]

@@ -124,6 +124,23 @@ def test_subscribers_hear_of_new_notifications_of_their_recipient_only(tmp_path:
     assert list(in_app.subscribe("ann", timeout=0.05)) == []
 
 
+def test_a_file_stays_where_it_is_when_the_program_goes_to_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    in_app, written = InApp("notes.sqlite"), InApp("more.sqlite")
+    written.deliver(notes("ann", "x"))
+    written.close()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for sink in (in_app, written):
+        sink.deliver(notes("ann", "y"))
+        sink.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "more.sqlite", "notes.sqlite"]
+    assert titles(InApp(tmp_path / "more.sqlite"), "ann") == ["y", "x"]
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
+
+
 def test_subscribers_hear_of_what_other_processes_write(tmp_path: Path):
     path = tmp_path / "n.sqlite"
     with InApp(path) as in_app:

@@ -56,7 +56,9 @@ class Database:
             raise SinkError(
                 f"a path is {type_text(path)}", allowed="text, a pathlib.Path, or None for memory"
             )
-        self.path = None if path is None else path_of(path, SinkError)
+        # the file is opened when it is first used, and a program may have gone to another folder by then
+        self.path = None if path is None else Path(os.path.abspath(path_of(path, SinkError)))
+        self._place = "memory" if path is None else repr(os.fspath(path))
         self._name = name
         self._schema = (_APPLIED, *schema)
         self._checked = checked or {}
@@ -193,7 +195,7 @@ class Database:
         return self.path is None or self._connection is not None or self.path.exists()
 
     def __repr__(self) -> str:
-        return "memory" if self.path is None else repr(str(self.path))
+        return self._place
 
     # -- inside ----------------------------------------------------------------------------------------
 
