@@ -464,7 +464,7 @@ def _cap(draw: st.DrawFn, flow: Flow) -> Flow:
         draw(st.integers(0, 3)),
         per=per,
         key=draw(st.none() | paths(flow) | st.lists(id_paths(flow), min_size=1, max_size=2)),
-        tz=draw(st.sampled_from([None, "Atlantic/Cape_Verde", "Asia/Kathmandu"])) if local else None,
+        **(_zone(draw, flow) if local else {}),
     )
 
 
@@ -473,8 +473,10 @@ def _zone(draw: st.DrawFn, flow: Flow) -> dict[str, str]:
     if shape == 0:
         return {}
     if shape < 3:
-        return {"tz": draw(st.sampled_from(["UTC", "Asia/Kolkata"]))}
-    return {"tz": draw(paths(flow)), **draw(st.sampled_from([{}, {"default_tz": "Asia/Kathmandu"}]))}
+        return {"tz": draw(st.sampled_from(["UTC", "Asia/Kolkata", "Atlantic/Cape_Verde"]))}
+    said = said_by_data(flow, "tz")
+    path = draw(st.sampled_from(said) if said and draw(st.integers(0, 3)) else paths(flow))
+    return {"tz": path, **draw(st.sampled_from([{}, {"default_tz": "Asia/Kathmandu"}]))}
 
 
 def _wait(draw: st.DrawFn, flow: Flow) -> Flow:
@@ -482,7 +484,8 @@ def _wait(draw: st.DrawFn, flow: Flow) -> Flow:
     if form == "duration":
         return flow.wait(draw(st.sampled_from(WINDOWS)))
     if form == "path":
-        return flow.wait(draw(paths(flow)))
+        said = said_by_data(flow, "delay")
+        return flow.wait(draw(st.sampled_from(said) if said and draw(st.integers(0, 3)) else paths(flow)))
     if form == "until":
         time, day = draw(st.sampled_from(CLOCKS)), draw(st.sampled_from([None, None, "thu", "fri", 1, 31]))
         return flow.wait(until=time, on=day, **_zone(draw, flow))
@@ -492,10 +495,11 @@ def _wait(draw: st.DrawFn, flow: Flow) -> Flow:
     )
 
 
-caps = st.builds(
+caps = st.builds(Cap, st.integers(1, 3), per=st.sampled_from(["1s", "2s", "10s", "day"])) | st.builds(
     Cap,
     st.integers(1, 3),
-    per=st.sampled_from(["1s", "2s", "10s", "day"]),
+    per=st.sampled_from(["day", "week", "month"]),
+    tz=st.sampled_from(["Asia/Kolkata", "America/St_Johns"]),
 )
 
 

@@ -16,8 +16,8 @@ import pytest
 from benchmarks import live_memory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from live_runs import assert_told_the_same, live, pieces
 from strategies import SLIPS_ARE_LIKELY, Case, cases
-from test_live_is_replay import assert_told_the_same, live, pieces
 
 import flowdsl as fd
 from flowdsl.engine import collection

@@ -2,172 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
-import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from strategies import AHEAD, SLIPS_ARE_LIKELY, START, Case, cases
+from live_runs import assert_told_the_same, live, pieces
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
-from flowdsl.sinks import Delivery, DurableSink
 
 pytestmark = SLIPS_ARE_LIKELY
-
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-
-
-@dataclass
-class Hand:
-    """A clock whose hands somebody moves."""
-
-    micros: int = START
-
-    def __call__(self) -> dt.datetime:
-        return EPOCH + dt.timedelta(microseconds=self.micros)
-
-
-@dataclass
-class Kept(DurableSink):
-    """A durable sink that survives every crash of the runtime, and may itself crash after it has committed."""
-
-    deliveries: list[Delivery] = field(default_factory=list)
-    numbers: dict[str, int] = field(default_factory=dict)
-    crashes: bool = False
-
-    def apply(self, deliveries: Sequence[Delivery], consumer: str, batch: int) -> list[None]:
-        if batch > self.numbers.get(consumer, 0):
-            self.deliveries += deliveries
-            self.numbers[consumer] = batch
-        if self.crashes:
-            raise Crash
-        return [None] * len(deliveries)
-
-    def applied(self, consumer: str) -> int:
-        return self.numbers.get(consumer, 0)
-
-
-class Crash(BaseException):
-    """The process ends here."""
-
-
-def said_live(deliveries: Sequence[Delivery]) -> list[tuple[Any, ...]]:
-    return [
-        (d.seq_no, d.event_id, d.delivered_at, d.closed_by, d.flow, d.step, d.branch, d.recipient, json.dumps(d.payload, sort_keys=True))
-        for d in deliveries
-    ]  # fmt: skip
-
-
-def said_by_replay(result: fd.Result, sink: str) -> list[tuple[Any, ...]]:
-    frame = result.polars()
-    return [
-        (
-            row["seq_no"], row["event_id"], row["delivered_at"], row["closed_by"], row["flow"], row["step"], row["branch"],
-            row["recipient_id"], json.dumps(json.loads(row["payload"]), sort_keys=True),
-        )
-        for row in frame.rows(named=True)
-        if row["sink"] == sink
-    ]  # fmt: skip
-
-
-def failures(frame: Any) -> list[tuple[Any, ...]]:
-    rows = frame[["seq_no", "flow", "step", "branch", "error", "variables"]].values.tolist()
-    return sorted(
-        (r[0], r[1], r[2], str(r[3]), r[4], json.dumps(json.loads(r[5]), sort_keys=True)) for r in rows
-    )
-
-
-def named_apart(case: Case) -> list[fd.Flow]:
-    return [flow.named(f"flow {number}") for number, flow in enumerate(case.flows)]
-
-
-# so many events, then so much time (in ms) without any; what happens to the runtime after
-pieces = st.lists(
-    st.tuples(
-        st.integers(0, 4),
-        st.sampled_from([0, 0, 0, 400, 1000, 1500, 3000, 20_000]),
-        st.sampled_from(["on", "on", "restart", "crash"]),
-    ),
-    max_size=8,
-)
-
-
-class Life:
-    """A log that grows, and the runtime over it, which may end in several ways."""
-
-    def __init__(self, case: Case, log: fd.MemoryEventLog | fd.ParquetEventLog) -> None:
-        self.flows, self.caps = named_apart(case), case.caps
-        self.graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
-        self.log = log
-        self.clock = Hand()
-        self.sinks = {sink: Kept() for flow in self.flows for sink in flow.sinks}
-        self.runtime = self.fresh()
-
-    def fresh(self) -> fd.Runtime:
-        return fd.Runtime(
-            self.flows,
-            self.log,
-            self.graph,
-            self.sinks,
-            caps=self.caps,
-            clock=self.clock,
-            checkpoint_every=0.0,
-        )
-
-    def go_on(self, events: list[dict[str, Any]], idle: int, then: str) -> None:
-        for event in events:
-            self.log.append(event)
-            at = _micros(event["timestamp"])
-            # one from the future does not move the wall clock either
-            self.clock.micros = max(self.clock.micros, at if at < self.clock.micros + AHEAD // 2 else 0)
-        self.clock.micros += idle * 1000
-        if then == "crash":
-            # what comes next is appended before the runtime is there again
-            return self.crash()
-        self.runtime.run_until_idle()
-        if then == "restart":
-            self.runtime = self.fresh()
-        return None
-
-    def crash(self) -> None:
-        """Each sink commits its next batch, and then the process is gone."""
-        for sink in self.sinks.values():
-            sink.crashes = True
-        with contextlib.suppress(fd.LiveError):
-            self.runtime.run_until_idle()
-        for sink in self.sinks.values():
-            sink.crashes = False
-        self.runtime = self.fresh()
-
-
-def _micros(text: str) -> int:
-    return (dt.datetime.fromisoformat(text) - EPOCH) // dt.timedelta(microseconds=1)
-
-
-def live(case: Case, schedule: list[tuple[int, int, str]], log: Any) -> Life:
-    life = Life(case, log)
-    events = [{k: v for k, v in event.items() if k != "seq_no"} for event in case.world.events]
-    for count, idle, then in schedule:
-        taken, events = events[:count], events[count:]
-        life.go_on(taken, idle, then)
-    life.go_on(events, 0, "on")
-    return life
-
-
-def assert_told_the_same(life: Life) -> None:
-    result = fd.replay(life.flows, life.log, life.graph, open_windows="keep", caps=life.caps)
-    for name, sink in life.sinks.items():
-        assert said_live(sink.deliveries) == said_by_replay(result, name), name
-    assert failures(life.runtime.dead_letters) == failures(result.errors)
-    # rule 35: what was dated far ahead when it came is marked, and moved the clock neither here nor there
-    assert result.ahead["seq_no"].tolist() == life.log.ahead_marks()["seq_no"].to_list()
-    assert (result.ahead["ahead"] > dt.timedelta(minutes=5)).all()
 
 
 @settings(max_examples=2 * settings().max_examples)

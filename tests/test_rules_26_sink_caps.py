@@ -7,9 +7,10 @@ import pytest
 from event_tables import drops, log_of, sent
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live_runs import assert_told_the_same, live, pieces
 from oracle import interpret
 from oracle.comparing import bytes_of, said_by_engine, said_by_oracle
-from strategies import START, moment_text
+from strategies import START, Case, World, moment_text
 
 import flowdsl as fd
 from flowdsl import on
@@ -192,21 +193,22 @@ def test_rule_26_what_is_no_cap_of_a_sink_is_refused(caps, what):
         fd.replay(told("likes", "push"), log_of(TWO), caps={"push": fd.Cap(1, per="1h")}, target="this-rs")
 
 
-def ten_flows():
-    """Flows to the same sink, with windows and queues before it, some of which begin alike."""
+def ten_flows(shortest="0s"):
+    """Flows to the same sink, with windows, queues and waits before it, some of which begin alike."""
     start = on("link.created")
     batched = start.batch("target_id", window="2s")
     queued = start.rate_limit(1, per="1500ms", strategy="queue", key="target_id")
+    waiting = start.wait("1s")
     forms = [
         start,
         batched,
-        batched,
-        queued,
         queued.batch("target_id", window="1s"),
+        waiting,
+        waiting.batch("target_id", quiet="1s", max_count=3),
+        batched.wait(hours="00:00:04-00:00:09").wait("500ms"),
         start.fan_out("target_id", via="likes", direction="reverse", as_="fan"),
-        start.deduplicate("target_id", window="3s"),
-        on("link.created", link_type="owns"),
-        on("link.created", link_type="owns").batch("source_id", window="0s"),
+        start.wait(until="00:00:03").deduplicate("target_id", window="3s"),
+        on("link.created", link_type="owns").batch("source_id", window=shortest),
         start.cap(2, per="4s", key="source_id"),
     ]
     return [
@@ -224,6 +226,15 @@ links = st.tuples(
 )
 
 
+def log_of_links(events):
+    moment, log = START, []
+    for number, (kind, source, target, pause) in enumerate(events, 1):
+        moment += 1000 * pause
+        event = fd.link_created(kind, source, target)
+        log.append({"id": f"e{number}", "timestamp": moment_text(moment), "event": event, "seq_no": number})
+    return log
+
+
 @settings(max_examples=40)
 @given(
     st.lists(links, min_size=4, max_size=25),
@@ -236,17 +247,7 @@ links = st.tuples(
 def test_rule_26_a_cap_shared_by_ten_flows_is_that_of_the_plain_interpreter(
     events, most, per, chunk_size, cut, keep
 ):
-    moment, log = START, []
-    for number, (kind, source, target, pause) in enumerate(events, 1):
-        moment += 1000 * pause
-        event = {
-            "kind": "link",
-            "action": "created",
-            "link_type": kind,
-            "source_id": source,
-            "target_id": target,
-        }
-        log.append({"id": f"e{number}", "timestamp": moment_text(moment), "event": event, "seq_no": number})
+    log = log_of_links(events)
     flows, caps = ten_flows(), {"push": fd.Cap(most, per=per), "feed": fd.Cap(3, per="5s")}
     windows = "keep" if keep else "flush"
     expected = said_by_oracle(interpret(flows, log, caps=caps, keep=keep), flows)
@@ -259,3 +260,13 @@ def test_rule_26_a_cap_shared_by_ten_flows_is_that_of_the_plain_interpreter(
     second = fd.replay(flows, log, caps=caps, state=first.state, open_windows=windows)
     both = said_by_engine(first, flows)["deliveries"] + said_by_engine(second, flows)["deliveries"]
     assert sorted(both, key=repr) == sorted(expected["deliveries"], key=repr)
+
+
+@given(
+    st.lists(links, min_size=4, max_size=20), pieces, st.integers(0, 4), st.sampled_from(["1s", "3s", "day"])
+)
+def test_rule_26_a_cap_shared_by_ten_flows_is_the_same_live(events, schedule, most, per):
+    caps = {"push": fd.Cap(most, per=per), "feed": fd.Cap(3, per="5s")}
+    # a window of no length closes live once time goes on, and is told after what came at its moment
+    case = Case(ten_flows(shortest="250ms"), World({}, [], log_of_links(events)), caps)
+    assert_told_the_same(live(case, schedule, fd.MemoryEventLog()))
