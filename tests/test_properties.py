@@ -217,7 +217,14 @@ def test_rule_03_clock_marks_move_the_clock(case: Case, marks: list[tuple[int, i
     )
     world = case.world
     outcome = interpret(
-        case.flows, events, world.entities, world.links, merge=world.merge, marks=marks, keep=keep
+        case.flows,
+        events,
+        world.entities,
+        world.links,
+        merge=world.merge,
+        marks=marks,
+        keep=keep,
+        caps=case.caps,
     )
     assert_same(found, said_by_oracle(outcome, case.flows))
 
@@ -232,7 +239,9 @@ def test_rule_35_marked_events_do_not_move_the_clock(case: Case, ahead: dict[int
         log.mark_ahead([number], fd.events.timestamp_text(clock))
     result = fd.replay(case.flows, log, graph_of(case), chunk_size=3, caps=case.caps)
     world = case.world
-    outcome = interpret(case.flows, events, world.entities, world.links, merge=world.merge, ahead=marks)
+    outcome = interpret(
+        case.flows, events, world.entities, world.links, merge=world.merge, ahead=marks, caps=case.caps
+    )
     assert_same(said_by_engine(result, case.flows), said_by_oracle(outcome, case.flows))
     assert result.ahead["seq_no"].tolist() == sorted(marks)
 
@@ -273,9 +282,9 @@ def test_every_form_of_a_log_gives_the_same(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         durable = fd.ParquetEventLog(Path(folder, "log"))
         durable.append(events)
-        expected = bytes_of(fd.replay(case.flows, log, graph_of(case)))
+        expected = bytes_of(fd.replay(case.flows, log, graph_of(case), caps=case.caps))
         for form in (events, durable, frame):
-            assert_same(bytes_of(fd.replay(case.flows, form, graph_of(case))), expected)
+            assert_same(bytes_of(fd.replay(case.flows, form, graph_of(case), caps=case.caps)), expected)
 
 
 DOCUMENT = pl.Struct(
@@ -311,6 +320,7 @@ def test_columns_of_structs_are_as_good_as_json(case: Case, chunk_size: int | No
         log,
         fd.EntityGraph(frames, case.world.links, merge=case.world.merge),
         chunk_size=chunk_size,
+        caps=case.caps,
     )
     assert_same(said_by_engine(result, case.flows), interpreted(_as_structs_have_it(case)))
 
