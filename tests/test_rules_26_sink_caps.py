@@ -263,7 +263,7 @@ def test_rule_26_a_cap_shared_by_ten_flows_is_that_of_the_plain_interpreter(
 
 
 @given(
-    st.lists(links, min_size=4, max_size=20), pieces, st.integers(0, 4), st.sampled_from(["1s", "3s", "day"])
+    st.lists(links, min_size=4, max_size=20), pieces, st.integers(1, 4), st.sampled_from(["1s", "3s", "day"])
 )
 def test_rule_26_a_cap_shared_by_ten_flows_is_the_same_live(events, schedule, most, per):
     caps = {"push": fd.Cap(most, per=per), "feed": fd.Cap(3, per="5s")}
