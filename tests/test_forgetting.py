@@ -21,8 +21,9 @@ from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl.engine import collection
-from flowdsl.graph import link_blocks, state
+from flowdsl.graph import link_blocks, past, state
 from flowdsl.graph.entities import EntityIndex
+from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables
 from flowdsl.graph.versions import Compaction, VersionStore
 from flowdsl.kernels import key_memory
 from flowdsl.kernels.buckets import SWEPT_EACH, SWEPT_FROM, Buckets, DropBucket
@@ -51,6 +52,8 @@ def everything_is_forgotten(request: pytest.FixtureRequest, monkeypatch: pytest.
     monkeypatch.setattr(link_blocks, "FAR_APART", 0)
     monkeypatch.setattr(collection, "LARGEST", 4)
     monkeypatch.setattr(state, "COMPACT_ABOVE", 0)
+    monkeypatch.setattr(past, "LARGE", 0)
+    monkeypatch.setattr(past, "COPIED", 3)
     monkeypatch.setattr(key_memory, "TOGETHER", 2)
     monkeypatch.setattr(key_memory, "LARGEST", 4)
     monkeypatch.setattr(deduplicate, "TOGETHER", 2)
@@ -171,17 +174,28 @@ def test_versions_are_moved_some_at_a_time_while_others_come(seed: random.Random
         assert all(len(block) <= 8 for block in store._blocks)
 
 
-@settings(max_examples=60)
+@pytest.fixture
+def copied_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays of any size are copied ahead of need, three rows at a time."""
+    monkeypatch.setattr(past, "LARGE", 0)
+    monkeypatch.setattr(past, "COPIED", 3)
+
+
+@settings(same_fixture, max_examples=60)
 @given(seed=st.randoms(use_true_random=False))
-def test_a_copy_that_is_put_off_is_what_the_index_was_whatever_becomes_of_it(seed: random.Random) -> None:
+def test_a_copy_that_is_put_off_is_what_the_index_was_whatever_becomes_of_it(
+    copied_in_pieces: None, seed: random.Random
+) -> None:
     index, known = EntityIndex(), {0: -1}
     forks: list[tuple[EntityIndex, dict[int, int]]] = []
+    mapping, coming = np.arange(9, dtype=np.int32)[::-1].copy(), False
 
     def said(one: EntityIndex) -> dict[int, int]:
-        return {code: one.current(code) for code in range(40) if one.current(code) >= 0}
+        return {code: one.current(code) for code in range(70) if one.current(code) >= 0}
 
-    for _ in range(30):
-        ids = np.array(sorted(seed.sample(range(1, 40), seed.randrange(1, 6))), np.int32)
+    for number in range(10, 40):
+        # there are more and more ids
+        ids = np.array(sorted(seed.sample(range(1, number + 30), seed.randrange(1, 6))), np.int32)
         versions = np.array([seed.choice([-1, *range(9)]) for _ in ids], np.int32)
         what = seed.random()
         target, state = seed.choice(forks) if forks and what < 0.2 else (index, known)
@@ -194,8 +208,7 @@ def test_a_copy_that_is_put_off_is_what_the_index_was_whatever_becomes_of_it(see
                 for thread in threads:
                     thread.join()
             assert not index.shared
-            index.renumber(np.arange(9, dtype=np.int32)[::-1].copy())
-            known.update({code: 8 - version for code, version in known.items() if version >= 0})
+            coming = True
         elif what > 0.75:
             forks.append((index.fork(), dict(known)))
         else:
@@ -205,8 +218,43 @@ def test_a_copy_that_is_put_off_is_what_the_index_was_whatever_becomes_of_it(see
                 target.put(ids, np.zeros(len(ids), np.int32), versions)
                 target.commit()
             state.update(zip(ids.tolist(), versions.tolist(), strict=True))
+        # numbers change some at a time, while others change, or all at once
+        if coming and (seed.random() < 0.2 or index.renumber_some(mapping)) and not index.shared:
+            index.renumber(mapping)
+            known.update({code: 8 - version for code, version in known.items() if version >= 0})
+            coming = False
         for one, expected in [(index, known), *forks]:
             assert said(one) == {code: version for code, version in expected.items() if version >= 0}
+
+
+@settings(same_fixture, max_examples=60)
+@given(seed=st.randoms(use_true_random=False))
+def test_copies_of_the_keys_of_links_are_what_those_were(copied_in_pieces: None, seed: random.Random) -> None:
+    kinds = ["likes", "owns"]
+    keys, known = LinkKeys(LinkKeyTables(), kinds), dict[int, tuple[int, int]]()
+    forks: list[tuple[LinkKeys, dict[int, tuple[int, int]]]] = []
+    for number in range(1, 40):
+        target, state = seed.choice(forks) if forks and seed.random() < 0.2 else (keys, known)
+        rows = range(seed.randrange(1, 6))
+        kind = np.array([seed.randrange(2) for _ in rows])
+        sources, targets = (np.array([seed.randrange(1, 3 + number) for _ in rows], np.int32) for _ in "st")
+        ids = pl.Series([seed.choice([None, f"l{seed.randrange(number)}"]) for _ in rows], dtype=pl.String)
+        identities = target.numbers(kind, sources, targets, ids)
+        links = np.array([seed.choice([-1, number]) for _ in rows])
+        once = np.unique(identities, return_index=True)[1]
+        target.hold(identities[once], links[once], kind[once])
+        for row in once.tolist():
+            held = (int(links[row]), int(kind[row]) if links[row] >= 0 else -1)
+            state[int(identities[row])] = held
+        if seed.random() < 0.2:
+            forks.append((keys.fork(), dict(known)))
+        if forks and seed.random() < 0.3:
+            threading.Thread(target=forks[-1][0].settle).start()
+    for one, expected in [(keys, known), *forks]:
+        asked = np.array(list(expected), np.int64)
+        found, of = one.holders(asked)
+        held = [(link, k if link >= 0 else -1) for link, k in zip(found.tolist(), of.tolist(), strict=True)]
+        assert held == list(expected.values())
 
 
 def test_limits_that_are_full_again_are_looked_for_some_at_a_time() -> None:

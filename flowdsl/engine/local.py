@@ -436,6 +436,9 @@ class LocalExecutor:
             self._compaction = self.graph.compaction(self._held_versions)
         # while a checkpoint is written what it reads keeps its numbers
         if self._compaction.step(self.at_once) and not self.graph.shared:
+            # where no step may take long, numbers are exchanged some at a time, too
+            if self.at_once < ALL_AT_ONCE and not self.graph.renumber_some(self._compaction.mapping):
+                return
             mapping, self._compaction = self._compaction.finish(), None
             self.graph.renumber(mapping)
             self.recorder.renumber(mapping)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.graph.past import Past, Pasts, room
+from flowdsl.graph.past import Copying, Past, Pasts, lacks_room, room
 from flowdsl.values.interner import Codes
 from flowdsl.values.state_fields import VERSIONS, ArrayField, DictField, FlagField, OptionalField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -33,6 +34,11 @@ class EntityIndex(StateObject):
         # an array that is not its own it copies before it changes it
         self._owned = current is None
         self._pasts = Pasts()
+        # for how many ids there was to be room, and the larger array in the making
+        self._asked = 0
+        self._growing: Copying | None = None
+        # the array with other numbers of versions in the making
+        self._renumbering: Copying | None = None
         self._changed = np.zeros(1, np.bool_)
         self._keys = np.zeros(0, np.int64)
         self._versions = np.zeros(0, np.int32)
@@ -109,6 +115,7 @@ class EntityIndex(StateObject):
 
     def reserve(self, size: int) -> None:
         """Make room for codes below `size`, so that `find` need not check for unknown ones."""
+        self._asked = max(self._asked, size)
         if size > len(self._current):
             self._grow(size)
 
@@ -139,13 +146,32 @@ class EntityIndex(StateObject):
                     self._touched = np.concatenate([self._touched, np.zeros(int(ids[-1]) + 1, np.bool_)])
                 self._touched[ids] = True
             self._keys, self._versions = self._keys[:0], self._versions[:0]
+        self._grow_some()
 
     def live(self) -> Numbers:
         """Return the current versions; negative numbers are included."""
         return self._current
 
+    def renumber_some(self, mapping: Numbers) -> bool:
+        """Look up the new numbers of some ids' versions; return True once all are known, and `renumber` has
+        little left to do.
+        """
+        if self._growing is not None:
+            self._grow_some()
+            return False
+        current = self._current
+        if self._renumbering is None:
+            size = room(len(current) + 1, len(current)) if lacks_room(self._asked, current) else len(current)
+            self._renumbering = Copying(size, current, NONE)
+        return self._renumbering.step(current, convert=partial(_renumbered, mapping))
+
     def renumber(self, mapping: Numbers) -> None:
         """Apply new numbers of versions; negative ones stay."""
+        if self._renumbering is not None:
+            convert = partial(_renumbered, mapping)
+            self._replace(self._renumbering.finish(self._current, convert))
+            return
+        self._growing = None
         self._own(anew=self.shared)
         current = self._current
         # few of many ids may be live; write in place, to avoid new memory pages
@@ -167,6 +193,9 @@ class EntityIndex(StateObject):
         current = self._current
         self._pasts.note(current, ids)
         current[ids] = versions
+        for copying in (self._growing, self._renumbering):
+            if copying is not None:
+                copying.note(ids)
 
     def _own(self, *, anew: bool = False) -> None:
         if not self._owned or anew:
@@ -175,12 +204,35 @@ class EntityIndex(StateObject):
 
     def _grow(self, size: int) -> None:
         self._own()
-        current = self._current
+        self._asked = max(self._asked, size)
+        current, growing = self._current, self._growing
         if size > len(current):
-            grown = np.full(room(size, len(current)), NONE, np.int32)
-            grown[: len(current)] = current
-            self._array = grown
-            self._pasts.leave()
+            if growing is None or len(growing) < size:
+                growing = Copying(room(size, len(current)), current, NONE)
+            self._replace(growing.finish(current))
+
+    def _grow_some(self) -> None:
+        """Go on with an array that will be needed soon."""
+        if not self._owned:
+            return
+        current = self._current
+        if self._growing is None and self._renumbering is None and lacks_room(self._asked, current):
+            self._growing = Copying(room(len(current) + 1, len(current)), current, NONE)
+        if self._growing is not None and self._growing.step(current):
+            self._replace(self._growing.finish(current))
+
+    def _replace(self, array: Numbers) -> None:
+        self._array, self._owned = array, True
+        self._growing = self._renumbering = None
+        self._pasts.leave()
+
+
+def _renumbered(mapping: Numbers, versions: Numbers) -> Numbers:
+    """Return new numbers of versions; negative ones stay."""
+    renumbered = versions.copy()
+    rows = np.flatnonzero(versions >= 0)
+    renumbered[rows] = mapping.take(versions[rows])
+    return renumbered
 
 
 class TypedVersions(StateObject):

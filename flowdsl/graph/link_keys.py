@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.graph.links import LinkTable
-from flowdsl.graph.past import room
+from flowdsl.graph.past import Copying, Past, Pasts, lacks_room, room
 from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
 from flowdsl.values.json_types import Mask
 from flowdsl.values.key_collection import Inside
@@ -107,7 +107,10 @@ class LinkKeys(StateObject):
         self.others = len(self._kinds)
         self._spaces = len(self._kinds) + 1
         # space 0 holds link ids, space k + 1 the pairs of link type k
-        self._holders = [np.full(1, NOBODY, np.int64) for _ in range(self._spaces)]
+        self._arrays: list[Numbers | Past] = [np.full(1, NOBODY, np.int64) for _ in range(self._spaces)]
+        self._pasts = [Pasts() for _ in range(self._spaces)]
+        # larger arrays in the making
+        self._growing: dict[int, Copying] = {}
         self.any_ids = False
         for links in known:
             kind = self._kinds.index(links.kind) if links.kind in self._kinds else self.others
@@ -116,21 +119,46 @@ class LinkKeys(StateObject):
                 if len(rows):
                     self.any_ids |= space == 0
                     self._room(space, int(codes.max()) + 1)
-                    self._holders[space][codes[rows]] = rows * self._spaces + kind
+                    self._own(space)[codes[rows]] = rows * self._spaces + kind
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> LinkKeys:
         identities = cls(fields["_tables"], fields["_kinds"])
         source.agree(holders=len(fields["_holders"]), spaces=identities._spaces)
         source.check(all(map(len, fields["_holders"])), "without room")
-        identities._holders, identities.any_ids = fields["_holders"], fields["any_ids"]
+        identities._arrays, identities.any_ids = fields["_holders"], fields["any_ids"]
         return identities
 
+    def to_fields(self) -> dict[str, Any]:
+        self.settle()
+        return super().to_fields()
+
+    def settle(self) -> None:
+        """Have arrays that no others change, on any thread."""
+        for array in self._arrays:
+            if isinstance(array, Past):
+                array.settle()
+
     def fork(self) -> LinkKeys:
-        """Return an independent copy."""
+        """Return a copy-on-write fork."""
         forked = LinkKeys(self._tables, self._kinds)
-        forked._holders, forked.any_ids = [holder.copy() for holder in self._holders], self.any_ids
+        forked._arrays = [
+            array if isinstance(array, Past) else pasts.make(array)
+            for array, pasts in zip(self._arrays, self._pasts, strict=True)
+        ]
+        forked.any_ids = self.any_ids
         return forked
+
+    @property
+    def _holders(self) -> list[Numbers]:
+        return [array.read() if isinstance(array, Past) else array for array in self._arrays]
+
+    def _own(self, space: int) -> Numbers:
+        """Return an array that may be changed."""
+        array = self._arrays[space]
+        if isinstance(array, Past):
+            array = self._arrays[space] = array.read().copy()
+        return array
 
     def held(self, kind: str | None, tables: Sequence[LinkTable]) -> Inside:
         """Return the key codes that links hold: of link ids, or of the pairs of one link type.
@@ -178,7 +206,7 @@ class LinkKeys(StateObject):
                 of = number[of]
                 # another part may know the type of a link that is foreign to this one
                 fresh = (of != both.others) | (both._holders[to][held] == NOBODY)
-                both._holders[to][held[fresh]] = (links * both._spaces + of)[fresh]
+                both._own(to)[held[fresh]] = (links * both._spaces + of)[fresh]
         return both
 
     def fits(self, sizes: Sequence[int]) -> bool:
@@ -216,7 +244,11 @@ class LinkKeys(StateObject):
         """Assign links to keys (`NOBODY`: none)"""
         held = np.where(links >= 0, links * self._spaces + kinds, NOBODY)
         for space, rows in self._by_space(identities):
-            self._holders[space][identities[rows] // self._spaces] = held[rows]
+            array, places = self._own(space), identities[rows] // self._spaces
+            self._pasts[space].note(array, places)
+            array[places] = held[rows]
+            if space in self._growing:
+                self._growing[space].note(places)
 
     def _by_space(self, identities: Numbers) -> list[tuple[int, Numbers]]:
         spaces = identities % self._spaces
@@ -224,8 +256,13 @@ class LinkKeys(StateObject):
         return [(space, np.flatnonzero(spaces == space)) for space in present]
 
     def _room(self, space: int, size: int) -> None:
-        holder = self._holders[space]
-        if size > len(holder):
-            grown = np.full(room(size, len(holder)), NOBODY, np.int64)
-            grown[: len(holder)] = holder
-            self._holders[space] = grown
+        array, growing = self._own(space), self._growing.get(space)
+        if size > len(array):
+            if growing is None or len(growing) < size:
+                growing = Copying(room(size, len(array)), array, NOBODY)
+        elif growing is None and lacks_room(size, array):
+            growing = self._growing[space] = Copying(room(len(array) + 1, len(array)), array, NOBODY)
+        if growing is not None and (growing.step(array) or size > len(array)):
+            self._arrays[space] = growing.finish(array)
+            self._growing.pop(space, None)
+            self._pasts[space].leave()

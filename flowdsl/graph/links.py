@@ -241,7 +241,9 @@ class LinkTable(StateObject):
             counts.commit()
         blocks = self._blocks
         start, size = len(blocks) - 1, len(blocks[-1]) if blocks else 0
-        while start > 0 and len(blocks[start - 1]) <= min(2 * size, self.largest - size):
+        # larger ones are merged between two batches
+        largest = self.largest // 2 if self._bounded else self.largest
+        while start > 0 and len(blocks[start - 1]) <= min(2 * size, largest - size):
             start -= 1
             size += len(blocks[start])
         if start < len(blocks) - 1:

@@ -1,14 +1,21 @@
-"""What an array was when a copy of it was asked for, without the copy: what changes in it since is noted."""
+"""Copies of large arrays without a pause: of what an array was, and of what it becomes, made while it is used."""
 
 from __future__ import annotations
 
 import threading
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
+import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Convert = Callable[[Array], Array]
+# arrays of so many rows are copied ahead of need
+LARGE: Final = 1 << 20
+# rows that are copied at a time
+COPIED: Final = 1 << 17
 
 
 class Past:
@@ -74,13 +81,52 @@ class Pasts:
         self._known = []
 
 
+class Copying:
+    """Copy of an array, larger or of other numbers, that is made some rows at a time while the array is used.
+
+    Rows that change meanwhile are noted, and copied again at the end.
+    """
+
+    def __init__(self, size: int, array: Array, fill: object) -> None:
+        self._copy = np.empty(size, array.dtype)
+        self._fill = fill
+        self._at = 0
+        self._changed: list[Array] = []
+
+    def __len__(self) -> int:
+        return len(self._copy)
+
+    def note(self, places: Array) -> None:
+        """Note which places have changed."""
+        self._changed.append(places)
+
+    def step(self, array: Array, most: int | None = None, convert: Convert | None = None) -> bool:
+        """Copy some rows, the values of which `convert` may change; return True once all are copied."""
+        at, end = self._at, min(self._at + (most or COPIED), len(self._copy))
+        some = array[at:end]
+        self._copy[at : at + len(some)] = some if convert is None else convert(some)
+        # new memory is slow where it is written to for the first time
+        self._copy[at + len(some) : end] = self._fill
+        self._at = end
+        return end == len(self._copy)
+
+    def finish(self, array: Array, convert: Convert | None = None) -> Array:
+        """Return the copy, complete."""
+        self.step(array, len(self._copy), convert)
+        for places in self._changed:
+            self._copy[places] = array[places] if convert is None else convert(array[places])
+        return self._copy
+
+
+def lacks_room(size: int, array: Array) -> bool:
+    """Return True if it is time to begin with a larger copy, so that it is there when it is needed."""
+    return len(array) >= LARGE and size * 8 > len(array) * 7
+
+
 def room(size: int, have: int) -> int:
     """Return how large a table becomes that lacks room: less than twice as large where that takes long.
 
     >>> room(5, 4), room(1, 1 << 20) == (1 << 20) + (1 << 18)
     (8, True)
     """
-    return max(size, 2 * have if have < _LARGE else have + have // 4)
-
-
-_LARGE = 1 << 20
+    return max(size, 2 * have if have < LARGE else have + have // 4)

@@ -402,7 +402,8 @@ class GraphState(StateObject):
 
     def bound(self, largest: int) -> None:
         """Limit the number of versions or links of a type that are moved at once."""
-        self.versions.largest = largest
+        # a version is a text, too
+        self.versions.largest = largest // 2
         for table in self.links.values():
             table.largest = largest
 
@@ -418,6 +419,8 @@ class GraphState(StateObject):
         """Make the copies that this fork has put off. The graph it was taken of may go on meanwhile."""
         for index in (self.anywhere, *self.by_type.values()):
             index.settle()
+        if self.identities is not None:
+            self.identities.settle()
 
     @property
     def shared(self) -> bool:
@@ -438,6 +441,10 @@ class GraphState(StateObject):
                 yield current[start : start + SCANNED]
                 start += SCANNED
         yield self.several.live()
+
+    def renumber_some(self, mapping: Numbers) -> bool:
+        """Look up some new numbers of versions; return True once `renumber` has little left to do."""
+        return all(index.renumber_some(mapping) for index in (self.anywhere, *self.by_type.values()))
 
     def renumber(self, mapping: Numbers) -> None:
         """Apply new numbers of versions."""

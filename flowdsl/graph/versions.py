@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from flowdsl.values.state_fields import (
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 ID: Path = ("id",)
+# marks that are looked through at a time
+_LOOKED: Final = 1 << 18
 
 
 class VersionBlock(StateObject):
@@ -363,6 +365,8 @@ class Compaction:
         self._store, self._live, self._held = store, live, held
         # two more places, for the negative numbers
         self._used: npt.NDArray[np.bool_] | None = np.zeros(store.size + 2, np.bool_)
+        # up to where they were looked through, once all are marked
+        self._looked: int | None = None
         self._kept = np.zeros(0, np.int64)
         self._size, self._at, self._is_late = store.size, 0, False
         # new number of each old version, and of -2 and -1 themselves
@@ -375,11 +379,11 @@ class Compaction:
         """Look at some ids, or copy some versions; return True once all are copied and `finish` may be called
         before more are added.
         """
-        if self._used is not None and not self._marked(most):
+        if self._looked is None and not self._marked(most):
             return False
         budget = most
         while most > 0:
-            if self._at == len(self._kept):
+            if self._at == len(self._kept) and not self._look():
                 size = self._store.size
                 if size == self._size:
                     # what is left to do takes as long as many copies: it waits for the next step, once
@@ -388,7 +392,8 @@ class Compaction:
                 self._kept, self._at = np.arange(self._size, size), 0
                 self._mapping = np.concatenate([self._mapping, np.full(size - self._size, -1, np.int32)])
                 self._size = size
-            most -= self._gather(most)
+            if self._at < len(self._kept):
+                most -= self._gather(most)
         return False
 
     def _marked(self, most: int) -> bool:
@@ -401,9 +406,18 @@ class Compaction:
                 return False
         for versions in self._held():
             self._mark(versions)
-        self._kept = self._store.base + np.flatnonzero(self._used[self._store.base : -2])
-        self._used = None
+        self._looked = self._store.base
         return whole
+
+    def _look(self) -> bool:
+        """Find some more of the marked versions; return False once all were found."""
+        if self._used is None or self._looked is None:
+            return False
+        start, end = self._looked, min(self._looked + _LOOKED, len(self._used) - 2)
+        self._kept, self._at, self._looked = start + np.flatnonzero(self._used[start:end]), 0, end
+        if end == len(self._used) - 2:
+            self._used = None
+        return True
 
     def _mark(self, versions: npt.NDArray[np.int32]) -> None:
         assert self._used is not None
@@ -421,6 +435,11 @@ class Compaction:
         self._mapping[rows + starts[block]] = self._store.base + self.gathered + np.arange(len(rows))
         self.gathered += len(rows)
         return len(rows)
+
+    @property
+    def mapping(self) -> npt.NDArray[np.int32]:
+        """New number of each version that is in use, once all are copied."""
+        return self._mapping
 
     def finish(self) -> npt.NDArray[np.int32]:
         """Switch the store to the copied versions; return the new number of each old one, and of -2 and -1
