@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from strategies import SLIPS_ARE_LIKELY, Case, cases
 import flowdsl as fd
 from flowdsl import on
 from flowdsl.comparison.measures import MEASURES
+from flowdsl.engine.executor import StepExecutor
 
 pytestmark = SLIPS_ARE_LIKELY
 
@@ -343,23 +345,45 @@ def test_a_digest_tells_of_as_many_events_as_it_counts(case: Case) -> None:
         assert row["volume"] == len(mine)
 
 
-def test_what_settings_have_in_common_is_done_once():
-    asked: list[str] = []
+def test_what_settings_have_in_common_is_done_once(monkeypatch: pytest.MonkeyPatch):
+    entered: Counter[tuple[str, int]] = Counter()
+    run = StepExecutor.run
 
-    def liked_by_a_fan(context: Mapping[str, Any]) -> bool:
-        asked.append(context["source_id"])
-        return True
+    def counted(step: StepExecutor, contexts: Any, *rest: Any) -> Any:
+        entered[step.step.method, step.step.number] += len(contexts)
+        return run(step, contexts, *rest)
 
+    read: list[int] = []
+    chunks = fd.MemoryEventLog.chunks
+
+    def counted_chunks(
+        log: fd.MemoryEventLog, columns: Any, *rest: Any, **named: Any
+    ) -> Iterator[pl.DataFrame]:
+        for frame in chunks(log, columns, *rest, **named):
+            # the times of events are looked up once more, for delays
+            read.append(frame.height if "target_id" in columns else 0)
+            yield frame
+
+    monkeypatch.setattr(StepExecutor, "run", counted)
+    monkeypatch.setattr(fd.MemoryEventLog, "chunks", counted_chunks)
+    log = fd.MemoryEventLog()
+    log.append(HISTORY)
+    people = fd.EntityGraph({"person": {"ann": {}, "bob": {}}})
     flow = (
         on("link.created")
-        .where(liked_by_a_fan)
+        .where("source_id != target_id")
+        .resolve("target_id", as_="liked")
         .batch("target_id", window="5m")
-        .map(title="{{ batch.count }}")
+        .map(recipient_id="{{ target_id }}", title="{{ batch.count }}")
         .deliver("push")
     )
-    tuned = fd.tune(flow, HISTORY, vary={"1.window": ["5m", "30m", "3h"], "1.min_count": [1, 2]})
-    assert len(tuned) == 6
-    assert asked == [f"fan-{n}" for n in range(5)]
+    tuned = fd.tune(flow, log, people, vary={"2.window": ["30m", "3h"], "2.min_count": [1, 2]})
+    # four settings and the flow as it is
+    assert len(tuned) == 5
+    assert sum(read) == len(HISTORY) == 5
+    assert (entered["where", 0], entered["resolve", 1], entered["batch", 2]) == (5, 5, 5 * 5)
+    # 5 of today; with 30m 3, or the one of three; with 3h 2, or the one of four
+    assert entered["deliver", 4] == 5 + 3 + 1 + 2 + 1 == tuned.table["volume"].sum()
 
 
 def test_a_cap_of_a_sink_counts_every_setting_by_itself():
