@@ -63,8 +63,8 @@ L.batch("target_id", every="month", on=32) | 0 (batch) | on 32 is not a day | fr
 L.batch("target_id", every="week", on=["mon", "tue"]) | 0 (batch) | is not a day | a flow for each of them
 L.batch("target_id", window="5m", at="09:00") | 0 (batch) | at says nothing without every | first context
 L.batch("target_id", every="day", timezone="UTC") | 0 (batch) | no option 'timezone' | did you mean 'tz'?
-L.batch("target_id", every="day", tz="Europe/Berlni") | 0 (batch) | no time zone | did you mean 'Europe/Berlin'?
-L.batch("target_id", every="day", tz="Berlin") | 0 (batch) | no time zone | did you mean 'Europe/Berlin'?
+L.batch("target_id", every="day", tz="Europe/Berlni") | 0 (batch) | is not a time zone | did you mean 'Europe/Berlin'?
+L.batch("target_id", every="day", tz="Berlin") | 0 (batch) | is not a time zone | did you mean 'Europe/Berlin'?
 L.batch("target_id", every="day", tz="+02:00") | 0 (batch) | is an offset | knows when clocks change
 L.batch("target_id", every="day", tz="UTC", default_tz="UTC") | 0 (batch) | a tz that data says | no default_tz
 L.batch("target_id", window="5m", collect=["source_id"]) | 0 (batch) | collect is | {'source_id': 'source_id'}
@@ -100,7 +100,7 @@ L.cap(3, per="daily") | 0 (cap) | 'daily' is not a duration | did you mean 'day'
 L.cap(3, per="hour") | 0 (cap) | 'hour' is not a duration | write '1h'
 L.cap(3, per="0s") | 0 (cap) | per is 0 | a longer time
 L.cap(3, per="1h", tz="UTC") | 0 (cap) | not for every 1h | per='day'
-L.cap(3, per="day", tz="Berlin") | 0 (cap) | no time zone | did you mean 'Europe/Berlin'?
+L.cap(3, per="day", tz="Berlin") | 0 (cap) | is not a time zone | did you mean 'Europe/Berlin'?
 L.cap(3, per="day", by="target_id") | 0 (cap) | no option 'by' | did you mean 'key'?
 L.cap(3, per="day", strategy="queue") | 0 (cap) | no option 'strategy' | per, key, tz
 L.cap(3, per="day", key="owner.id") | 0 (cap) | no variable 'owner' | as_='owner'
@@ -142,7 +142,7 @@ L.where(fn.bucket(var.source_id, 0) == 1) | - | from 1 on, not 0 | bucket(source
 L.where(fn.sum(var.metadata.n) > 3) | - | one value of a whole window | batch.total
 L.where(fn.hour(var.event.timestamp) > 8 and fn.hour(var.event.timestamp) < 22) | - | neither true nor false | & for and
 fd.Cap(3, per="dayly") | - | 'dayly' is not a duration | did you mean 'day'?
-fd.Cap(3, per="day", tz="Berlin") | - | no time zone | did you mean 'Europe/Berlin'?
+fd.Cap(3, per="day", tz="Berlin") | - | is not a time zone | did you mean 'Europe/Berlin'?
 fd.replay(D, [], caps={"pusch": fd.Cap(3, per="day")}) | - | no flow delivers to 'pusch' | mean 'push'?
 fd.replay(D, [], caps={"push": 3}) | - | caps['push'] is 3 | fd.Cap(3, per='day'
 fd.replay(D, [], caps=[fd.Cap(3, per="day")]) | - | caps are a list | a mapping from sinks
@@ -151,7 +151,7 @@ fd.EntityGraph({}, merge="user") | - | merge is 'user' | ['user']
 fd.EntityGraph({}, merge=True) | - | merge is True | a list of entity types
 fd.tune(B.map(a=1).deliver("s"), [], vary={"0.windw": ["5m"]}) | - | no option 'windw' | did you mean 'window'?
 fd.tune(B.map(a=1).deliver("s"), [], vary={"1.window": ["5m"]}) | - | no option 'window' | 0.window is that of batch
-fd.tune(B.map(a=1).deliver("s"), [], vary={"0.window": "5m"}) | - | no list of values | […, …]
+fd.tune(B.map(a=1).deliver("s"), [], vary={"0.window": "5m"}) | - | is not a list of values | […, …]
 fd.tune(B.map(a=1).deliver("s"), [], vary={"0.window": ["5 m"]}) | 0 (batch) | not a duration | '5m'
 fd.tune(B.map(a=1).deliver("s"), [], vary={"0.window": ["5m"]}, best="reech") | - | 'reech' | 'reach'
 fd.tune(B.map(a=1).deliver("s"), [], vary={"0.window": ["5m"]}, subject_to="delay < 1h") | - | say which | delay.p95
@@ -171,17 +171,17 @@ batch: {key: target_id} | 20 | needs what closes its windows | window='5m'
 batch: {key: target_id, window: 5} | 39 | window is a whole number | 5s is seconds
 batch: {key: target_id, every: daily} | 38 | 'daily' is not known | did you mean 'day'?
 batch: {key: target_id, every: week, on: monday} | 48 | on 'monday' is not a day | did you mean 'mon'?
-batch: {key: target_id, every: day, at: 9:00} | 47 | no time of day | did you mean '09:00'?
+batch: {key: target_id, every: day, at: 9:00} | 47 | is not a time of day | did you mean '09:00'?
 batch: {key: target_id, every: day, at: 32400000000} | 47 | at is a whole number | text, such as 09:00
 batch: {key: target_id, every: day, timezone: UTC} | 43 | no option 'timezone' | did you mean 'tz'?
-batch: {key: target_id, every: day, tz: Berlin} | 47 | no time zone | did you mean 'Europe/Berlin'?
+batch: {key: target_id, every: day, tz: Berlin} | 47 | is not a time zone | did you mean 'Europe/Berlin'?
 batch: {key: target_id, window: 5m, collect: [source_id]} | 52 | collect is a list | a mapping, such as
 batch: {key: target_id, window: 5m, collect: {x: avg(metadata.n)}} | 52 | 'avg' | sum(…) and count(…)
 batch: {key: target_id, window: 5m, max_count: "3"} | 54 | max_count is text | write 3 without quotes
 wait: 1d | 13 | are text | wait: {duration: …}
 wait: {for: 1d} | 14 | no option 'for' | did you mean 'duration'?
-wait: {until: "9:00"} | 21 | no time of day | did you mean '09:00'?
-wait: {hours: 8-22} | 21 | no stretch of hours | did you mean '08:00-22:00'?
+wait: {until: "9:00"} | 21 | is not a time of day | did you mean '09:00'?
+wait: {hours: 8-22} | 21 | is not a stretch of hours | did you mean '08:00-22:00'?
 wait: {duration: 1d, until: "09:00"} | 24 | duration and until | one of a duration
 sleep: {duration: 1d} | 7 | no operator 'sleep' | did you mean 'wait'?
 cap: {max: 3} | 18 | needs 'per' | max, per, key
@@ -191,7 +191,7 @@ cap: {max: 3, per: 1h, tz: UTC} | 34 | not for every 1h | per='day'
 caps: {max: 3, per: day} | 7 | no operator 'caps' | did you mean 'cap'?
 filter: {condition: "linked(target_id, blocks, source_id)"} | 27 | in quotes, not blocks | known before it runs
 filter: {condition: "count_link(target_id, 'likes') > 1"} | 27 | 'count_link' | did you mean 'count_links'?
-filter: {condition: "hour(event.timestamp, 'Berlin') > 1"} | 27 | no time zone | "Europe/Berlin"
+filter: {condition: "hour(event.timestamp, 'Berlin') > 1"} | 27 | is not a time zone | "Europe/Berlin"
 filter: {condition: "changed(status)"} | 27 | not status | write changed(data.status)
 filter: {condition: "bucket(source_id) == 1"} | 27 | takes two arguments | bucket(source_id, 10
 filter: {condition: "old.x == 1"} | 27 | no variable 'old' | before.x
@@ -202,7 +202,7 @@ SINKS = """
 {name: s, type: in_app, cap: 3} | 34 | cap is a whole number | max, per, tz
 {name: s, type: in_app, cap: {max: 3}} | 34 | cap needs 'per' | max, per, tz
 {name: s, type: in_app, cap: {max: 3, per: daily}} | 34 | not a duration | did you mean 'day'?
-{name: s, type: in_app, cap: {max: 3, per: day, tz: Berlin}} | 34 | no time zone | 'Europe/Berlin'
+{name: s, type: in_app, cap: {max: 3, per: day, tz: Berlin}} | 34 | is not a time zone | 'Europe/Berlin'
 {name: s, type: in_app, cap: {max: 3, per: day, key: x}} | 53 | no key 'key' | max, per, tz
 {name: s, type: in_app, caps: {max: 3, per: day}} | 29 | no key 'caps' | did you mean 'cap'?
 """

@@ -95,7 +95,7 @@ def over_ten(context: Any) -> bool:
         (r"fan.a == 'a\nb'", "a backslash or a line break", "another field"),
         ("""fan.a == 'both \\' and "'""", "both kinds of quotes", "another field"),
         ("fan.a == 'a != b'", "at which production splits", "another field"),
-        ('fan["odd key"] == 1', "no plain name", None),
+        ('fan["odd key"] == 1', "not a plain name", None),
     ],
 )  # fmt: skip
 def test_a_condition_that_production_lacks_is_refused_with_what_comes_nearest(condition, what, hint):

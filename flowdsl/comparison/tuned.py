@@ -288,8 +288,8 @@ class TuningData(VariantsData):
         >>> print(tuned.plot())
         settings that no other beats
                            volume  events  reach  delay.p90  per_person_per_day.p95
-        0.window=1h        1       4     1      1 h        1
-        0.window=1m today  4       4     1      1 min      4
+        0.window=1h        1       4       1      1 h        1
+        0.window=1m today  4       4       1      1 min      4
         """
         if of is not None:
             return self._lines(texts_of(of, "of", error=ReplayError))
