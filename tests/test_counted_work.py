@@ -14,7 +14,8 @@ from flowdsl import on
 from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.window_rule import RuleReach
 from flowdsl.kernels.windows import FixedReach
-from flowdsl.values import local_time
+from flowdsl.log import document_paths, validation
+from flowdsl.values import json_extraction, local_time
 from flowdsl.values.interner import Interner
 
 EVENTS, MINUTE = 3_000, 60_000_000
@@ -96,6 +97,43 @@ def test_local_moments_are_worked_out_for_each_day_and_not_for_each_event(
     # of so many days, and of one before and after them, however often it is asked for
     assert moments
     assert max(moments) <= 5
+
+
+def orders() -> pl.DataFrame:
+    """As many customers as orders, in turn, all documents as JSON text; all orders are of the first customer."""
+    numbers = range(EVENTS)
+    pairs = [
+        (
+            ("customer", f"c{n}", f'{{"city": "Köln {n}", "more": [{n}]}}'),
+            ("order", f"o{n}", f'{{"amount": {n}, "owner": "c0", "more": [{n}]}}'),
+        )
+        for n in numbers
+    ]
+    types, ids, data = zip(*(row for pair in pairs for row in pair), strict=True)
+    times = pl.Series(START + np.arange(2 * EVENTS) * MINUTE).cast(pl.Datetime("us", "UTC"))
+    columns = {"entity_type": types, "entity_id": ids, "data": data}
+    return pl.DataFrame({"timestamp": times, "kind": "entity.created", **columns})
+
+
+def test_a_document_is_parsed_once_for_all_paths_and_of_entities_where_one_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked = counting(monkeypatch, document_paths, "_read", 0)
+    again = counting(monkeypatch, validation, "_invalid", 0)
+    taken_apart = counting(monkeypatch, json_extraction, "extract", 0)
+    flow = (
+        on("entity.created", entity_type="order")
+        .where("data.amount >= 1000")
+        .resolve("data.owner", as_="owner")
+        .map(recipient_id="{{ data.owner }}", title="{{ owner.city }}: {{ data.amount }}")
+    )
+    sent = fd.replay(flow.deliver("s"), orders()).polars("s")
+    assert sent["title"][0] == "Köln 0: 1000"
+    assert len(sent) == EVENTS - 1000
+    # while it is seen whether they are JSON
+    assert sum(checked) == 2 * EVENTS
+    assert sum(again) == 0
+    assert sum(taken_apart) == 1
 
 
 @pytest.mark.parametrize(("title", "members"), [("{{ batch.count }}", 1), ("{{ batch.items }}", EVENTS)])

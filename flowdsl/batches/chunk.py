@@ -63,7 +63,15 @@ class Chunk:
         if part is not None:
             start, events = part
             return events.column_at(path, rows - start if start else rows)
-        return Column.concat([p.column(path) for p in self._parts]).take(rows)
+        which = np.searchsorted(self._starts, rows, side="right") - 1
+        found, places = [], []
+        for number in np.flatnonzero(np.bincount(which)).tolist():
+            mine = np.flatnonzero(which == number)
+            found.append(self._parts[number].column_at(path, rows[mine] - self._starts[number]))
+            places.append(mine)
+        back = np.empty(len(rows), np.int64)
+        back[np.concatenate(places)] = np.arange(len(rows))
+        return Column.concat(found).take(back)
 
     def codes(self, name: str, rows: Index) -> Codes:
         """Return a text column at some rows as codes."""

@@ -30,6 +30,7 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import FOREVER, Until
 from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
+from flowdsl.log.document_paths import taken_off
 from flowdsl.log.event_rows import EventRows
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.progress import Tick, noop, wait_with_progress
@@ -198,8 +199,13 @@ class LocalExecutor:
         """
 
         def prepare(frame: pl.DataFrame) -> EventRows:
-            events = EventRows(readable(frame), self.graph.interner, self.plan.event_paths)
+            rows, read = taken_off(readable(frame), self.plan.event_paths)
+            events = EventRows(rows, self.graph.interner, self.plan.event_paths)
             events.prepare(self.plan.id_columns)
+            if self.plan.event_paths:
+                events.narrow(np.logical_or.reduce([_meets(entry, events) for entry in self.plan.entries]))
+            for path, values in read.items():
+                events.documents(path[0]).know(path[1:], values)
             for path in self.plan.event_paths:
                 events.column(path)
             return events
@@ -475,14 +481,19 @@ def _state_of(run: StepExecutor, labels: Sequence[str]) -> StepState:
     return StepState(step.fingerprint, flows, step.number, step.method, step.operator.text, run.kernel.fork())
 
 
+def _meets(entry: Entry, events: EventRows) -> npt.NDArray[np.bool_]:
+    """Return which events a trigger takes."""
+    mask = events.of_kinds(entry.trigger.kind)
+    if entry.trigger.filter is None:
+        return mask
+    name, wanted = entry.trigger.filter
+    return mask & where_equal(events.frame[name], wanted)
+
+
 def _triggered(
     entry: Entry, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, roots: frozenset[str]
 ) -> ContextBatch:
-    trigger, frame = entry.trigger, chunk.events.frame
-    mask = chunk.events.of_kinds(trigger.kind)
-    if trigger.filter is not None:
-        name, wanted = trigger.filter
-        mask = mask & where_equal(frame[name], wanted)
+    mask = _meets(entry, chunk.events)
     if runs is not None:
         mask = mask & runs
     rows = np.flatnonzero(mask)

@@ -193,7 +193,7 @@ class Plan:
             (entry.trigger.kind, entry.trigger.filter and entry.trigger.filter[1]) for entry in self.entries
         )
         link_types = frozenset(name for name, _ in self.needs.links)
-        return ScanFilter(triggers, self.needs.entities, link_types)
+        return ScanFilter(triggers, self.needs.entities, link_types, documents=self.event_paths)
 
     @cached_property
     def event_columns(self) -> frozenset[str]:

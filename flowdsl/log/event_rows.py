@@ -14,6 +14,7 @@ from flowdsl.text import short_repr
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_texts import only
 from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.masks import where_present
 from flowdsl.values.paths import Path
@@ -55,6 +56,8 @@ class EventRows(StateObject):
         self._kinds: npt.NDArray[np.uint8] | None = None
         self._columns: dict[Path, Column] = {}
         self._documents: dict[str, Documents] = {}
+        # the events whose documents are read, where that is not all of them
+        self._read_of: Mask | None = None
 
     def __len__(self) -> int:
         return self.frame.height
@@ -117,8 +120,15 @@ class EventRows(StateObject):
             codes = self._interner.intern_all([self.frame[name] for name in wanted])
             self._codes.update(zip(wanted, codes, strict=True))
 
+    def narrow(self, mask: Mask) -> None:
+        """Say which events somebody may ask the documents of: those of the others are not parsed."""
+        if not mask.all():
+            self._read_of = mask
+
     def column(self, path: Path) -> Column:
-        """Return the values of a variable that an event starts with."""
+        """Return the values of a variable that an event starts with; those of the documents of events that
+        are not read are no values.
+        """
         if path not in self._columns:
             self._columns[path] = self._read(path)
         return self._columns[path]
@@ -126,6 +136,8 @@ class EventRows(StateObject):
     def column_at(self, path: Path, rows: Index) -> Column:
         """Return the values at some rows; whole objects, which are large, are parsed only there."""
         if path in _WHOLE and path not in self._columns and len(rows) * 8 < len(self):
+            return self.gather(rows).column(path)
+        if path[0] in DOCUMENT_COLUMNS and self._read_of is not None and not self._read_of.take(rows).all():
             return self.gather(rows).column(path)
         return self.column(path).take(rows)
 
@@ -187,6 +199,8 @@ class EventRows(StateObject):
             hints = [h[1:] for h in self._hints if h[0] == name]
             none = pl.Series([None]).new_from_index(0, len(self))
             held = self.frame[name] if name in self.frame.columns else none
+            if self._read_of is not None and held.dtype == pl.String:
+                held = only(held, self._read_of)
             self._documents[name] = Documents(held, none=DOCUMENT_COLUMNS[name], hints=hints)
         return self._documents[name]
 

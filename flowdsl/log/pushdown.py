@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from flowdsl.log.segment_reader import SegmentSelection
 from flowdsl.log.segments import Segment, Statistics
+from flowdsl.values.paths import Path
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class ScanFilter:
     type. Where `passed` is given, nothing depends on when exactly the clock moves: segments that end before
     `stop` (a number, a time) may be left out but for their first and last event, and it is told how many that
     were. `ahead` are the numbers of events that do not move the clock, and are told with their ids.
+    `documents` are the paths into JSON that events of the triggers are asked for.
 
     >>> ScanFilter((("link.created", "likes"),)).met_by(
     ...     Statistics(0, 9, True, ("link.created",), ("views",), (), False)
@@ -33,6 +35,7 @@ class ScanFilter:
     stop: tuple[int | None, int | None] = (None, None)
     passed: Callable[[int], None] | None = None
     ahead: tuple[int, ...] = ()
+    documents: frozenset[Path] = frozenset()
 
     def met_by(self, there: Statistics) -> bool:
         """Return True if a segment may contain an event that matters."""

@@ -12,6 +12,7 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
+from flowdsl.log import document_paths
 from flowdsl.log.columns import (
     SCHEMA,
     TIME,
@@ -25,7 +26,7 @@ from flowdsl.log.external_sort import POSITION, KeySample, SortedTable
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
 from flowdsl.log.sources import LazyTable, ParquetFiles, RawTable, TableSlice
-from flowdsl.log.validation import bad_json, bad_rows, excerpt, faults
+from flowdsl.log.validation import bad_rows, excerpt, faults
 from flowdsl.progress import Tick, track, wait_with_progress
 
 if TYPE_CHECKING:
@@ -91,11 +92,12 @@ class EventTable:
     ) -> Iterator[pl.DataFrame]:
         """Yield frames of at most `size` events, ascending in `seq_no`, from the first after `after`.
 
-        Each has `seq_no`, `timestamp`, `kind` and those of `columns` that are columns of an event table.
+        Each has `seq_no`, `timestamp`, `kind` and those of `columns` that are columns of an event table; and
+        what an `interest` in documents asks for, to be taken off by `document_paths.taken_off`.
         """
         names = asked_columns(columns, size, after)
         # small chunks are cut from larger pieces: each reading of a file has its price
-        pieces = self._events(names, max(size, READ), after)
+        pieces = self._events(names, max(size, READ), after, interest)
         events = together(cut(pieces, size), size)
         # a lazy frame may run Python code of the user's, which stays on the user's thread
         return events if isinstance(self._raw, LazyTable) else ahead(events)
@@ -172,7 +174,9 @@ class EventTable:
             refuse_repeated(equal)
         return None if sorted_so_far else sample
 
-    def _events(self, names: list[str], size: int, after: int) -> Iterator[pl.DataFrame]:
+    def _events(
+        self, names: list[str], size: int, after: int, interest: ScanFilter | None
+    ) -> Iterator[pl.DataFrame]:
         self.broken = 0
         number = 0
         for frame in self._in_order(names, size, after):
@@ -182,27 +186,35 @@ class EventTable:
                 frame = frame.with_columns(numbers.alias("seq_no"))
             if after:
                 frame = frame.filter(pl.col("seq_no") > after)
-            frame = self._without_bad_json(frame)
+            frame, read = self._without_bad_json(frame, interest)
             yield frame.select(
-                name if name in frame.columns else pl.lit(None, SCHEMA[name]).alias(name) for name in names
+                *(
+                    name if name in frame.columns else pl.lit(None, SCHEMA[name]).alias(name)
+                    for name in names
+                ),
+                *read,
             )
 
-    def _without_bad_json(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the frame without text that is not JSON.
+    def _without_bad_json(
+        self, frame: pl.DataFrame, interest: ScanFilter | None
+    ) -> tuple[pl.DataFrame, list[pl.Series]]:
+        """Return the frame without text that is not JSON, and what is read of the other documents.
 
         The event stays, for flows that do not read the text must not depend on flows that do.
         """
         # to connect takes as long as to replay 10,000 events
         if not any(name in frame.columns for name in JSON_COLUMNS):
-            return frame
-        wrong = bad_json(frame)
+            return frame, []
+        asked = ((), ()) if interest is None else (interest.documents, interest.triggers)
+        wrong, read = document_paths.checked(frame, *asked)
         if not wrong:
-            return frame
+            return frame, read
         self.broken += len({row for rows in wrong.values() for row in rows})
-        return frame.with_columns(
+        without = frame.with_columns(
             pl.when(~pl.int_range(pl.len()).is_in(rows)).then(pl.col(name)).alias(name)
             for name, rows in wrong.items()
         )
+        return without, read
 
     def _in_order(self, names: list[str], size: int, after: int) -> Iterator[pl.DataFrame]:
         sample = self._order

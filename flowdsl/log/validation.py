@@ -149,16 +149,20 @@ def _gap(needed: tuple[str, ...], names: list[str], sound: Collection[str]) -> p
 
 def _invalid(texts: pl.DataFrame) -> list[int]:
     rows: list[int] = query("SELECT row FROM texts WHERE NOT json_valid(text)", texts=texts)["row"].to_list()
+    return sorted({*rows, *lenient(texts)})
+
+
+def lenient(texts: pl.DataFrame) -> list[int]:
+    """Return the rows that DuckDB lets pass as JSON although they are none, or are nested too deep."""
     # only long texts that open that many brackets can be nested that deep
     long = texts.filter(pl.col("text").str.len_bytes() > 2 * MAX_NESTING)
     brackets = pl.col("text").str.count_matches("{", literal=True) + pl.col("text").str.count_matches(
         "[", literal=True
     )
     long = long.filter(brackets > MAX_NESTING)
-    rows += [row for row, text in long.iter_rows() if too_deep(text)] if long.height else []
+    rows = [row for row, text in long.iter_rows() if too_deep(text)] if long.height else []
     suspects = texts.filter(pl.col("text").str.contains_any(_SUSPECT))
-    rows += [row for row, text in suspects.iter_rows() if not _is_json(text)]
-    return sorted(set(rows))
+    return rows + [row for row, text in suspects.iter_rows() if not _is_json(text)]
 
 
 def _is_json(text: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from flowdsl.values.json_texts import only, parse, quoted
 from flowdsl.values.json_types import MISSING, Index, Mask, Tag, Tags, tag_of, uniform
 from flowdsl.values.masks import where_present
 from flowdsl.values.wide import wide_digits, widened
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # of fewer rows than one in so many the texts are those of the interner: a few rows do not hold on to all
 _WORTH_HOLDING: Final = 8
@@ -152,7 +155,7 @@ class Column:
         return cls(len(codes), tags, texts=DictionaryColumn(codes, interner, read))
 
     @classmethod
-    def from_json(cls, documents: pl.Series) -> Column:
+    def from_json(cls, documents: pl.Series | pa.Array) -> Column:
         """Parse compact JSON texts, one per row; a null row is missing."""
         parsed = parse(documents)
         return cls(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.columns import Column
@@ -19,7 +20,7 @@ from flowdsl.values.json_types import MISSING, Index, Tag
 from flowdsl.values.masks import where_present
 from flowdsl.values.paths import Path
 from flowdsl.values.small_json_extraction import extract_few
-from flowdsl.values.sql import query
+from flowdsl.values.sql import query, query_arrow
 from flowdsl.values.state_fields import CellsField, FlagField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -50,6 +51,8 @@ class Documents(StateObject):
         self._cells = cells
         self._hints = {h for h in hints if h}
         self._columns: dict[Path, Column] = {}
+        # the JSON of values that a reader has read
+        self._read: dict[Path, pl.Series] = {}
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Documents:
@@ -69,13 +72,19 @@ class Documents(StateObject):
     def _is_text(self) -> bool:
         return self.series.dtype == pl.String
 
+    def know(self, path: Path, values: pl.Series) -> None:
+        """Take note of the values at a path, as JSON texts; null where there is none."""
+        self._read[path] = values
+
     def column(self, path: Path) -> Column:
         """Return the values at a path below the documents, or the documents themselves for the empty path."""
         if path not in self._columns:
             if not path:
                 self._columns[path] = self._whole()
+            elif path in self._read:
+                self._columns[path] = Column.from_json(self._read.pop(path))
             elif self._is_text:
-                wanted = sorted({path, *self._hints} - self._columns.keys() - {()})
+                wanted = sorted({path, *self._hints} - self._columns.keys() - self._read.keys() - {()})
                 self._columns.update(zip(wanted, self._extracted(wanted), strict=True))
             else:
                 self._columns[path] = self._field(path)
@@ -95,7 +104,7 @@ class Documents(StateObject):
 
     def has(self, path: Path) -> bool:
         """Return True if reading a path needs no parsing."""
-        return path in self._columns or not self._is_text
+        return path in self._columns or path in self._read or not self._is_text
 
     def gather(self, rows: Index) -> Documents:
         """Gather the documents at `rows`, keeping the paths that were extracted already."""
@@ -172,24 +181,38 @@ def extract(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
 
 
 def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
-    plain = [path for path in paths if _is_json_path(path)]
+    plain = [path for path in paths if is_plain(path)]
     found: dict[Path, Column] = {p: _by_hand(documents, p) for p in paths if p not in plain}
     if plain:
-        table = query_documents(documents, _query(plain))
-        if not table["n"].is_sorted():
-            table = table.sort("n")
+        frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
+        table = query_arrow(_query(plain), documents=frame)
+        if not _ascends(table["n"].to_numpy()):
+            table = table.sort_by("n")
         for i, path in enumerate(plain, 1):
-            found[path] = Column.from_json(table[f"c{i}"].cast(pl.String))
+            found[path] = Column.from_json(table[f"c{i}"].combine_chunks())
     return [found[path] for path in paths]
 
 
+def _ascends(numbers: npt.NDArray[np.int64]) -> bool:
+    return bool((numbers[1:] >= numbers[:-1]).all())
+
+
 def _query(paths: Sequence[Path]) -> str:
+    picks = ", ".join(f"CAST(x[{i}] AS VARCHAR) AS c{i}" for i in range(1, len(paths) + 1))
+    return f"SELECT n, {picks} FROM (SELECT n, json_extract(d, {in_sql(paths)}) AS x FROM documents)"
+
+
+def in_sql(paths: Iterable[Path]) -> str:
+    """Return paths as a list of JSON paths in DuckDB's SQL.
+
+    >>> in_sql([("a", "b"), ("c",)])
+    '[\'$."a"."b"\', \'$."c"\']'
+    """
     listed = ", ".join(_literal("$" + "".join(f'."{part}"' for part in path)) for path in paths)
-    picks = ", ".join(f"x[{i}] AS c{i}" for i in range(1, len(paths) + 1))
-    return f"SELECT n, {picks} FROM (SELECT n, json_extract(d, [{listed}]) AS x FROM documents)"
+    return f"[{listed}]"
 
 
-def _is_json_path(path: Path) -> bool:
+def is_plain(path: Path) -> bool:
     """Return True if DuckDB reads a path as it is meant."""
     return all(part and _BEYOND_A_PATH.isdisjoint(part) for part in path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import polars as pl
 
 from flowdsl.values.json_types import Mask, Tag, Tags
 from flowdsl.values.masks import where_present
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Parsed(NamedTuple):
@@ -25,9 +28,11 @@ class Parsed(NamedTuple):
     wide: pl.Series | None = None
 
 
-def parse(documents: pl.Series) -> Parsed:
+def parse(given: pl.Series | pa.Array) -> Parsed:
     """Parse compact JSON texts, one per row; a null row is missing."""
-    heads, escapes = _first_bytes(documents)
+    series = isinstance(given, pl.Series)
+    array, documents = (_as_arrow(given), given) if series else (given, _as_series(given))
+    heads, escapes = _first_bytes(array)
     tags = _TAG_OF_BYTE.take(heads)
     is_text, is_nested = tags == Tag.TEXT, tags >= Tag.ARRAY
     ints, floats, wide = _numbers(documents, tags) if (tags == Tag.INT).any() else (None, None, None)
@@ -101,19 +106,31 @@ def _unquoted(documents: pl.Series, mask: Mask, *, escapes: bool) -> pl.Series:
     return plain.scatter(rows, strings.gather(rows).str.json_decode(pl.String)) if len(rows) else plain
 
 
-def _first_bytes(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], bool]:
+def _as_arrow(texts: pl.Series) -> pa.Array:
+    return texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _as_series(texts: pa.Array) -> pl.Series:
+    series = pl.from_arrow(texts)
+    assert isinstance(series, pl.Series)
+    return series.cast(pl.String)
+
+
+def _first_bytes(array: pa.Array) -> tuple[npt.NDArray[np.uint8], bool]:
     """Return the first byte of each text (0 where null or empty), and whether any text contains a
     backslash.
     """
-    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    buffers = array.buffers()
-    offsets = np.frombuffer(buffers[1], np.int64)[array.offset : array.offset + len(array) + 1]
+    buffers, width = array.buffers(), np.int64 if str(array.type) == "large_string" else np.int32
+    offsets = np.frombuffer(buffers[1], width)[array.offset : array.offset + len(array) + 1]
     if not len(offsets) or offsets[0] == offsets[-1]:
-        return np.zeros(len(texts), np.uint8), False
+        return np.zeros(len(array), np.uint8), False
     data = np.frombuffer(buffers[2], np.uint8)
     starts = offsets[:-1]
     heads = data.take(np.minimum(starts, len(data) - 1))
     heads[starts == offsets[1:]] = 0
+    if array.null_count:
+        # a null may have had a text before
+        heads[array.is_null().to_numpy(zero_copy_only=False)] = 0
     return heads, bool((data[offsets[0] : offsets[-1]] == ord("\\")).any())
 
 

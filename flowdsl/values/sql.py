@@ -12,6 +12,7 @@ import polars as pl
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 # by process: after a fork the child has the parent's database without the threads that run it
 _databases: dict[int, duckdb.DuckDBPyConnection] = {}
@@ -25,12 +26,18 @@ def query(sql: str, **frames: pl.DataFrame) -> pl.DataFrame:
     ... ).item()
     '1'
     """
-    with _database().cursor() as cursor:
-        for name, frame in frames.items():
-            cursor.register(name, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
-        found = pl.from_arrow(cursor.sql(sql).to_arrow_table())
+    found = pl.from_arrow(query_arrow(sql, **frames))
     assert isinstance(found, pl.DataFrame)
     return found
+
+
+def query_arrow(sql: str, **frames: pl.DataFrame) -> pa.Table:
+    """Return the result of a query like `query`, as DuckDB gives it."""
+    with _database().cursor() as cursor:
+        for name, frame in frames.items():
+            # views of texts, not copies
+            cursor.register(name, frame.to_arrow(compat_level=pl.CompatLevel.newest()))
+        return cursor.sql(sql).to_arrow_table()
 
 
 def _database() -> duckdb.DuckDBPyConnection:

@@ -1,0 +1,105 @@
+"""Paths of documents, read while a reader looks whether they are JSON: each text is parsed once for both.
+
+What is read goes with the events, as a column of JSON texts for each path, until the engine takes it
+off them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
+import polars as pl
+
+from flowdsl.events import JSON_COLUMNS
+from flowdsl.log.validation import bad_json, lenient
+from flowdsl.values.json_extraction import in_sql, is_plain
+from flowdsl.values.paths import Path
+from flowdsl.values.sql import query
+
+Read = dict[Path, pl.Series]
+# a kind of events, and the type of their links or entities; None for any
+Trigger = tuple[str, str | None]
+
+
+def checked(
+    frame: pl.DataFrame,
+    paths: Collection[Path],
+    triggers: Iterable[Trigger],
+) -> tuple[dict[str, list[int]], list[pl.Series]]:
+    """Return the rows whose documents are no JSON, by column, and what is read of others: a column for each
+    path that events of the triggers are asked for.
+    """
+    asked = _asked(frame, paths)
+    rest = [name for name in JSON_COLUMNS if name not in asked and name in frame.columns]
+    wrong, read = bad_json(frame.select(rest)), []
+    if asked:
+        mask = _mask(frame, triggers)
+        for name, of in asked.items():
+            rows, values = _read(frame[name], mask, [path[1:] for path in of])
+            read += [series.alias(_column_of(path)) for path, series in zip(of, values, strict=True)]
+            if rows:
+                wrong[name] = rows
+    return wrong, read
+
+
+def taken_off(frame: pl.DataFrame, paths: Iterable[Path]) -> tuple[pl.DataFrame, Read]:
+    """Return events without what was read of their documents, and that.
+
+    >>> frame = pl.DataFrame({"seq_no": [1], '["data", "a"]': ["1"]})
+    >>> rest, read = taken_off(frame, [("data", "a"), ("data", "b")])
+    >>> rest.columns, list(read)
+    (['seq_no'], [('data', 'a')])
+    """
+    read = {path: frame[name] for path in paths if (name := _column_of(path)) in frame.columns}
+    return frame.drop(map(_column_of, read)), read
+
+
+def _column_of(path: Path) -> str:
+    return json.dumps(path)
+
+
+def _asked(frame: pl.DataFrame, paths: Collection[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        if frame.schema.get(path[0]) == pl.String and is_plain(path[1:]):
+            found.setdefault(path[0], []).append(path)
+    return found
+
+
+def _mask(frame: pl.DataFrame, triggers: Iterable[Trigger]) -> pl.Series:
+    """Mark the events of triggers."""
+
+    def meets(kind: str, wanted: str | None) -> pl.Expr:
+        named = pl.col("kind").cast(pl.String) == kind
+        column = "link_type" if kind.startswith("link.") else "entity_type"
+        return named if wanted is None or column not in frame.columns else named & (pl.col(column) == wanted)
+
+    found = pl.any_horizontal(meets(*trigger).fill_null(value=False) for trigger in triggers)
+    return frame.select(found.alias("wanted")).to_series()
+
+
+def _read(documents: pl.Series, wanted: pl.Series, paths: list[Path]) -> tuple[list[int], list[pl.Series]]:
+    """Return which documents are no JSON, and the values at paths of those that are `wanted`."""
+    frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents, "wanted": wanted})
+    picks = ", ".join(f"CAST(x[{i}] AS VARCHAR) AS c{i}" for i in range(1, len(paths) + 1))
+    found = query(
+        f"SELECT n, {picks}, CASE WHEN x IS NULL THEN NOT json_valid(d) ELSE false END AS bad"
+        f" FROM (SELECT n, d, CASE WHEN wanted THEN TRY(json_extract(d, {in_sql(paths)})) END AS x"
+        " FROM documents)",
+        documents=frame,
+    )
+    if not found["n"].is_sorted():
+        found = found.sort("n")
+    bad = found["bad"].fill_null(value=False)
+    rows = {*bad.arg_true().to_list(), *_lenient_rows(documents)}
+    values = [found[f"c{i}"].cast(pl.String) for i in range(1, len(paths) + 1)]
+    if rows:
+        values = [series.scatter(sorted(rows), None) for series in values]
+    return sorted(rows), values
+
+
+def _lenient_rows(documents: pl.Series) -> Iterator[int]:
+    texts = pl.DataFrame({"row": pl.int_range(len(documents), eager=True), "text": documents})
+    yield from lenient(texts if not documents.null_count() else texts.drop_nulls())
