@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,6 +97,61 @@ def test_work_grows_with_flows_and_sinks_and_not_with_their_square(monkeypatch: 
     )
     assert len(result) == 300
     assert compared < 1_000
+
+
+LINK = [{"timestamp": "2026-01-01T09:00:00Z", "event": fd.link_created("l", "a", "b")}]
+
+
+def calls_in(work: Callable[[], object]) -> int:
+    """How many functions are called, on any thread."""
+    called = itertools.count()
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        if event.endswith("call"):
+            next(called)
+
+    threading.setprofile(count)
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+    return next(called)
+
+
+def many_flows(size: int) -> object:
+    flows = [on("link.created", name=f"f{n}").map(title=f"x{n}").deliver("s") for n in range(size)]
+    return fd.replay(flows, LINK).report().html
+
+
+def many_sinks(size: int) -> object:
+    flow = on("link.created").map(title="x").deliver(*(f"s{n}" for n in range(size)))
+    result = fd.replay(flow, LINK)
+    return result.deliveries, [result[sink] for sink in result.sinks[:2]]
+
+
+def many_fields(size: int) -> object:
+    flow = on("link.created").map({f"n{n}": "{{ source_id }}" for n in range(size)}).deliver("s")
+    return fd.replay(flow, LINK)["s"]
+
+
+@pytest.mark.parametrize(("work", "size"), [(many_flows, 40), (many_sinks, 100), (many_fields, 200)])
+def test_twice_as_many_flows_sinks_or_fields_are_twice_the_work(work: Callable[[int], object], size: int):
+    # what is loaded and remembered once for all is not counted
+    work(size)
+    assert calls_in(lambda: work(2 * size)) < 2.3 * calls_in(lambda: work(size))
+
+
+def test_a_result_in_a_folder_whose_name_is_a_pattern_has_its_own_deliveries_only(tmp_path: Path):
+    others = {"run1": "other", "runa": "other", "run[1a]": "own", "run*": "own", "run?": "own"}
+    for name, title in others.items():
+        flow = on("link.created", name="f").map(title=title).deliver("s")
+        fd.replay(flow, LINK, out=tmp_path / name)
+    for name, title in others.items():
+        result = fd.read_result(tmp_path / name)
+        assert result["s"]["title"].tolist() == [title]
+        assert ("other" in result.report().html) == (title == "other")
 
 
 def test_a_result_that_was_damaged_says_which_field_it_is(tmp_path: Path):
