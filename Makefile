@@ -52,15 +52,20 @@ shapes: .venv/.tests-installed  ## write the table of known shapes into docs/dat
 recipes: .venv/.tests-installed  ## make the notebook of recipes out of docs/recipes.md
 	$(BIN)/python docs/make_notebook.py
 
+# notebooks run as a new user runs them: copied out of the installation, far from the clone and its history
 package: .venv/.tests-installed  ## build the wheel and the sdist, and try each in an environment of its own
 	rm -rf build dist
 	$(BIN)/python -m build --outdir dist .
 	for made in dist/*; do \
-	  rm -rf build/tried build/sample && $(PYTHON) -m venv build/tried && \
+	  rm -rf build/tried build/sample build/tried-notebooks && $(PYTHON) -m venv build/tried && \
 	  build/tried/bin/pip install --quiet --disable-pip-version-check "$$made" && \
 	  build/tried/bin/flowdsl demo build/sample --events 2000 && \
 	  build/tried/bin/flowdsl replay build/sample/flows.yaml --log build/sample/events.parquet --graph build/sample/graph \
-	    --report build/report.html || exit 1; \
+	    --report build/report.html && \
+	  build/tried/bin/pip install --quiet --disable-pip-version-check "$$made[notebook,live]" nbconvert ipykernel && \
+	  build/tried/bin/flowdsl notebooks build/tried-notebooks && \
+	  build/tried/bin/jupyter nbconvert --log-level WARN --to notebook --execute --output-dir build/executed \
+	    build/tried-notebooks/*.ipynb || exit 1; \
 	done
 
 # the long forms of everyday tests: every recorded run, many more random templates, every notebook in the browser
