@@ -175,12 +175,32 @@ def test_entities_that_a_function_gives_unasked_are_not_believed_of_others() -> 
     assert [seq_no for seq_no, _, _ in failures(result)] == [1]
 
 
+def test_a_list_of_objects_with_ids_is_what_a_mapping_of_them_is():
+    rows = [{"id": 7, "name": "Ann"}, {"id": "u8", "profile": {"real_name": "Bob"}}]
+    flow = (
+        on("link.created")
+        .resolve("source_id", as_="who")
+        .map(id="{{ who.id }}", name="{{ who.name | default(value='?') }}")
+        .deliver("s")
+    )
+    log = fd.MemoryEventLog()
+    log.append([fd.link_created("likes", one, "p") for one in ("7", "u8")])
+    of_list, of_mapping = (
+        fd.replay(flow, log, fd.EntityGraph({"user": given}))
+        for given in (rows, {row["id"]: row for row in rows})
+    )
+    assert of_list["s"][["id", "name"]].values.tolist() == [["7", "Ann"], ["u8", "?"]]
+    assert of_mapping["s"][["id", "name"]].values.tolist() == of_list["s"][["id", "name"]].values.tolist()
+
+
 # -- what is refused ---------------------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "entities that are a list": (lambda: fd.EntityGraph([1]), "entities are a list"),  # type: ignore[arg-type]
     "a type that is not a name": (lambda: fd.EntityGraph({"": {}}), "entity type '' is not a name"),
-    "a type of rows": (lambda: fd.EntityGraph({"user": ROWS}), "entities 'user' are a list"),
+    "rows without ids": (lambda: fd.EntityGraph({"user": [{"id": 1}, {"name": "x"}]}), "entities 'user': item 1 has no id"),
+    "rows that are no objects": (lambda: fd.EntityGraph({"user": ["a"]}), "entities 'user': item 0 is a str"),
+    "rows with one id": (lambda: fd.EntityGraph({"user": [{"id": "a"}, {"id": "a"}]}), "'a'"),
     "no id column": (lambda: fd.EntityGraph({"user": pd.DataFrame({"ids": ["a"]})}), "entities 'user' have no column 'id'"),
     "a null id": (lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", None]})}), "entities 'user': row 1 has no id"),
     "an empty id": (lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", ""]})}), "column 'id': row 1 is empty text"),

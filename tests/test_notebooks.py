@@ -65,7 +65,7 @@ def test_a_real_history_is_read_from_a_repository(tmp_path: Path, repository: st
     assert heard == [["Ann", "3", "5"], ["Bob", "2", "2"], ["Eve", "1", "1"]]
     assert "Bob changed core.py, and 1 more changes" in run.text("largest")
     assert 'reader = {"id": "Ann", "name": "Ann"}' in run.text("explained")
-    assert "No: event 18 did not reach Bob.\n" in run.text("why")
+    assert "No: event 18 did not reach person Bob.\n" in run.text("why")
     assert "It was dropped at step 1 (where)" in run.text("why")
     assert run.text("explorer").startswith("your-files-changed: 19 events, 4 delivered, 3 dropped")
     # Bob went on working on core.py, on the next commit and a week later

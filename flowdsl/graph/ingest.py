@@ -21,8 +21,8 @@ LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
 
 
 def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Series, Documents]:
-    """Return the ids and objects of an entity type, from a frame with a column `id` or a mapping of ids to
-    objects.
+    """Return the ids and objects of an entity type, from a frame with a column `id`, a list of objects with
+    one, or a mapping of ids to objects.
 
     `tick` hears how many were read.
     """
@@ -32,11 +32,25 @@ def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Se
         tick(len(read[0]))
         return read
     if isinstance(entities, Mapping):
-        return _from_mapping(entities, what, tick)
+        return _from_items(entities.keys(), entities.items(), what, tick)
+    if isinstance(entities, (list, tuple)):
+        keys = [_own_id(row, place, what) for place, row in enumerate(entities)]
+        return _from_items(keys, zip(keys, entities, strict=True), what, tick)
     raise DataError(
         f"{what} are {type_text(entities)}",
-        allowed="a frame with an 'id' column, a mapping id → object, or a function from ids to either",
+        allowed=(
+            "a frame with an 'id' column, a list of objects with an 'id', a mapping id → object, or a function "
+            "from ids to either"
+        ),
     )
+
+
+def _own_id(row: Any, place: int, what: str) -> Any:
+    if not isinstance(row, Mapping):
+        raise DataError(f"{what}: item {place} is {type_text(row)}", allowed="objects with an 'id'")
+    if row.get("id") is None:
+        raise DataError(f"{what}: item {place} has no id", hint=_near("id", row))
+    return row["id"]
 
 
 def _aside(given: Any, work: Callable[[], T]) -> T:
@@ -82,10 +96,12 @@ def _decoded(column: pl.Series, what: str) -> pl.Series:
         ) from None
 
 
-def _from_mapping(entities: Mapping[Any, Any], what: str, tick: Tick) -> tuple[pl.Series, Documents]:
-    ids = pl.Series([_id_text(key, what) for key in entities], dtype=pl.String)
+def _from_items(
+    keys: Iterable[Any], items: Iterable[tuple[Any, Any]], what: str, tick: Tick
+) -> tuple[pl.Series, Documents]:
+    ids = pl.Series([_id_text(key, what) for key in keys], dtype=pl.String)
     _refuse_duplicates(ids, what)
-    return ids, Documents(_json_texts(count_items(entities.items(), tick), what))
+    return ids, Documents(_json_texts(count_items(items, tick), what))
 
 
 def _json_texts(rows: Iterable[tuple[Any, Any]], what: str) -> pl.Series:

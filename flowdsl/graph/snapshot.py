@@ -42,8 +42,9 @@ class EntityGraph:
     Parameters
     ----------
     entities
-        For each entity type a frame with an `id` column, a mapping id → object, or a function that takes a
-        list of ids and returns either for the ids it knows; it is asked once about each id.
+        For each entity type a frame with an `id` column, a list of objects with an `id`, a mapping
+        id → object, or a function that takes a list of ids and returns a frame or a mapping for the ids it
+        knows; it is asked once about each id.
     links
         A frame or list of mappings with `link_type, source_id, target_id` and optionally `link_id` and
         `metadata`, in the order of creation. Of links with the same identity the last one counts.

@@ -120,7 +120,7 @@ class Guess:
     def __str__(self) -> str:
         notes = "".join(f"\n# {note}" for note in self.notes)
         try:
-            sample = self.events.to_string(index=False, max_colwidth=40)
+            sample = self.events.to_string(index=False, max_colwidth=40, na_rep="")
         except FlowError as error:
             sample = f"# the first rows give no event: {error}"
         return f"{self.code}{notes}\n\n{sample}"
