@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.results.options import Options
     from flowdsl.results.result_data import ResultData
+    from flowdsl.results.store import StoredPart, TablePart
 
 # how alike a slip and the word that is meant are: `like` and `likes` are by 0.89, `likes` and `views` by 0.4
 _CLOSE: Final = 0.8
@@ -113,11 +114,7 @@ def _values(options: Options, result: ResultData) -> Iterator[Finding]:
 
     The first events run again through the flows with such a step.
     """
-    stopped = {
-        step["number"]: step["step"]
-        for step in result.manifest["steps"]
-        if step["entered"] >= MANY and not (step["passed"] or step["held"] or step["absorbed"])
-    }
+    stopped = _steps_that_stop_all(result)
     if not stopped or not options.span.whole or options.stopped is not None:
         return
     first = next(iter(options.source.chunks((), CHUNK)), None)
@@ -142,6 +139,15 @@ def _is_likely(one: Finding) -> bool:
     return one.hint is not None and (one.hint.startswith(("did you mean", "values of", "an entity has")))
 
 
+def _steps_that_stop_all(result: ResultData) -> dict[int, int]:
+    """Return by the number of a flow its step that lets none of many contexts go on."""
+    return {
+        step["number"]: step["step"]
+        for step in result.manifest["steps"]
+        if step["entered"] >= MANY and not (step["passed"] or step["held"] or step["absorbed"])
+    }
+
+
 def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:
     """Yield deliver steps of whose first recipients none is a person that graph or log has."""
     graph = options.graph
@@ -154,13 +160,17 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
         piece = result.store.pieces(table)[0]
         step, flows = int(piece.meta["step"]), [options.flows[number] for number in piece.meta["flows"]]
         named = [flow for flow in flows if names_recipient(flow, step)]
-        seen = SampledRecipients()
-        if named and piece.rows >= MANY:
-            column = piece.read(lambda name: name == "recipient_id")["recipient_id"]
-            seen.add(column.head(_SAMPLED).drop_nulls())
+        seen = _sampled(piece) if named and piece.rows >= MANY else SampledRecipients()
         if not seen.ids or any(name in people for name in graph.counts_of_types([*seen.ids])):
             continue
         counts = counts_of_types([*seen.ids], graph, options.source)
         if not any(counts[name] for name in people):
             for flow in named:
                 yield flow.name, flow.steps[step].text, f"{message_of(seen, counts, people)}; {HINT}"
+
+
+def _sampled(piece: TablePart | StoredPart) -> SampledRecipients:
+    seen = SampledRecipients()
+    column = piece.read(lambda name: name == "recipient_id")["recipient_id"]
+    seen.add(column.head(_SAMPLED).drop_nulls())
+    return seen

@@ -45,11 +45,12 @@ def retried(
     that are run.
     """
     wanted = {letter.key: [delivery_of(letter)] for letter in letters if letter.sink is not None}
-    errors: dict[str, str] = {}
     contexts = [letter for letter in letters if letter.sink is None]
-    for letter in contexts:
-        if letter.flow not in labels:
-            errors[letter.key] = f"there is no flow {letter.flow!r} any more"
+    errors = {
+        letter.key: f"there is no flow {letter.flow!r} any more"
+        for letter in contexts
+        if letter.flow not in labels
+    }
     again = [letter for letter in contexts if letter.key not in errors]
     if again:
         found, failed = _rerun(job, labels, again, follower)

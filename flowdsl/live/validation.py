@@ -108,8 +108,6 @@ def checked_sinks(
     given: Any, flows: Any, sinks: Mapping[str, Any] | None, folder: Path | None
 ) -> dict[str, Sink]:
     """Return the sinks that the flows name, ready to be opened."""
-    from flowdsl.sinks.custom import Custom
-
     names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
     if sinks is None and not isinstance(given, FlowSpec) and getattr(given, "sinks", None):
         # a project that says what its sinks are
@@ -128,17 +126,22 @@ def checked_sinks(
                     allowed=", ".join(map(str, sinks)),
                     hint=did_you_mean(name, map(str, sinks)),
                 )
-            sink = sinks[name]
-            if not isinstance(sink, Sink):
-                if not callable(sink) or isinstance(sink, type):
-                    raise LiveError(
-                        f"the sink {name!r} is {short_repr(sink)}",
-                        allowed="a sink, or a function of a delivery",
-                        hint=f"{sink.__name__}(…) makes one" if isinstance(sink, type) else None,
-                    )
-                sink = Custom(sink)
-            found[name] = sink
+            found[name] = _sink_of(name, sinks[name])
     return found
+
+
+def _sink_of(name: str, given: Any) -> Sink:
+    from flowdsl.sinks.custom import Custom
+
+    if isinstance(given, Sink):
+        return given
+    if not callable(given) or isinstance(given, type):
+        raise LiveError(
+            f"the sink {name!r} is {short_repr(given)}",
+            allowed="a sink, or a function of a delivery",
+            hint=f"{given.__name__}(…) makes one" if isinstance(given, type) else None,
+        )
+    return Custom(given)
 
 
 def kept_in(folder: Path) -> Path:

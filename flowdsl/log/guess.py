@@ -391,8 +391,10 @@ def _reading(values: Sequence[Any]) -> dict[str, Any] | None:
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         unit = unit_by_size(pl.Series(values, strict=False))
         return None if unit is None else {"time_unit": unit}
-    if not all(isinstance(value, str) for value in values):
-        return None
+    return _reading_of_texts(values) if all(isinstance(value, str) for value in values) else None
+
+
+def _reading_of_texts(values: Sequence[str]) -> dict[str, Any] | None:
     if all(_RFC3339.fullmatch(value.strip()) for value in values):
         return {}
     if all(_NUMBER.fullmatch(value) for value in values):

@@ -47,6 +47,10 @@ _DEEPEST: Final = 30
 _LONGEST: Final = 1 << 16
 
 
+# what an envelope of production has beside its event
+_OF_ENVELOPES: Final = ("event_id", "timestamp", "seq_no")
+
+
 class _UnfitError(Exception):
     """No shape can be made of a line."""
 
@@ -240,6 +244,12 @@ def _field_at(row: dict[str, Any], name: str, origin: str, modes: dict[Path, str
     return JsonField(name, (path,), mode=_own_mode(name, in_json=False))
 
 
+def _envelope_field(row: dict[str, Any], name: str) -> JsonField:
+    """Return a field that an envelope of production has beside its event."""
+    key = "id" if name == "event_id" else name
+    return JsonField(name, ((key,),), mode=_own_mode(name, in_json=True)) if key in row else JsonField(name)
+
+
 def _known_field(row: dict[str, Any], name: str) -> JsonField:
     """Return a field of a row whose shape is known: a CloudEvent, production's envelope or event, an event
     table's row.
@@ -249,11 +259,8 @@ def _known_field(row: dict[str, Any], name: str) -> JsonField:
     inner = row.get("event")
     fields: dict[str, Any] = inner if isinstance(inner, dict) else row
     within: Path = ("event",) if isinstance(inner, dict) else ()
-    if within and name in ("event_id", "timestamp", "seq_no"):
-        key = "id" if name == "event_id" else name
-        return (
-            JsonField(name, ((key,),), mode=_own_mode(name, in_json=True)) if key in row else JsonField(name)
-        )
+    if within and name in _OF_ENVELOPES:
+        return _envelope_field(row, name)
     if name == "event_id" and "event_id" not in row:
         return JsonField(name, (("id",),)) if "id" in row and "action" in row else JsonField(name)
     if name == "kind" and "action" in fields:

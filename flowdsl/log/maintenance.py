@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -47,10 +47,7 @@ def retain(
     """Drop the oldest segments beyond `max_age` or `max_bytes`; return the number of events dropped."""
     if (max_age is None) == (max_bytes is None):
         raise DataError("retain needs one limit", allowed="max_age='90d', or max_bytes=10_000_000_000")
-    if max_bytes is not None and (
-        not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0
-    ):
-        raise DataError(f"max_bytes={short_repr(max_bytes, 200)}", allowed="a whole number of bytes")
+    most = 0 if max_bytes is None else _checked_bytes(max_bytes)
     with writer.maintaining() as catalog:
         listed = catalog.segments()
         if max_age is not None:
@@ -58,18 +55,31 @@ def retain(
             latest = [_latest(sealed, segment, ahead) for segment in listed]
             newest = timestamp_us(now) if now is not None else _newest(writer, latest, ahead)
             oldest = newest - parse_duration(max_age).microseconds
-            old = [time < oldest for time in latest]
+            kept = next((i for i, time in enumerate(latest) if time >= oldest), len(listed))
         else:
-            held = writer.tail_bytes
-            sizes = [held := held + s.bytes for s in reversed(listed)]
-            old = [size > (max_bytes or 0) for size in reversed(sizes)]
-        going = listed[: next((i for i, is_old in enumerate(old) if not is_old), len(listed))]
+            kept = _first_within(most - writer.tail_bytes, listed)
+        going = listed[:kept]
         if going:
             last = going[-1].last
             catalog.change_segments(dropped=going, gaps=[MissingRange(1, last, "retained")])
             _remove(sealed, going)
             catalog.forget_marks(last)
         return sum(segment.rows for segment in going)
+
+
+def _checked_bytes(max_bytes: object) -> int:
+    if not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0:
+        raise DataError(f"max_bytes={short_repr(max_bytes, 200)}", allowed="a whole number of bytes")
+    return max_bytes
+
+
+def _first_within(room: int, listed: Sequence[Segment]) -> int:
+    """Return the place of the first of the last segments that together take no more bytes than `room`."""
+    for place in range(len(listed), 0, -1):
+        room -= listed[place - 1].bytes
+        if room < 0:
+            return place
+    return 0
 
 
 def _groups(segments: tuple[Segment, ...]) -> Iterator[list[Segment]]:

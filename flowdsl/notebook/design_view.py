@@ -108,9 +108,7 @@ def _step_view(model: DesignModel, place: int, step: StepDraft) -> dict[str, Any
 def _field(option: Option, value: Any) -> dict[str, Any]:
     """Build one field of a step's form."""
     kind = control(option)
-    default = option.schema.get("default")
-    fixed = isinstance(value, Condition)
-    field = {
+    return {
         "name": option.yaml,
         "doc": option.doc + ("" if option.portable else " (production has no such option)"),
         "kind": kind,
@@ -118,20 +116,25 @@ def _field(option: Option, value: Any) -> dict[str, Any]:
         "extra": not option.portable,
         "offers": offered_by(option),
         "examples": examples_of(option),
-        "fixed": fixed,
+        "fixed": isinstance(value, Condition),
         "code": option.yaml == "condition" or kind == "expressions",
+        **_content(option, kind, value),
     }
+
+
+def _content(option: Option, kind: str, value: Any) -> dict[str, Any]:
+    """Build what a field of some kind shows of its value."""
+    default = option.schema.get("default")
     if kind == "template":
-        return {**field, "rows": [{"name": r.name, "text": r.text, "mode": r.mode} for r in value or ()]}
+        return {"rows": [{"name": r.name, "text": r.text, "mode": r.mode} for r in value or ()]}
     if kind == "choice":
         given = default if value is None else value
         none = [] if option.required or default is not None else [""]
-        return {**field, "choices": [*none, *option.schema["enum"]], "value": "" if given is None else given}
+        return {"choices": [*none, *option.schema["enum"]], "value": "" if given is None else given}
     if kind == "flag":
-        return {**field, "value": bool(default) if value is None else value}
+        return {"value": bool(default) if value is None else value}
     text = ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
     return {
-        **field,
         "value": "" if value is None else value.text if isinstance(value, Condition) else str(text),
         "placeholder": _placeholder(option, default),
     }

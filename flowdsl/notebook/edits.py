@@ -79,18 +79,21 @@ def typed_value(option: Option, value: Any) -> Any:
         return value
     text = value.strip()
     if option.schema.get("type") == "integer":
-        digits = text.removeprefix("-")
-        return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else text
-    if text.isascii() and text.isdigit() and any(str(word) == text for word in option.schema.get("enum", ())):
-        return int(text)
+        return _integer(text)
+    # some of the choices may be numbers
+    choice = next((choice for choice in option.schema.get("enum", ()) if str(choice) == text), None)
+    if choice is not None:
+        return choice
     if option.schema.get("type") == "number":
         return _number(text)
-    if "enum" in option.schema and text not in option.schema["enum"]:
-        # some of the values may be numbers
-        return next((value for value in option.schema["enum"] if str(value) == text), text)
     if option.schema.get("type") == "array" or (option.type is PATHS and "," in text):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
+
+
+def _integer(text: str) -> int | str:
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else text
 
 
 def _number(text: str) -> float | str:

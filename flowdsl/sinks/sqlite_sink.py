@@ -237,22 +237,7 @@ class KeptSink(DurableSink, Generic[Row]):
         asked = [key for key, _, _ in kept if key]
         last = self._last_before(connection, asked)
         known = self._known(connection, [key for key in asked if isinstance(key, str) or key <= last])
-        # by key, the last one of this batch that counts
-        fresh: dict[Any, tuple[Row, int | None]] = {}
-        back: dict[Any, str] = {}
-        for place, (key, until, row) in enumerate(kept):
-            if not key:
-                fresh[place] = (row, None)
-                continue
-            had = known.get(key)
-            if had is not None:
-                if had.until is None or (until is not None and until <= had.until):
-                    continue
-                if had.undo is not None:
-                    back[key] = had.undo
-                fresh.pop(key, None)
-            known[key] = _FOR_GOOD if until is None else _Known(until, None)
-            fresh[key] = (row, until)
+        fresh, back = _changes(kept, known)
         for key, undo in back.items():
             self._take_back(connection, key, json.loads(undo))
         undos = self._write(connection, [row for row, _ in fresh.values()])
@@ -342,6 +327,31 @@ def stored_key(key: str) -> StoredKey:
     """
     key = key.removesuffix(PROVISIONAL)
     return bytes.fromhex(key) if _OURS.fullmatch(key) else storable(key)
+
+
+def _changes(
+    kept: Iterable[tuple[StoredKey, int | None, Row]], known: dict[StoredKey, _Known]
+) -> tuple[dict[Any, tuple[Row, int | None]], dict[Any, str]]:
+    """Return by key the last row of a batch that counts, and how to take back those it replaces.
+
+    What has no key stands under its place in the batch. `known` gets what the batch adds.
+    """
+    fresh: dict[Any, tuple[Row, int | None]] = {}
+    back: dict[Any, str] = {}
+    for place, (key, until, row) in enumerate(kept):
+        if not key:
+            fresh[place] = (row, None)
+            continue
+        had = known.get(key)
+        if had is not None:
+            if had.until is None or (until is not None and until <= had.until):
+                continue
+            if had.undo is not None:
+                back[key] = had.undo
+            fresh.pop(key, None)
+        known[key] = _FOR_GOOD if until is None else _Known(until, None)
+        fresh[key] = (row, until)
+    return fresh, back
 
 
 def key_text(stored: StoredKey) -> str:

@@ -312,8 +312,18 @@ class Column:
             return quoted(self.text_series())
         if tag in (Tag.ARRAY, Tag.OBJECT) and self.nested is not None:
             return self.nested
-        tags = self.tag_array()
-        frame: dict[str, pl.Series] = {"tag": pl.Series(tags)}
+        frame: dict[str, pl.Series] = {"tag": pl.Series(self.tag_array())}
+        cases = self._json_cases(frame)
+        if not isinstance(self.tags, np.ndarray):
+            wanted = [e for t, e in cases if t == self.tags]
+            expression = wanted[0] if wanted else pl.lit(None, pl.String)
+        else:
+            expression = pl.coalesce([pl.when(pl.col("tag") == t).then(e) for t, e in cases])
+        out = pl.DataFrame(frame).select(expression.alias("json")).to_series()
+        return out if len(out) == self.size else out.new_from_index(0, self.size)
+
+    def _json_cases(self, frame: dict[str, pl.Series]) -> list[tuple[Tag, pl.Expr]]:
+        """Return how values of each type are written, by columns that are put into `frame`."""
         cases: list[tuple[Tag, pl.Expr]] = [(Tag.NULL, pl.lit("null"))]
         if self.bools is not None:
             frame["bools"] = pl.Series(self.bools)
@@ -335,13 +345,7 @@ class Column:
         if self.nested is not None:
             frame["nested"] = self.nested
             cases += [(Tag.ARRAY, pl.col("nested")), (Tag.OBJECT, pl.col("nested"))]
-        if not isinstance(self.tags, np.ndarray):
-            wanted = [e for t, e in cases if t == self.tags]
-            expression = wanted[0] if wanted else pl.lit(None, pl.String)
-        else:
-            expression = pl.coalesce([pl.when(pl.col("tag") == t).then(e) for t, e in cases])
-        out = pl.DataFrame(frame).select(expression.alias("json")).to_series()
-        return out if len(out) == self.size else out.new_from_index(0, self.size)
+        return cases
 
     def to_series(self) -> tuple[pl.Series, bool]:
         """Return the column in the simplest type that holds it, and whether that is JSON text because no
