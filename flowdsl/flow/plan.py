@@ -56,6 +56,7 @@ class CompiledStep:
         self.paths = operator.paths
         self.key_paths = operator.key_paths
         self.links = operator.links
+        self.link_path = operator.link_path
         self.entity_variable = operator.entity_variable
         self.fans_out = operator.branches
         self.timed = operator.times

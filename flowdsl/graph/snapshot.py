@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any, Final
 
@@ -332,6 +333,85 @@ class EntityGraph:
         code_of = interner.intern(self._interner.texts(np.arange(len(self._interner))))
         graph = self._recoded(code_of, interner, self._link_ids)
         graph._tables = tables
+        return graph
+
+    def has_link_ids(self, name: str) -> bool:
+        """Return True if a link of a type has an id.
+
+        Parameters
+        ----------
+        name
+            The link type.
+
+        Returns
+        -------
+        bool
+            Whether one has.
+
+        Examples
+        --------
+        >>> graph = EntityGraph(links=[{"link_type": "likes", "source_id": "ann", "target_id": "p1"}])
+        >>> graph.has_link_ids("likes")
+        False
+        """
+        ids = self._link_ids.get(name)
+        return ids is not None and ids.null_count() < len(ids)
+
+    def link_ends(self, name: str) -> pl.DataFrame:
+        """Return the links of a type in their order.
+
+        Parameters
+        ----------
+        name
+            The link type.
+
+        Returns
+        -------
+        polars.DataFrame
+            The columns `link_type`, `source_id`, `target_id` and `link_id`.
+
+        Examples
+        --------
+        >>> graph = EntityGraph(links=[{"link_type": "likes", "source_id": "ann", "target_id": "p1"}])
+        >>> graph.link_ends("likes").rows()
+        [('likes', 'ann', 'p1', None)]
+        """
+        ends = self._links[name].ends if name in self._links else (np.zeros(0, np.int32),) * 2
+        sources, targets = (self._interner.texts(codes) for codes in ends)
+        ids = self._link_ids.get(name, pl.Series(dtype=pl.String))
+        columns = {"source_id": sources, "target_id": targets, "link_id": ids.cast(pl.String)}
+        return pl.DataFrame(columns).with_columns(link_type=pl.lit(name)).select("link_type", *columns)
+
+    def with_links(self, frame: pl.DataFrame | None, without: Collection[str] = ()) -> EntityGraph:
+        """Return this graph with links of other types, and without those of some.
+
+        Parameters
+        ----------
+        frame
+            Links as `link_ends` gives them, of types that the graph has not.
+        without
+            Types whose links are left out.
+
+        Returns
+        -------
+        EntityGraph
+            The graph; this one stays as it is.
+
+        Examples
+        --------
+        >>> graph = EntityGraph(links=[{"link_type": "likes", "source_id": "ann", "target_id": "p1"}])
+        >>> graph.with_links(None, without=["likes"]).with_links(graph.link_ends("likes"))
+        EntityGraph(entities={}, links={'likes': 1})
+        """
+        graph = copy(self)
+        graph._lock, graph._known_links, graph._spelled = threading.Lock(), {}, None
+        for name in ("_links", "_link_ids", "_link_metadata"):
+            kept = {kind: value for kind, value in getattr(self, name).items() if kind not in without}
+            setattr(graph, name, kept)
+        if frame is not None and frame.height:
+            with track(None, frame.height, "graph", "rows") as follower:
+                graph._add_links(frame, follower)
+            graph._anywhere, graph._type_of, graph._several = graph._index_all()
         return graph
 
     def _known(self, name: str, used: bool) -> list[SnapshotLinkKeys]:

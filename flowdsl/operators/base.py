@@ -92,6 +92,11 @@ class Operator:
         return frozenset(link for call in self.graph_calls for link in call.links)
 
     @property
+    def link_path(self) -> Path | None:
+        """The path of the one id whose links it reads; None where it reads none, or those of others."""
+        return None
+
+    @property
     def entity_types(self) -> frozenset[str]:
         """The entity types in which alone it looks for entities."""
         kind = getattr(self, "type", None)

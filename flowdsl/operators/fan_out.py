@@ -125,6 +125,10 @@ class FanOut(Operator):
         return frozenset({(self.via, self.direction)} if self.direction in DIRECTIONS else ())
 
     @property
+    def link_path(self) -> Path | None:
+        return self.from_
+
+    @property
     def branches(self) -> bool:
         return True
 

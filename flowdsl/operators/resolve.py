@@ -138,6 +138,10 @@ class Resolve(Operator):
         return frozenset(links)
 
     @property
+    def link_path(self) -> Path | None:
+        return None if self.via is None else self.from_
+
+    @property
     def entity_variable(self) -> str:
         return self.as_
 
