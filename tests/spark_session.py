@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 from flowdsl.spark.events import quiet
@@ -37,6 +38,9 @@ def session(master: str = "local[2]") -> Any:
     """The session of this process, made at the first call."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    # functions in flows of tests stand in modules of tests
+    known = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, known))
     with quiet():
         from pyspark.sql import SparkSession
 

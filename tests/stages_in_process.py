@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -17,9 +18,12 @@ from flowdsl.flow.plan import Plan
 from flowdsl.results.engine import RunRequest, RunTotals
 from flowdsl.results.options import Options
 from flowdsl.results.store import Store
-from flowdsl.spark.engine import ClusterRun, check, sendable
-from flowdsl.spark.events import HandedOver, Ranges
-from flowdsl.spark.tasks import Job, RangeStage, ShardStage, WholeStage
+from flowdsl.spark.cluster_run import ClusterRun
+from flowdsl.spark.events import HandedOver, where_graph_changes
+from flowdsl.spark.job import Job
+from flowdsl.spark.ranges import Ranges
+from flowdsl.spark.refusals import check, check_sendable
+from flowdsl.spark.tasks import RangeStage, ShardStage, WholeStage
 
 OUT = pa.schema(
     [("part", pa.int32()), ("stage", pa.int32()), ("origin", pa.int32()), ("ordinal", pa.int32()),
@@ -28,53 +32,70 @@ OUT = pa.schema(
 
 
 class InProcess:
-    """An engine: runs the tasks one after the other."""
+    """An engine: runs the tasks one after the other. The log is shuffled to them or read `in_place`; so many
+    events that change the graph are sent to all, and more than so many links are shared out.
+    """
 
-    def __init__(self, partitions: int, batch_rows: int) -> None:
+    def __init__(
+        self,
+        partitions: int,
+        batch_rows: int,
+        most_sent: int = 1000,
+        most_links: int = 1000,
+        *,
+        in_place: bool = False,
+    ) -> None:
         self._partitions, self._batch_rows = partitions, batch_rows
+        self._most_sent, self._most_links, self._in_place = most_sent, most_links, in_place
 
     def run(self, plan: Plan, options: Options, store: Store, request: RunRequest) -> RunTotals:
         check(options, request)
-        run = InProcessRun(
-            None, plan, options, sendable(options), self._partitions, options.chunk_size or CHUNK
-        )
-        run.batch_rows = self._batch_rows
+        check_sendable(options)
+        run = InProcessRun(None, plan, options, self._partitions, options.chunk_size or CHUNK)
+        run.batch_rows, run.in_place = self._batch_rows, self._in_place
+        run.most_sent, run.most_links = self._most_sent, self._most_links
         return run.collected(store, trace=request.trace)
 
 
 class InProcessRun(ClusterRun):
     batch_rows = 3
+    in_place = False
+
+    def _ranges(self, events: HandedOver, *, in_place: bool) -> Ranges | None:
+        found = super()._ranges(events, in_place=in_place)
+        if found is None or not self.in_place or not in_place:
+            return found
+        return dataclasses.replace(found, in_place=True)
 
     def outputs(self, source: HandedOver, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
         events = source.rows
         if self.layout.whole is not None:
             rows = events.with_columns(pl.lit(0, pl.Int32).alias("part"))
             return self._run(WholeStage, job, OUT, rows, 1, ["seq_no"]).to_dicts()
-        stretch = (pl.col("seq_no") - ranges.first) // ranges.width
-        part = stretch.replace_strict(dict(enumerate(ranges.of)), return_dtype=pl.Int32)
-        needs = self.plan.needs
-        types = {name for name, _ in needs.links}
-        changes = pl.lit(needs.entities) & pl.col("kind").str.starts_with("entity.")
-        if types:
-            mine = pl.col("link_type").is_in(types).fill_null(False) | pl.col("link_id").is_not_null()
-            changes |= pl.col("kind").str.starts_with("link.") & mine
-        own = events.with_columns(part.alias("part"), pl.lit(True).alias("own"), changes.alias("changes"))
+        part = np.searchsorted(np.array(ranges.starts), events["seq_no"].to_numpy(), side="right") - 1
+        changes = pl.lit(False) if job.final_graph else where_graph_changes(self.plan, job.parted)
+        changes = changes.alias("changes")
+        own = events.with_columns(pl.Series("part", part, pl.Int32), pl.lit(True).alias("own"), changes)
+        # as they lie in files, or with all that changes the graph before them
         past = [
             own.filter(pl.col("changes") & (pl.col("part") < number)).with_columns(
                 pl.lit(number, pl.Int32).alias("part"), pl.lit(False).alias("own")
             )
-            for number in range(ranges.count)
+            for number in range(ranges.count if job.changes is None else 0)
         ]
         rows = pl.concat([own, *past]).sample(fraction=1, shuffle=True, seed=7)
+        hidden = ["part", "own"] if job.in_place else []
         if not self.layout.gates:
-            return self._run(RangeStage, job, OUT, rows, ranges.count, ["seq_no"]).to_dicts()
+            return self._run(RangeStage, job, OUT, rows, ranges.count, ["seq_no"], hidden=hidden).to_dicts()
         between = [("own", pa.bool_()), ("changes", pa.bool_()), ("clock", pa.int64())]
         fields = [
             *between,
             *((one.name, one.type) for one in narrow(events).schema),
             *((one.name, one.type) for one in OUT),
         ]
-        sent = self._run(RangeStage, job, pa.schema(fields), rows, ranges.count, ["seq_no"])
+        sent = self._run(RangeStage, job, pa.schema(fields), rows, ranges.count, ["seq_no"], hidden=hidden)
+        if job.parted:
+            sent = pl.concat([sent, self.given_links(job)], how="diagonal")
         return self._run(ShardStage, job, OUT, sent, job.shards, ["seq_no", "own"], [False, True]).to_dicts()
 
     def _run(
@@ -86,12 +107,13 @@ class InProcessRun(ClusterRun):
         parts: int,
         order: Sequence[str],
         descending: Any = False,
+        hidden: Sequence[str] = (),
     ) -> pl.DataFrame:
         """Shuffle rows to their parts, sort them, and run the task of each."""
         task, made = stage(dataclasses.replace(job, schema=schema)), []
         for number in range(parts):
             mine = rows.filter(pl.col("part") == number).sort(order, descending=descending, nulls_last=False)
-            made += list(task(self._batches(mine)))
+            made += list(task(self._batches(mine.drop(hidden))))
         return pl.from_arrow(pa.Table.from_batches(made, schema))
 
     def _batches(self, rows: pl.DataFrame) -> Iterator[pa.RecordBatch]:

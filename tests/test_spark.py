@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from test_this_rs_golden import RECORDED, assert_replayed, scenarios
 
 import flowdsl as fd
 from flowdsl import fn, on, var
+from flowdsl.spark.cluster_run import ClusterRun
 
 pytestmark = [
     SLIPS_ARE_LIKELY,
@@ -93,22 +95,16 @@ def assert_as_here(log: Any, here: Any, **options: Any) -> fd.Result:
     return found
 
 
-@settings(max_examples=1)
-@given(case=cases(), keep=st.booleans(), partitions=st.integers(2, 3))
-def test_spark_says_what_the_rules_say(case: Case, keep: bool, partitions: int) -> None:
-    result = replayed(case, spark(partitions), open_windows=windows(keep))
-    assert_same(said_by_engine(result, case.flows), interpreted(case, keep=keep))
-    assert_same_result(result, replayed(case, open_windows=windows(keep)))
-
-
 @pytest.mark.spark
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(case=cases(), keep=st.booleans(), partitions=st.integers(1, 5), trace=st.booleans())
 def test_spark_says_what_the_rules_say_in_many_cases(
     case: Case, keep: bool, partitions: int, trace: bool
 ) -> None:
     options = {"open_windows": windows(keep), "trace": trace}
-    assert_same_result(replayed(case, spark(partitions), **options), replayed(case, **options))
+    result = replayed(case, spark(partitions), **options)
+    assert_same(said_by_engine(result, case.flows), interpreted(case, keep=keep))
+    assert_same_result(result, replayed(case, **options))
 
 
 @pytest.mark.spark
@@ -126,6 +122,109 @@ def test_files_are_read_by_the_cluster(tmp_path: Path) -> None:
     found = assert_as_here(tmp_path, tmp_path)
     assert found["push"]["delivered_at"].is_monotonic_increasing
     assert repr(found.explain(11)) == repr(fd.replay(FLOWS, tmp_path, GRAPH).explain(11))
+
+
+def long_log(count: int = 60_000) -> pl.DataFrame:
+    """Likes in their order, some of them late, and owners that change now and then."""
+    number = pl.int_range(count, dtype=pl.Int64)
+    moment = pl.datetime(2026, 1, 1, time_zone="UTC", time_unit="us") + pl.duration(
+        seconds=number - pl.when(number % 9 == 8).then(400).otherwise(0)
+    )
+    owns = number % 1000 == 3
+    user, post = pl.lit("u") + (number * 5 % 6).cast(pl.String), pl.lit("p") + (number % 4).cast(pl.String)
+    return pl.select(
+        seq_no=number + 1,
+        event_id=pl.lit("e") + number.cast(pl.String),
+        timestamp=moment,
+        kind=pl.lit("link.created"),
+        link_type=pl.when(owns).then(pl.lit("owns")).otherwise(pl.lit("likes")),
+        link_id=pl.when(owns).then(pl.lit("l") + (number % 4).cast(pl.String)),
+        source_id=user,
+        target_id=post,
+    )
+
+
+def write_log(folder: Path, files: list[pl.DataFrame]) -> Path:
+    for number, frame in enumerate(files):
+        frame.write_parquet(folder / f"{number}.parquet")
+    return folder
+
+
+@pytest.fixture
+def large_batches() -> Iterator[None]:
+    """A session whose batches are not as small as those of the other tests."""
+    name = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    before = session().conf.get(name)
+    session().conf.set(name, "10000")
+    yield
+    session().conf.set(name, before)
+
+
+@pytest.mark.usefixtures("large_batches")
+@pytest.mark.parametrize("ordered", [True, pytest.param(False, marks=pytest.mark.spark)])
+def test_files_in_the_order_of_the_log_are_not_shuffled(ordered: bool, tmp_path: Path) -> None:
+    log = long_log()
+    files = [log[:30_000], log[30_000:]]
+    if not ordered:
+        # each in an order of its own, which only the tasks can see
+        files = [frame.sort("target_id", maintain_order=True) for frame in files]
+    write_log(tmp_path, files)
+    context = session().sparkContext
+    context.setJobGroup(str(tmp_path), "in place")
+    table = session().read.parquet(str(tmp_path))
+    found = fd.replay(ONE_BY_ONE, table, GRAPH, engine=fd.Spark(session()))
+    assert_same_result(found, fd.replay(ONE_BY_ONE, log, GRAPH))
+    tracker = context.statusTracker()
+    last = tracker.getJobInfo(max(tracker.getJobIdsForGroup(str(tmp_path))))
+    assert len(last.stageIds) == (1 if ordered else 2)
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("large_batches")
+def test_files_whose_numbers_overlap_are_shuffled(tmp_path: Path) -> None:
+    log = long_log()
+    write_log(tmp_path, [log.gather_every(2), log.gather_every(2, 1)])
+    found = fd.replay(FLOWS, tmp_path, GRAPH, engine=fd.Spark(session()), trace=True)
+    assert_same_result(found, fd.replay(FLOWS, log, GRAPH, trace=True))
+
+
+@pytest.mark.spark
+def test_a_table_may_be_joined_of_several(tmp_path: Path) -> None:
+    log = events()
+    log.drop("target_id").write_parquet(tmp_path / "log.parquet")
+    log.select("seq_no", "target_id").write_parquet(tmp_path / "targets.parquet")
+    read = session().read.parquet
+    table = read(str(tmp_path / "log.parquet")).join(read(str(tmp_path / "targets.parquet")), "seq_no")
+    found = fd.replay(FLOWS, table, GRAPH, engine=fd.Spark(session()))
+    assert_same_result(found, fd.replay(FLOWS, log, GRAPH))
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("large_batches")
+def test_links_are_shared_out_over_the_shards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    flow = (
+        on("link.created", link_type="likes")
+        .fan_out("target_id", via="owns", direction="reverse", as_="owner")
+        .map(recipient_id="{{ owner_id }}", title="{{ owner.name | default(value='?') }}")
+        .deliver("push")
+        .named("owners")
+    )
+    log = long_log().with_columns(link_id=pl.lit(None, pl.String))
+    write_log(tmp_path, [log[:30_000], log[30_000:]])
+    monkeypatch.setattr(ClusterRun, "most_links", 0)
+    found = fd.replay(flow, tmp_path, GRAPH, engine=fd.Spark(session()))
+    assert_same_result(found, fd.replay(flow, log, GRAPH))
+    text = fd.Spark().explain(flow, GRAPH, log)
+    assert "the graph: 4 links 'owns', with their events, shared out over the shards by target_id" in text
+    assert "the log: 60,000 events of " in text
+
+
+@pytest.mark.spark
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support:FutureWarning")
+def test_a_graph_may_consist_of_dataframes_of_spark() -> None:
+    users = [{"id": name, **fields} for name, fields in PEOPLE["user"].items()]
+    graph = fd.EntityGraph({"user": session().createDataFrame(users)}, session().createDataFrame(OWNS))
+    assert_same_result(fd.replay(FLOWS, events(), graph, engine=spark()), fd.replay(FLOWS, events(), GRAPH))
 
 
 @pytest.mark.spark
@@ -161,6 +260,7 @@ def test_a_dataframe_of_spark_is_a_log_in_the_order_of_its_numbers(tmp_path: Pat
     assert fd.replay(FLOWS, frame, GRAPH).deliveries.equals(fd.replay(FLOWS, events(), GRAPH).deliveries)
 
 
+@pytest.mark.spark
 def test_a_dataframe_without_numbers_is_in_the_order_of_time_and_ids(tmp_path: Path) -> None:
     alike = events().drop("seq_no").with_columns(pl.col("timestamp").dt.truncate("10m"))
     alike.write_parquet(tmp_path / "log.parquet")
@@ -169,6 +269,7 @@ def test_a_dataframe_without_numbers_is_in_the_order_of_time_and_ids(tmp_path: P
     assert_as_here(frame, ordered)
 
 
+@pytest.mark.spark
 def test_a_dataframe_without_an_order_is_refused() -> None:
     rows = [("link.created", "2026-01-01T00:00:00Z", "e1", "likes", "a", "b")] * 2
     twice = session().createDataFrame(
@@ -197,6 +298,20 @@ def test_tables_go_to_a_folder_as_from_one_machine(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "there").iterdir() if path.name != "deliveries") == [
         "dropped", "late", "result.json",
     ]  # fmt: skip
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("large_batches")
+def test_progress_goes_on_stage_by_stage(tmp_path: Path) -> None:
+    long_log().write_parquet(tmp_path / "log.parquet")
+    table = session().read.parquet(str(tmp_path)).repartition(8)
+    told: list[tuple[int, int | None]] = []
+    engine = fd.Spark(session(), partitions=8)
+    fd.replay(FLOWS, table, GRAPH, engine=engine, progress=lambda *done: told.append(done))
+    done = [one for one, _ in told]
+    assert done == sorted(done)
+    assert told[-1] == (60_000, 60_000)
+    assert len(set(done)) > 1
 
 
 def test_a_job_that_fails_leaves_nothing_that_is_taken_for_a_result(tmp_path: Path) -> None:
@@ -229,7 +344,6 @@ def ends_process(context: Any, at: int) -> bool:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"as_of": "end"}, "as_of='end' does not run on a cluster yet"),
         ({"dispatch": True, "sinks": {"in-app": fd.sinks.Counter(), "push": fd.sinks.Counter()}}, "dispatch=True does not go"),
     ],
 )  # fmt: skip
@@ -262,6 +376,7 @@ def test_a_function_that_cannot_be_sent_is_refused_with_its_flow(tmp_path: Path)
             fd.replay(flow, events(), engine=spark())
 
 
+@pytest.mark.spark
 def test_a_function_that_can_be_sent_is(tmp_path: Path) -> None:
     limit = 400
     flow = (

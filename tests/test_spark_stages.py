@@ -6,7 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.comparing import bytes_of, said_by_engine
 from oracle.values import moment_text
@@ -22,7 +22,14 @@ from flowdsl.flow.plan import Plan
 from flowdsl.spark.layout import Layout
 
 pytestmark = SLIPS_ARE_LIKELY
-engines = st.builds(InProcess, st.integers(1, 5), st.sampled_from([1, 2, 3, 100]))
+engines = st.builds(
+    InProcess,
+    st.integers(1, 5),
+    st.sampled_from([1, 2, 3, 100]),
+    st.sampled_from([0, 1000]),
+    st.sampled_from([-1, 1000]),
+    in_place=st.booleans(),
+)
 
 
 def replayed(case: Case, engine: Any = "local", **options: Any) -> fd.Result:
@@ -38,7 +45,6 @@ def assert_same_result(found: fd.Result, local: fd.Result) -> None:
     assert_same(there, here)
 
 
-@settings(max_examples=3 * settings().max_examples)
 @given(case=cases(), engine=engines, keep=st.booleans(), chunk=st.sampled_from([1, 2, 5, None]))
 def test_the_stages_say_what_the_rules_say(
     case: Case, engine: InProcess, keep: bool, chunk: int | None
@@ -55,6 +61,12 @@ def test_a_stretch_of_the_log_is_what_it_is_on_one_machine(
     numbers = [event["seq_no"] for event in case.world.events]
     span = {"start": numbers[min(first, len(numbers) - 1)], "stop": numbers[min(last, len(numbers) - 1)]}
     assert_same_result(replayed(case, engine, trace=trace, **span), replayed(case, trace=trace, **span))
+
+
+@given(case=cases(), engine=engines, trace=st.booleans())
+def test_rule_06_the_final_graph_is_that_of_one_machine(case: Case, engine: InProcess, trace: bool) -> None:
+    options = {"as_of": "end", "trace": trace}
+    assert_same_result(replayed(case, engine, **options), replayed(case, **options))
 
 
 @given(case=cases(), engine=engines)
@@ -176,3 +188,84 @@ def test_windows_that_stay_open_are_in_the_order_in_which_they_opened(partitions
         found = fd.replay(ends, log, engine=InProcess(partitions, 5), open_windows="keep")
         assert_same_result(found, fd.replay(ends, log, open_windows="keep"))
         assert len(found.open)
+
+
+# -- links that are shared out ---------------------------------------------------------------------------
+
+POSTED = fd.on("entity.created", entity_type="post")
+REACHED = POSTED.fan_out("data.author", via="follows", direction="reverse", as_="fan")
+
+
+@pytest.mark.parametrize(
+    ("flow", "types"),
+    [
+        (REACHED, {"follows": "target_id"}),
+        (POSTED.resolve("data.author", via="follows", as_="fan"), {"follows": "source_id"}),
+        # what is remembered behind it is of keys with the author in them, or with others
+        (REACHED.deduplicate(["data.author", "fan_id"], window="1h"), {"follows": "target_id"}),
+        (REACHED.deduplicate("fan_id", window="1h"), {}),
+        # from both ends, by a condition, from the id of another step
+        (REACHED.resolve("data.author", via="follows", as_="first"), {}),
+        (REACHED.where("linked(fan_id, 'follows', data.author)"), {}),
+        (REACHED.fan_out("fan_id", via="follows", direction="reverse", as_="friend"), {}),
+        (REACHED.resolve("data.author", via="owns", as_="house"), {"follows": "target_id", "owns": "source_id"}),
+        (POSTED.resolve("data.author", as_="author").fan_out("author.house", via="at", as_="other"), {"at": "source_id"}),
+        (POSTED.batch("data.author", window="1h").fan_out("data.author", via="follows", as_="fan"), {"follows": "source_id"}),
+        (POSTED.batch("data.by", window="1h").fan_out("data.author", via="follows", as_="fan"), {}),
+    ],
+)  # fmt: skip
+def test_links_are_shared_out_where_they_are_looked_up_by_one_id(
+    flow: fd.Flow, types: dict[str, str]
+) -> None:
+    assert Layout.partable(Plan.of([flow.map(a="b").deliver("push")])) == types
+
+
+people = st.sampled_from(["ann", "bob", "cem", "dee"])
+changes = st.tuples(
+    st.sampled_from(["post", "follow", "unfollow", "user"]), people, people, st.integers(0, 90)
+)
+
+
+@given(
+    links=st.lists(st.tuples(people, people), max_size=6),
+    log=st.lists(changes, min_size=1, max_size=25),
+    engine=st.builds(
+        InProcess, st.integers(1, 4), st.sampled_from([1, 3, 100]), st.sampled_from([0, 1000]), st.just(-1)
+    ),
+    chunk=st.sampled_from([1, 3, None]),
+)
+def test_links_that_are_shared_out_are_those_of_each_event(
+    links: list[tuple[str, str]], log: list[tuple[str, str, str, int]], engine: InProcess, chunk: int | None
+) -> None:
+    graph = fd.EntityGraph(
+        {"user": {"ann": {"name": "Ann"}, "bob": {"name": "Bob"}}},
+        [{"link_type": "follows", "source_id": a, "target_id": b} for a, b in links],
+    )
+    makes = {
+        "post": lambda a, b: fd.entity_created("post", f"p of {a}", {"author": a, "by": b}),
+        "user": lambda a, b: fd.entity_updated("user", a, {"name": f"{a} of {b}"}),
+        "follow": lambda a, b: fd.link_created("follows", a, b),
+        "unfollow": lambda a, b: fd.link_deleted("follows", a, b),
+    }
+    events = [
+        {"timestamp": f"2026-01-01T{at // 60:02}:{at % 60:02}:00Z", "event": makes[what](a, b)}
+        for what, a, b, at in log
+    ]
+    told = REACHED.map(recipient_id="{{ fan_id }}", name="{{ fan.name | default(value='?') }}").deliver(
+        "feed"
+    )
+    flows = [
+        told.named("told"),
+        REACHED.batch(["data.author", "data.by"], window="20m", collect={"fans": fd.fn.unique(fd.var.fan_id)})
+        .resolve("data.author", via="follows", direction="reverse", as_="first", required=False)
+        .map(fans=fd.var.batch.fans, first="{{ first.name | default(value='?') }}")
+        .deliver("push")
+        .named("together"),
+        fd.on("link.created", link_type="follows")
+        .fan_out("target_id", via="follows", direction="reverse", as_="other")
+        .map(other="{{ other_id }}")
+        .deliver("in-app")
+        .named("others"),
+    ]
+    found = fd.replay(flows, events, graph, engine=engine, trace=True, chunk_size=chunk)
+    assert_same_result(found, fd.replay(flows, events, graph, trace=True, chunk_size=chunk))

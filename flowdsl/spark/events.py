@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from flowdsl.engine.range import BEGINNING, ReplayRange
+from flowdsl.engine.range import ReplayRange
 from flowdsl.errors import DataError, ReplayError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS
 from flowdsl.flow.plan import Plan
@@ -25,6 +25,7 @@ from flowdsl.log.columns import FIRST_SECOND, LAST_SECOND, SCHEMA, TIME, asked_c
 from flowdsl.log.table import no_marks
 from flowdsl.log.validation import ENTITY, LINK
 from flowdsl.results.table_writer import read_events_at
+from flowdsl.spark.ranges import Cut, Grid, Ranges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 # so many events of a log that Spark does not read itself are handed over at most
 HANDED_OVER: Final = 20_000_000
-# stretches of the log that are counted, for each range that it is cut into
-_STRETCHES: Final = 16
 _BLOCK: Final = 1 << 20
 
 
@@ -179,8 +178,14 @@ class RunEvents(Protocol):
         """Return the events as a DataFrame."""
         ...
 
-    def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, most: int, least_rows: int) -> Ranges | None:
-        """Cut the log into at most so many ranges of about as many events each; None where there are none."""
+    def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, cut: Cut) -> Ranges | None:
+        """Cut the log into ranges; None where there are no events."""
+        ...
+
+    def changes(self, most: int, without: Collection[str] = ()) -> pl.DataFrame | None:
+        """Return the events that change the graph, but for links of some types, in no order; None where there
+        are more of them.
+        """
         ...
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
@@ -188,16 +193,14 @@ class RunEvents(Protocol):
         ...
 
 
-def open_events(
-    session: SparkSession, source: EventSource, span: ReplayRange, columns: Collection[str]
-) -> RunEvents:
-    """Return the events of a log, with the columns wanted that it has."""
+def open_events(session: SparkSession, source: EventSource, span: ReplayRange, plan: Plan) -> RunEvents:
+    """Return the events of a log, with the columns that a plan reads."""
     if isinstance(source, SparkEvents):
-        return ClusterEvents(source.frame, span, columns)
+        return ClusterEvents(source.frame, span, plan)
     files = getattr(source, "numbered_files", None)
     if files:
-        return ClusterEvents(session.read.parquet(*files), span, columns)
-    return HandedOver(session, source, span, columns)
+        return ClusterEvents(session.read.parquet(*files), span, plan)
+    return HandedOver(session, source, span, plan)
 
 
 def events_of_frame(frame: DataFrame, columns: Collection[str]) -> DataFrame:
@@ -250,9 +253,8 @@ def _sound(names: Collection[str]) -> Column:
 class HandedOver:
     """Events that this machine reads, and hands over to the cluster."""
 
-    def __init__(
-        self, session: SparkSession, source: EventSource, span: ReplayRange, columns: Collection[str]
-    ) -> None:
+    def __init__(self, session: SparkSession, source: EventSource, span: ReplayRange, plan: Plan) -> None:
+        columns = plan.event_columns
         count = source.count()
         if count is not None and count > HANDED_OVER:
             raise ReplayError(
@@ -261,7 +263,7 @@ class HandedOver:
                 "a Spark DataFrame",
                 hint="fd.convert(…) writes such files",
             )
-        self._session, self._source = session, source
+        self._session, self._source, self._plan = session, source, plan
         self.raw = False
         self.behind: int | None = None
         frames = []
@@ -282,25 +284,39 @@ class HandedOver:
         )
 
     def frame(self) -> DataFrame:
-        table = self.rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-        return self._session.createDataFrame(
-            table.cast(pa.schema([_spark_field(one) for one in table.schema]))
-        )
+        return self._session.createDataFrame(spark_table(self.rows))
 
-    def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, most: int, least_rows: int) -> Ranges | None:
+    def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, cut: Cut) -> Ranges | None:
         if not self.rows.height:
             return None
         moving = self.rows.select("seq_no", "time")
-        grid = Grid.of(moving.height, int(moving["seq_no"][0]), int(moving["seq_no"][-1]), most, least_rows)
+        grid = Grid.of(moving.height, int(moving["seq_no"][0]), int(moving["seq_no"][-1]), cut)
         if ahead.height:
             still = ahead.select("seq_no", pl.col("clock").cast(pl.Int64).alias("set"))
             moving = moving.join(still, on="seq_no", how="left").select(
                 "seq_no", pl.coalesce("set", "time").alias("time")
             )
         found = moving.group_by(((pl.col("seq_no") - grid.first) // grid.width).alias("stretch")).agg(
-            pl.len().alias("rows"), pl.max("time"), pl.col("time").sort_by("seq_no").first().alias("begin")
+            pl.len().alias("rows"),
+            pl.min("seq_no").alias("first"),
+            pl.max("seq_no").alias("last"),
+            pl.max("time"),
+            pl.col("time").sort_by("seq_no").first().alias("begin"),
         )
-        return grid.ranges(found, marks)
+        links = self.rows.filter(pl.col("kind").str.starts_with("link."))
+        if not self._plan.needs.links:
+            return grid.ranges(found, marks)
+        named = len(links) - links["link_id"].null_count() if "link_id" in links.columns else 0
+        types = links["link_type"].value_counts() if "link_type" in links.columns else None
+        return replace(
+            grid.ranges(found, marks),
+            named=named,
+            links={} if types is None else {str(name): count for name, count in types.drop_nulls().rows()},
+        )
+
+    def changes(self, most: int, without: Collection[str] = ()) -> pl.DataFrame | None:
+        found = self.rows.filter(where_graph_changes(self._plan, without))
+        return found if found.height <= most else None
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         return read_events_at(self._source, numbers.to_numpy())
@@ -309,47 +325,102 @@ class HandedOver:
 class ClusterEvents:
     """Events that the cluster reads."""
 
-    def __init__(self, table: DataFrame, span: ReplayRange, columns: Collection[str]) -> None:
-        self._table = table
+    def __init__(self, table: DataFrame, span: ReplayRange, plan: Plan) -> None:
+        self._table, self._plan = table, plan
         self.raw = True
-        self._frame, self.behind = _cut_at_end(events_of_frame(table, columns), span)
+        self._frame, self.behind = _cut_at_end(events_of_frame(table, plan.event_columns), span)
         self.broken = 0
 
     def frame(self) -> DataFrame:
         return self._frame
 
-    def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, most: int, least_rows: int) -> Ranges | None:
+    def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, cut: Cut) -> Ranges | None:
         from pyspark.sql import functions as F  # noqa: N812
 
-        row = self._frame.agg(F.count("*"), F.min("seq_no"), F.max("seq_no")).first()
+        # of one column, before rows are judged
+        row = self._table.agg(F.count("*"), F.min("seq_no"), F.max("seq_no")).first()
         assert row is not None
         total, first, last = row
-        if self.behind is None:
-            self.broken = self._table.count() - total
-        if not total:
+        if last is None:
+            self.broken = total
             return None
-        grid = Grid.of(total, first, last, most, least_rows)
-        moving = self._frame.select("seq_no", "time")
+        grid = Grid.of(total, max(int(first), 1), max(int(last), 1), cut)
+        blocks = self._stretches(grid, ahead, blocks=True) if cut.in_place and self._of_one_table else None
+        found = self._stretches(grid, ahead, blocks=False) if blocks is None else blocks
+        events = int(found["rows"].sum())
+        if self.behind is None:
+            self.broken = total - events
+        if not events:
+            return None
+        in_place = None if blocks is None else grid.in_place(blocks, marks)
+        return replace(in_place or grid.ranges(found, marks), **self._links())
+
+    @property
+    def _of_one_table(self) -> bool:
+        """Return False where rows come of several tables, and Spark cannot say in which file each lies."""
+        from pyspark.errors import AnalysisException
+        from pyspark.sql import functions as F  # noqa: N812
+
+        try:
+            return bool(self._table.select(F.input_file_name()).columns)
+        except AnalysisException:
+            return False
+
+    def _links(self) -> dict[str, Any]:
+        """Return how many events are of links with ids, and how many of links of each type."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        if not self._plan.needs.links:
+            return {}
+        types = sorted({name for name, _ in self._plan.needs.links})
+        mine = F.col("link_type").isin(*types)
+        of_links = self._frame.filter(F.col("kind").startswith("link."))
+        counted = of_links.groupBy(F.when(mine, F.col("link_type")).alias("name"))
+        rows = counted.agg(F.count("*").alias("events"), F.count("link_id").alias("named")).collect()
+        return {
+            "named": sum(row["named"] for row in rows),
+            "links": {row["name"]: row["events"] for row in rows if row["name"] is not None},
+        }
+
+    def _stretches(self, grid: Grid, ahead: pl.DataFrame, *, blocks: bool) -> pl.DataFrame:
+        """Return what is known of the events of each stretch, and of each block of a file in it."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        moving = self._frame
+        if blocks:
+            moving = moving.withColumns(
+                {"file": F.input_file_name(), "block": F.input_file_block_start().cast("bigint")}
+            )
+        where = ["file", "block"] if blocks else []
+        moving = moving.select("seq_no", "time", *where)
         if ahead.height:
             still = pa.table(
                 {"seq_no": ahead["seq_no"].to_arrow(), "set": ahead["clock"].cast(pl.Int64).to_arrow()}
             )
             marked = F.broadcast(self._table.sparkSession.createDataFrame(still))
             moving = moving.join(marked, "seq_no", "left").select(
-                "seq_no", F.coalesce("set", "time").alias("time")
+                "seq_no", F.coalesce("set", "time").alias("time"), *where
             )
-        stretch = F.floor((F.col("seq_no") - F.lit(first)) / F.lit(grid.width)).cast("int").alias("stretch")
+        stretch = F.floor((F.col("seq_no") - F.lit(grid.first)) / F.lit(grid.width)).cast("int")
         found = pl.from_arrow(
-            moving.groupBy(stretch)
+            moving.groupBy(*where, stretch.alias("stretch"))
             .agg(
                 F.count("*").alias("rows"),
+                F.min("seq_no").alias("first"),
+                F.max("seq_no").alias("last"),
                 F.max("time").alias("time"),
                 F.min_by("time", "seq_no").alias("begin"),
             )
             .toArrow()
         )
         assert isinstance(found, pl.DataFrame)
-        return grid.ranges(found, marks)
+        return found
+
+    def changes(self, most: int, without: Collection[str] = ()) -> pl.DataFrame | None:
+        changing = self._frame.filter(changes_graph(self._plan, without))
+        found = pl.from_arrow(changing.limit(most + 1).toArrow())
+        assert isinstance(found, pl.DataFrame)
+        return found if found.height <= most else None
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         from pyspark.sql import functions as F  # noqa: N812
@@ -360,6 +431,12 @@ class ClusterEvents:
         assert isinstance(found, pl.DataFrame)
         names = [name for name in EVENT_COLUMNS if name in (*found.columns, "timestamp")]
         return event_table(found, names).sort("seq_no")
+
+
+def spark_table(rows: pl.DataFrame) -> pa.Table:
+    """Return rows with the types that Spark takes."""
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return table.cast(pa.schema([_spark_field(one) for one in table.schema]))
 
 
 def _spark_field(one: pa.Field) -> pa.Field:
@@ -388,91 +465,6 @@ def _polars_type(kind: str) -> Any:
     return {"string": pl.String(), "double": pl.Float64(), "float": pl.Float64()}.get(kind, pl.Boolean())
 
 
-# -- ranges ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """The log cut into ranges: consecutive stretches of equal width, several of which are one range."""
-
-    count: int
-    events: int
-    first: int
-    last: int
-    width: int
-    of: tuple[int, ...]
-    """The range of each stretch."""
-    clocks: tuple[int, ...]
-    """The log clock (µs) before each range."""
-    begin: int = 0
-    end: int = 0
-    """The log clock at the first and the last event."""
-
-    def number(self) -> Column:
-        """Return the range of an event."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        if self.count == 1:
-            return F.lit(0)
-        stretch = F.floor((F.col("seq_no") - F.lit(self.first)) / F.lit(self.width)).cast("int")
-        return F.element_at(F.array(*map(F.lit, self.of)), stretch + 1)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Stretches of equal width in the numbers of a log."""
-
-    parts: int
-    events: int
-    first: int
-    last: int
-    stretches: int
-    width: int
-
-    @classmethod
-    def of(cls, events: int, first: int, last: int, most: int, least_rows: int) -> Grid:
-        """Return the stretches for a log of so many events, from one number to another."""
-        parts = max(1, min(most, -(-events // least_rows)))
-        numbers = last - first + 1
-        width = -(-numbers // (1 if parts == 1 else min(parts * _STRETCHES, numbers)))
-        return cls(parts, events, first, last, -(-numbers // width), width)
-
-    def ranges(self, found: pl.DataFrame, marks: pl.DataFrame) -> Ranges:
-        """Return ranges of about as many events each, of what is known of the stretches: rows, greatest time,
-        and time at the beginning.
-
-        The clock before a range is the greatest time before it: a prefix maximum over as many numbers as
-        there are stretches.
-        """
-        rows, times = np.zeros(self.stretches, np.int64), np.full(self.stretches, BEGINNING)
-        place = found["stretch"].to_numpy()
-        rows[place], times[place] = found["rows"].to_numpy(), found["time"].to_numpy()
-        begin = int(found["begin"].to_numpy()[place.argmin()])
-        before = np.concatenate([[0], np.cumsum(rows)[:-1]])
-        _, of = np.unique(before * self.parts // self.events, return_inverse=True)
-        if marks.height:
-            # a mark after an event is past at the next one
-            numbers, clock = marks["seq_no"].to_numpy(), marks["clock"].cast(pl.Int64).to_numpy()
-            inside = numbers < self.last
-            stretch = ((numbers[inside] - self.first) // self.width).clip(0, self.stretches - 1)
-            np.maximum.at(times, stretch, clock[inside])
-            begin = max([begin, *clock[numbers < self.first].tolist()])
-        reached = np.maximum.accumulate(times)
-        starts = np.flatnonzero(np.diff(of)) + 1
-        clocks = (BEGINNING, *reached[starts - 1].tolist())
-        return Ranges(
-            len(clocks),
-            self.events,
-            self.first,
-            self.last,
-            self.width,
-            tuple(of.tolist()),
-            clocks,
-            begin,
-            int(reached[-1]),
-        )
-
-
 def _cut_at_end(events: DataFrame, span: ReplayRange) -> tuple[DataFrame, int | None]:
     """Return the events before the end of a range, and the number of the first one behind it."""
     from pyspark.sql import functions as F  # noqa: N812
@@ -489,15 +481,26 @@ def _cut_at_end(events: DataFrame, span: ReplayRange) -> tuple[DataFrame, int | 
     return (events, None) if number is None else (events.filter(F.col("seq_no") < number), int(number))
 
 
-def changes_graph(plan: Plan) -> Column:
-    """Return which events change what the flows read of the graph."""
+def changes_graph(plan: Plan, without: Collection[str] = ()) -> Column:
+    """Return which events change what the flows read of the graph, but for links of some types."""
     from pyspark.sql import functions as F  # noqa: N812
 
     needs, kind = plan.needs, F.col("kind")
     changes = kind.startswith("entity.") if needs.entities else F.lit(False)
-    types = sorted({name for name, _ in needs.links})
+    types = sorted({name for name, _ in needs.links} - {*without})
     if types:
         # a link with an id may replace one of another type
         mine = F.coalesce(F.col("link_type").isin(*types), F.lit(False)) | F.col("link_id").isNotNull()
         changes = changes | (kind.startswith("link.") & mine)
+    return changes
+
+
+def where_graph_changes(plan: Plan, without: Collection[str] = ()) -> pl.Expr:
+    """Return the same of events that are here."""
+    needs, kind = plan.needs, pl.col("kind").cast(pl.String)
+    changes = kind.str.starts_with("entity.") if needs.entities else pl.lit(value=False)
+    types = sorted({name for name, _ in needs.links} - {*without})
+    if types:
+        mine = pl.col("link_type").is_in(types).fill_null(value=False) | pl.col("link_id").is_not_null()
+        changes = changes | (kind.str.starts_with("link.") & mine)
     return changes

@@ -61,6 +61,10 @@ class RoutingExecutor(StepExecutor):
             self._routed.append(np.unique(pairs))
         return StepOutcome(_none_of(contexts))
 
+    def streamed(self, contexts: ContextBatch) -> list[ContextBatch]:
+        # nothing is read of the graph here
+        return [contexts]
+
     def routed(self) -> list[Pairs]:
         """Return rows of the chunk and their shards, as row times number of shards plus shard, since the last
         call.

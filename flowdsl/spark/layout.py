@@ -9,7 +9,7 @@ steps before the gate run again, silently, and the gate and all behind it run as
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.flow.plan import Branch, CompiledStep, Plan
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.operators.base import Kind
+from flowdsl.spark.parted_links import Parted, one_ended, reads, shards_of_ids
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path, path_text
@@ -40,6 +41,11 @@ class Gate:
     step: CompiledStep
     paths: tuple[Path, ...] = ()
     spread: bool = False
+    ids: bool = False
+    """Whether the value at the one path is an id, whose links are in its shard."""
+
+    looks: frozenset[str] = frozenset()
+    """The link types that are shared out, and read from here on."""
 
     @property
     def single(self) -> bool:
@@ -59,6 +65,9 @@ class Gate:
             return np.zeros(len(contexts), np.int64)
         if self.spread:
             return contexts.seq % count
+        if self.ids:
+            codes = contexts.id_codes(self.paths[0])
+            return shards_of_ids(contexts.chunk.interner.texts(np.maximum(codes, 0)), count)
         hashes = np.zeros(len(contexts), np.uint64)
         for path in self.paths:
             hashes = hashes * _FACTOR + _hashes(contexts.column(path))
@@ -76,10 +85,13 @@ class Layout:
     """Steps behind a gate."""
     feeding: frozenset[int]
     """Steps before a gate."""
+    parted: Parted = field(default_factory=dict)
+    """The links that are shared out over the shards."""
 
     @classmethod
-    def of(cls, plan: Plan) -> Layout:
-        """Lay out a plan."""
+    def of(cls, plan: Plan, parted: Parted | None = None) -> Layout:
+        """Lay out a plan, with links of some types shared out."""
+        parted = parted or {}
         gates: dict[int, Gate] = {}
         behind: set[int] = set()
         feeding: set[int] = set()
@@ -89,11 +101,23 @@ class Layout:
                 above = first + step.after
                 if step.after >= 0 and (above in gates or above in behind):
                     behind.add(first + place)
-                elif not step.stateless:
-                    gates[first + place] = _gate(branch, place)
+                elif not step.stateless or reads(step, parted):
+                    gates[first + place] = _gate(branch, place, parted)
                     feeding.update(first + one for one in _above(branch, place))
             first += len(branch)
-        return cls(plan, gates, frozenset(behind), frozenset(feeding))
+        return cls(plan, gates, frozenset(behind), frozenset(feeding), parted)
+
+    @classmethod
+    def partable(cls, plan: Plan) -> Parted:
+        """Return the link types that can be shared out."""
+        parted = dict(one_ended(plan))
+        while parted:
+            gates = cls.of(plan, parted).gates.values()
+            refused = {name for gate in gates for name in gate.looks if not gate.ids}
+            if not refused:
+                break
+            parted = {name: end for name, end in parted.items() if name not in refused}
+        return parted
 
     @cached_property
     def whole(self) -> str | None:
@@ -132,21 +156,31 @@ def _above(branch: Branch, place: int) -> Iterator[int]:
         yield place
 
 
-def _gate(branch: Branch, place: int) -> Gate:
+def _gate(branch: Branch, place: int, parted: Parted) -> Gate:
     """Return how the contexts that come to a step are shared out, so that it and all behind it that remember
     something find all contexts of a key together.
     """
-    common: frozenset[Path] | None = None
-    for number in range(place, place + branch[place].size):
-        step = branch[number]
-        if step.stateless or step.kind is Kind.HELD:
-            continue
-        made = _made_between(branch, place, number)
-        keys = frozenset(path for path in _keys(step) if path[0] not in made and not path[0].startswith("_"))
-        common = keys if common is None else common & keys
-    if common is None:
+    below = range(place, place + branch[place].size)
+    looks = frozenset(name for number in below for name in reads(branch[number], parted))
+    kept = []
+    for number in below:
+        paths = _paths_of(branch[number], parted)
+        if paths is not None:
+            made = _made_between(branch, place, number)
+            kept.append(frozenset(path for path in paths if path[0] not in made))
+    if not kept:
         return Gate(branch[place], spread=True)
-    return Gate(branch[place], tuple(sorted(common)))
+    common = frozenset.intersection(*kept)
+    return Gate(branch[place], tuple(sorted(common)), ids=bool(looks and common), looks=looks)
+
+
+def _paths_of(step: CompiledStep, parted: Parted) -> tuple[Path, ...] | None:
+    """Return the paths by which the contexts of a step may be shared out; None where by any."""
+    if reads(step, parted):
+        return () if step.link_path is None else (step.link_path,)
+    if step.stateless or step.kind is Kind.HELD:
+        return None
+    return tuple(path for path in _keys(step) if not path[0].startswith("_"))
 
 
 def _keys(step: CompiledStep) -> tuple[Path, ...]:

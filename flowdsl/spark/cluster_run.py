@@ -1,0 +1,351 @@
+"""One replay on a cluster: the log cut into ranges, the job, and a result made of what comes back."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.engine.counts import StepCounts, StepTotals
+from flowdsl.engine.range import BEGINNING, CHUNK
+from flowdsl.errors import ReplayError
+from flowdsl.events import warn
+from flowdsl.flow.plan import Plan
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.progress import ProgressReporter
+from flowdsl.results.engine import RunTotals
+from flowdsl.results.options import Options
+from flowdsl.results.store import FolderStore, Store, TablePart
+from flowdsl.spark.events import (
+    RunEvents,
+    changes_graph,
+    open_events,
+    spark_table,
+)
+from flowdsl.spark.failures import spelled_out
+from flowdsl.spark.job import Job, PartTotals
+from flowdsl.spark.layout import Layout
+from flowdsl.spark.parted_links import Parted, shared_out
+from flowdsl.spark.ranges import Cut, Ranges
+from flowdsl.spark.rows import decoded, encoded
+from flowdsl.spark.stage_progress import followed
+from flowdsl.spark.tasks import TOTALS, RangeStage, ShardStage, WholeStage
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# events that a partition has at least, where there are so many
+LEAST_ROWS: Final = 20_000
+_OUT: Final = (
+    "part int, stage int, origin int, ordinal int, name string, meta string, content binary, place string"
+)
+# more events than these through one partition are worth a word
+_MANY: Final = 1_000_000
+# events that change the graph, where it is gathered by every task before the first event
+MOST_OF_FINAL: Final = 5_000_000
+_NOTHING: Final = pl.DataFrame(schema={"seq_no": pl.Int64})
+
+
+class ClusterRun:
+    """One replay on a cluster."""
+
+    # so many events that change the graph are sent to every task; more are shuffled with the ranges
+    most_sent = 200_000
+    # links of a type, and events of them, above which they are shared out where they can be
+    most_links = 1_000_000
+
+    def __init__(
+        self,
+        session: SparkSession,
+        plan: Plan,
+        options: Options,
+        partitions: int | None,
+        chunk_rows: int | None,
+    ) -> None:
+        self._session, self.plan, self._options = session, plan, options
+        self._graph = options.graph or EntityGraph()
+        self.layout = Layout.of(plan)
+        self._most = partitions or int(session.conf.get("spark.sql.shuffle.partitions") or 200)
+        self._least_rows = 1 if partitions else LEAST_ROWS
+        # whoever says how many partitions there are to be gets them
+        self._in_place = partitions is None
+        self._chunk = options.chunk_size or chunk_rows or CHUNK
+        self.follower = ProgressReporter()
+        self._marks = options.source.clock_marks()
+        self._ahead = options.source.ahead_marks()
+
+    def collected(self, store: Store, *, trace: bool) -> RunTotals:
+        """Run the job, and return its totals with the tables in the store."""
+        options = self._options
+        events = open_events(self._session, options.source, options.span, self.plan)
+        ranges = self._ranges(events, in_place=self._in_place)
+        if ranges is None:
+            return RunTotals(0, 0, None, self._totals([]), {})
+        self.layout = Layout.of(self.plan, self._parted(ranges))
+        self._tell(ranges)
+        changes = self._changes(events, ranges)
+        if ranges.in_place and changes is None and ranges.count > 1:
+            ranges = self._ranges(events, in_place=False)
+            assert ranges is not None
+        with _staged(store) as folder:
+            where = None if folder is None else str(folder)
+            job = self._job(events, ranges, changes, trace=trace, folder=where)
+            rows, totals = self._ran(events, ranges, job)
+            if ranges.in_place and not _complete(totals, ranges):
+                # the files are not in the order that their blocks have
+                ranges = self._ranges(events, in_place=False)
+                assert ranges is not None
+                job = self._job(events, ranges, changes, trace=trace, folder=where)
+                rows, totals = self._ran(events, ranges, job)
+            self._keep(rows, store, folder, events)
+        if events.raw:
+            # what a log read here says of itself
+            options.source.broken = events.broken + sum(part.broken for part in totals)  # type: ignore[misc]
+        return self._summed(totals, ranges, job.final_clock)
+
+    # -- the job ---------------------------------------------------------------------------------------
+
+    def _ranges(self, events: RunEvents, *, in_place: bool) -> Ranges | None:
+        return events.ranges(self._marks, self._ahead, Cut(self._most, self._least_rows, in_place))
+
+    @property
+    def _final(self) -> bool:
+        return self._options.as_of == "end"
+
+    def _changes(self, events: RunEvents, ranges: Ranges) -> pl.DataFrame | None:
+        """Return the events that change the graph, to be sent to every task; None where that are too many."""
+        if not self._final and (ranges.count == 1 or self.layout.whole is not None):
+            return None
+        parted, needs = self.layout.parted, self.plan.needs
+        if not (needs.entities or {name for name, _ in needs.links} - {*parted}):
+            return _NOTHING
+        if self._final:
+            return _final_changes(events)
+        found = events.changes(self.most_sent, parted)
+        return None if found is None else found.sort("seq_no")
+
+    def _parted(self, ranges: Ranges) -> Parted:
+        """Return the links that are shared out: those of types with many, or with many events."""
+        if self.layout.whole is not None or ranges.named or self._final:
+            return {}
+        counts = self._graph.link_counts
+        return {
+            name: end
+            for name, end in Layout.partable(self.plan).items()
+            if not self._graph.has_link_ids(name)
+            and max(counts.get(name, 0), ranges.links.get(name, 0)) > self.most_links
+        }
+
+    def given_links(self, job: Job) -> pl.DataFrame:
+        """Return the links of the snapshot that are shared out, with their shards."""
+        links = pl.concat([self._graph.link_ends(name) for name in job.parted])
+        return shared_out(links, job.parted, job.shards)
+
+    def _ran(
+        self, events: RunEvents, ranges: Ranges, job: Job
+    ) -> tuple[list[dict[str, Any]], list[PartTotals]]:
+        rows = self.outputs(events, ranges, job)
+        rows.sort(key=lambda row: (row["stage"], row["origin"], row["ordinal"]))
+        return rows, [pickle.loads(row["content"]) for row in rows if row["name"] == TOTALS]
+
+    def _job(
+        self,
+        events: RunEvents,
+        ranges: Ranges,
+        changes: pl.DataFrame | None,
+        *,
+        trace: bool,
+        folder: str | None,
+    ) -> Job:
+        options, behind = self._options, events.behind
+        marks = self._marks
+        inside = marks.filter(pl.col("seq_no") < (behind if behind is not None else 1 << 62))
+        final: Any = inside["clock"].cast(pl.Int64).max()
+        return Job(
+            uuid.uuid4().hex,
+            options.flows,
+            options.caps,
+            pickle.dumps(self._graph.with_links(None, without=self.layout.parted)),
+            options.span,
+            options.open_windows,
+            trace,
+            self._chunk,
+            self._shards(ranges),
+            ranges.clocks,
+            max(ranges.end, BEGINNING if final is None else int(final)),
+            inside,
+            self._ahead,
+            events.raw,
+            folder,
+            ranges.starts,
+            ranges.in_place,
+            None if changes is None else encoded(changes),
+            self._final,
+            self.layout.parted,
+        )
+
+    def _shards(self, ranges: Ranges) -> int:
+        if all(gate.single for gate in self.layout.gates.values()):
+            return 1
+        return max(1, min(self._most, -(-ranges.events // self._least_rows)))
+
+    def outputs(self, source: RunEvents, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
+        """Run the tasks, and return what they give back."""
+        rows = self._lazily(source, ranges, job)
+        shuffles = (not ranges.in_place) + (bool(self.layout.gates) and self.layout.whole is None)
+        found = followed(self._session, rows.toArrow, 1 + shuffles, self.follower, ranges.events)
+        return found.to_pylist()  # type: ignore[no-any-return]
+
+    def _lazily(self, source: RunEvents, ranges: Ranges, job: Job) -> DataFrame:
+        from pyspark.sql import functions as F  # noqa: N812
+
+        events = source.frame()
+        if self.layout.whole is not None:
+            rows = events.select(F.lit(0).alias("part"), "*").repartitionById(1, "part")
+            return rows.sortWithinPartitions("seq_no").mapInArrow(WholeStage(self._with(job, _OUT)), _OUT)
+        changes = changes_graph(self.plan, job.parted) if not job.final_graph else F.lit(False)
+        changes = changes.alias("changes")
+        if ranges.in_place:
+            rows = events.select(changes, "*")
+        else:
+            rows = self._shuffled(events.select(ranges.number().alias("part"), changes, "*"), ranges, job)
+        if not self.layout.gates:
+            return rows.mapInArrow(RangeStage(self._with(job, _OUT)), _OUT)
+        between = f"own boolean, changes boolean, clock bigint, {_ddl(events)}, {_OUT}"
+        sent = rows.mapInArrow(RangeStage(self._with(job, between)), between)
+        if job.parted:
+            given = self._session.createDataFrame(spark_table(self.given_links(job)))
+            sent = sent.unionByName(given, allowMissingColumns=True)
+        shards = sent.repartitionById(job.shards, "part").sortWithinPartitions(
+            F.col("part"), F.col("seq_no").asc_nulls_first(), F.col("own").desc()
+        )
+        return shards.mapInArrow(ShardStage(self._with(job, _OUT)), _OUT)
+
+    def _shuffled(self, events: DataFrame, ranges: Ranges, job: Job) -> DataFrame:
+        """Return the events of each range in its partition, in order; before them, where they are not sent
+        to every task, those of earlier ranges that change the graph.
+        """
+        from pyspark.sql import functions as F  # noqa: N812
+
+        rows = events.withColumn("own", F.lit(True))
+        if ranges.count > 1 and job.changes is None:
+            later = F.explode(F.sequence(F.col("part") + 1, F.lit(ranges.count - 1))).alias("part")
+            past = rows.filter(F.col("changes") & (F.col("part") < ranges.count - 1))
+            others = [name for name in rows.columns if name not in ("part", "own")]
+            rows = rows.unionByName(past.select(later, F.lit(False).alias("own"), *others))
+        return rows.repartitionById(ranges.count, "part").sortWithinPartitions("part", "seq_no")
+
+    def _with(self, job: Job, ddl: str) -> Job:
+        from dataclasses import replace
+
+        from pyspark.sql.pandas.types import to_arrow_schema
+        from pyspark.sql.types import StructType
+
+        return replace(job, schema=to_arrow_schema(StructType.fromDDL(ddl), timezone="UTC"))
+
+    def _tell(self, ranges: Ranges) -> None:
+        if ranges.events > _MANY:
+            for finding in self.layout.findings:
+                warn(f"{finding}; {ranges.events:,} events")
+
+    # -- what came back --------------------------------------------------------------------------------
+
+    def _keep(
+        self, rows: Sequence[Mapping[str, Any]], store: Store, folder: Path | None, events: RunEvents
+    ) -> None:
+        """Put the parts of tables into the store."""
+        failed: list[TablePart] = []
+        unmatched: list[pl.DataFrame] = []
+        for row in rows:
+            if row["name"] == TOTALS:
+                continue
+            if row["place"] is not None:
+                assert isinstance(store, FolderStore)
+                assert folder is not None
+                store.adopt(row["name"], folder / row["place"])
+                continue
+            part = TablePart(decoded(row["content"]), json.loads(row["meta"]))
+            if row["name"] == "errors":
+                failed.append(part)
+            elif row["name"] == "unmatched":
+                unmatched.append(part.frame)
+            else:
+                store.add(row["name"], part)
+        for part in spelled_out(failed, events):
+            store.add("errors", part)
+        if unmatched:
+            store.add("unmatched", TablePart(pl.concat(unmatched).sort("seq_no")))
+
+    def _summed(self, found: Sequence[PartTotals], ranges: Ranges, clock: int) -> RunTotals:
+        delivered: Counter[tuple[int, str]] = Counter()
+        for part in found:
+            delivered.update(part.delivered)
+        whole = next((part for part in found if self.layout.whole is not None), None)
+        return RunTotals(
+            events=ranges.events if whole is None else whole.events,
+            position=ranges.last if whole is None else whole.position,
+            span=(ranges.begin, clock) if whole is None else whole.span,
+            steps=self._totals(found),
+            delivered=delivered,
+            late=sum(part.late for part in found),
+            ahead=sum(part.ahead for part in found),
+            unmatched=sum(part.unmatched for part in found),
+            stopped=None if whole is None else whole.stopped,
+        )
+
+    def _totals(self, found: Sequence[PartTotals]) -> list[StepTotals]:
+        totals = []
+        for place, step in enumerate(self.plan.steps):
+            counts, held, rows = StepCounts(), 0, []
+            for part in found:
+                more, waiting, opened = part.steps[place]
+                counts.add(more)
+                held += waiting
+                rows += opened
+            rows.sort(key=lambda row: (row[1]["opened_at"], row[0]))
+            totals.append(StepTotals(step, counts, held, [row for _, row in rows]))
+        return totals
+
+
+def _final_changes(events: RunEvents) -> pl.DataFrame:
+    """Return all events that change the graph."""
+    found = events.changes(MOST_OF_FINAL)
+    if found is None:
+        raise ReplayError(
+            f"more than {MOST_OF_FINAL:,} events change the graph, and as_of='end' sends all to every task",
+            allowed=f"{MOST_OF_FINAL:,}, or as_of='event'",
+            hint="leave engine= out, or replay over the graph of then: EntityGraph with its frames",
+        )
+    return found.sort("seq_no")
+
+
+def _complete(totals: Sequence[PartTotals], ranges: Ranges) -> bool:
+    """Return whether each range was run by one task, as a whole and in order."""
+    taken = [(part.part, part.taken) for part in totals if part.taken]
+    return sorted(taken) == list(enumerate(ranges.rows)) and all(part.ordered for part in totals)
+
+
+@contextmanager
+def _staged(store: Store) -> Iterator[Path | None]:
+    """Make a folder beside the tables of a result for files that are not yet part of it."""
+    if not isinstance(store, FolderStore):
+        yield None
+        return
+    folder = store.folder / f"_staged-{uuid.uuid4().hex}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ddl(events: DataFrame) -> str:
+    return ", ".join(f"`{name}` {kind}" for name, kind in events.dtypes)

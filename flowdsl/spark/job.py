@@ -1,0 +1,116 @@
+"""The job of a replay on Spark, as its tasks are given it, and the numbers that they give back."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from flowdsl.engine.counts import StepCounts
+from flowdsl.engine.crashes import Stopped
+from flowdsl.engine.range import ReplayRange
+from flowdsl.flow.plan import Plan
+from flowdsl.flow.spec import FlowSpec
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.rules import WindowsAtEnd
+from flowdsl.spark.layout import Layout
+from flowdsl.spark.parted_links import Parted
+from flowdsl.spark.rows import decoded
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that the tasks of a replay have to know. It is sent to them as it is."""
+
+    token: str
+    flows: tuple[FlowSpec, ...]
+    caps: Any
+    graph: bytes
+    span: ReplayRange
+    open_windows: WindowsAtEnd
+    trace: bool
+    chunk_size: int
+    shards: int
+    # the clock (µs) before each range, and after the last event
+    clocks: tuple[int, ...]
+    final_clock: int
+    marks: pl.DataFrame
+    ahead: pl.DataFrame
+    # whether text of `data` and `metadata` may be no JSON
+    raw: bool
+    # the folder that files of tables are written to; None to return tables as bytes
+    folder: str | None
+    # the first number of each range
+    starts: tuple[int, ...] = ()
+    # whether ranges are read as they lie in files, and the tasks have to say which range a row is of
+    in_place: bool = False
+    # the events that change the graph, as `encoded` has it; None where they come with the ranges
+    changes: bytes | None = None
+    # whether flows see the graph as it is after all changes, which are sent
+    final_graph: bool = False
+    # the links that are shared out over the shards, and not in the graph
+    parted: Parted = field(default_factory=dict)
+    # of what a stage gives back
+    schema: pa.Schema | None = None
+
+    def plan(self) -> Plan:
+        """Return the plan."""
+        return Plan.of(self.flows, self.caps)
+
+    def layout(self, plan: Plan) -> Layout:
+        """Return where its steps run."""
+        return Layout.of(plan, self.parted)
+
+    def start(self) -> EntityGraph:
+        """Return the graph before the first event, made once in a process."""
+        if self.token not in _GRAPHS:
+            _GRAPHS.clear()
+            _GRAPHS[self.token] = pickle.loads(self.graph)
+        return _GRAPHS[self.token]
+
+    def changes_before(self, part: int) -> Iterator[pl.DataFrame]:
+        """Yield the events before a range that change the graph, where they do not come with the range."""
+        if self.changes and not self.final_graph:
+            past = self.all_changes()
+            before = int(past["seq_no"].search_sorted(self.starts[part], "left"))
+            yield from past.head(before).iter_slices(self.chunk_size)
+
+    def all_changes(self) -> pl.DataFrame:
+        """Return the events that change the graph."""
+        assert self.changes is not None
+        if self.token not in _CHANGES:
+            _CHANGES.clear()
+            _CHANGES[self.token] = decoded(self.changes)
+        return _CHANGES[self.token]
+
+
+# what a process has made of a job: once for all tasks that it runs
+_GRAPHS: dict[str, EntityGraph] = {}
+_CHANGES: dict[str, pl.DataFrame] = {}
+
+
+@dataclass(frozen=True)
+class PartTotals:
+    """The numbers of one task."""
+
+    steps: Sequence[tuple[StepCounts, int, list[tuple[tuple[int, ...], dict[str, Any]]]]]
+    """The counts of each step, what it holds, and its open windows, each with what it began with."""
+    delivered: Mapping[tuple[int, str], int]
+    late: int = 0
+    ahead: int = 0
+    unmatched: int = 0
+    # rows with text that is not JSON
+    broken: int = 0
+    # of a task that runs the whole log
+    events: int = 0
+    position: int = 0
+    span: tuple[int, int] | None = None
+    stopped: Stopped | None = None
+    # of a range: its number, how many events of its own it had, and whether they were in the order of the log
+    part: int = 0
+    taken: int = 0
+    ordered: bool = True

@@ -1,0 +1,185 @@
+"""The run of one part: some events of the log, at the clock of the whole log, through the local kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.chunk import Chunk
+from flowdsl.engine.executor import StepExecutor
+from flowdsl.engine.local import ExecutorFactory, LocalExecutor, without_ahead
+from flowdsl.engine.range import BEGINNING, micros
+from flowdsl.engine.scheduler import Worker
+from flowdsl.flow.plan import Plan
+from flowdsl.log.event_rows import EventRows
+from flowdsl.results.store import TablePart
+from flowdsl.results.table_writer import TableRecorder
+from flowdsl.spark.failures import PartRecorder
+from flowdsl.spark.job import Job, PartTotals
+from flowdsl.spark.rows import events_of, without_bad_json
+
+
+@dataclass
+class PartStore:
+    """Store of the parts of tables that a task has made and not yet given back."""
+
+    parts_made: list[tuple[str, TablePart]] = field(default_factory=list)
+
+    def add(self, table: str, part: TablePart) -> None:
+        """Add rows to a table."""
+        self.parts_made.append((table, part))
+
+    def parts(self, table: str) -> Iterator[TablePart]:
+        """Return nothing: what was made is on its way."""
+        return iter(())
+
+    def pieces(self, table: str) -> Sequence[TablePart]:
+        """Return nothing."""
+        return ()
+
+    def tables(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def taken(self) -> list[tuple[str, TablePart]]:
+        """Return the parts made since the last call."""
+        found, self.parts_made = self.parts_made, []
+        return found
+
+
+class PartExecutor(LocalExecutor):
+    """One partition of a replay: a run over those events that it was sent, at the clock of the whole log."""
+
+    def __init__(
+        self,
+        job: Job,
+        plan: Plan,
+        executors: ExecutorFactory = StepExecutor,
+        links: pl.DataFrame | None = None,
+        *,
+        gathers: bool = False,
+    ) -> None:
+        """Start a run, over a graph with `links` that are shared out. The one part that `gathers` the changes
+        of a final graph tells what met nothing.
+        """
+        self.made = PartStore()
+        self.broken = 0
+        start, needs = job.start(), plan.needs
+        if job.parted and links is None:
+            # they are in the shards
+            rest = frozenset(link for link in needs.links if link[0] not in job.parted)
+            needs = replace(needs, links=rest)
+        elif links is not None:
+            start = start.with_links(links)
+        graph = start.start(needs, plan.rules)
+        super().__init__(plan, graph, PartRecorder(self.made, trace=job.trace), executors=executors)
+        # a task has one core, and a gate no twin
+        self._workers = [Worker(branches, alone=True) for _, branches in self._entries]
+        self._raw = job.raw
+        if job.final_graph:
+            for frame in job.all_changes().iter_slices(job.chunk_size):
+                self._change_graph(frame, told=gathers)
+            graph.frozen = True
+
+    def _change_graph(self, frame: pl.DataFrame, *, told: bool) -> None:
+        whole = without_bad_json(frame)[0] if self._raw else frame
+        events = EventRows(events_of(whole), self.graph.interner)
+        clock = np.zeros(len(events), np.int64)
+        unmet = self.graph.advance(events)
+        if told and len(unmet):
+            self.recorder.unmatched(Chunk(events, clock, self.graph, self.graph.interner), unmet)
+        self.graph.commit()
+
+    def take_range(
+        self, frame: pl.DataFrame, own: npt.NDArray[np.bool_], job: Job, pool: ThreadPoolExecutor
+    ) -> npt.NDArray[np.int64]:
+        """Take some of the events of a range through the flows, and return the clock at each; those that are
+        not its `own` come before it, and only change the graph.
+        """
+        events = self._read(frame)
+        seq = events.frame["seq_no"].to_numpy()
+        times = np.where(own, micros(events.frame), BEGINNING)
+        moving, still = without_ahead(times, seq, job.ahead) if job.ahead.height else (times, None)
+        clock = self._clock(np.where(own, moving, BEGINNING), seq, job.marks)
+        chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
+        unmet = self.graph.advance(events)
+        runs = job.span.runs(chunk, times)
+        late = np.flatnonzero(own & (times < clock))
+        if len(late):
+            self.recorder.late(chunk, late)
+        if still is not None and len(still := still[own[still]]):
+            self.recorder.ahead(chunk, still)
+        if len(unmet := unmet[own[unmet]]):
+            self.recorder.unmatched(chunk, unmet)
+        self._advanced(chunk, own if runs is None else runs & own, pool)
+        return clock
+
+    def take_shard(
+        self,
+        frame: pl.DataFrame,
+        own: npt.NDArray[np.bool_],
+        clock: npt.NDArray[np.int64],
+        pool: ThreadPoolExecutor,
+        links: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Take some of the events of a shard through the flows; those that are not its `own` only change the
+        graph. Those of `links` are of links that no other shard has.
+        """
+        events = self._read(frame)
+        chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
+        unmet = self.graph.advance(events)
+        if links is not None and len(unmet := unmet[links[unmet]]):
+            self.recorder.unmatched(chunk, unmet)
+        self._advanced(chunk, own, pool)
+
+    def take_whole(self, frame: pl.DataFrame, job: Job, pool: ThreadPoolExecutor) -> None:
+        """Take the next events of the whole log through the flows."""
+        self._chunk(self._read(frame), job.span, job.marks, job.ahead, pool)
+
+    def end(self, job: Job) -> None:
+        """End the log."""
+        if self.stopped is None:
+            self.move_clock(job.final_clock)
+            if job.open_windows == "flush":
+                self.flush()
+
+    def part_totals(self) -> PartTotals:
+        """Return the numbers of this partition."""
+        recorder = self.recorder
+        assert isinstance(recorder, TableRecorder)
+        return PartTotals(
+            [(one.counts, one.kernel.held, _open(one)) for one in self.steps],
+            recorder.delivered_count,
+            recorder.late_count,
+            recorder.ahead_count,
+            recorder.unmatched_count,
+            self.broken,
+            self.events,
+            self.position,
+            None if self.began is None else (self.began, self.clock),
+            self.stopped,
+        )
+
+    def _read(self, frame: pl.DataFrame) -> EventRows:
+        events = EventRows(frame, self.graph.interner, self.plan.event_paths)
+        events.prepare(self.plan.id_columns)
+        return events
+
+    def _advanced(self, chunk: Chunk, runs: npt.NDArray[np.bool_], pool: ThreadPoolExecutor) -> None:
+        self._run_flows(chunk, runs, int(chunk.clock[-1]), pool, self.recorder)
+        self.graph.commit()
+        self.clock, self.position = int(chunk.clock[-1]), int(chunk.seq[-1])
+        self._compact()
+
+
+def _open(step: StepExecutor) -> list[tuple[tuple[int, ...], dict[str, Any]]]:
+    rows = step.kernel.open()
+    # by production's rules the whole plan is run in one part, and its windows are in order already
+    places = step.kernel.opened_by() or [(number,) for number in range(len(rows))]
+    return list(zip(places, rows, strict=True))
