@@ -54,7 +54,8 @@ class CompiledStep:
         self.method = operator.method
         self.kind = operator.kind
         self.paths = operator.paths
-        self.key_paths = operator.key_paths
+        # the paths whose values are read as codes of ids
+        self.coded_paths = operator.key_paths.union(*(call.id_paths for call in operator.graph_calls))
         self.links = operator.links
         self.link_path = operator.link_path
         self.entity_variable = operator.entity_variable
@@ -172,9 +173,11 @@ class Plan:
 
     @cached_property
     def id_columns(self) -> tuple[str, ...]:
-        """Columns of the event table used by lookups and keys, which are needed as codes."""
+        """Columns of the event table used by lookups, keys and questions to the graph, which are needed as
+        codes.
+        """
         names = {"link_id", "source_id", "target_id", "entity_id"}
-        starts = {path[0] for step in self.steps for path in step.key_paths if len(path) == 1}
+        starts = {path[0] for step in self.steps for path in step.coded_paths if len(path) == 1}
         return tuple(sorted(names & starts))
 
     @cached_property

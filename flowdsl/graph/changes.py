@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,10 @@ from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.masks import where_present
+from flowdsl.values.orders import stable_order
+
+# sequence numbers so far apart are searched rather than looked up in a table
+_SPARSE: Final = 64
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,13 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
     """
     kinds, seqs, made = events.kinds, events.seqs, events.made
     identity = identities.numbers(kinds, events.sources, events.targets, events.link_ids)
-    order = np.argsort(identity, kind="stable")
-    same_next = np.concatenate([identity[order][1:] == identity[order][:-1], [False]])
+    order = stable_order(identity)
+    others = identity.take(order)
+    others = np.concatenate([[True], others[1:] != others[:-1], [True]])
+    # the events of one identity follow each other: each but the last one ends with the next
+    first, last, next_ones = order[others[:-1]], order[others[1:]], np.flatnonzero(~others)
     ends = np.full(len(seqs), ALIVE, np.int64)
-    ends[order[:-1]] = np.where(same_next[:-1], seqs[order[1:]], ALIVE)
-    first = order[np.concatenate([[True], ~same_next[:-1]])]
+    ends[order.take(next_ones - 1)] = seqs.take(order.take(next_ones))
     held, held_kinds = identities.holders(identity[first])
     # at most one link without an id is between two ends, and it has the key of the deletion
     nameless = np.zeros(0, np.int64)
@@ -72,13 +79,24 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
             documents = events.documents(new) if table.documented else None
             start = table.add(events.sources[new], events.targets[new], seqs[new], ends[new], documents)
             links[new] = start + np.arange(len(new))
-    last = order[~same_next]
     identities.hold(identity[last], links[last], kinds[last])
     unmet: Mask = ~made
     if unmet.any():
         ended_by = np.concatenate(met)
-        unmet[np.searchsorted(seqs, ended_by[ended_by != ALIVE])] = False
+        unmet &= ~_among(ended_by[ended_by != ALIVE], seqs)
     return unmet
+
+
+def _among(wanted: Seqs, seqs: Seqs) -> Mask:
+    """Mark the sequence numbers, which ascend, that are among others, each of which is one of them."""
+    first, span = int(seqs[0]), int(seqs[-1] - seqs[0]) + 1
+    if span > _SPARSE * len(seqs):
+        marked = np.zeros(len(seqs), np.bool_)
+        marked[np.searchsorted(seqs, wanted)] = True
+        return marked
+    there = np.zeros(span, np.bool_)
+    there[wanted - first] = True
+    return there.take(seqs - first)
 
 
 def _end_held(table: LinkTable, held: Numbers, seqs: Seqs, events: LinkEvents, nameless: Index) -> Seqs:
@@ -113,15 +131,17 @@ def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:
 
 def following(keys: npt.NDArray[np.int64]) -> tuple[Index, Index]:
     """Return the rows that are not the first of their key, and for each the row of the same key before it."""
-    order = np.argsort(keys, kind="stable")
-    again = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    order = stable_order(keys)
+    ordered = keys.take(order)
+    again = np.flatnonzero(ordered[1:] == ordered[:-1])
     return order[again + 1], order[again]
 
 
 def first_mentions(keys: npt.NDArray[np.int64], deleted: Mask) -> tuple[Mask, Mask]:
     """Mark the first row of each key, and the rows whose previous row of the same key is not a deletion."""
-    order = np.argsort(keys, kind="stable")
-    again = np.concatenate([[False], keys[order][1:] == keys[order][:-1]])
+    order = stable_order(keys)
+    ordered = keys.take(order)
+    again = np.concatenate([[False], ordered[1:] == ordered[:-1]])
     first, alive = np.ones(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
     first[order] = ~again
     alive[order[1:]] = again[1:] & ~deleted[order[:-1]]

@@ -30,7 +30,7 @@ from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.key_collection import Inside
-from flowdsl.values.masks import where_among, where_present
+from flowdsl.values.masks import where_equal, where_present
 from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import (
     INTERNER,
@@ -247,7 +247,7 @@ class GraphState(StateObject):
         if not len(rows):
             return _NO_ROWS
         frame = events.frame
-        ids = self.interner.intern(frame["entity_id"][rows])
+        ids = events.codes_at("entity_id", rows)
         types = self._type_codes(frame["entity_type"][rows])
         merging = self._merging(events, rows, types)
         if self.needs.before or merging.any():
@@ -365,29 +365,31 @@ class GraphState(StateObject):
         rows = np.flatnonzero(created | events.of_kinds("link.deleted"))
         if not len(rows):
             return _NO_ROWS
-        frame = events.frame
+        frame, names = events.frame, list(self.links)
         link_ids = frame["link_id"][rows] if "link_id" in frame.columns else _nulls(len(rows))
+        kinds = np.full(len(frame), len(names), np.int64)
+        for number, name in enumerate(names):
+            kinds[where_equal(frame["link_type"], name)] = number
         # link ids are unique across types: a link of another type replaces one that is used here
-        used = where_among(frame["link_type"], list(self.links))[rows] | where_present(link_ids)
+        used = (kinds[rows] < len(names)) | where_present(link_ids)
         if not used.any():
             return _NO_ROWS
         if self.identities is None:
             self.identities = LinkKeys(self.tables, list(self.links), self.known_links())
-        rows = rows[used]
-        ends, names = frame.select("link_type", "source_id", "target_id")[rows], list(self.links)
-        types = ends["link_type"].cast(pl.String)
-        kinds = types.replace_strict(names, range(len(names)), default=len(names), return_dtype=pl.Int64)
+        if not used.all():
+            rows, link_ids = rows[used], link_ids.filter(pl.Series(used))
         changes = LinkEvents(
-            kinds.fill_null(len(names)).to_numpy(),
-            self.interner.intern(ends["source_id"]),
-            self.interner.intern(ends["target_id"]),
-            link_ids.filter(pl.Series(used)),
+            kinds[rows],
+            events.codes_at("source_id", rows),
+            events.codes_at("target_id", rows),
+            link_ids,
             created[rows],
             frame["seq_no"].to_numpy()[rows],
             metadata_of(events, rows),
         )
-        unmet = change_links(list(self.links.values()), self.identities, changes)
-        return rows[unmet & ((changes.kinds < len(names)) | ~where_present(types))]
+        unmet = rows[change_links(list(self.links.values()), self.identities, changes)]
+        # of other types nobody knows which links there are
+        return unmet[(kinds[unmet] < len(names)) | ~where_present(frame["link_type"][unmet])]
 
     # -- upkeep ----------------------------------------------------------------------------------------
 

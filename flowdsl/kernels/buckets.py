@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.kernels.timers import LAST_MOMENT
-from flowdsl.kernels.windows import stable_order
+from flowdsl.values.orders import stable_order
 from flowdsl.values.state_fields import INTS, MOST, ChoiceField, ListField, NumbersField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Mask
+from flowdsl.values.orders import stable_order
 from flowdsl.values.ranges import ranges
 
 Ints = npt.NDArray[np.int64]
@@ -226,18 +227,3 @@ def _loop(group: np.int64, start: int, stop: int, reach: Reach, gap: int) -> tup
         row = following[row]
     opened = np.array(openers, np.int64)
     return opened + start, ends[opened]
-
-
-def stable_order(keys: Ints) -> Ints:
-    """Return the order that sorts keys and keeps equal ones as they were: one sort of (key, position) in
-    an integer.
-    """
-    if not len(keys):
-        return np.zeros(0, np.int64)
-    bits = int(len(keys) - 1).bit_length()
-    low = int(keys.min())
-    if (int(keys.max()) - low).bit_length() + bits >= 63:
-        return np.argsort(keys, kind="stable")
-    packed = (keys - low) << bits | np.arange(len(keys))
-    packed.sort()
-    return packed & ((1 << bits) - 1)

@@ -6,8 +6,6 @@ rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import polars as pl
 
@@ -38,14 +36,6 @@ def where_equal(series: pl.Series, other: pl.Series | str) -> Mask:
     """
     same = series == other
     mask: Mask = (same.fill_null(value=False) if same.null_count() else same).to_numpy()
-    return mask
-
-
-def where_among(series: pl.Series, wanted: Iterable[str]) -> Mask:
-    """Return a mask of the rows that have one of a few texts."""
-    mask = np.zeros(len(series), np.bool_)
-    for text in wanted:
-        mask |= where_equal(series, text)
     return mask
 
 

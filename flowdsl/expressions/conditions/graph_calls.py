@@ -13,6 +13,7 @@ from flowdsl.expressions.conditions.nodes import (
     ConditionLiteral,
     Expression,
     FunctionCall,
+    Reference,
     parts_text,
 )
 from flowdsl.expressions.conditions.typecheck import clipped
@@ -63,6 +64,11 @@ class GraphCall(FunctionCall):
     def ids(self) -> tuple[Expression, ...]:
         """The arguments that are ids."""
         return tuple(node for name, node in self._named.items() if name not in ("link_type", "direction"))
+
+    @property
+    def id_paths(self) -> frozenset[Path]:
+        """The paths that are ids by themselves."""
+        return frozenset(node.path for node in self.ids if isinstance(node, Reference))
 
     @property
     def links(self) -> frozenset[tuple[str, str]]:
