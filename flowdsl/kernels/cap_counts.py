@@ -10,10 +10,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.kernels.key_memory import KeyMemory
-from flowdsl.kernels.windows import LOOP_BELOW, Groups, stable_order
+from flowdsl.kernels.key_memory import KeyLists, KeyMemory
+from flowdsl.kernels.windows import LOOP_BELOW, Groups
 from flowdsl.values.json_types import Mask
 from flowdsl.values.local_time import period_numbers
+from flowdsl.values.orders import stable_order
+from flowdsl.values.ranges import ranges
 from flowdsl.values.state_fields import ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 from flowdsl.values.zones import Zones, zone_number
@@ -67,7 +69,7 @@ class SlidingCounts(CapCounts):
         return [table.keys for table in self._memory.tables]
 
     def counted(self, clock: int) -> int:
-        keys = [np.repeat(t.keys, t.lengths)[t.values > clock - self._per] for t in self._memory.tables]
+        keys = [t.of_each[t.values > clock - self._per] for t in self._memory.tables]
         return len(np.unique(np.concatenate(keys)))
 
     def take(self, keys: Ints, moments: Ints, zones: Zones) -> Mask:
@@ -139,11 +141,10 @@ class SlidingCounts(CapCounts):
     def _remember(self, keys: Ints, begins: Ints, counts: Ints, held: Ints, line: Ints, clock: int) -> None:
         some = np.flatnonzero(counts > held)
         lengths = np.minimum(counts[some], self._most)
-        before = np.cumsum(lengths) - lengths
-        last = begins[some] + counts[some] - lengths
-        values = line[np.repeat(last - before, lengths) + np.arange(int(lengths.sum()))]
+        values = line.take(ranges(begins[some] + counts[some] - lengths, lengths))
         expired = clock - self._per
-        self._memory.remember(keys[some], lengths, values, lambda keys, values: values > expired)
+        fresh = KeyLists(keys[some], np.cumsum(lengths), values)
+        self._memory.remember(fresh, lambda lists: lists.values > expired)
 
 
 class PeriodCounts(CapCounts):
@@ -176,12 +177,8 @@ class PeriodCounts(CapCounts):
         answer[order] = rank < np.repeat(went, sizes)
         some = np.flatnonzero(went)
         least = self._least(int(moments[-1]))
-        self._memory.remember(
-            cells[some],
-            np.ones(len(some), np.int64),
-            (before + went)[some],
-            lambda keys, values: _numbers(keys) >= least,
-        )
+        fresh = KeyLists.single(cells[some], (before + went)[some])
+        self._memory.remember(fresh, lambda lists: _numbers(lists.of_each) >= least)
         return answer
 
     def _least(self, clock: int) -> int:

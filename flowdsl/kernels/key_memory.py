@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.values.json_types import Mask
+from flowdsl.values.ranges import ranges
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -49,17 +50,6 @@ class KeyLists(StateObject):
     def none(cls) -> KeyLists:
         return cls(*np.zeros((3, 0), np.int64))
 
-    @classmethod
-    def of(cls, keys: Ints, lengths: Ints, values: Ints, alive: Mask) -> KeyLists:
-        """Return the lists of keys, which ascend, without the values that are not `alive`."""
-        if not alive.all():
-            inside = np.zeros(len(values) + 1, np.int64)
-            np.cumsum(alive, out=inside[1:])
-            ends = inside[np.cumsum(lengths)]
-            lengths, values = np.diff(ends, prepend=0), values[alive]
-        some = lengths > 0
-        return cls(keys[some], np.cumsum(lengths[some]), values)
-
     def __len__(self) -> int:
         return len(self.values)
 
@@ -67,11 +57,53 @@ class KeyLists(StateObject):
     def lengths(self) -> Ints:
         return np.diff(self.ends, prepend=0)
 
+    @property
+    def of_each(self) -> Ints:
+        """The key of each number."""
+        return self.keys if self._are_single else np.repeat(self.keys, self.lengths)
+
+    def only(self, alive: Mask) -> KeyLists:
+        """Return the lists without the numbers that are not `alive`."""
+        if alive.all():
+            return self
+        if self._are_single:
+            return KeyLists.single(self.keys[alive], self.values[alive])
+        inside = np.zeros(len(self) + 1, np.int64)
+        np.cumsum(alive, out=inside[1:])
+        ends = inside.take(self.ends)
+        some = np.diff(ends, prepend=0) > 0
+        return KeyLists(self.keys[some], ends[some], self.values[alive])
+
+    def over(self, older: KeyLists) -> KeyLists:
+        """Return these lists and those of all keys that have none here."""
+        if not len(older) or not len(self):
+            return self if len(self) else older
+        keys, where = merge_keys(self.keys, older.keys)
+        values = np.concatenate([self.values, older.values])
+        if self._are_single and older._are_single:
+            return KeyLists.single(keys, values.take(where))
+        lengths = np.concatenate([self.lengths, older.lengths])
+        begins = (np.cumsum(lengths) - lengths).take(where)
+        lengths = lengths.take(where)
+        return KeyLists(keys, np.cumsum(lengths), values.take(ranges(begins, lengths)))
+
+    @classmethod
+    def single(cls, keys: Ints, values: Ints) -> KeyLists:
+        """Return lists of one number each."""
+        return cls(keys, np.arange(1, len(keys) + 1), values)
+
+    @property
+    def _are_single(self) -> bool:
+        return len(self.keys) == len(self.values)
+
+
+Alive = Callable[[KeyLists], Mask]
+
 
 class KeyMemory(StateObject):
     """Lists of numbers by key; a list that is remembered takes the place of the one that the key had.
 
-    `alive` says of keys, each with one of its numbers, which numbers are still of use.
+    `alive` says which numbers are still of use: of a key no older ones than those that are not.
     """
 
     saved = keeps(older=ListField(ObjectField(KeyLists), tuple), recent=ObjectField(KeyLists))
@@ -93,43 +125,38 @@ class KeyMemory(StateObject):
         """Return how many numbers each of these keys has, and the numbers of all, one key after the other."""
         lengths = np.zeros(len(keys), np.int64)
         found: list[tuple[KeyLists, Ints, Ints]] = []
-        for table in reversed(self.tables):
-            if not len(table):
-                continue
-            at = np.searchsorted(table.keys, keys).clip(0, len(table.keys) - 1)
-            here = np.flatnonzero((table.keys[at] == keys) & (lengths == 0))
-            begins = np.where(at[here] > 0, table.ends[at[here] - 1], 0)
-            lengths[here] = table.ends[at[here]] - begins
+        left = np.arange(len(keys))
+        for table in filter(len, reversed(self.tables)):
+            asked = keys.take(left)
+            at = np.searchsorted(table.keys, asked)
+            hit = table.keys.take(at, mode="clip") == asked
+            here, at, left = left[hit], at[hit], left[~hit]
+            begins = np.where(at > 0, table.ends.take(at - 1), 0)
+            lengths[here] = table.ends.take(at) - begins
             found.append((table, here, begins))
         values = np.empty(int(lengths.sum()), np.int64)
         places = np.cumsum(lengths) - lengths
         for table, here, begins in found:
-            values[_places(places[here], lengths[here])] = table.values[_places(begins, lengths[here])]
+            counts = lengths.take(here)
+            values[ranges(places.take(here), counts)] = table.values.take(ranges(begins, counts))
         return lengths, values
 
-    def remember(self, keys: Ints, lengths: Ints, values: Ints, alive: Callable[[Ints, Ints], Mask]) -> None:
-        """Remember lists of keys, which ascend."""
-        if not len(keys):
+    def remember(self, fresh: KeyLists, alive: Alive) -> None:
+        """Remember lists of keys."""
+        if not len(fresh):
             return
-        fresh = KeyLists(keys, np.cumsum(lengths), values)
-        self.recent = _merged(fresh, self.recent, alive)
+        recent = fresh.over(self.recent)
+        recent = recent.only(alive(recent))
         large = self.older[-1] if self.older else KeyLists.none()
-        if len(self.recent) > max(TOGETHER, len(large) >> 3):
-            older = [t for t in self.older[:-1] if alive(np.repeat(t.keys, t.lengths), t.values).any()]
-            if len(large) + len(self.recent) > LARGEST:
-                older.append(large)
-                large = KeyLists.none()
-            self.older = (*older, _merged(self.recent, large, alive))
-            self.recent = KeyLists.none()
-
-
-def _merged(newer: KeyLists, older: KeyLists, alive: Callable[[Ints, Ints], Mask]) -> KeyLists:
-    keys, where = merge_keys(newer.keys, older.keys)
-    lengths = np.concatenate([newer.lengths, older.lengths])
-    begins = (np.cumsum(lengths) - lengths)[where]
-    lengths = lengths[where]
-    values = np.concatenate([newer.values, older.values])[_places(begins, lengths)]
-    return KeyLists.of(keys, lengths, values, alive(np.repeat(keys, lengths), values))
+        if len(recent) <= max(TOGETHER, len(large) >> 3):
+            self.recent = recent
+            return
+        older = [table for table in self.older[:-1] if alive(table).any()]
+        large = large.only(alive(large))
+        if len(large) + len(recent) > LARGEST:
+            older.append(large)
+            large = KeyLists.none()
+        self.older, self.recent = (*older, recent.over(large)), KeyLists.none()
 
 
 def merge_keys(newer: Ints, older: Ints) -> tuple[Ints, Ints]:
@@ -153,9 +180,3 @@ def merge_keys(newer: Ints, older: Ints) -> tuple[Ints, Ints]:
     where[places] = np.arange(len(newer))
     where[is_older] = len(newer) + rest
     return np.concatenate([newer, older]).take(where), where
-
-
-def _places(begins: Ints, lengths: Ints) -> Ints:
-    """Return the places of lists that lie one behind the other where each begins, so long as it is."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(begins - before, lengths) + np.arange(int(lengths.sum()))

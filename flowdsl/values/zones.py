@@ -35,6 +35,8 @@ _RULES_UNTIL: Final = 2501
 # before any moment; seconds since then have at most 40 bits
 _LEAST: Final = -(1 << 37)
 _BITS: Final = 40
+# the stretches of so many moments are looked up one by one
+_FEW: Final = 64
 
 
 @functools.cache
@@ -137,6 +139,12 @@ def latest_local(moments: Ints, zones: Zones) -> Ints:
 
 def _stretch(moments: Ints, zones: Zones) -> tuple[Ints, Ints]:
     """Return the stretch in which each moment lies, and its offset in seconds."""
+    if isinstance(zones, int) and len(moments) > _FEW:
+        # moments of one chunk mostly lie in one stretch
+        ends, _ = _stretch(np.array([moments.min(), moments.max()]), zones)
+        if ends[0] == ends[1]:
+            at = np.broadcast_to(ends[:1], len(moments))
+            return at, np.broadcast_to(_table.offset[ends[:1]], len(moments))
     table = _table
     seconds, _ = _folded(moments // SECOND)
     at = np.searchsorted(table.starts, _keyed(seconds, zones), side="right") - 1
