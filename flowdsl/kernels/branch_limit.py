@@ -37,6 +37,13 @@ class BranchLimit:
         if not len(contexts):
             return None
         seq = contexts.seq
+        if self._made + int(branches.sum()) <= MAX_BRANCHES:
+            # no event has too many: only what the last one has is to be known
+            others = np.flatnonzero(seq != seq[-1])
+            begin = int(others[-1]) + 1 if len(others) else 0
+            made = self._made if not begin and seq[-1] == self._event else 0
+            self._event, self._made = int(seq[-1]), made + int(branches[begin:].sum())
+            return None
         begins = np.flatnonzero(np.diff(seq, prepend=seq[0] - 1))
         total = np.cumsum(branches)
         # of each context, what its event has up to and with it
@@ -50,5 +57,5 @@ class BranchLimit:
 
 def positions(row: Index, counts: Index) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     """Return 0, 1, 2 … within each context's branches; `row` is the context of each branch."""
-    starts = np.cumsum(counts) - counts
-    return (np.arange(len(row)) - starts.take(row)).astype(np.int32)
+    starts = (np.cumsum(counts) - counts).astype(np.int32)
+    return np.arange(len(row), dtype=np.int32) - np.repeat(starts, counts)

@@ -29,8 +29,12 @@ class JsonLists:
     def of(cls, column: Column) -> JsonLists:
         """Take the lists of a column apart; a value that is not a list has no elements."""
         counts = np.zeros(column.size, np.int64)
-        rows = np.flatnonzero(column.is_(Tag.ARRAY))
-        if not len(rows) or column.nested is None:
+        if column.nested is None:
+            return cls(counts, Column(0, Tag.MISSING))
+        lists = column.is_(Tag.ARRAY)
+        lists &= (column.nested != _NO_ELEMENTS).fill_null(value=False).to_numpy()
+        rows = np.flatnonzero(lists)
+        if not len(rows):
             return cls(counts, Column(0, Tag.MISSING))
         texts = column.nested if len(rows) == column.size else column.nested.gather(rows)
         counts[rows], elements = _taken_apart(texts)
@@ -65,7 +69,7 @@ def most_elements(column: Column) -> Counts:
 
 
 def _taken_apart(texts: pl.Series) -> tuple[Counts, Column]:
-    """Return the number of elements of each list, and all elements."""
+    """Return the number of elements of each list, none of which is empty, and all elements."""
     few = elements_of_few(texts)
     if few is not None:
         return np.array([len(items) for items in few], np.int64), Column.of(
@@ -102,12 +106,7 @@ def _split(texts: pl.Series) -> tuple[pl.Series, Mask]:
         & ~pl.col("t").str.contains("\\", literal=True),
     )
     plain = found["bare"] & (found["quotes"] == 2 * found["pieces"].list.len())
-    empty = texts == _NO_ELEMENTS
-    pieces = found["pieces"]
-    if empty.any():
-        nothing = pl.lit([], pl.List(pl.String))
-        pieces = found.select(pl.when(empty).then(nothing).otherwise("pieces").alias("pieces"))["pieces"]
-    return pieces, (plain | empty).to_numpy()
+    return found["pieces"], plain.to_numpy()
 
 
 def _counted(lists: pl.Series) -> Counts:
@@ -121,7 +120,7 @@ def _texts(lists: pl.Series) -> Column:
 
 def _parsed(texts: pl.Series) -> tuple[Index, Column]:
     """Return the list that each element is of, and the elements of lists of any values."""
-    found = query_documents(texts, "SELECT n, unnest(CAST(d AS JSON[])) AS d FROM documents")
+    found = query_documents(texts, "SELECT n, unnest(json_extract(d, '$[*]')) AS d FROM documents")
     if not found["n"].is_sorted():
         found = found.sort("n", maintain_order=True)
     return found["n"].to_numpy(), Column.from_json(found["d"].cast(pl.String))
