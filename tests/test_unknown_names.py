@@ -417,7 +417,7 @@ def test_no_log_is_read_again_where_all_matched(monkeypatch: pytest.MonkeyPatch)
     def read(*_: Any) -> Any:
         raise AssertionError("the log is read once more")
 
-    for name in ("count_types", "counts_of_types", "run"):
+    for name in ("count_types", "entities_in_log", "run"):
         monkeypatch.setattr(f"flowdsl.findings.slips.{name}", read)
     owned = LIKED.resolve("target_id", via="owns", direction="reverse", as_="owner")
     flow = finished(owned.where("metadata.n >= 0").map(recipient_id="{{ owner.id }}"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -117,18 +117,29 @@ def _is_people(name: str) -> bool:
     return any(word in _PEOPLE or word.removesuffix("s") in _PEOPLE for word in words)
 
 
-def counts_of_types(ids: Sequence[str], graph: EntityGraph | None, source: EventSource) -> Counter[str]:
-    """Return how many of some ids are those of entities, by type; the log is read once, two columns of it."""
-    found: Counter[str] = Counter({} if graph is None else graph.counts_of_types(ids))
-    wanted = pl.Series(ids, dtype=pl.String)
-    in_log: dict[str, set[str]] = {}
+def entities_in_log(ids: Iterable[str], source: EventSource) -> dict[str, set[str]]:
+    """Return which of some ids are those of entities of a log, by type; it is read once, two columns of
+    it.
+    """
+    wanted = pl.Series(list(ids), dtype=pl.String)
+    found: dict[str, set[str]] = {}
     for frame in source.chunks(("entity_type", "entity_id"), CHUNK):
-        if {"entity_type", "entity_id"} <= {*frame.columns}:
-            both = frame.select(pl.col("entity_type", "entity_id").cast(pl.String)).drop_nulls().unique()
-            for kind, one in both.filter(pl.col("entity_id").is_in(wanted.implode())).iter_rows():
-                in_log.setdefault(kind, set()).add(one)
+        if "entity_id" not in frame.columns or frame["entity_id"].null_count() == frame.height:
+            continue
+        named = frame.filter(pl.col("entity_id").is_in(wanted.implode())).select("entity_type", "entity_id")
+        for kind, one in named.drop_nulls().unique().iter_rows():
+            found.setdefault(kind, set()).add(one)
+    return found
+
+
+def counts_of_types(
+    ids: Collection[str], graph: EntityGraph | None, in_log: Mapping[str, set[str]]
+) -> Counter[str]:
+    """Return how many of some ids are those of entities, by type; `in_log` are those of the log."""
+    found: Counter[str] = Counter({} if graph is None else graph.counts_of_types([*ids]))
     for kind, some in in_log.items():
-        found[kind] = max(found[kind], len(some))
+        if count := len(some.intersection(ids)):
+            found[kind] = max(found[kind], count)
     return found
 
 
@@ -169,12 +180,16 @@ def people_findings(
     if people is None:
         return
     severity = rules()["recipient-no-person"].severity
-    for step, recipients in seen.found.values():
-        if recipients.deliveries < MANY:
-            continue
-        named = [number for number in step.flows if names_recipient(flows[number], step.number)]
-        counts = counts_of_types([*recipients.ids], graph, source) if named else Counter()
-        if not named or any(counts[name] for name in people):
+    asked = [
+        (step, recipients, named)
+        for step, recipients in seen.found.values()
+        if recipients.deliveries >= MANY
+        and (named := [number for number in step.flows if names_recipient(flows[number], step.number)])
+    ]
+    in_log = entities_in_log({one for _, some, _ in asked for one in some.ids}, source) if asked else {}
+    for step, recipients, named in asked:
+        counts = counts_of_types(recipients.ids, graph, in_log)
+        if any(counts[name] for name in people):
             continue
         message = message_of(recipients, counts, people)
         for number in named:

@@ -21,6 +21,7 @@ from flowdsl.findings.people import (
     HINT,
     SampledRecipients,
     counts_of_types,
+    entities_in_log,
     message_of,
     names_recipient,
     type_names,
@@ -154,6 +155,7 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
     people = None if graph is None else type_names(graph, {})
     if graph is None or people is None:
         return
+    suspects = []
     for table in result.store.tables():
         if not table.startswith("deliveries/"):
             continue
@@ -161,9 +163,13 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
         step, flows = int(piece.meta["step"]), [options.flows[number] for number in piece.meta["flows"]]
         named = [flow for flow in flows if names_recipient(flow, step)]
         seen = _sampled(piece) if named and piece.rows >= MANY else SampledRecipients()
-        if not seen.ids or any(name in people for name in graph.counts_of_types([*seen.ids])):
-            continue
-        counts = counts_of_types([*seen.ids], graph, options.source)
+        if seen.ids and not any(name in people for name in graph.counts_of_types([*seen.ids])):
+            suspects.append((step, named, seen))
+    if not suspects:
+        return
+    in_log = entities_in_log({one for _, _, seen in suspects for one in seen.ids}, options.source)
+    for step, named, seen in suspects:
+        counts = counts_of_types(seen.ids, graph, in_log)
         if not any(counts[name] for name in people):
             for flow in named:
                 yield flow.name, flow.steps[step].text, f"{message_of(seen, counts, people)}; {HINT}"

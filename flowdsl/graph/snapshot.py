@@ -189,7 +189,12 @@ class EntityGraph:
         codes = self._interner.find(
             pl.Series([id_text(one, "ids") for one in texts_of(ids, "ids")], dtype=pl.String)
         )
-        found = {name: int(np.isin(codes, known).sum()) for name, (_, known) in self._types.items()}
+        found = {}
+        for name, (_, known) in self._types.items():
+            # one more for ids that nothing has, whose code is before the first
+            there = np.zeros(len(self._interner) + 1, np.bool_)
+            there[known] = True
+            found[name] = int(there[codes].sum())
         return {name: count for name, count in found.items() if count}
 
     def links_between(self, kind: str, source: str, target: str) -> list[str | None]:
