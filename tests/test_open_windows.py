@@ -48,7 +48,8 @@ def assert_same(windows: OpenWindows, model: dict[int, Window]) -> None:
 def take_out(windows: OpenWindows, model: dict[int, Window], keys: set[int], clock: int) -> None:
     taken, members = windows.take_out(ints(sorted(keys)), clock)
     expected = [model[k] for k in sorted(model) if k in keys or model[k].opened <= clock]
-    assert taken.numbers.tolist() == [w.number for w in expected]
+    assert sorted(taken.numbers.tolist()) == sorted(w.number for w in expected)
+    assert members.windows.tolist() == np.repeat(taken.numbers, taken.counts).tolist()
     assert len(members) == sum(len(w.members) for w in expected)
     for window in expected:
         mine = members.windows == window.number

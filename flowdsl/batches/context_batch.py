@@ -24,6 +24,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import MISSING, Index, Tag
 from flowdsl.values.paths import Path
+from flowdsl.values.ranges import is_everything
 
 # what released a context: nothing, a window's timer, the end of the log, a queue, a full window, or a pause
 NOT_CLOSED, CLOSED_BY_TIMER, CLOSED_AT_END, RELEASED, CLOSED_BY_COUNT, CLOSED_BY_QUIET = range(6)
@@ -66,13 +67,6 @@ def joined_closed(parts: Sequence[_Contexts]) -> npt.NDArray[np.uint8] | None:
     return np.concatenate(
         [np.zeros(len(part), np.uint8) if part.closed is None else part.closed for part in parts]
     )
-
-
-def _is_everything(index: Index, size: int) -> bool:
-    """Return True if an index takes each of `size` rows in order."""
-    if len(index) != size:
-        return False
-    return not size or bool(index[0] == 0 and index[-1] == size - 1 and (np.diff(index) == 1).all())
 
 
 class ContextBatch:
@@ -214,7 +208,7 @@ class ContextBatch:
 
     def take(self, index: Index) -> ContextBatch:
         """Return the contexts at `index`, in that order."""
-        if _is_everything(index, self.size):
+        if is_everything(index, self.size):
             return self
         return ContextBatch(
             self.chunk,

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
-from flowdsl.kernels.windows import stable_order
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index
-from flowdsl.values.ranges import ranges
+from flowdsl.values.orders import stable_order
+from flowdsl.values.ranges import is_everything, ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import CODES, INTS, ArrayField, ListField, ObjectField, OptionalField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -165,22 +165,19 @@ class ItemLists(StateObject):
         counts = np.bincount(place[order], minlength=len(windows))
         return self.at(order), np.cumsum(counts) - counts
 
-    def begins(self) -> Ints:
-        """Return where the members of each window begin, by its number; they lie side by side."""
-        first = np.flatnonzero(np.diff(self.windows, prepend=-1))
-        return first[np.argsort(self.windows[first])]
-
     def runs(self, starts: Ints, counts: Ints) -> ItemLists:
         """Stretches of so many members from these places on, one after the other."""
         return self.at(ranges(starts, counts))
 
     def at(self, rows: Index) -> ItemLists:
         """Return the members at these places."""
+        if is_everything(rows, len(self)):
+            return self
         return ItemLists(
-            self.windows[rows],
-            self.items[rows],
-            self.seq[rows],
-            tuple(b[rows] for b in self.branches),
+            self.windows.take(rows),
+            self.items.take(rows),
+            self.seq.take(rows),
+            tuple(b.take(rows) for b in self.branches),
             None if self.roots is None else self.roots.take(rows),
             tuple(column.take(rows) for column in self.values),
         )

@@ -37,12 +37,13 @@ from flowdsl.kernels.outcome import (
 )
 from flowdsl.kernels.timers import LAST_MOMENT, due
 from flowdsl.kernels.window_rule import RuleReach, RuleSpans, WindowRule
-from flowdsl.kernels.windows import Groups, Windows, stable_order
+from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.orders import stable_order
 from flowdsl.values.paths import Path
-from flowdsl.values.ranges import ranges
+from flowdsl.values.ranges import is_everything, ranges
 
 Ints = npt.NDArray[np.int64]
 Seen = npt.NDArray[np.int32]
@@ -116,6 +117,8 @@ class _Touched:
     row_counts: Ints
 
     def take(self, which: Index) -> _Touched:
+        if is_everything(which, len(self.windows)):
+            return self
         return _Touched(
             self.windows.take(which),
             self.seen.take(which),
@@ -140,8 +143,8 @@ class BatchRun:
         order = np.argsort(carried.numbers)
         self.carried = carried.take(order)
         # for each window carried in the group of its key, -1 for none
-        self.group_of_carried = self.groups.find(carried.keys)[order]
-        self.held_from = self.members.begins()
+        self.group_of_carried = self.groups.find(carried.keys).take(order)
+        self.held_from = carried.starts.take(order)
 
     def run(self) -> StepOutcome:
         joined = self._end_of_carried()

@@ -42,6 +42,12 @@ class Open(Arrays):
     due: Ints
     limit: Ints
 
+    @property
+    def starts(self) -> Ints:
+        """Where the members of each begin, which lie one window after the other."""
+        starts: Ints = np.cumsum(self.counts) - self.counts
+        return starts
+
 
 class _Tier(StateObject):
     """Windows sorted by key, with the members of each in a row at its place of `starts`; those that were
@@ -53,8 +59,7 @@ class _Tier(StateObject):
     def __init__(self, windows: Open, members: ItemLists) -> None:
         # what is joined of sorted parts is sorted fast by a stable sort; the members stay where they are
         order = np.argsort(windows.keys, kind="stable")
-        starts = np.cumsum(windows.counts) - windows.counts
-        self._set(windows.take(order), members, starts[order], np.ones(len(windows), np.bool_))
+        self._set(windows.take(order), members, windows.starts.take(order), np.ones(len(windows), np.bool_))
 
     def _set(self, windows: Open, members: ItemLists, starts: Ints, there: Mask) -> None:
         self.windows, self.members, self.starts, self.there = windows, members, starts, there
@@ -80,7 +85,7 @@ class _Tier(StateObject):
         owners = np.repeat(windows.numbers, windows.counts)
         source.check(np.array_equal(owners, members.windows), "with members of other windows")
         tier = object.__new__(cls)
-        tier._set(windows, members, np.cumsum(windows.counts) - windows.counts, there)
+        tier._set(windows, members, windows.starts, there)
         return tier
 
     def fork(self) -> _Tier:
@@ -173,8 +178,8 @@ class OpenWindows(StateObject):
         return windows, members
 
     def take_out(self, keys: Ints, due_by: int) -> tuple[Open, ItemLists]:
-        """Return the windows of these keys (in order, each once) and those due at or before a clock, sorted
-        by key, and their members, those of one window side by side.
+        """Return the windows of these keys (in order, each once) and those due at or before a clock, and
+        their members, those of one window after the other.
         """
         windows, members = Open.none(), ItemLists.none()
         for tier in self._tiers:
@@ -183,7 +188,7 @@ class OpenWindows(StateObject):
                 some, inside = tier.take_out(rows)
                 windows, members = windows.joined(some), members.joined(inside)
         self._tiers = list(self._swept())
-        return windows.take(np.argsort(windows.keys)), members
+        return windows, members
 
     def put(self, windows: Open, members: ItemLists) -> None:
         """Windows that stay open, with their members in the same order, those of one side by side."""
