@@ -6,10 +6,11 @@ import contextlib
 import datetime as dt
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from hypothesis import strategies as st
+from oracle import interpret
 from strategies import AHEAD, START, Case
 
 import flowdsl as fd
@@ -82,6 +83,14 @@ def named_apart(case: Case) -> list[fd.Flow]:
     return [flow.named(f"flow {number}") for number, flow in enumerate(case.flows)]
 
 
+def that_deliver(case: Case) -> Case:
+    """A case with two more flows, of which something is delivered nearly always."""
+    links = fd.on("link.created")
+    plain = links.map(title="{{ source_id }}", n="{{ metadata.n | default(value='none') }}").deliver("plain")
+    keyed = links.batch("metadata.n", window="2s").map(title="{{ batch.count }}").deliver("keyed", "plain")
+    return replace(case, flows=[*case.flows, plain, keyed])
+
+
 # so many events, then so much time (in ms) without any; what happens to the runtime after
 pieces = st.lists(
     st.tuples(
@@ -96,21 +105,28 @@ pieces = st.lists(
 class Life:
     """A log that grows, and the runtime over it, which may end in several ways."""
 
-    def __init__(self, case: Case, log: fd.MemoryEventLog | fd.ParquetEventLog) -> None:
-        self.flows, self.caps = named_apart(case), case.caps
+    def __init__(
+        self,
+        case: Case,
+        log: fd.MemoryEventLog | fd.ParquetEventLog,
+        sinks: dict[str, Kept] | None = None,
+    ) -> None:
+        self.case, self.flows, self.caps = case, named_apart(case), case.caps
+        self.events: list[dict[str, Any]] = []
         self.graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
         self.log = log
         self.clock = Hand()
-        self.sinks = {sink: Kept() for flow in self.flows for sink in flow.sinks}
+        self.sinks = sinks or {sink: Kept() for flow in self.flows for sink in flow.sinks}
         self.runtime = self.fresh()
 
-    def fresh(self) -> fd.Runtime:
+    def fresh(self, state: Literal["discard"] | None = None) -> fd.Runtime:
         return fd.Runtime(
             self.flows,
             self.log,
             self.graph,
             self.sinks,
             caps=self.caps,
+            state=state,
             clock=self.clock,
             checkpoint_every=0.0,
         )
@@ -118,6 +134,7 @@ class Life:
     def go_on(self, events: list[dict[str, Any]], idle: int, then: str) -> None:
         for event in events:
             self.log.append(event)
+            self.events.append(event)
             at = _micros(event["timestamp"])
             # one from the future does not move the wall clock either
             self.clock.micros = max(self.clock.micros, at if at < self.clock.micros + AHEAD // 2 else 0)
@@ -142,11 +159,13 @@ class Life:
 
 
 def _micros(text: str) -> int:
-    return (dt.datetime.fromisoformat(text) - EPOCH) // dt.timedelta(microseconds=1)
+    return _since_epoch(dt.datetime.fromisoformat(text))
 
 
-def live(case: Case, schedule: list[tuple[int, int, str]], log: Any) -> Life:
-    life = Life(case, log)
+def live(
+    case: Case, schedule: list[tuple[int, int, str]], log: Any, sinks: dict[str, Kept] | None = None
+) -> Life:
+    life = Life(case, log, sinks)
     events = [{k: v for k, v in event.items() if k != "seq_no"} for event in case.world.events]
     for count, idle, then in schedule:
         taken, events = events[:count], events[count:]
@@ -163,3 +182,32 @@ def assert_told_the_same(life: Life) -> None:
     # rule 35: what was dated far ahead when it came is marked, and moved the clock neither here nor there
     assert result.ahead["seq_no"].tolist() == life.log.ahead_marks()["seq_no"].to_list()
     assert (result.ahead["ahead"] > dt.timedelta(minutes=5)).all()
+
+
+def told_by_interpreter(life: Life, *, start: int | None = None) -> list[tuple[Any, ...]]:
+    """What the plain interpreter tells of the log of a run, from event `start` on; sorted."""
+    events = [{**event, "seq_no": number} for number, event in enumerate(life.events, 1)]
+    marks = [(row["seq_no"], _since_epoch(row["clock"])) for row in life.log.clock_marks().to_dicts()]
+    ahead = {row["seq_no"]: _since_epoch(row["clock"]) for row in life.log.ahead_marks().to_dicts()}
+    world = life.case.world
+    outcome = interpret(
+        life.flows, events, world.entities, world.links,
+        merge=world.merge, marks=marks, ahead=ahead, start=start, keep=True, caps=life.caps,
+    )  # fmt: skip
+    return sorted(
+        (d.sink_name, life.flows[d.flow].name, d.seq_no, d.event_id, d.delivered_at, str(d.recipient_id), json.dumps(d.payload, sort_keys=True))
+        for d in outcome.deliveries
+    )  # fmt: skip
+
+
+def told_live(sinks: dict[str, Kept]) -> list[tuple[Any, ...]]:
+    """What sinks were handed, as the plain interpreter tells it."""
+    return sorted(
+        (name, d.flow, d.seq_no, d.event_id, _since_epoch(d.delivered_at), str(d.recipient), json.dumps(d.payload, sort_keys=True))
+        for name, sink in sinks.items()
+        for d in sink.deliveries
+    )  # fmt: skip
+
+
+def _since_epoch(moment: dt.datetime) -> int:
+    return (moment - EPOCH) // dt.timedelta(microseconds=1)

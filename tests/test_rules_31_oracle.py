@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live_runs import Kept, live, pieces, that_deliver, told_by_interpreter, told_live
 from oracle import interpret
 from oracle.identity import identities
 from strategies import SLIPS_ARE_LIKELY, Case, World, cases
@@ -71,3 +73,33 @@ def assert_one_key_each(case: Case, whole: list[dict[str, Any]], until: int, chu
         known = identities(outcome, case.flows, events)
         pairs.update(zip(known, keys_of(case, events, chunk_size), strict=True))
     assert len(pairs) == len({known for known, _ in pairs}) == len({key for _, key in pairs})
+
+
+@settings(max_examples=max(settings().max_examples // 4, 10))
+@given(case=cases(), schedules=st.tuples(pieces, pieces), sides=st.integers(0, 2**20 - 1), ids=st.booleans())
+def test_rule_31_two_logs_that_share_their_sinks_are_there_as_the_plain_interpreter_tells_of_each(
+    case: Case, schedules: Any, sides: int, ids: bool
+):
+    """Live, over stops and crashes, beside replays of both logs: all of each is there once, under keys of its own."""
+    case = that_deliver(case)
+    world = case.world
+    sinks = {sink: Kept() for flow in case.flows for sink in flow.sinks}
+    lives = []
+    for side, schedule in enumerate(schedules):
+        mine = [
+            event if ids else {**event, "id": None}
+            for number, event in enumerate(world.events)
+            if (sides >> number & 1) == side
+        ]
+        half = replace(case, world=replace(world, events=mine))
+        lives.append(live(half, schedule, fd.MemoryEventLog(), sinks))
+    assert told_live(sinks) == sorted(told for life in lives for told in told_by_interpreter(life))
+    keys = [(name, d.key) for name, sink in sinks.items() for d in sink.deliveries]
+    assert len(keys) == len(set(keys))
+    again: list[Delivery] = []
+    for life in lives:
+        known = {name: Custom(again.append) for name in sinks}
+        fd.replay(
+            life.flows, life.log, life.graph, sinks=known, dispatch=True, open_windows="keep", caps=life.caps
+        )
+    assert sorted(d.key for d in again) == sorted(key for _, key in keys)

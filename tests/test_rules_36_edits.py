@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live_runs import live as run_live
+from live_runs import pieces, that_deliver, told_by_interpreter, told_live
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl import Flow, LiveError, ReplayError, Runtime, link_created, on
 from flowdsl.events import entity_created
+
+pytestmark = SLIPS_ARE_LIKELY
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 likes = on("link.created", link_type="likes")
@@ -467,3 +473,31 @@ def test_rule_36_any_edit_behind_what_remembers_goes_on_as_one_run_would(
     ]
     assert sorted(same) == sorted(title.removeprefix("old ") for title in whole)
     assert sum(title.startswith("added") for title in seen) == len(told) - split
+
+
+@settings(max_examples=max(settings().max_examples // 4, 10), deadline=None)
+@given(case=cases(), schedules=st.tuples(pieces, pieces), cut=st.integers(0, 20), data=st.data())
+def test_rule_36_flows_that_stay_between_two_runs_are_as_the_plain_interpreter_tells_of_one(
+    case: Case, schedules: Any, cut: int, data: st.DataObject
+) -> None:
+    """Of any flows some are left out, and the others put in another order; events are of any kind."""
+    # caps count what all flows deliver together
+    case = replace(that_deliver(case), caps={})
+    world = case.world
+    first = replace(case, world=replace(world, events=world.events[:cut]))
+    life = run_live(first, schedules[0], fd.MemoryEventLog())
+    stays = data.draw(st.lists(st.sampled_from(life.flows), min_size=1, unique_by=lambda flow: flow.name))
+    gone = {flow.name for flow in life.flows} - {flow.name for flow in stays}
+    before = told_live(life.sinks)
+    life.flows = stays
+    life.runtime = life.fresh("discard")
+    life.runtime.run_until_idle()
+    life.runtime = life.fresh()
+    left = [{k: v for k, v in event.items() if k != "seq_no"} for event in world.events[cut:]]
+    for count, idle, then in schedules[1]:
+        taken, left = left[:count], left[count:]
+        life.go_on(taken, idle, then)
+    life.go_on(left, 0, "on")
+    after = told_live(life.sinks)
+    assert [told for told in after if told[1] not in gone] == told_by_interpreter(life)
+    assert [told for told in after if told[1] in gone] == [told for told in before if told[1] in gone]

@@ -370,8 +370,9 @@ class Compaction:
         self._kept = np.zeros(0, np.int64)
         self._size, self._at, self._is_late = store.size, 0, False
         # new number of each old version, and of -2 and -1 themselves
-        self._mapping = np.full(store.size + 2, -1, np.int32)
-        self._mapping[: store.base] = np.arange(store.base)
+        self._numbers = np.empty(store.size + store.size // 8 + 2, np.int32)
+        self._numbers[: store.base] = np.arange(store.base)
+        self._numbers[store.base : store.size + 2] = -1
         self._blocks: list[VersionBlock] = []
         self.gathered = 0
 
@@ -390,8 +391,7 @@ class Compaction:
                     late, self._is_late = self._is_late, True
                     return late or budget - most <= budget // 4 or budget >= self._size
                 self._kept, self._at = np.arange(self._size, size), 0
-                self._mapping = np.concatenate([self._mapping, np.full(size - self._size, -1, np.int32)])
-                self._size = size
+                self._extend(size)
             if self._at < len(self._kept):
                 most -= self._gather(most)
         return False
@@ -432,20 +432,28 @@ class Compaction:
         self._blocks.append(self._store._blocks[block].gather(rows))
         self._store._join(self._blocks)
         self._at += len(rows)
-        self._mapping[rows + starts[block]] = self._store.base + self.gathered + np.arange(len(rows))
+        self._numbers[rows + starts[block]] = self._store.base + self.gathered + np.arange(len(rows))
         self.gathered += len(rows)
         return len(rows)
 
     @property
     def mapping(self) -> npt.NDArray[np.int32]:
         """New number of each version that is in use, once all are copied."""
-        return self._mapping
+        return self._numbers[: self._size + 2]
+
+    def _extend(self, size: int) -> None:
+        if size + 2 > len(self._numbers):
+            longer = np.empty(size + size // 8 + 2, np.int32)
+            longer[: self._size] = self._numbers[: self._size]
+            self._numbers = longer
+        self._numbers[self._size : size + 2] = -1
+        self._size = size
 
     def finish(self) -> npt.NDArray[np.int32]:
         """Switch the store to the copied versions; return the new number of each old one, and of -2 and -1
         themselves.
         """
-        store, mapping = self._store, self._mapping
+        store, mapping = self._store, self.mapping
         mapping[-2:] = -2, -1
         store._blocks = store._blocks[: store._base_blocks] + self._blocks
         store._renumber()
