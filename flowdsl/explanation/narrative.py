@@ -260,14 +260,15 @@ class Narrator:
         place, links = f"Step {number} (fan_out)", f"by {step.via!r} links {_side(step)}"
         if len({format_value(_at_path(one)) for one in seen}) > 1:
             return [f"{place} found {count:,} {links} several ids; {self.whom} is not among them."]
+        whose = self.trail.called(start) if isinstance(start, str) else start
         found = [one.variables.get(f"{step.as_}_id") for one in seen]
         names = [str(name) for name in found if name is not None]
         if count > NAMED or len(names) < count:
-            sentence = f"{place} found {count:,} {links} {start}; {self.whom} is not among them."
+            sentence = f"{place} found {count:,} {links} {whose}; {self.whom} is not among them."
         elif count == 1:
-            sentence = f"{place} found only {self.trail.called(names[0])} {links} {start}."
+            sentence = f"{place} found only {self.trail.called(names[0])} {links} {whose}."
         else:
-            sentence = f"{place} found {_listed([*map(self.trail.called, names)])} {links} {start}; {self.whom} is not among them."
+            sentence = f"{place} found {_listed([*map(self.trail.called, names)])} {links} {whose}; {self.whom} is not among them."
         return [sentence, self._history(step, start)] if isinstance(start, str) else [sentence]
 
     def _history(self, step: FanOut, start: str) -> str:
