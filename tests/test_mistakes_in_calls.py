@@ -88,6 +88,8 @@ fd.sweep(full, log, windw=["1m"]) | flow 'told' | has an option 'windw' | templa
 fd.tune(full, log, vary={"9.window": ["1m"]}, subject_to=["delay.p90 <= 1h"]) | flow 'told' | there is no step 9 | 0 to 1
 fd.MemoryEventLog().append({"kind": "link"}) |  | unknown kind 'link' | "action": "created"
 var.owner.id == fn.nothing(3) |  | there is no function 'nothing' | coalesce
+fn.avg(var.data.n) |  | there is no function 'avg' | sum(…) and count(…), and divide
+fn.coun(var.data.n) |  | there is no function 'coun' | did you mean 'count'?
 fd.Cap(0, per="day") |  | max is 0, and nothing would ever reach the sink | leave the sink out of deliver
 fd.literal(object()) |  | literal(<object object | a value of JSON
 fd.Runtime(full, "log") |  | there is no log 'log' | ParquetEventLog(folder) is a log that is still to be written

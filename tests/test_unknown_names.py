@@ -23,9 +23,11 @@ def history() -> fd.MemoryEventLog:
     comment = {"status": "open", "paid": True, "rank": 1, "mentions": ["u1"], "at": "2026-01-01T00:00:00Z"}
     comment["author"] = {"id": "u1", "name": "N1", "rank": "1"}
     log.append([fd.entity_created("comment", f"c{n}", comment) for n in range(20)])
+    log.append([fd.entity_updated("comment", f"c{n}", {**comment, "status": "done"}) for n in range(20)])
     return log
 
 
+EDITED = on("entity.updated", entity_type="comment")
 LIKED, COMMENTED = on("link.created", link_type="likes"), on("entity.created", entity_type="comment")
 # design, what is wrong, the hint
 SLIPS: dict[str, tuple[fd.Flow, str, str | None]] = {
@@ -36,7 +38,7 @@ SLIPS: dict[str, tuple[fd.Flow, str, str | None]] = {
     ),
     "an entity type of the trigger": (
         on("entity.created", entity_type="coment"),
-        "has the entity type 'coment'; they have comment (20), user (20), post (1)",
+        "has the entity type 'coment'; they have comment (40), user (20), post (1)",
         "did you mean 'comment'?",
     ),
     "a via of resolve": (
@@ -158,6 +160,16 @@ SLIPS: dict[str, tuple[fd.Flow, str, str | None]] = {
         COMMENTED.for_each("added(data.mention)", as_="who"),
         "data.mention is missing in all 20 contexts",
         "did you mean 'mentions'?",
+    ),
+    "an attribute that changes": (
+        EDITED.where("changed(data.statu)"),
+        "data.statu is missing in all 20 contexts that read data.statu; data has at (20), author (20), mentions (20)",
+        "did you mean 'status'?",
+    ),
+    "an attribute that was not before": (
+        EDITED.where("before.statsu == 'open'"),
+        "before.statsu is missing in all 20 contexts that read before.statsu; before has at (20), author (20), id (20)",
+        "did you mean 'status'?",
     ),
     "an id to look up": (
         COMMENTED.resolve("data.author_id", as_="author"),

@@ -31,6 +31,11 @@ _OTHERS: Final = dict.fromkeys(
 _USAGE: Final = ", ".join(f"{name}(…)" for name in AGGREGATES)
 
 
+def meant_aggregate(name: str) -> str | None:
+    """Return what to write in place of an aggregate that there is not; None for what is like none."""
+    return did_you_mean(name, AGGREGATES) or _OTHERS.get(name.casefold())
+
+
 @dataclass(frozen=True)
 class Aggregate:
     """One value made of the values that an expression has for the members of a window.
@@ -131,9 +136,8 @@ def _parsed(text: str) -> Collected:
         alone = next((name for name in AGGREGATES if f"no function {name!r}" in error.what), None)
         if alone is None and "there is no function" in error.what:
             name = error.what.partition("'")[2].partition("'")[0]
-            meant = did_you_mean(name, AGGREGATES) or _OTHERS.get(name.casefold())
             error.allowed = f"{_USAGE}, or a function for each value: {error.allowed}"
-            error.hint = meant or error.hint
+            error.hint = meant_aggregate(name) or error.hint
         if alone is not None:
             error.allowed = f"an expression, or one aggregate of it alone: {_USAGE}"
             error.hint = (

@@ -29,11 +29,14 @@ from flowdsl.findings.people import (
 from flowdsl.findings.unknown_names import count_types, unknown_merges, unknown_types
 from flowdsl.findings.unknown_values import SeenValues
 from flowdsl.findings.views import ProjectView
+from flowdsl.operators.where import Where
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
 
 if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
+    from flowdsl.operators.base import Operator
+    from flowdsl.results.manifest_schema import StepRow
     from flowdsl.results.options import Options
     from flowdsl.results.result_data import ResultData
     from flowdsl.results.store import StoredPart, TablePart
@@ -111,42 +114,58 @@ def _is_suspect(number: int, flow: FlowSpec, result: ResultData, known: set[str]
 
 def _values(options: Options, result: ResultData) -> Iterator[Finding]:
     """Yield attributes and values that are close to some that are there, and types that never meet, at steps
-    that let nothing go on.
+    that let nothing go on, or everything although they ask for a change.
 
     The first events run again through the flows with such a step.
     """
-    stopped = _steps_that_stop_all(result)
-    if not stopped or not options.span.whole or options.stopped is not None:
+    suspects = _suspicious_steps(options.flows, result)
+    if not suspects or not options.span.whole or options.stopped is not None:
         return
     first = next(iter(options.source.chunks((), CHUNK)), None)
     if first is None or not first.height:
         return
     flows = tuple(
-        dataclasses.replace(options.flows[number], steps=options.flows[number].steps[: step + 1])
-        for number, step in stopped.items()
+        dataclasses.replace(options.flows[number], steps=options.flows[number].steps[: max(steps) + 1])
+        for number, steps in suspects.items()
     )
     values = SeenValues()
     again = dataclasses.replace(
         options, flows=flows, caps=(), gates={}, span=ReplayRange(stop=int(first["seq_no"][-1]) + 1)
     )
     run(again, NoStore(), progress=False, outcomes=Trace(readings=[values]))
-    last = {flow.name: len(flow.steps) - 1 for flow in flows}
+    asked = {flow.name: steps for flow, steps in zip(flows, suspects.values(), strict=True)}
     for one in values.findings(flows, {}):
-        if one.step == last[one.flow or ""] and one.hint and _is_likely(one):
+        if one.step in asked[one.flow or ""] and one.hint and _is_likely(one):
             yield one
+
+
+def _suspicious_steps(flows: Sequence[FlowSpec], result: ResultData) -> dict[int, set[int]]:
+    """Return by the number of a flow its steps that let none of many contexts go on, or all at a condition on
+    what was before.
+    """
+    suspects: dict[int, set[int]] = {}
+    for step in result.manifest["steps"]:
+        operator = flows[step["number"]].steps[step["step"]]
+        if step["entered"] >= MANY and (_stops_all(step) or _finds_no_change(operator, step)):
+            suspects.setdefault(step["number"], set()).add(step["step"])
+    return suspects
+
+
+def _stops_all(counts: StepRow) -> bool:
+    return not (counts["passed"] or counts["held"] or counts["absorbed"])
+
+
+def _finds_no_change(step: Operator, counts: StepRow) -> bool:
+    """Return whether a condition on what was before lets all go on, as it does with a name that nothing has."""
+    return (
+        isinstance(step, Where)
+        and counts["passed"] == counts["entered"]
+        and any(path[0] == "before" for path in step.paths or ())
+    )
 
 
 def _is_likely(one: Finding) -> bool:
     return one.hint is not None and (one.hint.startswith(("did you mean", "values of", "an entity has")))
-
-
-def _steps_that_stop_all(result: ResultData) -> dict[int, int]:
-    """Return by the number of a flow its step that lets none of many contexts go on."""
-    return {
-        step["number"]: step["step"]
-        for step in result.manifest["steps"]
-        if step["entered"] >= MANY and not (step["passed"] or step["held"] or step["absorbed"])
-    }
 
 
 def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:

@@ -114,6 +114,9 @@ class SeenValues:
                     self._record_comparison(key, node, entered)
 
     def _record_path(self, found: _Path, path: Path, entered: ContextBatch) -> None:
+        if path[0] == "before":
+            # whether there was an entity before is a question of its own
+            entered = entered.take(np.flatnonzero(entered.column(path[:1]).is_(Tag.OBJECT)))
         nowhere = int(entered.column(path).is_(Tag.MISSING).sum())
         found.contexts += len(entered)
         found.missing += nowhere
@@ -202,8 +205,8 @@ def needed_paths(operator: Operator) -> frozenset[Path]:
         found = operator.key_paths | frozenset(path for _, one in operator.collect for path in one.paths)
     else:
         found = operator.key_paths
-    # whether there was an entity before is a question of its own
-    return frozenset(p for p in found if len(p) > 1 and (p[0] != "before" or p[1] == "data"))
+    # what changed is asked of the same name in both
+    return frozenset(p for p in found if len(p) > 1 and (p[0] != "before" or ("data", *p[1:]) not in found))
 
 
 def _needed(expression: Expression) -> frozenset[Path]:
