@@ -12,6 +12,8 @@ import pytest
 import flowdsl as fd
 from flowdsl import on
 from flowdsl.kernels.batch_members import ItemLists
+from flowdsl.kernels.bucket_rows import DropRows, QueueRows
+from flowdsl.kernels.token_buckets import DropBucket, QueueBucket
 from flowdsl.kernels.window_rule import RuleReach
 from flowdsl.kernels.windows import FixedReach
 from flowdsl.log import document_paths, validation
@@ -97,6 +99,19 @@ def test_local_moments_are_worked_out_for_each_day_and_not_for_each_event(
     # of so many days, and of one before and after them, however often it is asked for
     assert moments
     assert max(moments) <= 5
+
+
+@pytest.mark.parametrize(("strategy", "rows"), [("drop", DropRows), ("queue", QueueRows)])
+def test_limits_of_many_keys_answer_one_context_of_each_at_once(
+    strategy: str, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = counting(monkeypatch, rows, "take", 1)
+    one_by_one = counting(monkeypatch, DropBucket if strategy == "drop" else QueueBucket, "take", 1)
+    flow = on("link.created").rate_limit(1, per="1h", key="target_id", strategy=strategy)
+    sent = replayed(flow, likes(keys=1_000, apart=1_000))
+    assert len(sent) == (1_000 if strategy == "drop" else EVENTS)
+    assert together == [1_000] * (EVENTS // 1_000)
+    assert one_by_one == []
 
 
 def orders() -> pl.DataFrame:

@@ -26,7 +26,8 @@ from flowdsl.graph.entities import EntityIndex
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables
 from flowdsl.graph.versions import Compaction, VersionStore
 from flowdsl.kernels import key_memory
-from flowdsl.kernels.buckets import SWEPT_EACH, SWEPT_FROM, Buckets, DropBucket
+from flowdsl.kernels.buckets import Buckets
+from flowdsl.kernels.token_buckets import DropBucket
 from flowdsl.live import log_cursor
 from flowdsl.operators import deduplicate
 from flowdsl.values import key_collection
@@ -257,18 +258,8 @@ def test_copies_of_the_keys_of_links_are_what_those_were(copied_in_pieces: None,
         assert held == list(expected.values())
 
 
-def test_limits_that_are_full_again_are_looked_for_some_at_a_time() -> None:
-    looked: list[int] = []
-
-    class Watched(DropBucket):
-        def idle(self, now: int) -> bool:
-            looked.append(now)
-            return super().idle(now)
-
-    buckets = Buckets(Watched, 1, 10)
-    most = SWEPT_EACH * SWEPT_FROM
+def test_limits_that_are_full_again_are_forgotten_as_others_come() -> None:
+    buckets = Buckets(DropBucket, 1, 10)
     for now in range(0, 100_000, 100):
         buckets.take(np.arange(now, now + 20), np.full(20, now))
-        assert len(looked) <= most
-        looked.clear()
-    assert len(buckets.keys_held()) < 2 * SWEPT_FROM + 20 * SWEPT_FROM
+        assert len(buckets.keys_held()) == 20

@@ -16,12 +16,13 @@ from flowdsl.errors import BuildError
 from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
-from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, FloatBucket, QueueBucket
+from flowdsl.kernels.buckets import Buckets
 from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import Failed, StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.kernels.release_queue import ReleaseQueue
+from flowdsl.kernels.token_buckets import NEVER, DropBucket, FloatBucket, QueueBucket
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import DURATION, PATHS, STRATEGY, Strategy, count, given, holding, option
 from flowdsl.pluralize import count_text
@@ -179,7 +180,7 @@ class DropKernel(Kernel):
         forked._space, forked._buckets = self._space, self._buckets.fork()
         return forked
 
-    def keys_held(self) -> list[list[int]]:
+    def keys_held(self) -> list[Ints]:
         return [self._buckets.keys_held()]
 
     def remembers(self, clock: int) -> str:
@@ -220,7 +221,7 @@ class QueueKernel(Kernel):
         forked._waiting = self._waiting.fork()
         return forked
 
-    def keys_held(self) -> list[list[int]]:
+    def keys_held(self) -> list[Ints]:
         return [self._buckets.keys_held()]
 
     def remembers(self, clock: int) -> str:

@@ -8,7 +8,8 @@ from fractions import Fraction
 import numpy as np
 from oracle.values import LAST_MOMENT
 
-from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, QueueBucket
+from flowdsl.kernels.buckets import Buckets
+from flowdsl.kernels.token_buckets import NEVER, DropBucket, QueueBucket
 from flowdsl.kernels.windows import FixedReach, Groups, Windows
 
 _BEGIN = -62_135_596_800_000_000
