@@ -107,22 +107,6 @@ class Watch:
         while not self._ends.wait(0.1):
             self.largest_worker = max([self.largest_worker, *map(resident, workers())])
 
-    def stages(self, session: Any) -> list[dict[str, Any]]:
-        """Return what Spark measured of each stage."""
-        store = session._jsparkSession.sparkContext().statusStore()
-        listed = session._jvm.scala.jdk.javaapi.CollectionConverters.asJava(
-            store.stageList(None, False, False, session._jvm.scala.Array.empty, None)
-        )
-        return [
-            {
-                "stage": stage.stageId(),
-                "tasks": stage.numCompleteTasks(),
-                "seconds": stage.executorRunTime() / 1000,
-                "shuffled_mb": round(stage.shuffleWriteBytes() / 2**20, 1),
-            }
-            for stage in listed
-        ]
-
 
 class Killer:
     """Ends one executor with SIGKILL in the middle of each stage that lasts."""

@@ -207,8 +207,6 @@ def measure(
             }
         if killer is not None:
             said["killed"] = killer.killed
-        if spark is not None:
-            said["stages"] = watch.stages(spark)
         yield said
     if spark is not None:
         spark.stop()
