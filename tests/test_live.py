@@ -513,6 +513,7 @@ def test_preferences_are_honoured(log: Any) -> None:
         (lambda log: Runtime(told, log, checkpoint_every="often"), "checkpoint_every is 'often'"),
         (lambda log: Runtime(told, log, checkpoint_every=-1), "checkpoint_every is -1"),
         (lambda log: Runtime(told, log, clock=7), "clock is 7"),
+        (lambda log: Runtime(told, log, clock=lambda: 1 / 0), r"clock\(\) raised ZeroDivisionError"),
         (lambda log: Runtime(told, log, clock=lambda: dt.datetime(2026, 1, 1)), r"clock\(\) gives"),
         (lambda log: Runtime(told, log).run_until_idle(timeout="1s"), "timeout is '1s'"),
         (lambda log: Runtime(told, log).stop(-1), "timeout is -1"),

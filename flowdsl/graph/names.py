@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
+from flowdsl.errors import printable
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_texts import only
 from flowdsl.values.json_types import Mask, Tag
@@ -58,7 +59,9 @@ def names_in(graph: GraphState, ids: Collection[str]) -> EntityNames:
 
     Nothing is fetched: entities that a function supplies are not asked for.
     """
-    return EntityNames.of(entity_rows(graph, graph.interner.find(pl.Series(sorted(ids), dtype=pl.String))))
+    # no entity has half a surrogate pair in its id, and no column could hold it
+    asked = sorted(one for one in ids if printable(one) == one)
+    return EntityNames.of(entity_rows(graph, graph.interner.find(pl.Series(asked, dtype=pl.String))))
 
 
 def entity_rows(graph: GraphState, codes: Codes) -> pl.DataFrame:

@@ -36,6 +36,9 @@ _READING: Final = 0.4
 # ids interned at once
 _INTERNED: Final = 1 << 20
 
+# the columns of links as another graph takes them
+_LINK_ENDS: Final = ("link_type", "source_id", "target_id", "link_id")
+
 
 class EntityGraph:
     """Entities and links as they were before the first event of a log.
@@ -359,7 +362,7 @@ class EntityGraph:
         >>> graph.has_link_ids("likes")
         False
         """
-        ids = self._link_ids.get(name)
+        ids = self._link_ids.get(text_of(name, "name"))
         return ids is not None and ids.null_count() < len(ids)
 
     def link_ends(self, name: str) -> pl.DataFrame:
@@ -381,6 +384,7 @@ class EntityGraph:
         >>> graph.link_ends("likes").rows()
         [('likes', 'ann', 'p1', None)]
         """
+        name = text_of(name, "name")
         ends = self._links[name].ends if name in self._links else (np.zeros(0, np.int32),) * 2
         sources, targets = (self._interner.texts(codes) for codes in ends)
         ids = self._link_ids.get(name, pl.Series(dtype=pl.String))
@@ -408,6 +412,11 @@ class EntityGraph:
         >>> graph.with_links(None, without=["likes"]).with_links(graph.link_ends("likes"))
         EntityGraph(entities={}, links={'likes': 1})
         """
+        without = texts_of(without, "without")
+        if frame is not None and not isinstance(frame, pl.DataFrame):
+            raise DataError(f"frame is {type_text(frame)}", allowed="a Polars frame, as link_ends gives it")
+        if frame is not None and not set(_LINK_ENDS) <= set(frame.columns):
+            raise DataError("frame has other columns", allowed=", ".join(_LINK_ENDS))
         graph = copy(self)
         graph._lock, graph._known_links, graph._spelled = threading.Lock(), {}, None
         for name in ("_links", "_link_ids", "_link_metadata"):

@@ -67,7 +67,14 @@ def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
     """Return a function that tells the time; the system clock for None."""
     if clock is None:
         return lambda: dt.datetime.now(dt.UTC)
-    now = clock() if callable(clock) else None
+    try:
+        now = clock() if callable(clock) else None
+    # whatever a function of somebody else's does
+    except Exception as error:
+        raise LiveError(
+            f"clock() raised {type(error).__name__}: {error}",
+            allowed="a function that gives a datetime with a time zone, or None",
+        ) from error
     if not isinstance(now, dt.datetime) or now.utcoffset() is None:
         raise LiveError(
             f"clock is {short_repr(clock)}" if now is None else f"clock() gives {short_repr(now)}",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from flowdsl.arguments import flag_of
+from flowdsl.arguments import flag_of, texts_of
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
@@ -351,6 +351,7 @@ class ResultData:
         >>> replay(flow, [], graph).entity_names(["u1", "u2"]).names
         {'u1': 'Ann'}
         """
+        ids = texts_of(ids, "ids", error=ReplayError)
         return stored_names(self.store, ids) if self.state is None else names_in(self.state.graph, ids)
 
     def __repr__(self) -> str:
