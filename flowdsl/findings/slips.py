@@ -156,7 +156,7 @@ def _stops_all(counts: StepRow) -> bool:
 
 
 def _finds_no_change(step: Operator, counts: StepRow) -> bool:
-    """Return whether a condition on what was before lets all go on, as it does with a name that nothing has."""
+    """Return whether a condition on what was before lets all go on, as with a name that nothing has."""
     return (
         isinstance(step, Where)
         and counts["passed"] == counts["entered"]
