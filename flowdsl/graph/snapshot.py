@@ -415,7 +415,8 @@ class EntityGraph:
         without = texts_of(without, "without")
         if frame is not None and not isinstance(frame, pl.DataFrame):
             raise DataError(f"frame is {type_text(frame)}", allowed="a Polars frame, as link_ends gives it")
-        if frame is not None and not set(_LINK_ENDS) <= set(frame.columns):
+        # an empty one may have none: a shard without links
+        if frame is not None and frame.height and not set(_LINK_ENDS) <= set(frame.columns):
             raise DataError("frame has other columns", allowed=", ".join(_LINK_ENDS))
         graph = copy(self)
         graph._lock, graph._known_links, graph._spelled = threading.Lock(), {}, None
