@@ -177,7 +177,7 @@ def _timed_step(side: FlowResult) -> StepRow | None:
 
 
 def _differing(rows: pl.DataFrame) -> Iterator[tuple[str | None, pl.Series]]:
-    """Return the payload fields that differ in any row, and where; None for a payload that is not an object."""
+    """Return the payload fields that differ in any row, and where; None for one that is not an object."""
     before, after = (rows[f"payload_{side}"] for side in ("before", "after"))
     names = _field_names(pl.concat([before, after]))
     if not names:

@@ -118,6 +118,9 @@ class Narrator:
         what = f"The cap for {whom}" if seen.reason == "capped" else f"The preferences of {whom}"
         return [f"{what} kept it from {_listed(seen.stage.operator.sinks)}."]
 
+    def _recipient(self, seen: StepTrace) -> str:
+        return self.trail.called(str(seen.recipient_id))
+
     def _delivered(self, seen: StepTrace) -> Story:
         if not isinstance(seen.stage.operator, Deliver):
             return []
@@ -127,13 +130,9 @@ class Narrator:
             whom = f" to {self.trail.called(seen.recipient_id)}" if seen.recipient_id else ""
             sentences.append(f"It was delivered{whom} through {_listed(took)}{_at(seen)}.")
         if refused := [sink for sink in seen.refused_by if sink not in seen.capped_by]:
-            sentences.append(
-                f"The preferences of {self.trail.called(str(seen.recipient_id))} kept it from {_listed(refused)}."
-            )
+            sentences.append(f"The preferences of {self._recipient(seen)} kept it from {_listed(refused)}.")
         if seen.capped_by:
-            sentences.append(
-                f"The cap for {self.trail.called(str(seen.recipient_id))} kept it from {_listed(seen.capped_by)}."
-            )
+            sentences.append(f"The cap for {self._recipient(seen)} kept it from {_listed(seen.capped_by)}.")
         return sentences
 
     def _stopped(self, seeker: RecipientTrace, seen: StepTrace) -> str:
@@ -268,7 +267,8 @@ class Narrator:
         elif count == 1:
             sentence = f"{place} found only {self.trail.called(names[0])} {links} {whose}."
         else:
-            sentence = f"{place} found {_listed([*map(self.trail.called, names)])} {links} {whose}; {self.whom} is not among them."
+            called = _listed([*map(self.trail.called, names)])
+            sentence = f"{place} found {called} {links} {whose}; {self.whom} is not among them."
         return [sentence, self._history(step, start)] if isinstance(start, str) else [sentence]
 
     def _history(self, step: FanOut, start: str) -> str:

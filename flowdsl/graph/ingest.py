@@ -39,8 +39,8 @@ def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Se
     raise DataError(
         f"{what} are {type_text(entities)}",
         allowed=(
-            "a frame with an 'id' column, a list of objects with an 'id', a mapping id → object, or a function "
-            "from ids to either"
+            "a frame with an 'id' column, a list of objects with an 'id', a mapping id → object, or a "
+            "function from ids to either"
         ),
     )
 

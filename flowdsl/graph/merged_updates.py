@@ -64,8 +64,8 @@ class EntityChanges:
 def merged(changes: EntityChanges) -> pl.Series:
     """Return the whole document after each change, as JSON text; null after a deletion.
 
-    An update without data changes nothing; one whose data is not an object replaces what was there, and so does
-    an update of what is not an object.
+    An update without data changes nothing; one whose data is not an object replaces what was there, and so
+    does an update of what is not an object.
     """
     order = np.argsort(changes.entities, kind="stable")
     kinds, texts = changes.kinds[order], changes.texts[order]

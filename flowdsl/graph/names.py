@@ -1,4 +1,4 @@
-"""Names and types of entities, as the graph has them when a run ends: what people read in the place of ids."""
+"""Names and types of entities, as the graph has them when a run ends: what people read, not ids."""
 
 from __future__ import annotations
 

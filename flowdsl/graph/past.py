@@ -1,4 +1,4 @@
-"""Copies of large arrays without a pause: of what an array was, and of what it becomes, made while it is used."""
+"""Copies of large arrays without a pause: of what an array was or will be, made while it is used."""
 
 from __future__ import annotations
 

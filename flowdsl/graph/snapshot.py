@@ -406,6 +406,11 @@ class EntityGraph:
         EntityGraph
             The graph; this one stays as it is.
 
+        Raises
+        ------
+        DataError
+            If `frame` is not a frame of links.
+
         Examples
         --------
         >>> graph = EntityGraph(links=[{"link_type": "likes", "source_id": "ann", "target_id": "p1"}])

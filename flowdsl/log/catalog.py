@@ -170,8 +170,8 @@ class Catalog:
             if not _are_numbers(first, last) or name != segment_name(first, last):
                 raise self._nonsense(
                     "segments",
-                    f"{short_repr(name, 200)} is not a name of a segment of events {short_repr(first, 30)} to "
-                    f"{short_repr(last, 30)}",
+                    f"{short_repr(name, 200)} is not a name of a segment of events "
+                    f"{short_repr(first, 30)} to {short_repr(last, 30)}",
                 )
         return rows
 

@@ -39,8 +39,9 @@ _AS_TEXT: Final[Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newli
 def csv_blocks(path: Path, problems: RowProblems, names: Sequence[str] | None = None) -> Iterator[TextBlock]:
     """Read the rows of a CSV file, all values text, empty ones null; rows are lines from 1.
 
-    The first line names the columns, or `names` does where it is no header. Fields stand between commas, semicolons, tabs or bars, whichever the header has most of. The text is
-    UTF-8, or UTF-16 where its first bytes say so.
+    The first line names the columns, or `names` does where it is not a header. Fields stand between commas,
+    semicolons, tabs or bars, whichever the header has most of. The text is UTF-8, or UTF-16 where its first
+    bytes say so.
     """
     place = str(path)
     with reading(place), opened(path) as file:

@@ -47,7 +47,7 @@ class FileLock:
             self.check()
             # what was kept there is lost only when something newer is said
             self.before = read_note(path)
-            kept = self.before or Note(0, 0, "", "")
+            kept = self.before or LockNote(0, 0, "", "")
             os.pwrite(self._handles[0], replace(kept, process=self._process).encoded(), 0)
         except BaseException:
             self.close()
@@ -80,7 +80,7 @@ class FileLock:
             hint="close() and open it again; what was acknowledged before is as safe as its files are",
         )
 
-    before: Note | None
+    before: LockNote | None
 
     def store(self, number: int, whose: str = "", *, exact: bool = True) -> None:
         """Store a number in the file without syncing it. `exact` means that any greater number would be
@@ -89,7 +89,7 @@ class FileLock:
         if not self._handles:
             # at the end of the program objects go in any order: nobody holds it any more
             return
-        note = Note(self._process, number, whose, _boot() if exact else "")
+        note = LockNote(self._process, number, whose, _boot() if exact else "")
         # a shorter text leaves the end of a longer one behind it, which nobody reads
         os.pwrite(self._handles[0], note.encoded(), 0)
 
@@ -153,7 +153,7 @@ def note(path: Path, number: int) -> None:
 
 
 @dataclass(frozen=True)
-class Note:
+class LockNote:
     """Content of a lock file: its last holder, the number it stored, and the boot id of the machine."""
 
     process: int
@@ -172,7 +172,7 @@ class Note:
         return bool(self.boot) and self.boot == _boot()
 
 
-def read_note(path: Path) -> Note | None:
+def read_note(path: Path) -> LockNote | None:
     """Read a lock file; return None if it does not exist or is damaged."""
     try:
         content = read_own(path, 400)
@@ -182,7 +182,7 @@ def read_note(path: Path) -> Note | None:
     if found is None:
         return None
     whose = found[3].decode()
-    note = Note(int(found[1]), int(found[2]), "" if whose == "-" else whose, found[4].decode())
+    note = LockNote(int(found[1]), int(found[2]), "" if whose == "-" else whose, found[4].decode())
     return note if content.startswith(note.encoded()) else None
 
 

@@ -14,7 +14,7 @@ from flowdsl.events import EventRow
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
 from flowdsl.log.fsync import make_folder, put_in_place, read_own
-from flowdsl.log.locks import WRITER, Note, read_note
+from flowdsl.log.locks import WRITER, LockNote, read_note
 from flowdsl.log.segments import FOREIGN, PREFIX, identity_in, numbers_in
 from flowdsl.log.wal import HEAD, WalHeader, WalReader, parsed_head, scan
 from flowdsl.log.wal import NAME as TAIL
@@ -107,7 +107,7 @@ def spans_text(spans: list[Span]) -> str:
     return f"events {', '.join(texts[:10])}{more}"
 
 
-def noted(note: Note | None, catalog: Catalog) -> int:
+def noted(note: LockNote | None, catalog: Catalog) -> int:
     """Return the last number that the writer noted in its lock; 0 if it is another log's or damaged."""
     return note.number if note is not None and note.whose == catalog.identity else 0
 
@@ -164,7 +164,7 @@ def segment_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{PREFIX}*.parquet") if numbers_in(path.name)[1])
 
 
-def found_tail(folder: Path, catalog: Catalog, note: Note | None) -> tuple[int, list[EventRow]]:
+def found_tail(folder: Path, catalog: Catalog, note: LockNote | None) -> tuple[int, list[EventRow]]:
     """Return the rows of the tail that are in no segment, and the number of the first one."""
     path = folder / TAIL
     found = scan(read_own(path)) if path.is_file() else None

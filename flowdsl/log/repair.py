@@ -28,7 +28,7 @@ from flowdsl.log.catalog import (
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.columns import KIND
 from flowdsl.log.fsync import make_folder, read_own, sync_folder
-from flowdsl.log.locks import Note, lock_writer
+from flowdsl.log.locks import LockNote, lock_writer
 from flowdsl.log.recovery import QUARANTINE, free_name, holdings, noted, segment_files, tidy, whose, without
 from flowdsl.log.rows import frame_of
 from flowdsl.log.segments import Segment, numbers_in, write_segments
@@ -93,7 +93,7 @@ class Tail:
     exact: bool
 
     @classmethod
-    def of(cls, folder: Path, catalog: Catalog, note: Note | None) -> Tail:
+    def of(cls, folder: Path, catalog: Catalog, note: LockNote | None) -> Tail:
         """Read the tail of a folder."""
         path = folder / TAIL
         found = scan(read_own(path)) if path.is_file() else None
@@ -122,7 +122,7 @@ class Tail:
         return known if self.is_whole or self.exact else None
 
 
-def mend_tail(folder: Path, catalog: Catalog, note: Note | None) -> None:
+def mend_tail(folder: Path, catalog: Catalog, note: LockNote | None) -> None:
     """Record what an unacknowledged torn end has lost, so that the log can be written immediately."""
     tail = Tail.of(folder, catalog, note)
     found = tail.found
@@ -238,7 +238,7 @@ def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
     WalWriter(folder, catalog.last_sealed() + 1, [], catalog.identity, synced=True).close()
 
 
-def _rebuild_catalog(folder: Path, note: Note | None) -> None:
+def _rebuild_catalog(folder: Path, note: LockNote | None) -> None:
     """Build a new catalog from the segments and the undamaged rows of the old one."""
     path = folder / CATALOG
     rows: dict[str, list[tuple[Any, ...]]] = {}
@@ -274,7 +274,7 @@ def _rebuild_catalog(folder: Path, note: Note | None) -> None:
         catalog.close()
 
 
-def _identity_of(folder: Path, rows: list[tuple[Any, ...]], note: Note | None) -> str | None:
+def _identity_of(folder: Path, rows: list[tuple[Any, ...]], note: LockNote | None) -> str | None:
     """Return the identity of a log without catalog: from what is left of it, the tail, the lock, or most
     segments.
     """

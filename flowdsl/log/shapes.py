@@ -183,7 +183,8 @@ _SNOWPLOW: Final = Shape(
     header=_ENRICHED.split(),
     time_zone="UTC",
     marks=("collector_tstamp", "event_id", "event", "app_id"),
-    summary="enriched events of Snowplow, as JSON, tab-separated, or the table atomic.events; page pings are left out",
+    summary="enriched events of Snowplow, as JSON, tab-separated, or the table atomic.events; page pings are "
+    "left out",
 )
 
 _CLOUDEVENTS: Final = Shape(

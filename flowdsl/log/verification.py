@@ -14,7 +14,7 @@ from flowdsl.errors import DataError
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
 from flowdsl.log.fsync import check_own
-from flowdsl.log.locks import WRITER, Note, has_lost_lock, has_writer, read_note
+from flowdsl.log.locks import WRITER, LockNote, has_lost_lock, has_writer, read_note
 from flowdsl.log.recovery import holdings, noted, segment_files, spans_text, without
 from flowdsl.log.segments import FOREIGN, Segment, checksum_of, described, identity_in, numbers_in
 from flowdsl.log.wal import NAME as TAIL
@@ -82,7 +82,7 @@ class Verification:
 
 
 def inspect(
-    folder: Path, follower: ProgressReporter, lost: DataError | None = None, note: Note | None = None
+    folder: Path, follower: ProgressReporter, lost: DataError | None = None, note: LockNote | None = None
 ) -> Verification:
     """Check a log without changing it, also while it is written; report the number of events checked to
     `follower`.
@@ -261,7 +261,9 @@ def _no_longer_listed(folder: Path, segment: Segment) -> bool:
     return segment not in now
 
 
-def _elsewhere(folder: Path, names: list[str], tail: WalScan | None, note: Note | None) -> list[Corruption]:
+def _elsewhere(
+    folder: Path, names: list[str], tail: WalScan | None, note: LockNote | None
+) -> list[Corruption]:
     """Return events that are missing from the log's files, and other files that contain them."""
     catalog = Catalog(folder)
     try:

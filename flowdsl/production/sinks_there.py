@@ -1,8 +1,8 @@
 """Production's sinks, simulated in memory; nothing leaves the machine.
 
 Production reads single fields of a payload, takes each only if it has the right type, and has a default for
-what it does not take: a title that is a number is not a title there. So what a sink shows, counts or sends can
-differ from what it is handed.
+what it does not take: a title that is a number is not a title there. So what a sink shows, counts or sends
+can differ from what it is handed.
 """
 
 from __future__ import annotations

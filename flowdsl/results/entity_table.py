@@ -1,4 +1,4 @@
-"""The table of the entities that deliveries mention: who an id is, for a result that is read without its graph.
+"""Table of the entities that deliveries mention: who an id is, for a result that is read without a graph.
 
 It has a row for each recipient, and for each id in a field of text, that is an entity of the graph.
 """

@@ -41,8 +41,8 @@ _WHOLE: Final = frozenset((NATURAL, INTEGER))
 def field_hints(before: Sequence[Operator], scopes: Sequence[Scope]) -> dict[str, Kind]:
     """Return the fields of the payload these steps make, and what the last map says of each.
 
-    `payload` stands for a payload that is not an object; without a map, which only production lets in, there is
-    none.
+    `payload` stands for a payload that is not an object; without a map, which only production lets in, there
+    is none.
     """
     for step, scope in reversed(list(zip(before, scopes, strict=False))):
         if isinstance(step, Map):

@@ -75,7 +75,8 @@ def types_compared(view: TemplateView) -> Iterator[Violation]:
         if len(kinds - {None}) == 2 and "object" not in kinds:
             what = f"{with_article(str(left))} and {with_article(str(right))} are never equal"
             if kinds == {"number", "text"}:
-                what = f"`{value.op}` between {with_article(str(left))} and {with_article(str(right))} is false, as its opposite is"
+                sides = f"{with_article(str(left))} and {with_article(str(right))}"
+                what = f"`{value.op}` between {sides} is false, as its opposite is"
             yield view.remark(what, "compare values of one type")
         elif None in kinds and any(map(_numeric, (value.left, value.right))):
             yield view.remark(

@@ -69,7 +69,7 @@ def sink_field_not_text(step: StepView) -> Iterator[Violation]:
             if _top(leaf) in _TEXTS[kind] and not _is_text(leaf):
                 yield Violation(
                     leaf.place,
-                    f"{_top(leaf)} is not text, and the sink {name!r} passes it over: {_DEFAULTS[_top(leaf)]}",
+                    f"{_top(leaf)} is not text, and sink {name!r} passes it over: {_DEFAULTS[_top(leaf)]}",
                     "write it as text, in quotes",
                     payload.number,
                 )
