@@ -205,8 +205,8 @@ def _query(paths: Sequence[Path]) -> str:
 def in_sql(paths: Iterable[Path]) -> str:
     """Return paths as a list of JSON paths in DuckDB's SQL.
 
-    >>> in_sql([("a", "b"), ("c",)])
-    '[\'$."a"."b"\', \'$."c"\']'
+    >>> print(in_sql([("a", "b"), ("c",)]))
+    ['$."a"."b"', '$."c"']
     """
     listed = ", ".join(_literal("$" + "".join(f'."{part}"' for part in path)) for path in paths)
     return f"[{listed}]"

@@ -54,7 +54,7 @@ def test_flows_projects_and_results_are_drawn_on_the_ground_of_the_page(
         assert image.evaluate("image => image.complete && image.naturalWidth") > 300
         assert image.evaluate(GROUND) == ground
     assert "filtered" in shown.output(4).inner_text()
-    assert "Yes: event 3 reached eve" in shown.output(5).inner_text()
+    assert "Yes: event 3 reached user eve" in shown.output(5).inner_text()
     assert shown.output(5).locator("details.step").count() > 5
 
 
