@@ -96,8 +96,8 @@ class EventRows(StateObject):
         return self._codes[name]
 
     def codes_at(self, name: str, rows: Index) -> Codes:
-        """Return the codes of a text column at some rows; where these are few the others are not interned."""
-        if name in self._codes or name not in self.frame.columns or len(rows) * 4 > len(self):
+        """Return the codes of a text column at some rows; the others are not interned for them."""
+        if name in self._codes or name not in self.frame.columns or len(rows) == len(self):
             return self.codes(name).take(rows)
         return self._interner.intern(self.frame[name][rows])
 
