@@ -528,3 +528,18 @@ def test_the_real_two_hours_have_938_stars_and_277_follows_and_no_row_is_lost() 
 def test_a_time_format_that_is_none_is_refused(spelling: Any) -> None:
     with pytest.raises(DataError, match="time_format has"):
         read_events([{"at": "2024"}], columns={"timestamp": "at"}, time_format=[spelling])
+
+
+def test_a_literal_stands_beside_rows_that_are_all_left_out():
+    row = {"at": "2026-01-01T00:00:00Z", "what": "viewed", "who": "ann", "post": "p1"}
+    columns = {
+        "timestamp": "at",
+        "kind": "what",
+        "link_type": literal("likes"),
+        "source_id": "who",
+        "target_id": "post",
+    }
+    skipped = read_events([row] * 3, columns=columns, kinds={"viewed": None, "liked": "link.created"})
+    assert (len(skipped), skipped.skipped) == (0, 3)
+    with pytest.raises(DataError, match="none of the 3 rows is an event: 3 rows: unknown kind 'viewed'"):
+        read_events([row] * 3, columns=columns, kinds={"liked": "link.created"})

@@ -202,8 +202,10 @@ class BlockFields:
         return self._converted(name, at, self.values(origin, name, at))
 
     def _constant(self, name: str, at: Ints, value: Any) -> pl.Series:
+        if not len(at):
+            return column_of(name, [])
         one = column_of(name, self._converted(name, at[:1], [value]))
-        if one.null_count() or not len(at):
+        if one.null_count():
             # what is wrong with it is wrong in every row
             return column_of(name, self._converted(name, at, [value] * len(at)))
         return one.new_from_index(0, len(at))

@@ -33,7 +33,9 @@ def check(rng: random.Random) -> int:
         before = path.read_bytes() if path.is_file() else None
         try:
             with _MAKE[name](path) as sink:
-                assert sink.verify() == [] or sink.verify()
+                if sink.verify():
+                    # a key that is not what was written is not found again: what comes then is not known
+                    return 1
                 found = _kept(sink)
                 again = sink.deliver([*_DELIVERIES, _NEW])
                 after = _kept(sink)

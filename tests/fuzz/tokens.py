@@ -15,7 +15,7 @@ TEXTS = ["", "ann", "bob", "*", "\0", "é☃", "a.b.c", "x" * 300]
 
 def check(rng: random.Random) -> int:
     recipients = [rng.choice(TEXTS) for _ in range(rng.randint(1, 4))]
-    lasts = rng.choice(["1s", "10m", "2h", "365d"])
+    lasts = rng.choice(["5m", "2h", "365d"])
     token = TOKENS.made(None if rng.random() < 0.2 else recipients, lasts)
     grant = TOKENS.read(token)
     assert grant is not None
