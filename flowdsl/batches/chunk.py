@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.events import JSON_COLUMNS
 from flowdsl.log.event_rows import EventRows
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
@@ -63,6 +64,9 @@ class Chunk:
         if part is not None:
             start, events = part
             return events.column_at(path, rows - start if start else rows)
+        if path[0] not in JSON_COLUMNS:
+            return Column.concat([p.column(path) for p in self._parts]).take(rows)
+        # of documents only those of these rows are parsed
         which = np.searchsorted(self._starts, rows, side="right") - 1
         found, places = [], []
         for number in np.flatnonzero(np.bincount(which)).tolist():
