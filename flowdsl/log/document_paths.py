@@ -14,7 +14,7 @@ import polars as pl
 
 from flowdsl.events import JSON_COLUMNS
 from flowdsl.log.validation import bad_json, lenient
-from flowdsl.values.json_extraction import in_sql, is_plain
+from flowdsl.values.json_extraction import columns_in_sql, in_sql, is_plain
 from flowdsl.values.paths import Path
 from flowdsl.values.sql import query
 
@@ -28,7 +28,7 @@ def checked(
     paths: Collection[Path],
     triggers: Iterable[Trigger],
 ) -> tuple[dict[str, list[int]], list[pl.Series]]:
-    """Return the rows whose documents are no JSON, by column, and what is read of others: a column for each
+    """Return the rows whose documents are not JSON, by column, and what is read of others: a column for each
     path that events of the triggers are asked for.
     """
     asked = _asked(frame, paths)
@@ -81,11 +81,11 @@ def _mask(frame: pl.DataFrame, triggers: Iterable[Trigger]) -> pl.Series:
 
 
 def _read(documents: pl.Series, wanted: pl.Series, paths: list[Path]) -> tuple[list[int], list[pl.Series]]:
-    """Return which documents are no JSON, and the values at paths of those that are `wanted`."""
+    """Return which documents are not JSON, and the values at paths of those that are `wanted`."""
     frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents, "wanted": wanted})
-    picks = ", ".join(f"CAST(x[{i}] AS VARCHAR) AS c{i}" for i in range(1, len(paths) + 1))
     found = query(
-        f"SELECT n, {picks}, CASE WHEN x IS NULL THEN NOT json_valid(d) ELSE false END AS bad"
+        f"SELECT n, {columns_in_sql(len(paths))},"
+        " CASE WHEN x IS NULL THEN NOT json_valid(d) ELSE false END AS bad"
         f" FROM (SELECT n, d, CASE WHEN wanted THEN TRY(json_extract(d, {in_sql(paths)})) END AS x"
         " FROM documents)",
         documents=frame,

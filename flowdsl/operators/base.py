@@ -384,7 +384,7 @@ def as_step(step: object) -> Operator:
     Raises
     ------
     BuildError
-        if it is no step, or an option is not of its type
+        if it is not a step, or an option is not of its type
     """
     if not isinstance(step, Operator):
         shown = step.__name__ if isinstance(step, type) else short_repr(step)

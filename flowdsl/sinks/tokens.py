@@ -55,7 +55,7 @@ class Tokens:
                 audience=_AUDIENCE,
                 options={"require": ["exp", "aud"]},
             )
-        # whatever a stranger sends, it is no token
+        # whatever a stranger sends, it is not a token
         except Exception:
             return None
         granted, everything = claims.get("recipients"), claims.get("all", False)

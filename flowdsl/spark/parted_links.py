@@ -40,7 +40,7 @@ def reads(step: CompiledStep, parted: Parted) -> frozenset[str]:
 
 
 def shards_of_ids(ids: pl.Series, count: int) -> npt.NDArray[np.int64]:
-    """Return the shard of each id; what is no id goes to any."""
+    """Return the shard of each id; what is not an id goes to any."""
     hashes: npt.NDArray[np.uint64] = ids.hash(_SEED).to_numpy()
     # the lower bits of a hash may be those that another table takes
     shards: npt.NDArray[np.int64] = ((hashes >> np.uint64(17)) % np.uint64(count)).astype(np.int64)

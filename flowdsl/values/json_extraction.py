@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.columns import Column
@@ -186,20 +185,26 @@ def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
     if plain:
         frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
         table = query_arrow(_query(plain), documents=frame)
-        if not _ascends(table["n"].to_numpy()):
+        numbers = table["n"].to_numpy()
+        if (numbers[1:] < numbers[:-1]).any():
             table = table.sort_by("n")
         for i, path in enumerate(plain, 1):
             found[path] = Column.from_json(table[f"c{i}"].combine_chunks())
     return [found[path] for path in paths]
 
 
-def _ascends(numbers: npt.NDArray[np.int64]) -> bool:
-    return bool((numbers[1:] >= numbers[:-1]).all())
-
-
 def _query(paths: Sequence[Path]) -> str:
-    picks = ", ".join(f"CAST(x[{i}] AS VARCHAR) AS c{i}" for i in range(1, len(paths) + 1))
-    return f"SELECT n, {picks} FROM (SELECT n, json_extract(d, {in_sql(paths)}) AS x FROM documents)"
+    found = f"SELECT n, json_extract(d, {in_sql(paths)}) AS x FROM documents"
+    return f"SELECT n, {columns_in_sql(len(paths))} FROM ({found})"
+
+
+def columns_in_sql(count: int) -> str:
+    """Return, in DuckDB's SQL, a column of text for each value of the list `x`.
+
+    >>> columns_in_sql(2)
+    'CAST(x[1] AS VARCHAR) AS c1, CAST(x[2] AS VARCHAR) AS c2'
+    """
+    return ", ".join(f"CAST(x[{i}] AS VARCHAR) AS c{i}" for i in range(1, count + 1))
 
 
 def in_sql(paths: Iterable[Path]) -> str:
