@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle.conditions import holds
 
 from flowdsl.expressions.conditions import Condition, EvaluationError, evaluate, nodes, parse_expression
 from flowdsl.expressions.conditions.nodes import (
@@ -471,7 +472,7 @@ def test_conditions_agree_in_every_form(node, contexts, coding):
     rows = []
     for context in contexts:
         try:
-            rows.append((condition.evaluate_row(lambda path, context=context: look_up(context, path)), None))
+            rows.append((holds(condition, lambda path, context=context: look_up(context, path)), None))
         except EvaluationError as failure:
             rows.append((None, str(failure)))
     assert by_columns(mask.tolist(), failures) == rows

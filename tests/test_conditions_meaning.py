@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from oracle.conditions import holds
 
 from flowdsl.errors import BuildError
 from flowdsl.expressions.conditions import Condition, EvaluationError, parse_expression
@@ -59,7 +60,7 @@ def verdict(source):
     condition = Condition.of(source)
     mask, failures = condition.evaluate(Row())
     try:
-        single = condition.evaluate_row(at)
+        single = holds(condition, at)
     except EvaluationError as failure:
         single = str(failure)
     assert single == (failures.message(0) if failures else mask[0])
@@ -197,7 +198,7 @@ def test_a_large_document_is_no_trouble():
     for _ in range(300):
         deep = [deep]
     condition = Condition.of("a == b and contains(a, 1) == false")
-    assert condition.evaluate_row({("a",): deep, ("b",): deep}.get) is True
+    assert holds(condition, {("a",): deep, ("b",): deep}.get) is True
 
 
 def test_the_operands_of_a_condition_have_their_values_in_reading_order():
@@ -259,7 +260,7 @@ def test_a_function_can_go_through_the_variables_that_are_there():
     mask, failures = Condition.of(remember).evaluate(Row())
     assert (mask.tolist(), failures) == ([True], None)
     assert seen == CONTEXT
-    assert Condition.of(remember).evaluate_row(at, roots=[*CONTEXT, "gone"]) is True
+    assert holds(Condition.of(remember), at, [*CONTEXT, "gone"]) is True
 
 
 def test_what_a_function_raises_is_the_failure_of_that_row_only():
@@ -313,4 +314,4 @@ def test_what_cannot_be_called_with_a_context_is_refused_when_it_is_given():
     for wrong in (lambda: True, lambda a, b: True, later, dict):
         with pytest.raises(BuildError):
             Condition.of(wrong)
-    assert Condition.of(lambda context, limit=3: True).evaluate_row(at) is True
+    assert holds(Condition.of(lambda context, limit=3: True), at) is True

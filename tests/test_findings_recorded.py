@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowdsl.findings import check_source
+from flowdsl.findings import check_sources
 
 RECORDED = Path(__file__).parent / "data" / "this-rs"
 # every code that says of a step that it fails at some events, or at all of them
@@ -36,7 +36,7 @@ def checked() -> list[tuple[dict[str, Any], dict[str, set[str]]]]:
     found = []
     for scenario in scenarios():
         flows = scenario["given"]["flows"]
-        findings = check_source(json.dumps(flows), "flows.yaml", "this-rs")
+        findings = check_sources([(json.dumps(flows), "flows.yaml")], "this-rs")
         codes = {flow["name"]: {f.code for f in findings if f.flow == flow["name"]} for flow in flows}
         found.append((scenario, codes))
     return found
@@ -76,7 +76,7 @@ VERDICTS = json.loads((RECORDED / "yaml_verdicts.json").read_text("utf-8"))
 
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict["name"])
 def test_what_production_refuses_is_an_error_and_nothing_else_is_called_refused(verdict: dict[str, Any]):
-    codes = {finding.code for finding in check_source(verdict["yaml"], "flows.yaml", "this-rs")}
+    codes = {finding.code for finding in check_sources([(verdict["yaml"], "flows.yaml")], "this-rs")}
     # a mapping is a flow or a project for flowdsl, where the engine's own loader of flows wants a list
     if verdict["name"] != "not a list":
         assert bool(codes & NOT_COMPILED) == bool(verdict["errors"])

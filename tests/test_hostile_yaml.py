@@ -16,7 +16,7 @@ import flowdsl as fd
 import flowdsl.expressions.conditions.lexer
 import flowdsl.expressions.templates.grammar
 import flowdsl.production.yaml
-from flowdsl.findings import check_source
+from flowdsl.findings import check_sources
 
 LIMITS = {
     "flowdsl.production": {"BYTES": 2_000, "DEPTH": 8, "DIRECTIVES": 3, "VALUES": 60, "FLOW_VALUES": 30},
@@ -112,7 +112,7 @@ def test_yaml_that_asks_for_much_ends_in_a_clear_error(case: int):
     with pytest.raises(fd.LoadError) as caught:
         fd.load(text, target=target)
     assert what in str(caught.value)
-    assert check_source(text, "flows.yaml", target)
+    assert check_sources([(text, "flows.yaml")], target)
 
 
 def test_a_file_is_measured_before_it_is_read(tmp_path: Path):

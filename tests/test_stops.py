@@ -21,7 +21,7 @@ from flowdsl.expressions.templates.crashes import Construct
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
 from flowdsl.expressions.templates.filters import dates, scalars
 from flowdsl.expressions.templates.invalid import BrokenTemplate
-from flowdsl.findings import check_source, crash_search
+from flowdsl.findings import check_sources, crash_search
 from flowdsl.production import this_rs_conditions
 from flowdsl.values.json_types import MISSING
 
@@ -317,7 +317,7 @@ def test_the_command_replay_says_it_and_ends_with_1(capsys: Any, tmp_path: Path)
 def codes(template: str, **options: Any) -> list[str]:
     """The codes of findings of a template that are about stops."""
     document = f"- name: f\n  trigger: {{kind: entity.created}}\n  pipeline:\n    - map: {{template: {json.dumps(template)}}}\n    - deliver: {{sink: s}}\n"
-    return [f.code for f in check_source(document, "f.yaml", "this-rs", **options) if "stop" in f.code]
+    return [f.code for f in check_sources([(document, "f.yaml")], "this-rs", **options) if "stop" in f.code]
 
 
 def test_a_construct_that_only_some_values_crash_is_a_note():
@@ -360,7 +360,7 @@ def test_a_condition_with_which_production_does_not_start_is_an_error_and_is_not
     monkeypatch.setattr(this_rs_conditions, "_right", reading)
     filtered = flow("f", {"filter": {"condition": "data.a == never"}}, PLAIN)
     document = json.dumps({"events": {"flows": [flow("g", PLAIN), filtered]}})
-    found = [(f.code, f.severity, f.flow) for f in check_source(document, "f.yaml", "this-rs")]
+    found = [(f.code, f.severity, f.flow) for f in check_sources([(document, "f.yaml")], "this-rs")]
     assert ("condition-stops-production", "error", "f") in found
     for skip_invalid in (False, True):
         with pytest.raises(fd.LoadError, match="it is for a test"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from oracle.conditions import OneRow
 from this_rs_runs import like, log_at, run, said, seqs
 
 import flowdsl as fd
@@ -161,5 +162,5 @@ def test_what_has_no_operator_between_spaces_does_not_compile(text: str) -> None
 def test_explain_shows_both_sides_of_a_comparison() -> None:
     found = {("v",): 10, ("w",): MISSING}
     assert TextCondition.parse("v == w").operands(found.__getitem__) == [("v", 10), ("w", MISSING)]
-    assert TextCondition.parse("v == 10").evaluate_row(found.__getitem__)
-    assert not TextCondition.parse("w exists").evaluate_row(found.__getitem__)
+    assert TextCondition.parse("v == 10").evaluate(OneRow(found.__getitem__))[0].all()
+    assert not TextCondition.parse("w exists").evaluate(OneRow(found.__getitem__))[0].any()

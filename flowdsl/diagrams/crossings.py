@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -30,12 +29,6 @@ def ordered(graph: nx.DiGraph, fixed: Sequence[Key], others: Sequence[Key]) -> l
         if not _swapped(graph, place, order):
             break
     return order
-
-
-def crossings(graph: nx.DiGraph, upper: Sequence[Key], lower: Sequence[Key]) -> int:
-    """Count the pairs of edges between two layers that cross."""
-    place = {node: i for i, node in enumerate(upper)}
-    return sum(_between(graph, place, one, other) for one, other in combinations(lower, 2))
 
 
 def _between(graph: nx.DiGraph, place: dict[Key, int], one: Key, other: Key) -> int:

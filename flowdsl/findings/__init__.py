@@ -13,6 +13,6 @@
 from __future__ import annotations
 
 from flowdsl.findings.base import Finding, rules
-from flowdsl.findings.check import check_flow, check_project, check_source, check_sources
+from flowdsl.findings.check import check_flow, check_project, check_sources
 
-__all__ = ["Finding", "check_flow", "check_project", "check_source", "check_sources", "rules"]
+__all__ = ["Finding", "check_flow", "check_project", "check_sources", "rules"]

@@ -125,26 +125,6 @@ def _of_graph(view: ProjectView, target: Target | None, graph: EntityGraph | Non
     ]
 
 
-def check_source(
-    source: str | bytes,
-    name: str,
-    target: Target | None = None,
-    log: LogLike | None = None,
-    graph: EntityGraph | None = None,
-) -> list[Finding]:
-    """Return the findings of YAML, including what loading rejects; places begin with `name`
-
-    With a log, the flows that flowdsl can build are replayed over it too.
-
-    >>> [
-    ...     finding.code
-    ...     for finding in check_source("- {name: f, trigger: {kind: link.created}, pipeline: []}", "f.yaml")
-    ... ]
-    ['no-deliver', 'every-type']
-    """
-    return check_sources([(source, name)], target, log, graph)
-
-
 def check_sources(
     sources: Sequence[tuple[str | bytes, str]],
     target: Target | None = None,

@@ -7,7 +7,7 @@ stands before the operator is one path, and what stands behind it is one literal
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -42,8 +42,8 @@ class TextCondition:
     """Condition of this-rs: the value at `left` compared with a literal or with the value at `right`.
 
     >>> condition = TextCondition.parse("owner.age == 1.0")
-    >>> condition.evaluate_row({("owner", "age"): 1.0}.get), condition.evaluate_row({("owner", "age"): 1}.get)
-    (True, False)
+    >>> condition.left, condition.literal
+    (('owner', 'age'), '1.0')
     """
 
     text: str
@@ -80,10 +80,6 @@ class TextCondition:
         assert other is not None
         return _equal(left, other) == (self.operator == "=="), None
 
-    def evaluate_row(self, lookup: Callable[[Path], Any], roots: Iterable[str] = ()) -> bool:
-        """Evaluate the condition in one context; `lookup` returns the value at a path, `MISSING` or None."""
-        return bool(self.evaluate(_OneRow(lookup))[0][0])
-
     def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
         """Return each path with its value."""
         paths = [self.left, *([self.right] if self.right is not None else [])]
@@ -91,23 +87,6 @@ class TextCondition:
 
     def __str__(self) -> str:
         return self.text
-
-
-class _OneRow:
-    """One context as rows."""
-
-    size = 1
-
-    def __init__(self, lookup: Callable[[Path], Any]) -> None:
-        self._lookup = lookup
-
-    def column(self, path: Path) -> Column:
-        """Return the value at a path."""
-        return Column.of([self._lookup(path)])
-
-    def take(self, index: Any) -> _OneRow:
-        """Return the same row."""
-        return self
 
 
 def _path(text: str) -> Path:

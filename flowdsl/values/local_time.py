@@ -33,13 +33,6 @@ def weekdays(moments: Ints, zones: Zones) -> Ints:
     return found
 
 
-def days_of_month(moments: Ints, zones: Zones) -> Ints:
-    """Return the local day of the month at moments, from 1."""
-    local = days(moments, zones)
-    found: Ints = local - _first_days(_months(local)) + 1
-    return found
-
-
 def period_numbers(every: Every, moments: Ints, zones: Zones) -> Ints:
     """Return in which local hour, day, week (from Monday) or month each moment lies, counted from 1970.
 
@@ -50,11 +43,6 @@ def period_numbers(every: Every, moments: Ints, zones: Zones) -> Ints:
     array([1])
     """
     return _numbers(every, to_local(moments, zones))
-
-
-def period_starts(every: Every, moments: Ints, zones: Zones) -> Ints:
-    """Return when the local hour, day, week or month of each moment began."""
-    return to_utc(_starts(every, period_numbers(every, moments, zones)), zones)
 
 
 # so many moments are looked up one by one; of more, all that they may come to are made first

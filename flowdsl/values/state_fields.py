@@ -286,33 +286,6 @@ class RecordField(FieldKind):
         return {name: source.below(name, kind, node[name]) for name, kind in self.fields.items()}
 
 
-class NumbersField(FieldKind):
-    """List of numbers: integers of any size, or floats."""
-
-    def write(self, value: Any, to: StateWriter) -> Any:
-        wholes = list(value)
-        if wholes and isinstance(wholes[0], float):
-            return {"floats": to.array(np.array(wholes, np.float64).view(np.uint8).data)}
-        if all(LEAST <= one <= MOST for one in wholes):
-            return to.array(np.array(wholes, np.int64).view(np.uint8).data)
-        return {"texts": list(map(str, wholes))}
-
-    def read(self, node: Any, source: StateReader) -> list[Any]:
-        if isinstance(node, dict) and node.keys() == {"floats"}:
-            floats = ArrayField(np.float64).read(node["floats"], source)
-            source.check(np.isfinite(floats).all(), "not a list of finite numbers")
-            return floats.tolist()  # type: ignore[no-any-return]
-        if isinstance(node, list):
-            return ArrayField(np.int64).read(node, source).tolist()  # type: ignore[no-any-return]
-        texts = node.get("texts") if isinstance(node, dict) else None
-        if not isinstance(texts, list):
-            source.refuse("not a list of numbers")
-        try:
-            return [int(text) for text in texts]
-        except (TypeError, ValueError):
-            source.refuse("not a list of numbers")
-
-
 @dataclass(frozen=True)
 class ObjectField(FieldKind):
     """Object of one class, stored as the class declares."""

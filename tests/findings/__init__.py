@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowdsl import Flow, MemoryEventLog
-from flowdsl.findings import Finding, check_flow, check_source, rules
+from flowdsl.findings import Finding, check_flow, check_sources, rules
 
 LINK = "{kind: link.created, link_type: likes}"
 UNLINK = "{kind: link.deleted, link_type: likes}"
@@ -56,7 +56,7 @@ def findings_in(source: str | Flow, target: str | None, log: MemoryEventLog | No
     """What is found in a document or a flow, and in the events of a log."""
     if isinstance(source, Flow):
         return check_flow(source, target, log)
-    return check_source(source, "flows.yaml", target, log)
+    return check_sources([(source, "flows.yaml")], target, log)
 
 
 def target_of(code: str) -> str | None:

@@ -24,6 +24,7 @@ from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
 from flowdsl.values.json_types import MISSING
+from oracle.conditions import holds as holds_in
 from oracle.events import Event, PlainGraph
 from oracle.values import LAST_MOMENT, FailedError, id_of, key_of, look_up
 
@@ -192,7 +193,7 @@ class WhereStep(Step):
 
     def take(self, context: Context) -> None:
         try:
-            holds = self.options.condition.evaluate_row(self.look_up(context), list(context.variables))
+            holds = holds_in(self.options.condition, self.look_up(context), list(context.variables))
         except EvaluationError as failure:
             raise FailedError from failure
         if holds:

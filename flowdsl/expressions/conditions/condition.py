@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,8 +39,6 @@ class CustomCondition(Protocol):
     def paths(self) -> frozenset[Path]: ...
 
     def evaluate(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]: ...
-
-    def evaluate_row(self, lookup: Lookup, roots: Iterable[str] = ()) -> bool: ...
 
     def operands(self, lookup: Lookup) -> list[tuple[str, Any]]: ...
 
@@ -126,23 +124,6 @@ class Condition:
 
         assert self.function is not None
         return evaluate_function(self.function, rows)
-
-    def evaluate_row(self, lookup: Lookup, roots: Iterable[str] = ()) -> bool:
-        """Evaluate the condition in one context; `lookup` returns the value at a path, or `MISSING`.
-
-        `roots` names the variables that a function sees when it iterates over its context.
-        Raises `EvaluationError` where the condition fails.
-        """
-        if self.foreign is not None:
-            return self.foreign.evaluate_row(lookup, roots)
-        if self.expression is not None:
-            from flowdsl.expressions.conditions.scalar import evaluate_condition_row
-
-            return evaluate_condition_row(self.expression, lookup)
-        from flowdsl.expressions.conditions.udf import call_row
-
-        assert self.function is not None
-        return call_row(self.function, lookup, roots)
 
     def operands(self, lookup: Lookup) -> list[tuple[str, Any]]:
         """Return each comparison, call and path with its value, once each, in reading order.

@@ -107,11 +107,6 @@ class RowForm:
         return self.evaluate([looked_up(lookup, leaf) for leaf in self.leaves])
 
 
-def evaluate_condition_row(expression: Expression, lookup: Lookup) -> bool:
-    """Evaluate a condition in one context."""
-    return bool(row_form(expression, whole=True).evaluate_at(lookup))
-
-
 def operands(expression: Expression, lookup: Lookup) -> list[tuple[str, Any]]:
     """Return each comparison, call and path of an expression with its value or error."""
     found: dict[str, Any] = {}

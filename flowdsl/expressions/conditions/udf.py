@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +13,8 @@ from flowdsl.expressions.conditions.condition import function_name
 from flowdsl.expressions.conditions.typecheck import EvaluationError, clipped
 from flowdsl.expressions.row_source import Failures, Rows
 from flowdsl.values.json_types import MISSING
-from flowdsl.values.paths import Path
 
 Function = Callable[[Mapping[str, Any]], Any]
-
-
-class RowsWithRoots(Rows, Protocol):
-    """Rows that know the names of their variables."""
-
-    def roots(self) -> tuple[str, ...]:
-        """Return the variables in scope, including those that are missing in some rows."""
-        ...
 
 
 class Context(Mapping[str, Any]):
@@ -68,11 +59,6 @@ def evaluate_function(function: Function, rows: Rows) -> tuple[npt.NDArray[np.bo
         except EvaluationError as failure:
             codes[row] = messages.setdefault(str(failure), len(messages) + 1)
     return values, Failures(codes, tuple(messages)) if messages else None
-
-
-def call_row(function: Function, lookup: Callable[[Path], Any], roots: Iterable[str]) -> bool:
-    """Call a function for one context."""
-    return _call(function, Context(lambda name: lookup((name,)), roots))
 
 
 def _call(function: Function, context: Context) -> bool:
