@@ -167,17 +167,26 @@ class FanOutKernel(Kernel):
     def __init__(self, options: FanOut, rules: Rules, limit: BranchLimit | None = None) -> None:
         self._options, self._rules = options, rules
         self._limit = limit or BranchLimit()
+        self._looked_up: tuple[ContextBatch, Codes] | None = None
 
     def fork(self) -> FanOutKernel:
         return FanOutKernel(self._options, self._rules, self._limit.fork())
 
     def most_branches(self, contexts: ContextBatch) -> Index | None:
         ids = contexts.id_codes(self._options.from_, uuids=self._rules.uuids)
+        # mostly these contexts run next
+        self._looked_up = contexts, ids
         return contexts.chunk.graph.most_links(self._options.via, self._options.direction, ids)
+
+    def _ids(self, contexts: ContextBatch) -> Codes:
+        known, self._looked_up = self._looked_up, None
+        if known is not None and known[0] is contexts:
+            return known[1]
+        return contexts.id_codes(self._options.from_, uuids=self._rules.uuids)
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         options, chunk = self._options, contexts.chunk
-        ids = contexts.id_codes(options.from_, uuids=self._rules.uuids)
+        ids = self._ids(contexts)
         seqs = chunk.seq_seen(contexts.seen)
         row, others = chunk.graph.expand(options.via, options.direction, ids, seqs)
         counts = np.bincount(row, minlength=len(contexts))
