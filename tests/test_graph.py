@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -273,3 +274,20 @@ def test_links_of_one_stretch_of_the_log_may_all_end() -> None:
         .deliver("s")
     )
     assert fd.replay(flow, log, chunk_size=400)["s"]["f"].tolist() == old[1:]
+
+
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_entities_in_csv_have_ids_of_text_and_values_of_the_types_they_look_like(
+    between: str, tmp_path: Path
+) -> None:
+    (tmp_path / "entities").mkdir()
+    rows = [("id", "name", "age", "boss_id"), ("007", '"Ann\nLee"', "41", "1"), ("08", '"a"",b"', "", "")]
+    text = "\ufeff" + "\n\n".join(between.join(row) for row in rows)
+    (tmp_path / "entities" / "user.csv").write_text(text, encoding="utf-8")
+    seen = {"id": var.u.id, "name": var.u.name, "age": var.u.age, "boss": var.u.boss_id}
+    flow = on("link.created").resolve("source_id", as_="u").map(**seen).deliver("s")
+    result = fd.replay(flow, log_of("at | source\n 0 | 007\n 1 | 08"), fd.read_graph(tmp_path))
+    assert sent(result, "id", "name", "age", "boss") == [
+        (0, "007", "Ann\nLee", 41, "1"),
+        (1, "08", 'a",b', None, None),
+    ]

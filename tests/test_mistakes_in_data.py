@@ -52,6 +52,17 @@ def broken(rows: Any, columns: dict[str, Any] | None = None, **options: Any) -> 
     return lambda folder: read([ROW, *rows], columns, **options)
 
 
+def graph(name: str, content: str) -> Read:
+    """Return what reads a graph in a folder, whose links or entities are such a file."""
+
+    def read_it(folder: Path) -> Any:
+        (folder / "entities").mkdir()
+        (folder / name).write_text(content)
+        return fd.read_graph(folder)
+
+    return read_it
+
+
 def zipped(name: str, content: bytes) -> Read:
     def read_it(folder: Path) -> Any:
         with zipfile.ZipFile(folder / "a.zip", "w") as archive:
@@ -139,6 +150,9 @@ REFUSED: dict[str, tuple[Read, str | None, str, str]] = {
     "links whose ends pandas made floats": (lambda f: fd.EntityGraph(links=pd.DataFrame({"link_type": ["l"], "source_id": [1.0], "target_id": ["b"]})), None, "column 'source_id' is of type Float64", "Int64"),
     "links without an end": (lambda f: fd.EntityGraph(links=[{"link_type": "l", "source_id": "a"}]), None, "has no target_id", "every link needs one"),
     "bytes in entities": (lambda f: fd.EntityGraph({"user": {"a": {"v": b"x"}}}), None, "holds bytes", "objects of text"),
+    "a row of entities that is too short": (graph("entities/user.csv", "id,name,age\n1,Ann,9\n2,Bob\n3\n"), "user.csv:3", r"2 fields, and the header has 3 \(1 other row", "mend it"),
+    "a row of links that is too long": (graph("links.csv", "link_type,source_id,target_id\nfollows,a,b,c\n"), "links.csv:2", "4 fields, and the header has 3", "mend it"),
+    "a line of entities that is not JSON": (graph("entities/user.jsonl", '{"id": "1"}\n{"id":\n'), "user.jsonl:2", "a line that is not JSON", "mend it"),
     "data without any column of times": (lambda f: fd.guess([{"a": 1}]), None, "no column holds times", "the columns are a"),
     "a guess of nothing": (lambda f: fd.guess([]), None, "no rows", "first rows"),
 }  # fmt: skip

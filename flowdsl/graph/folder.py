@@ -15,7 +15,11 @@ import pyarrow.parquet as pq
 from flowdsl.errors import DataError
 from flowdsl.frames import to_polars
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.log.csv_reader import csv_blocks
+from flowdsl.log.problems import RowProblems
+from flowdsl.log.text_readers import json_blocks, with_objects
 from flowdsl.paths import path_of
+from flowdsl.pluralize import count_text
 from flowdsl.progress import Progress, Tick, run_in_background, track
 
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
@@ -30,8 +34,7 @@ def read_graph(
 
     `entities/user.parquet` (or `.csv`, `.jsonl`) has the entities of type `user` with their `id`;
     `links.parquet` (or `.csv`, `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`
-    and `metadata`. Ids
-    in CSV are read as text.
+    and `metadata`. Ids in CSV are read as text.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ def read_graph(
     Raises
     ------
     DataError
-        If the folder has neither, or a file cannot be read.
+        If the folder has neither, or a file or one of its rows cannot be read.
 
     Examples
     --------
@@ -114,12 +117,42 @@ def _frame(path: Path) -> pl.DataFrame:
         if path.suffix == ".parquet":
             return to_polars(pq.read_table(path), path.name)
         if path.suffix == ".jsonl":
-            return pl.read_ndjson(path, infer_schema_length=None)
-        frame = pl.read_csv(path, infer_schema_length=None, glob=False)
-        # 007 is an id, not a number
-        ids = [name for name in frame.columns if name == "id" or name.endswith("_id")]
-        return pl.read_csv(
-            path, infer_schema_length=None, glob=False, schema_overrides=dict.fromkeys(ids, pl.String)
-        )
+            return _jsonl(path)
+        return _csv(path)
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         raise DataError(f"it cannot be read: {str(error).splitlines()[0]}", place=str(path)) from error
+
+
+def _csv(path: Path) -> pl.DataFrame:
+    problems = RowProblems()
+    texts = pl.concat([to_polars(block.content, path.name) for block in csv_blocks(path, problems)])
+    _refuse(problems)
+    # 007 is an id, not a number
+    ids = [name for name in texts.columns if name == "id" or name.endswith("_id")]
+    return pl.read_csv(
+        texts.write_csv().encode(), infer_schema_length=None, schema_overrides=dict.fromkeys(ids, pl.String)
+    )
+
+
+def _jsonl(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_ndjson(path, infer_schema_length=None)
+    except pl.exceptions.PolarsError:
+        # it does not say the line
+        problems = RowProblems()
+        for block in json_blocks(path, problems):
+            with_objects(block, None, problems)
+        _refuse(problems)
+        raise
+
+
+def _refuse(problems: RowProblems) -> None:
+    """Refuse a file some of whose rows cannot be read: a graph without them would give other answers."""
+    if count := problems.counts["broken"]:
+        first = problems.frame().iloc[0]
+        others = f" ({count_text(count - 1, 'other row')} cannot be read either)" if count > 1 else ""
+        raise DataError(
+            f"{first.reason}{others}",
+            place=f"{first.place}:{first.row}",
+            hint="mend it: a graph is read whole",
+        )
