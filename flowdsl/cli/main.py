@@ -60,11 +60,13 @@ _NAMED = frozenset(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = _parser()
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parser.parse_args(arguments)
+        options = parser.parse_args(given)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
+        _check_values(given)
         _check_texts(options)
         code = _run(options)
     except UsageError as error:
@@ -104,6 +106,13 @@ def _flags(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:
         for action in chosen._actions
         if action.option_strings or action.metavar
     }
+
+
+def _check_values(given: Sequence[str]) -> None:
+    """Reject `--option=--`, of which argparse makes an empty list."""
+    for one in given:
+        if one.startswith("--") and one.endswith("=--"):
+            raise UsageError(f"{one.removesuffix('=--')} needs a value, which -- is not")
 
 
 def _check_texts(options: argparse.Namespace) -> None:
