@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flowdsl as fd
-from flowdsl.sinks import Counter, Delivery, DurableSink, Feed, InApp, Recipients
+from flowdsl.sinks import Counter, Delivery, DurableSink, Failure, Feed, InApp, Recipients
 
 HOSTILE = [
     "a'; b", 'ann" or "x', "../../x", "%", "_", "a\0b", "\ud83d", "☃" * 500,
@@ -413,6 +413,50 @@ with Counter(sys.argv[1], field="n") as counter:
 
 def test_a_sink_works_on_in_a_process_that_was_forked_off(tmp_path: Path):
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path / "c.sqlite")], check=True)
+
+
+SERVER_FORKED = """
+import os
+from flowdsl import SinkError
+from flowdsl.sinks import Custom, Delivery, WebSocket
+
+async def take(delivery):
+    pass
+
+for sink in (WebSocket(), Custom(take)):
+    assert sink.deliver([Delivery("before")]) == [None]
+    child = os.fork()
+    if not child:
+        try:
+            found = sink.deliver([Delivery("within")])[0].error
+        except SinkError as error:
+            found = str(error)
+        sink.close()
+        there = "opened by the process that this one was forked off" in found
+        os._exit(0 if there and sink.deliver([Delivery("opened anew")]) == [None] else 1)
+    assert sink.deliver([Delivery("after")]) == [None]
+    sink.close()
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_sink_with_a_thread_is_refused_in_a_process_that_was_forked_off_until_it_is_opened_anew():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", SERVER_FORKED], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("body", [object(), {1, 2}, b"x", float("nan"), [float("inf")]])
+@pytest.mark.parametrize("make", [InApp, Feed])
+def test_a_payload_that_is_not_json_fails_and_the_others_are_kept(
+    make: Callable[[Path], InApp | Feed], body: object, tmp_path: Path
+):
+    with make(tmp_path / "sink") as sink:
+        bad, good = sink.deliver([Delivery({"body": body}, "ann"), Delivery({"title": "good"}, "ann")])
+        assert isinstance(bad, Failure)
+        assert bad.permanent
+        assert "is not JSON" in bad.error
+        assert good is None
+        kept = sink.list("ann") if isinstance(sink, InApp) else sink.page("ann").items
+        assert [one.payload for one in kept] == [{"title": "good"}]
 
 
 # -- what comes from outside -------------------------------------------------------------------------------

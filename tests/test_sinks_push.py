@@ -135,6 +135,17 @@ def test_what_the_service_refuses_fails_at_once():
     assert (outcome.permanent, len(server.asked)) == (True, 1)
 
 
+def test_data_that_is_not_json_fails_and_the_others_are_sent():
+    (bad, good), server, counts = pushed(
+        by_device(), people(ann=["a1"]), note("ann", data={1, 2}), note("ann", data={"n": 1})
+    )
+    assert "is not JSON" in bad.error
+    assert bad.permanent
+    assert good is None
+    assert [one["data"] for one in server.asked[0].json] == [{"n": 1}]
+    assert counts == {"sent": 1, "unregistered": 0, "failed": 1}
+
+
 def test_one_message_that_makes_a_request_invalid_does_not_keep_the_others_back():
     def answer(asked: Asked) -> Say:
         devices = [one["to"] for one in asked.json]

@@ -88,6 +88,14 @@ def test_payloads_of_every_shape_arrive_as_they_are():
     assert len({one.headers["idempotency-key"] for one in asked}) == len(payloads)
 
 
+def test_a_payload_that_is_not_json_fails_and_the_others_are_sent():
+    (bad, good), asked = sent(always(), Delivery({"a": {1, 2}}, "ann"), Delivery({"a": 1}, "ann"))
+    assert "is not JSON" in bad.error
+    assert bad.permanent
+    assert good is None
+    assert [one.json for one in asked] == [{"a": 1}]
+
+
 def test_a_webhook_works_inside_of_a_running_event_loop_and_opens_again():
     import asyncio
 

@@ -80,6 +80,19 @@ def test_a_message_says_where_it_comes_from():
     with_server(test)
 
 
+def test_a_payload_that_is_not_json_fails_and_the_others_are_sent():
+    async def test(server: WebSocket, url: str) -> None:
+        async with connect(url) as client:
+            await until(lambda: server.listeners == 1)
+            bad, good = server.deliver([Delivery({"n": float("nan")}), *messages("ann", 1)])
+            assert bad is not None
+            assert "is not JSON" in bad.error
+            assert good is None
+            assert await heard(client, 1) == [0]
+
+    with_server(test)
+
+
 def test_200_clients_of_which_some_are_slow_keep_nobody_waiting():
     clients, slow, count = 200, 20, 150
 
@@ -210,7 +223,7 @@ def test_a_token_hears_its_own_recipients_and_nobody_else(
         ann, both, everything = server.token("ann"), server.token(["ann", "bob"]), server.token_for_all()
         async with (
             connect(f"{url}/?token={ann}") as of_ann,
-            connect(url, additional_headers={"Authorization": f"Bearer {both}"}) as of_both,
+            connect(url, additional_headers={"Authorization": f"bearer {both}"}) as of_both,
             connect(f"{url}/?token={both}&recipient=bob") as of_bob,
             connect(f"{url}/?token={everything}") as of_all,
         ):
@@ -321,7 +334,7 @@ def test_it_closes_at_once_though_some_do_not_answer():
 
 def test_a_question_that_is_not_understood_hears_nothing():
     async def test(server: WebSocket, url: str) -> None:
-        for path in ("/?recipients=ann", "/?user=ann", "/ann", "/?recipient=ann&all=1"):
+        for path in ("/?recipients=ann", "/?user=ann", "/ann", "/?recipient=ann&all=1", "//[ann"):
             with pytest.raises(InvalidStatus) as refused:
                 await connect(url + path)
             assert refused.value.response.status_code == 400

@@ -8,6 +8,9 @@ import weakref
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from flowdsl.errors import SinkError
+from flowdsl.log.forks import watch
+
 T = TypeVar("T")
 
 
@@ -20,14 +23,31 @@ class Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._end: weakref.finalize[[asyncio.AbstractEventLoop], Background] | None = None
+        # its loop turns in the process that this one was forked off
+        self._is_forked = False
+        watch(self)
 
     @property
     def running(self) -> bool:
         """True if there is a loop."""
         return self._loop is not None
 
+    def after_fork(self) -> None:
+        """Leave the loop to the parent process."""
+        self._is_forked |= self._loop is not None
+        if self._end is not None:
+            self._end.detach()
+        self._loop = self._thread = self._end = None
+        self._lock = threading.Lock()
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine and return its result; interrupting the caller cancels it."""
+        if self._is_forked:
+            coroutine.close()
+            raise SinkError(
+                f"{self._name} was opened by the process that this one was forked off",
+                hint="close it, and open it anew in this process",
+            )
         future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
         try:
             return future.result()
@@ -40,6 +60,7 @@ class Background:
         with self._lock:
             thread, end = self._thread, self._end
             self._loop = self._thread = self._end = None
+            self._is_forked = False
         if thread is not None and end is not None:
             end()
             thread.join()

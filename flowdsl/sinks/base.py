@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -29,6 +30,12 @@ LONGEST_FAILURE: Final = 1_000
 PROVISIONAL: Final = "-end"
 """What the key of a delivery ends with that may come again, then with more of the log behind it."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+# `_COMPACT.encode` makes one of these at each call, which takes as long as the encoding
+_MADE_ONCE: Final = getattr(json.encoder, "c_make_encoder", None)
+_ENCODE: Final[Callable[[Any, int], Iterable[str]] | None] = _MADE_ONCE and _MADE_ONCE(
+    None, _COMPACT.default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False
+)
 
 
 class Delivery(NamedTuple):
@@ -155,6 +162,17 @@ def delivery_key(
             allowed="text for event, flow, branch and sink, whole numbers for place and moment",
         ) from None
     return f"{key}{PROVISIONAL}" if flag_of(provisional, "provisional", error=SinkError) else key
+
+
+def json_text(value: Any) -> str:
+    """Return a JSON value as compact text, in ASCII. Raises `SinkError` if it is not one."""
+    try:
+        return _COMPACT.encode(value) if _ENCODE is None else "".join(_ENCODE(value, 0))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SinkError(
+            f"{short_repr(value)} is not JSON: {error}",
+            allowed="None, True, False, numbers, text, and lists and dicts of them",
+        ) from None
 
 
 def checked_deliveries(deliveries: object) -> Sequence[Delivery]:

@@ -11,9 +11,9 @@ from flowdsl.errors import SinkError, did_you_mean
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of
 from flowdsl.operators.options import Option, text_schema
-from flowdsl.sinks.base import Delivery, Failure, storable
+from flowdsl.sinks.base import Delivery, Failure, json_text, storable
 from flowdsl.sinks.database import Database, insert, sealed
-from flowdsl.sinks.sqlite_sink import CHECKED, KEYS, PATH, KeptSink, StoredKey, json_text
+from flowdsl.sinks.sqlite_sink import CHECKED, KEYS, PATH, KeptSink, StoredKey
 from flowdsl.text import short_repr, type_text
 
 if TYPE_CHECKING:
@@ -189,14 +189,15 @@ class Counter(KeptSink[Change]):
         operation = payload.get("operation") or self._operation
         if not isinstance(operation, str) or operation not in OPERATIONS:
             return Failure(
-                f"counter has no operation {json_text(operation):.60}: it has {', '.join(OPERATIONS)}",
+                f"counter has no operation {_shown(operation)}: it has {', '.join(OPERATIONS)}",
                 permanent=True,
             )
         value = payload.get("value")
         value = 1 if value is None else value
         if not _is_countable(value):
             return Failure(
-                f"counter: the value {json_text(value):.60} is not a number that it can count", permanent=True
+                f"counter: the value {_shown(value)} is not a number that it can count",
+                permanent=True,
             )
         return Change(counted, OPERATIONS[operation], value)
 
@@ -209,7 +210,7 @@ class Counter(KeptSink[Change]):
         }
         for name, one in given.items():
             if isinstance(one, bool) or not isinstance(one, (str, int)):
-                found = "there is none" if one is None else f"it is {json_text(one):.60}"
+                found = "there is none" if one is None else f"it is {_shown(one)}"
                 return Failure(f"counter needs the {name}, and {found}", permanent=True)
         entity_type, entity_id, field = (storable(str(one)) for one in given.values())
         return entity_type, entity_id, field
@@ -284,3 +285,10 @@ def _sum(one: Number, other: Number) -> Number:
 
 def _is_countable(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MOST
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{json_text(value):.60}"
+    except SinkError:
+        return short_repr(value, 60)

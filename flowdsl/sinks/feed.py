@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.operators.options import Option
-from flowdsl.sinks.base import Delivery, Failure, storable
+from flowdsl.sinks.base import Delivery, Failure, json_text, storable
 from flowdsl.sinks.database import Database, insert, sealed
 from flowdsl.sinks.sqlite_sink import (
     CHECKED,
@@ -21,7 +21,6 @@ from flowdsl.sinks.sqlite_sink import (
     KeptSink,
     StoredKey,
     changed_by_id,
-    json_text,
     key_text,
     no_recipient,
     page_of,

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from flowdsl.arguments import seconds_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option
-from flowdsl.sinks.base import GENERIC, Delivery, Failure, storable
+from flowdsl.sinks.base import GENERIC, Delivery, Failure, json_text, storable
 from flowdsl.sinks.database import Database, insert, marks, sealed
 from flowdsl.sinks.recipients import CHECKED as RECIPIENTS_CHECKED
 from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
@@ -29,7 +29,6 @@ from flowdsl.sinks.sqlite_sink import (
     StoredKey,
     changed_by_id,
     check_page,
-    json_text,
     key_text,
     no_recipient,
     page_of,

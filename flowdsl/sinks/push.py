@@ -17,7 +17,7 @@ from flowdsl.arguments import seconds_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, storable
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, json_text, storable
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import (
     ATTEMPTS,
@@ -30,7 +30,7 @@ from flowdsl.sinks.http_client import (
     tried,
 )
 from flowdsl.sinks.recipients import Recipients
-from flowdsl.sinks.sqlite_sink import json_text, no_recipient
+from flowdsl.sinks.sqlite_sink import no_recipient
 from flowdsl.sinks.webhook import TIMEOUT, origin, seconds, shown_url
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ class Push(Sink):
             tokens = devices.get(delivery.recipient or "", ())
             if delivery.recipient and not tokens:
                 self._counts["no device"] += 1
-            messages += [_Message(number, token, _content(token, delivery)) for token in tokens]
+            messages += [_message(number, token, delivery) for token in tokens]
         return messages
 
     async def _all(self, messages: Sequence[_Message]) -> None:
@@ -420,6 +420,15 @@ class Push(Sink):
 
 def _waiting(messages: Sequence[_Message]) -> list[_Message]:
     return [message for message in messages if not message.sent and message.failure is None]
+
+
+def _message(number: int, token: str, delivery: Delivery) -> _Message:
+    try:
+        content = _content(token, delivery)
+        json_text(content)
+    except SinkError as error:
+        return _Message(number, token, {}, Failure(str(error), permanent=True))
+    return _Message(number, token, content)
 
 
 def _content(token: str, delivery: Delivery) -> dict[str, Any]:

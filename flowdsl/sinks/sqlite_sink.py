@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from flowdsl.arguments import texts_of, whole_number
@@ -19,6 +19,7 @@ from flowdsl.sinks.base import (
     Failure,
     Outcome,
     checked_deliveries,
+    json_text,
     storable,
 )
 from flowdsl.sinks.database import Database, insert, marks, sealed
@@ -30,16 +31,7 @@ PATH: Final = Option(
     text_schema("notifications.sqlite"),
     portable=False,
 )
-
-
 _OURS: Final = re.compile("[0-9a-f]{32}")
-_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
-# `_COMPACT.encode` makes one of these at each call, which takes as long as the encoding
-_MADE_ONCE: Final = getattr(json.encoder, "c_make_encoder", None)
-_ENCODE: Final[Callable[[Any, int], Iterable[str]] | None] = _MADE_ONCE and _MADE_ONCE(
-    None, _COMPACT.default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
-)
-
 
 KEYS: Final = (
     (
@@ -220,7 +212,10 @@ class KeptSink(DurableSink, Generic[Row]):
         for delivery in checked_deliveries(deliveries):
             named = delivery.key
             key = stored_key(named)
-            row = self._row(delivery, key)
+            try:
+                row = self._row(delivery, key)
+            except SinkError as error:
+                row = Failure(str(error), permanent=True)
             if isinstance(row, Failure):
                 outcomes.append(row)
                 continue
@@ -381,11 +376,6 @@ def no_recipient(sink: str) -> Failure:
     return Failure(
         f"{sink} needs a recipient, and there is none: give the payload a recipient_id", permanent=True
     )
-
-
-def json_text(value: Any) -> str:
-    """Return a JSON value as compact text."""
-    return _COMPACT.encode(value) if _ENCODE is None else "".join(_ENCODE(value, 0))
 
 
 def check_page(*, limit: object, **places: object) -> None:

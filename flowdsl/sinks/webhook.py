@@ -14,10 +14,9 @@ from flowdsl.errors import BuildError, SinkError
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.operators.options import DURATION_PATTERN, Option, text_schema
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, json_text
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import ATTEMPTS, PermanentError, accepted, ask, client, need, tried
-from flowdsl.sinks.sqlite_sink import json_text
 from flowdsl.text import short_repr, type_text
 
 if TYPE_CHECKING:
@@ -253,7 +252,10 @@ class Webhook(Sink):
         return outcomes
 
     async def _one(self, delivery: Delivery) -> Outcome:
-        content = json_text(delivery.payload).encode()
+        try:
+            content = json_text(delivery.payload).encode()
+        except SinkError as error:
+            return Failure(str(error), permanent=True)
         key = delivery.key or uuid.uuid4().hex
         sent = await tried(lambda: self._send(key, content), self._attempts, self._shown)
         return (

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import http
 import ipaddress
-import json
 import logging
 import math
 import re
@@ -20,7 +19,7 @@ from flowdsl.arguments import flag_of, texts_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Outcome, Sink, checked_deliveries
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, json_text
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import need
 from flowdsl.sinks.tokens import Grant, Tokens, checked_recipients, checked_secret
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
 # pages of this machine, in a browser; what is not a browser names no origin
 _LOCAL_PAGES: Final = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
+_BEARER: Final = re.compile("^Bearer +", re.IGNORECASE)
 _TOO_SLOW: Final = 1013
 _NOT_ALLOWED: Final = 1008
 # how long a handshake may take, and a good-bye, in seconds
@@ -286,7 +286,7 @@ class WebSocket(Sink):
         >>> WebSocket().close()
         """
         server, self._server = self._server, None
-        if server is not None:
+        if server is not None and self._background.running:
             assert self._door is not None
             self._background.run(_closed(server, self._door))
         self._background.stop()
@@ -302,8 +302,9 @@ class WebSocket(Sink):
 
         Returns
         -------
-        sequence of None
-            One entry per delivery: a listener that is gone is not a failure.
+        sequence of Failure or None
+            One entry per delivery: None, or why it could not be sent. A listener that is gone is not a
+            failure.
 
         Examples
         --------
@@ -315,8 +316,7 @@ class WebSocket(Sink):
         """
         checked_deliveries(deliveries)
         self.open()
-        self._background.run(self._hand_out(deliveries))
-        return [None] * len(deliveries)
+        return self._background.run(self._hand_out(deliveries))
 
     def __repr__(self) -> str:
         return f"WebSocket({self._host!r}, {self.port}, {self.listeners} listeners)"
@@ -355,7 +355,10 @@ class WebSocket(Sink):
     def _judge(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse whoever may not listen, and addresses that ask for what is not there."""
         guest = cast("Guest", connection)
-        address = urlsplit(request.path)
+        try:
+            address = urlsplit(request.path)
+        except ValueError as error:
+            return self._refuse(guest, http.HTTPStatus.BAD_REQUEST, str(error))
         asked = parse_qs(address.query, keep_blank_values=True)
         grant = self._granted(request, asked)
         if grant is None:
@@ -374,7 +377,7 @@ class WebSocket(Sink):
     def _granted(self, request: Request, asked: Mapping[str, Sequence[str]]) -> Grant | None:
         if self._public:
             return Grant(None, math.inf)
-        given = [text.removeprefix("Bearer ") for text in request.headers.get_all("Authorization")]
+        given = [_BEARER.sub("", text) for text in request.headers.get_all("Authorization")]
         given += asked.get("token", [])
         # whoever sends several says nothing clear
         return self._tokens().read(given[0]) if len(given) == 1 else None
@@ -424,15 +427,20 @@ class WebSocket(Sink):
             await connection.send(await listener.waiting.get())
             self._counts["sent"] += 1
 
-    async def _hand_out(self, deliveries: Sequence[Delivery]) -> None:
+    async def _hand_out(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         listeners = self._listeners
+        outcomes: list[Outcome] = [None] * len(deliveries)
         assert listeners is not None
         reached: set[Listener] = set()
         for number, delivery in enumerate(deliveries):
             wanted = listeners.of(delivery.recipient)
             if not wanted:
                 continue
-            text = _message(delivery)
+            try:
+                text = _message(delivery)
+            except SinkError as error:
+                outcomes[number] = Failure(str(error), permanent=True)
+                continue
             for listener in wanted:
                 listener.waiting.put_nowait(text)
             reached.update(wanted)
@@ -440,6 +448,7 @@ class WebSocket(Sink):
                 # those who listen are sent to meanwhile
                 await asyncio.sleep(0)
         await listeners.caught_up(reached)
+        return outcomes
 
 
 async def _pass_over(connection: ServerConnection) -> None:
@@ -478,7 +487,7 @@ def _message(delivery: Delivery) -> str:
         "recipient_id": delivery.recipient,
         "payload": delivery.payload,
     }
-    return json.dumps(message, separators=(",", ":"))
+    return json_text(message)
 
 
 def _check_public(host: str, secret: str | None) -> None:
