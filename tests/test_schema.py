@@ -224,6 +224,25 @@ def test_the_command_prints_the_shipped_file(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == FILE.read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("events: {flows: []}\nsinks: [{name: mail, type: in_app}, {name: chat, type: in_app}]", ["mail", "chat"]),
+        ("name: a\ntrigger: {kind: link.created}\npipeline: [map: {template: {}}, deliver: {sink: mail}]", ["mail"]),
+        ("events: {flows: []}", ["in-app", "push"]),
+    ],
+)  # fmt: skip
+def test_the_schema_of_a_file_offers_its_sinks(
+    text: str, offered: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "flows.yaml").write_text(text)
+    assert main(["schema", str(tmp_path / "flows.yaml")]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == fd.schema(offered)
+    several = printed["$defs"]["deliver"]["properties"]["sinks"]
+    assert several["items"]["examples"] == offered
+
+
 @pytest.mark.parametrize("document", [d for _, d in VALID], ids=[name for name, _ in VALID])
 def test_every_valid_document_is_accepted(document: Any):
     assert problems_of(document) == []

@@ -1,7 +1,7 @@
 """Print the JSON Schema of flows in YAML, for completion and validation in editors.
 
-It is also a file of the package. Editors with a YAML language server look for it beside a file of flows that
-has this line on top, as those have that flowdsl writes:
+With a file of flows, `deliver` offers the sinks of that file. Editors with a YAML language server look for the
+schema beside a file of flows that has this line on top, as those have that flowdsl writes:
 
   # yaml-language-server: $schema=flowdsl.schema.json
 """
@@ -11,17 +11,32 @@ from __future__ import annotations
 import argparse
 import sys
 
+from flowdsl.cli.console import load_project
+
 SUMMARY = "print the JSON Schema of flows"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.epilog = "example: flowdsl schema > flowdsl.schema.json"
+    """Declare the file."""
+    parser.add_argument(
+        "flows",
+        metavar="FLOWS.yaml",
+        nargs="?",
+        help="the flows whose sinks are offered; - reads them from stdin",
+    )
+    parser.epilog = "example: flowdsl schema flows.yaml > flowdsl.schema.json"
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the schema."""
     from flowdsl.production.schema import schema_text
 
-    sys.stdout.write(schema_text())
+    sys.stdout.write(schema_text(_sinks(options.flows) if options.flows else ()))
     return 0
+
+
+def _sinks(path: str) -> list[str]:
+    """Return the names of the sinks that a file declares; of a file of bare flows, of those they deliver to."""
+    project = load_project(path)
+    delivered = [name for flow in project.flows for name in flow.sinks]
+    return [sink.name for sink in project.sinks] or list(dict.fromkeys(delivered))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from flowdsl.arguments import texts_of
 from flowdsl.events import EventKind
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.cap import KeyCap
+from flowdsl.operators.deliver import SINK, Deliver
 from flowdsl.operators.options import Option, given, holding, text_schema
 from flowdsl.production.editor_schema import fields_of, for_editors, with_examples
 from flowdsl.production.project_spec import BACKENDS, SEEKS
@@ -30,32 +32,44 @@ _KINDS: Final[Mapping[EventKind, str]] = {
 _FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
 
 
-def schema() -> dict[str, Any]:
+def schema(sinks: Iterable[str] = ()) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of YAML documents: a project, a list of flows, or a single flow.
 
     It accepts what `load` accepts, and rejects every structural error: unknown and missing keys, wrong types,
     invalid values. Conditions, templates and variables are only checked by `load`.
+
+    Parameters
+    ----------
+    sinks
+        The names of sinks that editors offer in `deliver`; others are accepted, too.
 
     Returns
     -------
     dict
         The schema.
 
+    Raises
+    ------
+    DataError
+        If the names are not text.
+
     Examples
     --------
     >>> schema()["$defs"]["step"]["properties"]["batch"]
     {'$ref': '#/$defs/batch'}
     """
-    return dict(for_editors(_document()))
+    names = texts_of(sinks, "sinks") or SINK.schema["examples"]
+    return dict(for_editors(_document(names)))
 
 
-def _document() -> dict[str, Any]:
+def _document(sinks: Sequence[str]) -> dict[str, Any]:
     definitions = {
         "project": _project(),
         "flow": _flow(),
         "trigger": _trigger(),
-        "step": _step(),
+        "step": _step(sinks),
         **{name: operator_schema(operator) for name, operator in OPERATORS.items()},
+        Deliver.name: _deliver(sinks),
         "sink": _sink(),
         **{f"{kind}_config": _sink_config(kind) for kind in SINKS},
         "consumer": _consumer(),
@@ -84,9 +98,9 @@ def _document() -> dict[str, Any]:
     }
 
 
-def schema_text() -> str:
-    """Return the text of the shipped schema file."""
-    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+def schema_text(sinks: Iterable[str] = ()) -> str:
+    """Return the text of a schema file; without names of sinks, of the one that is shipped."""
+    return json.dumps(schema(sinks), indent=2, ensure_ascii=False) + "\n"
 
 
 def operator_schema(operator: type[Operator]) -> dict[str, Any]:
@@ -108,6 +122,14 @@ def operator_schema(operator: type[Operator]) -> dict[str, Any]:
         **{name: rule for name, rule in rules.items() if name != "examples"},
         "allOf": [needed, *rules.get("allOf", ())],
     }
+
+
+def _deliver(sinks: Sequence[str]) -> dict[str, Any]:
+    declared = operator_schema(Deliver)
+    named = text_schema(*sinks)
+    one, several = (declared["properties"][name] for name in ("sink", "sinks"))
+    properties = {"sink": {**one, **_nullable(named)}, "sinks": {**several, "items": named}}
+    return {**declared, "properties": properties}
 
 
 def _shown(operator: type[Operator]) -> dict[str, Any]:
@@ -234,8 +256,9 @@ def _trigger() -> dict[str, Any]:
     )
 
 
-def _step() -> dict[str, Any]:
-    snippets = [_snippet(operator) for operator in OPERATORS.values()]
+def _step(sinks: Sequence[str]) -> dict[str, Any]:
+    shown = {operator: _shown(operator) for operator in OPERATORS.values()} | {Deliver: {"sink": sinks[0]}}
+    snippets = [_snippet(operator, example) for operator, example in shown.items()]
     step = _object(
         "Step",
         f"one step: one of {', '.join(OPERATORS)}",
@@ -250,12 +273,12 @@ def _step() -> dict[str, Any]:
     return {**step, "if": nothing, "then": {"type": "object", "defaultSnippets": snippets}}
 
 
-def _snippet(operator: type[Operator]) -> dict[str, Any]:
+def _snippet(operator: type[Operator], example: Mapping[str, Any]) -> dict[str, Any]:
     """Return what editors write for a new step."""
     return {
         "label": operator.name,
         "markdownDescription": _documented(operator),
-        "body": fields_of({operator.name: _shown(operator)}),
+        "body": fields_of({operator.name: example}),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import flowdsl as fd
+from flowdsl.cli.main import main
 from flowdsl.operators import OPERATORS
 from flowdsl.production.nodes import read_text
 from flowdsl.sinks.registry import SINKS
@@ -344,6 +345,33 @@ def test_what_an_operator_writes_is_a_step(editor: LanguageServer, name: str):
 def test_a_document_without_faults_has_no_problems(editor: LanguageServer):
     text = (ROOT / "data" / "flows.yaml").read_text("utf-8")
     assert editor.problems(HEAD + text) == []
+
+
+OWN = """events:
+  flows:
+    - name: notify
+      trigger: {kind: link.created}
+      pipeline:
+        - map: {template: {title: hello}}
+        - deliver: {sink: newsletter}
+sinks:
+  - {name: newsletter, type: feed}
+  - {name: team chat, type: in_app}
+"""
+
+
+@pytest.mark.parametrize("place", ["{sink: ‸}", "{sinks: [‸]}", "{sinks: [newsletter, ‸]}"])
+def test_a_schema_for_a_file_offers_the_sinks_of_that_file(
+    editor: LanguageServer, capsys: pytest.CaptureFixture[str], place: str
+):
+    flows = editor.folder / "own.yaml"
+    flows.write_text(OWN)
+    assert main(["schema", str(flows)]) == 0
+    (editor.folder / "own.schema.json").write_text(capsys.readouterr().out)
+    text = HEAD.replace("flowdsl", "own") + OWN.replace("{sink: newsletter}", place)
+    assert sorted(editor.completions(text)) == ["newsletter", "team chat"]
+    # the next one is written before its schema is
+    assert editor.problems(text.replace("‸", "sms")) == []
 
 
 def test_no_message_shows_a_regular_expression():
