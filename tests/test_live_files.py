@@ -276,6 +276,24 @@ def test_a_consumers_file_that_is_removed_while_it_runs_ends_the_run(place: Plac
         place.run()
 
 
+@pytest.mark.parametrize("left", ["an empty file", "nothing"])
+def test_a_consumer_whose_files_are_gone_is_not_taken_for_a_new_one(place: Place, left: str) -> None:
+    for path in place.consumer.iterdir():
+        path.unlink()
+    if left == "nothing":
+        place.consumer.rmdir()
+    else:
+        (place.consumer / "consumer.sqlite").touch()
+    with pytest.raises(LiveError, match="knows of no run, and the log says that one reached event 6"):
+        place.run()
+    with pytest.warns(FlowWarning), pytest.raises(LiveError, match="there is no checkpoint"):
+        place.run(state="keep")
+    place.append()
+    with pytest.warns(FlowWarning, match="of different times"):
+        place.run(state="discard")
+    assert place.shown()[-2:] == ["fan-6", "fan-7"]
+
+
 def test_dead_letters_of_an_older_file_are_not_taken_for_new_ones(place: Place) -> None:
     def fails(_: Delivery) -> None:
         raise OSError("no")

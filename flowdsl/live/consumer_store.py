@@ -223,7 +223,11 @@ class ConsumerStore:
         if self._is_older:
             return f"{_FILE} is older than the last run"
         known, there = self.fact("by_run"), log.position_by_run(self.name)
-        if known is None or there is None or there in (positions := json.loads(known)):
+        if known is None:
+            return (
+                f"{_FILE} knows of no run, and the log says that one reached event {there}" if there else None
+            )
+        if there is None or there in (positions := json.loads(known)):
             return None
         return f"{_FILE} says that the last run reached event {max(positions)}, and the log says {there}"
 
