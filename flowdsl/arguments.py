@@ -8,7 +8,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -39,15 +39,25 @@ def whole_number(
     return number
 
 
-def whole_numbers(value: object, name: str, *, error: type[FlowError] = DataError) -> list[int]:
+def is_integer(value: object) -> TypeGuard[int]:
+    """Return True for an integer, which True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return True for an integer or a float, which True and False are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def whole_numbers(value: object, name: str) -> list[int]:
     """Return whole numbers from 0 up, as a list.
 
     >>> whole_numbers((1, 2), "seq_nos")
     [1, 2]
     """
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
-        raise error(f"{name} is {short_repr(value)}", allowed="a list of whole numbers")
-    return [whole_number(one, name, error=error) for one in value]
+        raise DataError(f"{name} is {short_repr(value)}", allowed="a list of whole numbers")
+    return [whole_number(one, name) for one in value]
 
 
 # no float holds more
@@ -60,7 +70,7 @@ def seconds_of(value: object, name: str, *, error: type[FlowError] = DataError) 
     >>> seconds_of(5, "timeout")
     5.0
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
+    if not is_number(value) or not 0 <= value <= _MOST_SECONDS:
         raise error(f"{name} is {short_repr(value)}", allowed="seconds, from 0 up")
     return float(min(value, threading.TIMEOUT_MAX))
 

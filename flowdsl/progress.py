@@ -241,14 +241,18 @@ def wait_with_progress(future: Future[T]) -> T:
     return future.result()
 
 
-def count_items(items: Iterable[T], tick: Tick, size: int = 1 << 14) -> Iterator[T]:
-    """Yield the items, and report them in groups of `size`"""
+# so many items are reported at a time
+_GROUP: Final = 1 << 14
+
+
+def count_items(items: Iterable[T], tick: Tick) -> Iterator[T]:
+    """Yield the items, and report them in groups."""
     number = 0
     for number, item in enumerate(items, 1):
         yield item
-        if not number % size:
-            tick(size)
-    tick(number % size)
+        if not number % _GROUP:
+            tick(_GROUP)
+    tick(number % _GROUP)
 
 
 def run_in_background(work: Callable[[], T]) -> T:

@@ -212,7 +212,7 @@ class ContextBuffer(StateObject):
             self._blocks[-1] = BufferedContexts.joined([self._blocks[-1], last])
         return refs
 
-    def release(self, refs: Refs, chunk: Chunk, *, keep: bool = False) -> ContextBatch | None:
+    def release(self, refs: Refs, chunk: Chunk) -> ContextBatch | None:
         """Remove contexts and return them as contexts of this chunk, in the order of `refs`"""
         if not len(refs):
             return None
@@ -221,10 +221,8 @@ class ContextBuffer(StateObject):
             rows = block.rows(refs[mine])
             pieces.append(block.release(rows, chunk))
             places.append(mine)
-            if not keep:
-                block.alive[rows] = False
-        if not keep:
-            self._sweep()
+            block.alive[rows] = False
+        self._sweep()
         back = np.empty(len(refs), np.int64)
         back[np.concatenate(places)] = np.arange(len(refs))
         return ContextBatch.concat(pieces).take(back)

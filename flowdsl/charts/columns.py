@@ -21,7 +21,6 @@ def time_chart(
     title: str,
     what: str = "delivery",
     each: str = "",
-    series: int = 0,
     width: float = WIDTH,
     height: float = HEIGHT,
 ) -> Chart:
@@ -44,7 +43,7 @@ def time_chart(
     for start, end, count in zip(edges, edges[1:], counts, strict=False):
         gap = 1.0 if place(end) - place(start) > 3 else 0.0
         tooltip = f"from {moment_text(start)}: {count_text(count, what)}"
-        field.column(place(start), place(end) - gap, count, tooltip, f"f{series}")
+        field.column(place(start), place(end) - gap, count, tooltip, "f0")
     field.tick_labels(time_ticks(low, high, max(2, int(width // 95))), place)
     rows = [(moment_text(s), c) for s, c in zip(edges, counts, strict=False) if c]
     return _chart(field, title, rows, what)
@@ -56,7 +55,6 @@ def class_chart(
     title: str,
     what: str,
     x_label: str,
-    series: int = 0,
     width: float = WIDTH,
     height: float = HEIGHT,
 ) -> Chart:
@@ -81,7 +79,7 @@ def class_chart(
     for number, (label, count) in enumerate(classes):
         middle = place(number)
         tooltip = f"{label}: {count_text(count, what)}"
-        field.column(middle - half, middle + half, count, tooltip, f"f{series}")
+        field.column(middle - half, middle + half, count, tooltip, "f0")
         if fits and count:
             field.text(middle, field.y(count) - 4, short_text(count), anchor="middle", css="halo")
     field.tick_labels([Tick(number, label) for number, (label, _) in enumerate(classes)], place)

@@ -70,7 +70,6 @@ def dot_chart(
     shades: Sequence[int],
     *,
     title: str,
-    width: float = WIDTH,
 ) -> Chart:
     """Draw a row for each name with a dot in every panel; `shades` are the numbers of the rows' colours.
 
@@ -86,18 +85,18 @@ def dot_chart(
     names_end = min(max((text_width(name, FONT) for name in names), default=0.0), _NAMES) + 8
     # as wide as its title, if all fit
     sizes = [max(text_width(panel.head, FONT), _NARROW) + 2 * _GAP for panel in panels]
-    scale = (width - names_end - 8) / max(sum(sizes), 1)
+    scale = (WIDTH - names_end - 8) / max(sum(sizes), 1)
     height = _TOP + _ROW * len(names) + 8
     for row, (name, shade) in enumerate(zip(names, shades, strict=True)):
         y = _TOP + (row + 0.5) * _ROW
         _text(parts, 4, y + 4, name, _NAMES, f"f{shade}")
-        parts.append(_line(names_end, y, width - 8, y, "grid"))
+        parts.append(_line(names_end, y, WIDTH - 8, y, "grid"))
     left = names_end
     for panel, size in zip(panels, sizes, strict=True):
         _draw_panel(parts, panel, shades, (left, size * scale - _GAP), height)
         left += size * scale
     described = f"{len(names)} rows with {', '.join(panel.title for panel in panels)}"
-    return Chart(title, described, width, height, "".join(parts), _table(title, names, panels))
+    return Chart(title, described, WIDTH, height, "".join(parts), _table(title, names, panels))
 
 
 def _table(title: str, names: Sequence[str], panels: Sequence[DotPanel]) -> str:

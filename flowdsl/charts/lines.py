@@ -29,16 +29,12 @@ def line_chart(
     title: str,
     x_label: str,
     y_label: str,
-    width: float = WIDTH,
-    height: float = HEIGHT,
-    from_zero: bool = True,
     seconds: bool = False,
 ) -> Chart:
     """Draw named lines over common positions `x`: datetimes to scale, text evenly spaced, numbers and
     timedeltas on a scale where all can be told apart: to scale, by their logarithm, or else evenly spaced.
 
-    A value that is None or not a number leaves a gap. With `from_zero=False` the axis begins near the
-    smallest value. With `seconds` the values are durations.
+    A value that is None or not a number leaves a gap. With `seconds` the values are durations.
 
     >>> chart = line_chart(
     ...     ["1m", "5m", "1h"],
@@ -58,10 +54,10 @@ def line_chart(
     values = {name: [_finite(value) for value in line] for name, line in lines.items()}
     over = f"{x_label} ({axis.note})" if axis.note else x_label
     known = [value for value in chain.from_iterable(values.values()) if value is not None]
-    low, names = min(known, default=0.0), _names_width(values)
+    names = _names_width(values)
     field = Field(
-        (width, height),
-        (min(low, 0) if from_zero else low, max(known, default=0.0)),
+        (WIDTH, HEIGHT),
+        (min([0.0, *known]), max(known, default=0.0)),
         y_label=y_label,
         x_label=over,
         lines=axis.label_rows,
@@ -77,13 +73,13 @@ def line_chart(
         share = (at - first) / (last - first) if last > first else 0.5
         return left + share * (right - left)
 
-    field.tick_labels(axis.ticks(first, last, max(2, int(width // 95))), across)
+    field.tick_labels(axis.ticks(first, last, max(2, int(WIDTH // 95))), across)
     for number, (name, line) in enumerate(values.items()):
         _draw_line(field, name, line, axis, across, number, written)
     if len(values) > 1:
         _name_lines(field, values, right)
     text = _table(title, x_label, axis.texts, values, written)
-    return Chart(title, _describe(values, axis.texts, written), width, height, "".join(field.parts), text)
+    return Chart(title, _describe(values, axis.texts, written), WIDTH, HEIGHT, "".join(field.parts), text)
 
 
 TickMaker = Callable[[float, float, int], list[Tick]]

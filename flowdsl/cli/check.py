@@ -73,12 +73,19 @@ def run(options: argparse.Namespace) -> int:
         log, target = log_of(options), target or "this-rs"
         predicted = _predicted(sources, target, log, graph, options)
     found = [f for f in check_sources(sources, target, log, graph) if f.severity in kept]
-    if not options.json:
-        _print(found, predicted)
-    else:
+    if options.json:
         listed = [finding.to_dict() for finding in found]
         whole = {"findings": listed, "prediction": predicted and predicted.to_dict()}
         show_json(listed if log is None else whole)
+    else:
+        _print(found, predicted)
+    return _summarized(found)
+
+
+def _summarized(found: Sequence[Finding]) -> int:
+    """Print how many findings there are; return 1 if any is an error or a warning."""
+    from flowdsl.findings.base import SEVERITIES
+
     counts = Counter(finding.severity for finding in found)
     say(", ".join(count_text(counts[s], s) for s in SEVERITIES if counts[s]) or "nothing found")
     return 1 if counts["error"] or counts["warning"] else 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from flowdsl.arguments import is_number
 from flowdsl.errors import BuildError
 from flowdsl.text import short_repr
 
@@ -87,7 +88,7 @@ def parse_duration(value: object) -> Duration:
     if isinstance(value, timedelta):
         return _from_timedelta(value)
     if not isinstance(value, str):
-        hint = f"a bare number has no unit: '{short_repr(value)}s' is seconds" if _is_count(value) else None
+        hint = f"a bare number has no unit: '{short_repr(value)}s' is seconds" if is_number(value) else None
         raise BuildError(
             f"a duration is text or a timedelta, not {short_repr(value, 200)}", allowed=_ALLOWED, hint=hint
         )
@@ -186,10 +187,6 @@ def _production_hint(text: str) -> str | None:
 
 def _too_long(value: object) -> BuildError:
     return BuildError(f"{_clipped(value)} is too long", allowed="at most 10,000 years")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _short(text: str) -> str:

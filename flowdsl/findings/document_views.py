@@ -229,9 +229,12 @@ def _step(view: FlowView, number: int, item: Item, following: ScopeTracker) -> S
     if isinstance(item.value, dict) and len(item.value) == 1:
         ((name, options),) = item.value.items()
     given: Mapping[str, Item] = options.value if name and isinstance(options.value, dict) else {}
-    template = given.get("template") if name == "map" else None
     plain = {key: value.plain() for key, value in given.items() if value.value is not None}
     plain.pop("template", None)
+    leaves: tuple[TemplateLeaf, ...] = ()
+    keys: tuple[tuple[str, str], ...] = ()
+    if name == "map" and "template" in given:
+        leaves, keys = tuple(_item_leaves(given["template"], "")), tuple(_item_keys(given["template"]))
     return StepView(
         view,
         number,
@@ -242,8 +245,8 @@ def _step(view: FlowView, number: int, item: Item, following: ScopeTracker) -> S
         following.scope,
         following.known,
         places={key: value.place for key, value in given.items()},
-        leaves=() if template is None else tuple(_item_leaves(template, "")),
-        keys=() if template is None else tuple(_item_keys(template)),
+        leaves=leaves,
+        keys=keys,
         filed=True,
     )
 

@@ -174,24 +174,33 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
     people = None if graph is None else type_names(graph, {})
     if graph is None or people is None:
         return
-    suspects = []
-    for table in result.store.tables():
-        if not table.startswith("deliveries/"):
-            continue
-        piece = result.store.pieces(table)[0]
-        step, flows = int(piece.meta["step"]), [options.flows[number] for number in piece.meta["flows"]]
-        named = [flow for flow in flows if names_recipient(flow, step)]
-        seen = _sampled(piece) if named and piece.rows >= MANY else SampledRecipients()
-        if seen.ids and not any(name in people for name in graph.counts_of_types([*seen.ids])):
-            suspects.append((step, named, seen))
+    suspects = [
+        (step, flows, seen)
+        for step, flows, seen in _sampled_deliveries(options.flows, result)
+        if set(people).isdisjoint(graph.counts_of_types([*seen.ids]))
+    ]
     if not suspects:
         return
-    in_log = entities_in_log({one for _, _, seen in suspects for one in seen.ids}, options.source)
+    in_log = entities_in_log(set().union(*(seen.ids for _, _, seen in suspects)), options.source)
     for step, named, seen in suspects:
         counts = counts_of_types(seen.ids, graph, in_log)
         if not any(counts[name] for name in people):
             for flow in named:
                 yield flow.name, flow.steps[step].text, f"{message_of(seen, counts, people)}; {HINT}"
+
+
+def _sampled_deliveries(
+    flows: Sequence[FlowSpec], result: ResultData
+) -> Iterator[tuple[int, list[FlowSpec], SampledRecipients]]:
+    """Yield the deliver steps with many deliveries, the flows that name recipients, and some of them."""
+    for table in result.store.tables():
+        if not table.startswith("deliveries/"):
+            continue
+        piece = result.store.pieces(table)[0]
+        step = int(piece.meta["step"])
+        named = [flows[number] for number in piece.meta["flows"] if names_recipient(flows[number], step)]
+        if named and piece.rows >= MANY and (seen := _sampled(piece)).ids:
+            yield step, named, seen
 
 
 def _sampled(piece: TablePart | StoredPart) -> SampledRecipients:

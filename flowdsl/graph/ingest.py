@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from flowdsl.arguments import is_integer
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import LONGEST_ID, MAX_NESTING, json_text, too_deep
 from flowdsl.frames import MixedColumnError, is_frame, is_whole, rows_in, to_polars
@@ -215,7 +216,7 @@ def id_texts(series: pl.Series, what: str) -> pl.Series:
 
 
 def _id_text(value: object, what: str) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < LONGEST_ID:
+    if is_integer(value) and abs(value) < LONGEST_ID:
         return str(value)
     if isinstance(value, str) and value and _is_unicode(value):
         return value

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from flowdsl.arguments import is_integer
 from flowdsl.engine.state import State
 from flowdsl.errors import DataError, LiveError
 from flowdsl.events import FlowWarning
@@ -261,7 +262,7 @@ def _is_earlier(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
+    return is_integer(value) and 0 <= value < 1 << 62
 
 
 def _write(path: Path, content: Any) -> None:

@@ -8,7 +8,7 @@ their variables when there is time: that costs several times what a batch costs.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
@@ -270,13 +270,13 @@ def _values(node: Any, size: int) -> list[Any]:
             values = [None if isinstance(v, float) and not np.isfinite(v) else v for v in values]
         return values
     if isinstance(node, Mapping):
-        names = list(node)
-        columns = [_values(below, size) for below in node.values()]
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] or [
-            {} for _ in range(size)
-        ]
-    columns = [_values(below, size) for below in node]
-    return [list(row) for row in zip(*columns, strict=True)] or [[] for _ in range(size)]
+        return [dict(zip(node, row, strict=True)) for row in _in_rows(node.values(), size)]
+    return [list(row) for row in _in_rows(node, size)]
+
+
+def _in_rows(columns: Collection[Any], size: int) -> Iterable[tuple[Any, ...]]:
+    """Return the values of several columns row by row."""
+    return zip(*(_values(below, size) for below in columns), strict=True) if columns else [()] * size
 
 
 def _branches(contexts: ContextBatch) -> list[tuple[tuple[int, ...], str | None]]:

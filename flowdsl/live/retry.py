@@ -46,21 +46,25 @@ def retried(
     """
     wanted = {letter.key: [delivery_of(letter)] for letter in letters if letter.sink is not None}
     contexts = [letter for letter in letters if letter.sink is None]
-    errors = {
-        letter.key: f"there is no flow {letter.flow!r} any more"
-        for letter in contexts
-        if letter.flow not in labels
-    }
+    gone = [letter for letter in contexts if letter.flow not in labels]
+    errors = {letter.key: f"there is no flow {letter.flow!r} any more" for letter in gone}
     again = [letter for letter in contexts if letter.key not in errors]
     if again:
         found, failed = _rerun(job, labels, again, follower)
         errors |= failed
         wanted |= {key: deliveries for key, deliveries in found.items() if key not in errors}
     errors |= _delivered(job.sinks, wanted)
+    return _settled(job, consumer, letters, errors)
+
+
+def _settled(
+    job: Retry, consumer: ConsumerStore, letters: Sequence[DeadLetter], errors: dict[str, str]
+) -> list[DeadLetter]:
+    """Store what failed again and settle the other letters; return those that failed."""
     consumer.tried_again(list(errors.items()))
     consumer.settle([letter.key for letter in letters if letter.key not in errors], job.log.last_seq_no())
-    failed_again = {letter.key: letter for letter in consumer.letters()}
-    return [failed_again[key] for key in errors if key in failed_again]
+    kept = {letter.key: letter for letter in consumer.letters()}
+    return [kept[key] for key in errors if key in kept]
 
 
 def _delivered(sinks: dict[str, Sink], wanted: dict[str, list[Delivery]]) -> dict[str, str]:

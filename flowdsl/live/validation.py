@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from flowdsl.arguments import seconds_of
 from flowdsl.engine.state import State
-from flowdsl.errors import BuildError, LiveError, did_you_mean
+from flowdsl.errors import BuildError, LiveError
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.graph.snapshot import EntityGraph
@@ -19,7 +19,7 @@ from flowdsl.log import ParquetEventLog
 from flowdsl.log.base import EventLog
 from flowdsl.log.fsync import make_folder
 from flowdsl.paths import path_of
-from flowdsl.sinks.base import Sink
+from flowdsl.sinks.base import Sink, missing_sink
 from flowdsl.sinks.frame import Frame
 from flowdsl.text import short_repr, type_text
 
@@ -127,12 +127,7 @@ def checked_sinks(
     for flow in flows:
         for name in flow.sinks:
             if name not in sinks:
-                raise LiveError(
-                    f"there is no sink {name!r}",
-                    flow=flow.name,
-                    allowed=", ".join(map(str, sinks)),
-                    hint=did_you_mean(name, map(str, sinks)),
-                )
+                raise missing_sink(name, flow.name, sinks, LiveError)
             found[name] = _sink_of(name, sinks[name])
     return found
 

@@ -54,16 +54,19 @@ def cloud_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     data = _data(row)
     fields = dict(data) if isinstance(data, Mapping) else {}
     fields |= {"event_id": f"{row['source']} {row['id']}", "timestamp": row.get("time"), "kind": row["type"]}
-    metadata = fields.get("metadata")
     extensions = {name: value for name, value in row.items() if name not in _TAKEN}
-    if extensions and (metadata is None or isinstance(metadata, Mapping)):
-        merged = dict(metadata or {})
-        for name, value in extensions.items():
-            merged[f"ce_{name}" if name in merged else name] = value
-        fields["metadata"] = merged
-    elif extensions:
-        fields["metadata"] = {"value": metadata, **extensions}
+    if extensions:
+        fields["metadata"] = _with_extensions(fields.get("metadata"), extensions)
     return fields
+
+
+def _with_extensions(metadata: Any, extensions: dict[str, Any]) -> dict[str, Any]:
+    if metadata is not None and not isinstance(metadata, Mapping):
+        return {"value": metadata, **extensions}
+    merged = dict(metadata or {})
+    for name, value in extensions.items():
+        merged[f"ce_{name}" if name in merged else name] = value
+    return merged
 
 
 def _data(row: Mapping[str, Any]) -> Any:

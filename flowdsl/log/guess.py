@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flowdsl.arguments import is_number
 from flowdsl.errors import DataError, FlowError
 from flowdsl.log.blocks import TableLike, first_rows
 from flowdsl.log.columns import SCHEMA
@@ -221,12 +222,7 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
     left = {p: values for p, values in rest.items() if p not in taken and len(values) >= 0.9 * len(rows)}
     if event_id is not None:
         columns["event_id"] = event_id
-    source_id = _named(left, _SOURCES)
-    target_id = _named({p: v for p, v in left.items() if p != source_id}, _TARGETS)
-    listed = None if target_id is not None else _listed_targets(left)
-    if listed is not None:
-        target_id = options["explode"] = listed
-        notes.append(f"each item of {listed!r} is a link of its own")
+    source_id, target_id = _ends(left, options, notes)
     new = target_id is not None and _is_new_each_time(source, target_id, left[target_id])
     if source_id is None or target_id is None or new:
         own = target_id if new else "id" if "id" in rest else event_id or source_id or target_id
@@ -234,6 +230,18 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
     else:
         _link(columns, source_id, target_id, action, rest, notes)
     return Guess(_code(source, options), options, tuple(notes), rows)
+
+
+def _ends(
+    paths: Mapping[str, list[Any]], options: dict[str, Any], notes: list[str]
+) -> tuple[str | None, str | None]:
+    """Return the columns of who acts and of what is acted on, which may be a list."""
+    source_id = _named(paths, _SOURCES)
+    target_id = _named({path: values for path, values in paths.items() if path != source_id}, _TARGETS)
+    if target_id is None and (listed := _listed_targets(paths)) is not None:
+        target_id = options["explode"] = listed
+        notes.append(f"each item of {listed!r} is a link of its own")
+    return source_id, target_id
 
 
 def _link(
@@ -388,7 +396,7 @@ def _reading(values: Sequence[Any]) -> dict[str, Any] | None:
         return None
     if all(hasattr(value, "isoformat") and hasattr(value, "year") for value in values):
         return {}
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+    if all(is_number(value) for value in values):
         unit = unit_by_size(pl.Series(values, strict=False))
         return None if unit is None else {"time_unit": unit}
     return _reading_of_texts(values) if all(isinstance(value, str) for value in values) else None

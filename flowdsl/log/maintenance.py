@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from flowdsl.arguments import is_integer
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, timestamp_us
 from flowdsl.expressions.durations import parse_duration
@@ -68,7 +69,7 @@ def retain(
 
 
 def _checked_bytes(max_bytes: object) -> int:
-    if not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0:
+    if not is_integer(max_bytes) or max_bytes < 0:
         raise DataError(f"max_bytes={short_repr(max_bytes, 200)}", allowed="a whole number of bytes")
     return max_bytes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from flowdsl.arguments import is_integer
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.text import short_repr
 
@@ -37,7 +38,7 @@ def first_after(position: Position | str | int, acknowledged: int, last: int) ->
     >>> first_after("latest", acknowledged=3, last=9), first_after(5, acknowledged=3, last=9)
     (9, 4)
     """
-    if isinstance(position, int) and not isinstance(position, bool):
+    if is_integer(position):
         if position < 0:
             raise DataError(
                 f"position {short_repr(position)} is negative", hint='"beginning" is before the first event'

@@ -60,8 +60,8 @@ class RowProblems:
         self._rows.clear()
         return moved
 
-    def commonest(self, problem: Problem, most: int = 3) -> list[str]:
-        """Return the most frequent reasons of one sort with their counts; reasons that differ only in names
+    def commonest(self, problem: Problem) -> list[str]:
+        """Return the three commonest reasons of one sort with their counts; reasons that differ only in names
         and numbers count as one.
         """
         alike: dict[str, list[str]] = {}
@@ -69,7 +69,7 @@ class RowProblems:
             if sort == problem:
                 alike.setdefault(reason_alike(reason), []).append(f"{reason} ({place}, row {row})")
         ordered = sorted(alike.values(), key=len, reverse=True)
-        return [f"{count_text(len(found), 'row')}: {found[0]}" for found in ordered[:most]]
+        return [f"{count_text(len(found), 'row')}: {found[0]}" for found in ordered[:3]]
 
     def frame(self) -> pd.DataFrame:
         """Return one row per problem: `place`, `row`, `problem` (broken, duplicate, out of order, missing;

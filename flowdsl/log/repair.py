@@ -60,15 +60,7 @@ def repair(folder: Path, follower: ProgressReporter) -> Verification:
         try:
             tail = Tail.of(folder, catalog, lock.before)
             taken = _take_in(folder, catalog, tail)
-            known = {segment.name for segment in catalog.segments()}
-            for segment in {d.segment for d in found.damage if d.segment and d.segment.name in known}:
-                _set_aside_segment(
-                    folder, catalog, segment, [d for d in found.damage if d.segment == segment]
-                )
-            for segment in taken:
-                damage = list(segment_damage(folder, segment))
-                if damage:
-                    _set_aside_segment(folder, catalog, segment, damage)
+            _set_aside_damaged(folder, catalog, found.damage, taken)
             # with the rows of the tail in segments, too, what is in no file shows
             if taken or not tail.is_whole or tail.last < max(tail.known, catalog.last_sealed()):
                 _renew_tail(folder, catalog, tail)
@@ -139,30 +131,37 @@ def _take_in(folder: Path, catalog: Catalog, tail: Tail) -> list[Segment]:
     """
     seen = (tail.found.first, tail.found.last) if tail.is_whole and tail.found else (1, 0)
     unknown = holdings(folder, os.listdir(folder), catalog, seen, 0, alone=True).unknown
+    listed = catalog.segments()
+    missing = [segment for segment in listed if not (folder / segment.name).is_file()]
     held = [(gap.first, gap.last) for gap in catalog.gaps()]
-    missing = [s for s in catalog.segments() if not (folder / s.name).is_file()]
-    held += [(s.first, s.last) for s in catalog.segments() if s not in missing]
+    held += [(segment.first, segment.last) for segment in listed if segment not in missing]
+    most = tail.most(catalog)
     taken: list[Segment] = []
     for path in sorted(unknown, key=lambda p: (numbers_in(p.name)[0], -numbers_in(p.name)[1])):
         segment = usable(path, catalog.identity)
         first, last = numbers_in(path.name)
-        most = tail.most(catalog)
         parts = list(without([(first, last if most is None else min(last, most))], held))
-        if segment is not None and parts == [(first, last)]:
-            taken.append(segment)
-        elif segment is not None and segment.crc >= 0:
-            for begin, end in parts:
-                rows = pl.DataFrame(pq.read_table(path)).slice(begin - first, end - begin + 1)
-                frame = rows.drop("seq_no").with_columns(pl.col("kind").cast(KIND))
-                taken += write_segments(folder, iter([frame]), begin, catalog.identity)
-        if segment is None or segment not in taken:
+        if segment is not None:
+            whole = parts == [(first, last)]
+            taken += [segment] if whole else _parts_of(path, segment, parts, catalog.identity)
+            held += parts
+        if segment not in taken:
             _set_aside(path)
             path.unlink()
-        held += parts if segment is not None else []
-    gone = [s for s in missing if any(t.first <= s.last and s.first <= t.last for t in taken)]
     if taken:
+        gone = [s for s in missing if any(t.first <= s.last and s.first <= t.last for t in taken)]
         catalog.change_segments(listed=taken, dropped=gone)
     return taken
+
+
+def _parts_of(path: Path, segment: Segment, parts: list[tuple[int, int]], identity: str) -> list[Segment]:
+    """Write the events of some parts of a file to segments of their own; a damaged file has none."""
+    written: list[Segment] = []
+    for begin, end in parts if segment.crc >= 0 else ():
+        rows = pl.DataFrame(pq.read_table(path)).slice(begin - segment.first, end - begin + 1)
+        frame = rows.drop("seq_no").with_columns(pl.col("kind").cast(KIND))
+        written += write_segments(path.parent, iter([frame]), begin, identity)
+    return written
 
 
 def _set_aside(path: Path) -> str:
@@ -176,6 +175,19 @@ def _set_aside(path: Path) -> str:
         shutil.copy2(path, aside, follow_symlinks=False)
     sync_folder(folder)
     return f"{QUARANTINE}/{aside.name}"
+
+
+def _set_aside_damaged(
+    folder: Path, catalog: Catalog, found: tuple[Corruption, ...], taken: list[Segment]
+) -> None:
+    """Set aside the listed segments of what was found, and those taken in that are damaged."""
+    known = {segment.name for segment in catalog.segments()}
+    for segment in {one.segment for one in found if one.segment and one.segment.name in known}:
+        _set_aside_segment(folder, catalog, segment, [one for one in found if one.segment == segment])
+    for segment in taken:
+        damage = list(segment_damage(folder, segment))
+        if damage:
+            _set_aside_segment(folder, catalog, segment, damage)
 
 
 def _set_aside_segment(folder: Path, catalog: Catalog, segment: Segment, damage: list[Corruption]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from flowdsl.arguments import is_integer, is_number
 from flowdsl.errors import DataError
 from flowdsl.events import JSON_COLUMNS, TEXT_COLUMNS, id_text, json_text, timestamp_us
 from flowdsl.log.columns import TIME
@@ -22,7 +23,7 @@ def _json_or_text(value: Any, name: str) -> str | None:
 
 
 def _number(value: Any, name: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+    if is_integer(value) and -(2**63) <= value < 2**63:
         return value
     raise DataError(f"{name} is {short_repr(value, 40)}, not an integer")
 
@@ -43,14 +44,22 @@ def is_nothing(value: object) -> bool:
 
 def _stamps(values: list[Any]) -> pl.Series:
     there = [value for value in values if value is not None]
-    if all(isinstance(value, dt.datetime) and value.tzinfo is not None for value in there):
+    if all(map(_has_zone, there)):
         micros = [None if value is None else timestamp_us(value) for value in values]
         return pl.Series("timestamp", micros, dtype=pl.Int64).cast(TIME)
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in there):
-        exact = all(isinstance(value, int) for value in there)
-        return pl.Series("timestamp", values, dtype=pl.Int64 if exact else pl.Float64)
-    texts = [value.isoformat() if isinstance(value, dt.date) else value for value in values]
-    return pl.Series("timestamp", [None if text is None else str(text) for text in texts], dtype=pl.String)
+    if all(map(is_number, there)):
+        return pl.Series("timestamp", values, dtype=pl.Int64 if all(map(is_integer, there)) else pl.Float64)
+    return pl.Series("timestamp", [_time_text(value) for value in values], dtype=pl.String)
+
+
+def _has_zone(value: object) -> bool:
+    return isinstance(value, dt.datetime) and value.tzinfo is not None
+
+
+def _time_text(value: object) -> str | None:
+    if value is None:
+        return None
+    return value.isoformat() if isinstance(value, dt.date) else str(value)
 
 
 CONVERT: Final[dict[str, Callable[[Any, str], Any]]] = {

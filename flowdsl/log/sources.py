@@ -256,23 +256,21 @@ class _RowGroups:
         if not all(kind and kind.has_min_max and isinstance(kind.min, str) for kind in kinds):
             return frozenset()
         among = [k for k in KINDS if any(kind.min <= k <= kind.max for kind in kinds)]
-        needed = {
-            name for kind in among for name in ((*LINK, "link_id") if kind.startswith("link.") else ENTITY)
-        }
+        needed: set[str] = set()
+        for kind in among:
+            needed.update((*LINK, "link_id") if kind.startswith("link.") else ENTITY)
         # a link that has its type and both ends needs no link_id, only none that is ""
-        whole = all(self._full(group, name) for name in LINK for group in groups)
-        return frozenset(
-            name
-            for name in names
-            if name not in ("kind", "timestamp")
-            and (
-                name not in needed
-                or all(self._full(g, name, gaps=whole and name == "link_id") for g in groups)
-            )
-        )
+        whole = all(self._full(groups, name) for name in LINK)
+        asked = frozenset(names) - {"kind", "timestamp"}
+        return asked - {
+            name for name in asked & needed if not self._full(groups, name, gaps=whole and name == "link_id")
+        }
 
-    def _full(self, group: int, name: str, gaps: bool = False) -> bool:
-        """Return True if a column has no empty text, and no null unless `gaps` are allowed."""
+    def _full(self, groups: range, name: str, gaps: bool = False) -> bool:
+        """Return True if a column has no empty text there, and no null unless `gaps` are allowed."""
+        return all(self._full_group(group, name, gaps) for group in groups)
+
+    def _full_group(self, group: int, name: str, gaps: bool) -> bool:
         found = self._statistics(group, name)
         if not found or not found.has_null_count or (found.null_count and not gaps):
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,13 +96,9 @@ def inspect(
     broken_catalog = bool(damage)
     if damage:
         segments = tuple(found_segments(folder))
-    whole = 0
-    follower.total = follower.done + sum(segment.rows for segment in segments)
-    for segment in segments:
-        broken = list(segment_damage(folder, segment))
-        follower(segment.rows)
-        damage += broken
-        whole += segment.rows - sum(d.last - d.first + 1 for d in broken)
+    in_segments = _segments_damage(folder, segments, follower)
+    damage += in_segments
+    whole = sum(segment.rows for segment in segments) - sum(d.last - d.first + 1 for d in in_segments)
     if has_catalog(folder) and not broken_catalog:
         damage += _elsewhere(folder, names, found, note)
     damage += tail_damage(folder, found)
@@ -116,6 +112,17 @@ def inspect(
     # a writer may be about to list one
     left = [] if has_writer(folder) else [p.name for p in segment_files(folder) if p.name not in listed]
     return Verification(len(segments), whole, tuple(damage), tuple(left))
+
+
+def _segments_damage(
+    folder: Path, segments: Sequence[Segment], follower: ProgressReporter
+) -> list[Corruption]:
+    follower.total = follower.done + sum(segment.rows for segment in segments)
+    damage: list[Corruption] = []
+    for segment in segments:
+        damage += segment_damage(folder, segment)
+        follower(segment.rows)
+    return damage
 
 
 def tail_damage(folder: Path, found: WalScan | None) -> list[Corruption]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import FlowError
@@ -133,11 +133,15 @@ def _content(option: Option, kind: str, value: Any) -> dict[str, Any]:
         return {"choices": [*none, *option.schema["enum"]], "value": "" if given is None else given}
     if kind == "flag":
         return {"value": bool(default) if value is None else value}
-    text = ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
-    return {
-        "value": "" if value is None else value.text if isinstance(value, Condition) else str(text),
-        "placeholder": _placeholder(option, default),
-    }
+    return {"value": _field_text(value), "placeholder": _placeholder(option, default)}
+
+
+def _field_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Condition):
+        return value.text
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _placeholder(option: Option, default: Any) -> str:
@@ -205,14 +209,19 @@ def _preview(
             return {}
         assert isinstance(condition, Where)
         return {"lines": condition_preview(condition.condition, variables)}
-    if explained is None:
-        return {}
-    before = variables or {}
-    new = {n: v for n, v in explained.variables.items() if n not in _OWN and before.get(n) != v}
-    lines = [{"name": name, "text": format_value(value)} for name, value in new.items()] if variables else []
+    return {} if explained is None else {"lines": _new_variables(explained, variables)}
+
+
+def _new_variables(explained: ExplainedStep, before: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """Describe the variables that a step adds, and the recipient of its deliveries."""
+    lines = [
+        {"name": name, "text": format_value(value)}
+        for name, value in (explained.variables.items() if before else ())
+        if name not in _OWN and before and before.get(name) != value
+    ]
     if explained.sinks and explained.recipient_id is not None:
         lines.append({"name": "recipient", "text": explained.recipient_id})
-    return {"lines": lines}
+    return lines
 
 
 def _problem(problems: list[Problem]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
+from flowdsl.arguments import is_integer
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions import Condition, Expression, parse_expression
 from flowdsl.expressions.conditions.graph_calls import GraphCall, graph_calls
@@ -213,7 +214,7 @@ def check_count(value: object, what: str, least: int) -> int:
         raise BuildError(
             f"{what} is beyond 64 bits", allowed=f"a whole number from {least} to {(1 << 63) - 1:,}"
         )
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_integer(value) or value < least:
         number = value.strip() if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else ""
         meant = int(number) if number.isascii() and number.isdigit() and len(number) < 20 else None
         raise BuildError(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from flowdsl.arguments import is_integer
 from flowdsl.errors import FlowError, did_you_mean
 from flowdsl.operators.base import Operator
 from flowdsl.operators.options import Option
@@ -84,7 +85,7 @@ def _problem(operator: type[Operator], key: str, item: Item) -> FlowError | None
 
 def _meant_value(value: object, schema: Mapping[str, Any]) -> str | None:
     """Return what may be meant by a value of a wrong type: a number in quotes, one without its unit."""
-    types, number = declared_types(schema), isinstance(value, int) and not isinstance(value, bool)
+    types, number = declared_types(schema), is_integer(value)
     if isinstance(value, str) and "integer" in types and value.strip().isascii() and value.strip().isdigit():
         return f"write {value.strip()} without quotes"
     if number and types == ["string"] and any(map(_LENGTH.fullmatch, schema.get("examples", ()))):

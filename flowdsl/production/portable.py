@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from flowdsl.arguments import is_integer
 from flowdsl.expressions.durations import Duration, parse_duration
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
@@ -138,7 +139,7 @@ def _refused_option(step: Operator, name: str, option: Option) -> tuple[str, str
 
 
 def _is_too_large(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > MOST
+    return is_integer(value) and value > MOST
 
 
 def _duration(value: Duration) -> Duration:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from flowdsl.arguments import is_number
 from flowdsl.graph.snapshot_lookup import entities_of
 from flowdsl.production.project_spec import SinkConfig
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, Outcome, Sink
@@ -244,7 +245,7 @@ def _text(delivery: Delivery, name: str, otherwise: Any = None) -> Any:
 
 def _number(value: Any, otherwise: float = 1.0) -> float:
     """Return a number as a 64-bit float, or the default for anything else."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else otherwise
+    return float(value) if is_number(value) else otherwise
 
 
 def _title_and_body(delivery: Delivery) -> dict[str, str]:

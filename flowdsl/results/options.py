@@ -9,12 +9,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from flowdsl.arguments import choice_of
+from flowdsl.arguments import choice_of, is_integer
 from flowdsl.engine.crashes import Stopped
 from flowdsl.engine.range import ReplayRange
 from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.state import State
-from flowdsl.errors import BuildError, ReplayError, did_you_mean
+from flowdsl.errors import BuildError, ReplayError
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.flow.caps import caps_of
 from flowdsl.flow.inputs import FlowLike, as_flows
@@ -29,7 +29,7 @@ from flowdsl.log.source import LogLike
 from flowdsl.log.uuids import NormalizedUuids
 from flowdsl.production.targets import by_rules
 from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
-from flowdsl.sinks.base import Sink, SinkLike
+from flowdsl.sinks.base import Sink, SinkLike, missing_sink
 from flowdsl.text import short_repr, type_text
 
 
@@ -190,7 +190,7 @@ def check_graph(graph: object) -> None:
 
 
 def _check_chunk_size(size: object) -> None:
-    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
+    if size is None or (is_integer(size) and size > 0):
         return
     raise ReplayError(f"chunk_size is {short_repr(size)}", allowed="a whole number of at least 1, or None")
 
@@ -203,9 +203,4 @@ def _check_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, SinkLike] | None
     for flow in flows:
         for sink in flow.sinks:
             if sink not in sinks:
-                raise ReplayError(
-                    f"there is no sink {sink!r}",
-                    flow=flow.name,
-                    allowed=", ".join(map(str, sinks)),
-                    hint=did_you_mean(sink, map(str, sinks)),
-                )
+                raise missing_sink(sink, flow.name, sinks, ReplayError)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import polars as pl
 
 from flowdsl.arguments import flag_of
-from flowdsl.errors import FlowError, SinkError
+from flowdsl.errors import FlowError, SinkError, did_you_mean
 from flowdsl.operators.options import Option
 from flowdsl.text import short_repr
 from flowdsl.values.json_texts import storable as storable
@@ -393,6 +393,14 @@ def open_sinks(sinks: Mapping[str, Sink]) -> None:
             raise
         except Exception as error:
             raise SinkError(f"the sink {name!r} cannot be opened: {type(error).__name__}: {error}") from error
+
+
+def missing_sink(name: str, flow: str, sinks: Iterable[object], error: type[FlowError]) -> FlowError:
+    """Return the error for a flow that names a sink that was not given."""
+    given = list(map(str, sinks))
+    return error(
+        f"there is no sink {name!r}", flow=flow, allowed=", ".join(given), hint=did_you_mean(name, given)
+    )
 
 
 SinkLike = Sink | Callable[[Delivery], object]

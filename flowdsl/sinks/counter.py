@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
+from flowdsl.arguments import is_number
 from flowdsl.errors import SinkError, did_you_mean
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of
@@ -257,7 +258,7 @@ class Counter(KeptSink[Change]):
             return 0
         entity_type, entity_id, field = key
         found = entities_of(self._graph, [entity_id]).get(entity_id, {}).get(entity_type, {}).get(field)
-        return found if isinstance(found, (int, float)) and not isinstance(found, bool) else 0
+        return found if is_number(found) else 0
 
 
 def _changed(old: Number, change: Change) -> Number:
@@ -284,7 +285,7 @@ def _sum(one: Number, other: Number) -> Number:
 
 
 def _is_countable(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MOST
+    return is_number(value) and abs(value) <= _MOST
 
 
 def _shown(value: object) -> str:

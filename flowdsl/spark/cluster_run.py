@@ -288,17 +288,21 @@ class ClusterRun:
         delivered: Counter[tuple[int, str]] = Counter()
         for part in found:
             delivered.update(part.delivered)
-        whole = next((part for part in found if self.layout.whole is not None), None)
+        whole = found[0] if found and self.layout.whole is not None else None
+        events, position, stopped = ranges.events, ranges.last, None
+        span: tuple[int, int] | None = (ranges.begin, clock)
+        if whole is not None:
+            events, position, span, stopped = whole.events, whole.position, whole.span, whole.stopped
         return RunTotals(
-            events=ranges.events if whole is None else whole.events,
-            position=ranges.last if whole is None else whole.position,
-            span=(ranges.begin, clock) if whole is None else whole.span,
+            events=events,
+            position=position,
+            span=span,
             steps=self._totals(found),
             delivered=delivered,
             late=sum(part.late for part in found),
             ahead=sum(part.ahead for part in found),
             unmatched=sum(part.unmatched for part in found),
-            stopped=None if whole is None else whole.stopped,
+            stopped=stopped,
         )
 
     def _totals(self, found: Sequence[PartTotals]) -> list[StepTotals]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.arguments import is_number
 from flowdsl.expressions.conditions.operands import NUMBERS, ConstantOperand, Operand, Where, spread, tagged
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.interner import UNKNOWN
@@ -85,7 +86,7 @@ def _float_member(value: Column, items: Sequence[Any]) -> Any:
 
 
 def _numbers(items: Sequence[Any]) -> list[int | float]:
-    return [item for item in items if isinstance(item, (int, float)) and not isinstance(item, bool)]
+    return [item for item in items if is_number(item)]
 
 
 def as_mask(series: pl.Series) -> Mask:

@@ -7,7 +7,7 @@ JSON values is ever touched there is nothing to shut in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -86,8 +86,8 @@ class _Out:
 
 
 class _Renderer(Evaluator):
-    def __init__(self, body: Body, lookup: Lookup, names: Mapping[str, Any] | None = None) -> None:
-        super().__init__(lookup, names)
+    def __init__(self, body: Body, lookup: Lookup) -> None:
+        super().__init__(lookup)
         self.whole = body
         self.macros = {node.name: node for node in body if isinstance(node, Macro)}
         # the macros that are at work, each with what it was given, and how deep the template includes itself
