@@ -60,7 +60,7 @@ def _options() -> Iterator[Row]:
         for name, option in operator.options().items() if operator.portable else ():
             shown = f"`{option.yaml}` of `{operator.name}`"
             if not option.portable:
-                yield _row(shown, _refused_option(operator, name, f"option {option.yaml!r}"))
+                yield _row(shown, _refused_option(operator, name, repr(option.yaml)))
             # what production has one of may be several here, or be read from data
             for value in option.schema.get("examples", ()) if option.portable else ():
                 several = isinstance(value, list) and option.kind.control == "paths"

@@ -132,7 +132,7 @@ def test_mondays_digest_at_nine():
         ("04-06 07:00", "mail", "ann", "03-30 to 04-05"),
         ("04-06 13:00", "mail", "bob", "03-31 to 04-05"),
     ]
-    assert "production's batch has no option 'every'" in lacks(flow)
+    assert "production's batch has no option 'every', 'at', 'on' or 'tz'" in lacks(flow)
 
 
 def test_no_more_than_three_a_day_over_all_flows():

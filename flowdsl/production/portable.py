@@ -98,19 +98,32 @@ def _lowered(step: Operator, names: StepExportScope) -> list[Operator]:
         return [Where(condition) for condition in lowered_conditions(step.condition, names)]
     if isinstance(step, Map):
         return [Map(lowered_template(step.template, names))]
+    _refuse_options(step, names)
     changed = {name: _option(step, name, option, names) for name, option in step.options().items()}
     return [replace(step, **changed)]
+
+
+def _refuse_options(step: Operator, names: StepExportScope) -> None:
+    """Refuse the options that production lacks; those with one nearest form are one problem."""
+    lacking: dict[str | None, list[str]] = {}
+    for name, option in step.options().items():
+        if not option.portable and getattr(step, name) != step.default_of(name):
+            lacking.setdefault(step.nearest_form(name), []).append(repr(option.yaml))
+    allowed = ", ".join(option.yaml for option in step.options().values() if option.portable)
+    for hint, (first, *more) in lacking.items():
+        listed = f"{', '.join([first, *more[:-1]])} or {more[-1]}" if more else first
+        names.refuse(f"production's {step.name} has no option {listed}", allowed=allowed, hint=hint)
 
 
 def _option(step: Operator, name: str, option: Option, names: StepExportScope) -> Any:
     """Return the lowered value of an option, as declared by the option."""
     value = getattr(step, name)
+    if not option.portable:
+        return value
     refused = _refused_option(step, name, option)
     if refused is not None:
         what, allowed, hint = refused
         names.refuse(what, allowed=allowed, hint=hint)
-    if not option.portable:
-        return value
     if isinstance(value, Duration):
         return _duration(value)
     if option.type is PATH:
@@ -119,13 +132,10 @@ def _option(step: Operator, name: str, option: Option, names: StepExportScope) -
 
 
 def _refused_option(step: Operator, name: str, option: Option) -> tuple[str, str, str | None] | None:
-    """Return what production lacks of an option's value, what is allowed, and a hint; None if it has it."""
+    """Return what production lacks of the value of an option that it has, what is allowed, and a hint; None
+    if it lacks nothing.
+    """
     value, production = getattr(step, name), f"production's {step.name}"
-    if not option.portable:
-        if value == step.default_of(name):
-            return None
-        allowed = ", ".join(o.yaml for o in step.options().values() if o.portable)
-        return f"{production} has no option {option.yaml!r}", allowed, step.nearest_form(name)
     if option.type is DURATION_OR_PATH and isinstance(value, tuple):
         what = f"{production} has one {option.yaml}, and here {path_text(value)!r} gives it"
         return what, "a duration, such as 5m", step.nearest_form(name)

@@ -27,9 +27,11 @@ def batch_no_timer(step: StepView) -> Iterator[Violation]:
     comes out.
     """
     if step.name == "batch":
+        window = step.get("window")
+        after = "after the end of its window" if window is None else f"after {window}"
         yield step.remark(
             f"production has no timer: a batch of {step.get('key')!r} waits for the next event of that key "
-            f"after {step.get('window')}, and without one it never goes out",
+            f"{after}, and without one it never goes out",
             "use rate_limit or deduplicate where the first event may go out at once; a replay with "
             "target=this-rs shows what is lost",
         )
