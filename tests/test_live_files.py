@@ -276,6 +276,31 @@ def test_a_consumers_file_that_is_removed_while_it_runs_ends_the_run(place: Plac
         place.run()
 
 
+def test_checkpoints_of_a_consumer_that_is_ahead_do_not_move_another_one(place: Place) -> None:
+    """What the other one has seen, and this one has not, is delivered after `state="discard"`."""
+    with place.log() as log:
+        Runtime(
+            FLOWS, log, sinks={"mail": print, "in-app": sinks.InApp()}, consumer_name="other"
+        ).run_until_idle()
+    place.append()
+    place.run()
+    other = place.consumer.parent / "other"
+    for path in other.glob("checkpoint-*"):
+        path.unlink()
+    for path in [*place.consumer.glob("checkpoint-*"), *place.consumer.glob("blob-*")]:
+        shutil.copy2(path, other)
+    in_app = sinks.InApp()
+    with place.log() as log, pytest.warns(FlowWarning):
+        Runtime(
+            FLOWS,
+            log,
+            sinks={"mail": print, "in-app": in_app},
+            consumer_name="other",
+            state="discard",
+        ).run_until_idle()
+    assert [note.title for note in in_app.list("all")][::-1] == ["fan-6", "fan-7"]
+
+
 @pytest.mark.parametrize("left", ["an empty file", "nothing"])
 def test_a_consumer_whose_files_are_gone_is_not_taken_for_a_new_one(place: Place, left: str) -> None:
     for path in place.consumer.iterdir():

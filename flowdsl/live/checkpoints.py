@@ -174,14 +174,14 @@ class Checkpoints:
         return read_state(written, self._plan, self._fetchers, blobs.__getitem__)
 
     def last_seq_no(self) -> int:
-        """Return the last event of the last checkpoint with a readable header, of any flows; 0 if there is
-        none.
+        """Return the last event of this consumer's last checkpoint with a readable header, of any flows; 0 if
+        there is none.
         """
         if self._folder is None:
             return 0 if self._consumer.kept is None else int(self._consumer.kept.place.seq_no)
         for number in reversed(self._numbers()):
             with contextlib.suppress(DataError):
-                return int(_head(self._folder / f"checkpoint-{number:012}")[0]["place"][0])
+                return int(self._own(self._folder / f"checkpoint-{number:012}")[0]["place"][0])
         return 0
 
     def _kept(self) -> Checkpoint | None:
@@ -189,10 +189,15 @@ class Checkpoints:
         # the run goes on with a copy: the checkpoint stays as it is until the next one
         return None if kept is None else replace(kept, state=kept.state.fork())
 
-    def _read(self, path: Path) -> Checkpoint:
+    def _own(self, path: Path) -> tuple[dict[str, Any], bytes]:
+        """Return header and content of a checkpoint; one of another consumer is refused."""
         head, content = _head(path)
         if head["consumer"] != self._consumer.name:
             raise DataError(f"a checkpoint is that of the consumer {head['consumer']!r}", place=str(path))
+        return head, content
+
+    def _read(self, path: Path) -> Checkpoint:
+        head, content = self._own(path)
         if _digest(content) != head["digest"]:
             raise DataError("a checkpoint is damaged", place=str(path))
         try:
