@@ -370,7 +370,7 @@ def _from_pandas_column(column: Any, name: str, objects: Objects | None) -> Any:
 def _refuse_repeated(names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"column {name!r} stands more than once", hint="rename one of them")
+            raise DataError(f"column {name!r} occurs more than once", hint="rename one of them")
 
 
 def first_line(error: BaseException) -> str:

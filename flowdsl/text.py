@@ -33,14 +33,14 @@ def with_article(noun: str) -> str:
 
 
 def short_repr(value: object, most: int = 60) -> str:
-    """Return the `repr` of any object, cut to `most` characters; one that has none is told by its type.
+    """Return the `repr` of any object, cut to `most` characters; one whose `repr` fails is shown by its type.
 
     >>> short_repr("a" * 100, 5), short_repr(10**5000)
     ("'aaaa", '<int of 16610 bits>')
     """
     try:
         return repr(value)[:most]
-    # whatever an object of somebody else does, and numbers of more digits than Python writes
+    # objects may raise anything; so do numbers of more digits than Python writes
     except Exception:
         name = type(value).__name__
         return (

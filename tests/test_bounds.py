@@ -189,7 +189,7 @@ def test_a_page_can_save_only_beside_the_notebook_and_over_nothing(
     with pytest.raises(fd.FlowError, match="there is a file"):
         designer.save("there.yaml")
     designer.do({"do": "fly", "away": True})
-    assert "the page said what is not understood" in designer._panel.view["error"]
+    assert "the page sent an unknown message" in designer._panel.view["error"]
     designer.settle()
 
 

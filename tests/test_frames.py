@@ -422,7 +422,7 @@ TWICE = pa.table([["a"], ["b"]], ["id", "id"])
 @pytest.mark.parametrize("form", ["table", "pandas", "stream"])
 def test_a_column_that_stands_twice_is_refused_by_name(form: str) -> None:
     frame = {"table": TWICE, "pandas": TWICE.to_pandas(), "stream": Stream(TWICE)}[form]
-    with pytest.raises(fd.DataError, match="entities 'user': column 'id' stands more than once"):
+    with pytest.raises(fd.DataError, match="entities 'user': column 'id' occurs more than once"):
         fd.EntityGraph({"user": frame})
 
 

@@ -97,7 +97,7 @@ def test_rule_31_reading_and_converting_leave_out_what_stands_above(tmp_path: Pa
     kept, dropped = fd.read_events(rows), fd.read_events(rows, duplicates="drop")
     assert (len(kept), len(dropped)) == (5, 4)
     assert kept.problem_counts["duplicate"] == dropped.problem_counts["duplicate"] == 1
-    assert dropped.problems["reason"].tolist() == ["event_id 'a' stands above already: left out"]
+    assert dropped.problems["reason"].tolist() == ["event_id 'a' repeats an earlier one: left out"]
     log = fd.ParquetEventLog(tmp_path / "log")
     assert fd.convert(rows, log, duplicates="drop").events == 4
     again = fd.convert([*rows, {**rows[0], "event_id": "new"}], log, duplicates="drop")

@@ -186,7 +186,7 @@ TOLD: dict[str, tuple[Read, int, str]] = {
     "a message that is not JSON": (file("a.sse", f"data: {json.dumps(ROW)}\n\ndata: hello\n\n"), 3, "data that is not JSON"),
     "an item that is not an object": (lambda f: read([{"items": [ROW, 3]}], records="items"), 0, "an item of items is not an object: 3"),
     "a row that is not a mapping": (lambda f: read([ROW, 7]), 1, "int is not a mapping"),
-    "an id that comes twice": (broken([{**ROW, "id": "e"}] * 2, {"event_id": "id"}), 2, "event_id 'e' stands above already"),
+    "an id that comes twice": (broken([{**ROW, "id": "e"}] * 2, {"event_id": "id"}), 2, "event_id 'e' repeats an earlier one"),
     "a row out of order": (broken([{**ROW, "at": "2025-01-01T00:00:00Z"}]), 1, "timestamp is less than one before it"),
     "a local time that comes twice": (broken([{**ROW, "at": "2026-10-25 02:30"}], time_zone="Europe/Berlin"), 1, "comes twice in Europe/Berlin"),
     "a local time that the clocks skip": (broken([{**ROW, "at": "2026-03-29 02:30"}], time_zone="Europe/Berlin"), 1, "skipped"),

@@ -76,7 +76,7 @@ def over_ten(context: Any) -> bool:
     ("condition", "what", "hint"),
     [
         (over_ten, "is a Python function", "write the condition as text"),
-        ("fan.a < 3", "there is no '<'", "let the events carry the answer beside fan.a"),
+        ("fan.a < 3", "there is no '<'", "let the events carry the answer along with fan.a"),
         ("not (fan.a >= 3)", "cannot say 'not (fan.a >= 3)'", "data.flag == true"),
         ("fan.a == 1 or fan.b == 2", "there is no 'or'", "one where fan.a == 1; one where not (fan.a == 1), and where fan.b == 2"),
         ("not (fan.a == 1 and fan.b == 2)", "there is no 'or'", "one where not (fan.a == 1); one where fan.a == 1, and where not (fan.b == 2)"),

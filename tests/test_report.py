@@ -121,7 +121,7 @@ def test_the_report_says_what_matters_first(result: fd.Result):
         "Replay of notify-like and feed-update", "10 events, 2026-01-01 00:00 to 2026-01-02 01:00 (UTC)",
         "1 context failed at “notify-like”, step 1 (resolve): no entity of type 'user' has the id in 'source_id'",
         "“Ann” gets the most: 4 deliveries", "1 event came late, the latest by 5 s",
-        "Flows", "Deliveries over time", "How often each person is told", "Who gets most", "Latency", "Fan-out sizes",
+        "Flows", "Deliveries over time", "Deliveries per person", "Who gets most", "Latency", "Fan-out sizes",
         "What was not delivered", "Samples of payloads",
     ]  # fmt: skip
     places = [text.index(said) for said in order]
@@ -159,7 +159,7 @@ def test_the_text_is_short(result: fd.Result):
     assert lines[2].startswith("! 1 context failed at “notify-like”, step 1 (resolve)")
     figures = {line.split("  ")[0]: line.split()[-5:] for line in lines}
     assert figures["in-app"] == ["2", "2", "2", "2", "1"]
-    assert [line.split("  ")[0] for line in lines if "95 of 100" in line] == ["told", "latency", "fan-out"]
+    assert [line.split("  ")[0] for line in lines if "95 of 100" in line] == ["sink", "latency", "fan-out"]
     assert any(re.fullmatch("notify-like +59.9 min +1 h +1 h", line) for line in lines)
     assert str(result.report()) == result.report().text
     assert repr(result.report()) == "<Report of 6 deliveries>"

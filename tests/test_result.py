@@ -287,7 +287,7 @@ def test_what_a_result_has_not_is_refused(act: Act, what: str) -> None:
         (lambda: fd.replay(FLOW, None), "NoneType is not an event log"),
         (lambda: fd.replay(FLOW, LOG[0]), "dict is not an event log"),
         (lambda: fd.replay(FLOW, [5]), "an event is a mapping, not int"),
-        (lambda: fd.replay(FLOW, [LOG[0], LOG[0]]), "seq_no stands more than once: 1"),
+        (lambda: fd.replay(FLOW, [LOG[0], LOG[0]]), "seq_no occurs more than once: 1"),
         (lambda: fd.replay(FLOW, [{**LOG[0], "seq_no": 1.5}]), "seq_no is 1.5"),
         (lambda: fd.replay(FLOW, [{**LOG[0], "seq_no": None}, LOG[1]]), "seq_no is None"),
         (lambda: fd.replay(FLOW, [{**LOG[0], "timestamp": None}]), "an event without timestamp"),

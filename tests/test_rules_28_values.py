@@ -125,7 +125,7 @@ def test_rule_28_production_has_none_of_them():
     flow = on("link.created").where("bucket(source_id, 10) < 3").map(a="b").deliver("s")
     with pytest.raises(fd.ExportError, match=r"there is no '<'|there is no bucket\(\)") as refused:
         flow.to_yaml()
-    assert "let the events carry the answer beside source_id" in str(refused.value)
+    assert "let the events carry the answer along with source_id" in str(refused.value)
     typed = on("link.created").map(a=fn.round(var.metadata.a)).deliver("s")
     with pytest.raises(fd.ExportError):
         typed.to_yaml()

@@ -117,8 +117,11 @@ def test_a_graph_is_read_from_csv_and_json_lines_too(tmp_path: Path):
     ("files", "what"),
     [
         ({}, "holds no graph"),
-        ({"links.csv": "link_type,source_id,target_id\n", "links.jsonl": ""}, "links stand in two files"),
-        ({"entities/a.csv": "id\n1\n", "entities/a.jsonl": '{"id": "1"}'}, "entities 'a' stand in two files"),
+        ({"links.csv": "link_type,source_id,target_id\n", "links.jsonl": ""}, "there are links in two files"),
+        (
+            {"entities/a.csv": "id\n1\n", "entities/a.jsonl": '{"id": "1"}'},
+            "there are entities 'a' in two files",
+        ),
         ({"entities/a.parquet": "no parquet"}, "it cannot be read"),
         ({"entities/a.csv": "name\nx\n"}, "entities 'a' have no column 'id'"),
     ],

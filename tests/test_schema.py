@@ -40,7 +40,7 @@ BEYOND_THE_SHAPE = (
     r"as_ '.*(\\[xuU]|[^\x00-\x7f])",  # letters beyond ASCII, of which not all are allowed in names
     r"an event: .* without",  # what an event of its kind needs
     r"(keep|attempts|connections|queue|listeners|port) is a number",  # as above
-    r"is not a URL|has braces that|control character|header cannot have|anybody could listen|timeout",  # what only a sink can tell
+    r"is not a URL|has braces that|control character|header cannot have|anyone could listen|timeout",  # what only a sink can tell
 )  # fmt: skip
 
 

@@ -376,8 +376,8 @@ def test_it_listens_on_this_machine_only_and_again_after_it_was_closed():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: WebSocket("0.0.0.0", public=True), "anybody could listen"),
-        (lambda: WebSocket("example.org", public=True), "anybody could listen"),
+        (lambda: WebSocket("0.0.0.0", public=True), "anyone could listen"),
+        (lambda: WebSocket("example.org", public=True), "anyone could listen"),
         (lambda: WebSocket(public=True, secret=SECRET), "no use for a secret"),
         (lambda: WebSocket(public=1), "public is 1"),  # type: ignore[arg-type]
         (lambda: WebSocket(secret="too short"), "secret has 9 bytes"),

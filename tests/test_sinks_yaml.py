@@ -122,7 +122,7 @@ def test_no_name_leads_out_of_the_folder(name: str, tmp_path: Path):
         ("{name: s, type: webhook, config: {url: 'https://x', headers: {A: 5}}}", "webhook: headers 'A' is a whole number", "text:5:70", "text"),
         ("{name: s, type: webhook, config: {url: 'https://x', timeout: soon}}", "webhook: timeout is 'soon'", "text:5:66", "10s"),
         ("{name: s, type: webhook, config: {url: 'https://x/{{ payload.id }}'}}", "url has braces", "text:5:44", "env.NAME"),
-        ("{name: s, type: web_socket, config: {host: 0.0.0.0, public: true}}", "anybody could listen", "text:5:41", "tokens"),
+        ("{name: s, type: web_socket, config: {host: 0.0.0.0, public: true}}", "anyone could listen", "text:5:41", "tokens"),
         ("{name: s, type: in_ap}", "a sink: type 'in_ap' is not known", "text:5:21", "did you mean 'in_app'?"),
     ],
 )  # fmt: skip

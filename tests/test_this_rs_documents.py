@@ -72,13 +72,13 @@ def test_entities_links_and_rules_of_the_right_shape_are_kept(text: str) -> None
         (whole("[{singular: a}]"), "needs 'plural'"),
         (whole("[{singular: a, plural: [b]}]"), "there is a list"),
         (whole("[{singular: a, plural: b, auth: ~}]"), "auth is null"),
-        (whole("[{singular: a, plural: b, singular: c}]"), "'singular' stands twice"),
+        (whole("[{singular: a, plural: b, singular: c}]"), "'singular' is given twice"),
         (whole("[{singular: a, plural: b, [c]: d}]"), "a key is a list or a mapping"),
         (whole("[]", "[{link_type: l}]"), "needs 'source_type'"),
         (whole(more="validation_rules: []\n"), "validation_rules is a list"),
         (whole(more="validation_rules: {l: {source: a}}\n"), "rules is a mapping"),
         (whole(more="validation_rules: {l: [{source: a}]}\n"), "needs 'targets'"),
-        (whole(more="links: []\n"), "'links' stands twice"),
+        (whole(more="links: []\n"), "'links' is given twice"),
     ],
 )
 def test_those_of_another_shape_refuse_the_whole_document(text: str, why: str) -> None:

@@ -99,7 +99,7 @@ def test_other_counts_are_refused(text: str) -> None:
 
 
 def test_of_keys_that_stand_twice_a_known_one_is_refused_and_in_a_template_the_last_counts() -> None:
-    assert "'name' stands twice" in refusal(
+    assert "'name' is given twice" in refusal(
         "- name: f\n  name: g\n  trigger: {kind: link.created}\n  pipeline: []\n"
     )
     fd.load("- name: f\n  x: 1\n  x: 2\n  trigger: {kind: link.created}\n  pipeline: []\n", target="this-rs")

@@ -243,13 +243,13 @@ SLIPS: dict[str, tuple[fd.Flow, str, str | None]] = {
     ),
     "single braces": (
         LIKED.map(recipient_id="{{ source_id }}", title="from { source_id }"),
-        "title: {source_id} is printed as it stands",
-        "a variable stands in {{ source_id }}",
+        "title: {source_id} is printed literally",
+        "write {{ source_id }} for the variable",
     ),
     "single braces of a script": (
         LIKED.map(recipient_id="{{ source_id }}", title="from ${metadata.app}"),
-        "title: {metadata} is printed as it stands",
-        "a variable stands in {{ metadata }}",
+        "title: {metadata} is printed literally",
+        "write {{ metadata }} for the variable",
     ),
     "a number of a function in quotes": (
         LIKED.where("count_links(target_id, 'likes', direction='reverse') == '100'"),

@@ -156,11 +156,11 @@ def test_a_key_that_stands_twice_is_refused_anywhere():
     (one,) = refused("- name: f\n  name: g\n  trigger: {kind: link.created}\n  pipeline: []\n")
     assert (one.place, one.what, one.hint) == (
         "text:2:3",
-        "the key 'name' stands twice",
+        "the key 'name' is given twice",
         "the first is at text:1:3",
     )
     (two,) = refused(flow_with("map: {template: {a: 1, b: {c: 1, c: 2}}}\ndeliver: {sink: s}"))
-    assert two.what == "the key 'c' stands twice"
+    assert two.what == "the key 'c' is given twice"
 
 
 def test_words_that_yaml_1_1_misreads_stay_text():

@@ -66,7 +66,7 @@ def replay(  # noqa: PLR0913 -- all of them by name
         before `start` only change the graph and the clock.
     target
         `"this-rs"` replays what that production runtime would do, with what it gets wrong and what it loses.
-        Flows built with `on` are first said in its language.
+        Flows built with `on` are first translated to its language.
     sinks
         A mapping from names to sinks. A sink that it lacks is refused, and preferences of recipients are
         honoured where a sink keeps them (drops with the reason `preference`, `result.refused`).

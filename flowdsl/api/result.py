@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class Result(ResultData):
-    """Result of a replay: what every sink would have received, and what became of everything else.
+    """Result of a replay: what every sink would have received, and the outcome of everything else.
 
     `result["in-app"]` is the table of one sink, `result.deliveries` that of all. Tables are pandas with Arrow
     types; `to_polars` and `to_arrow` return them without a copy, and anything that reads Arrow streams

@@ -595,7 +595,7 @@ class Runtime:
         assert self._live is not None
         try:
             self._live.work(self._stop, until_idle=until_idle)
-        # whatever it is, whoever asks is told: `error`, `join` and `stop`
+        # any error is kept for `error`, `join` and `stop`
         except BaseException as error:
             self.error = error
             _LOG.error("the live run %r ended with an error: %s", self.consumer_name, error)

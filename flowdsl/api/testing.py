@@ -57,7 +57,7 @@ class FlowTest(FlowTestSpec):
     >>> from flowdsl import link_created, on
     >>> flow = on("link.created").map(title="{{ source_id }} follows you").deliver("in-app")
     >>> test = FlowTest(
-    ...     name="somebody hears who follows them",
+    ...     name="users are notified of new followers",
     ...     events=[link_created("follows", "ann", "bob")],
     ...     deliveries=[{"sink": "in-app", "recipient": "bob", "payload": {"title": "ann follows you"}}],
     ... )

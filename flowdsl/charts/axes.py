@@ -17,7 +17,7 @@ _LINE: Final = 14.0
 _GAP: Final = 10.0
 _LEFT: Final = 42.0
 _MARK: Final = 150.0
-# of the distance that evenly spaced points would have, the least at which two are told apart
+# of the distance that evenly spaced points would have, the least at which two are apart
 _APART: Final = 0.3
 
 
@@ -120,7 +120,7 @@ class Field:
 
 
 def scale(given: Sequence[float]) -> tuple[Callable[[float], float], str]:
-    """Return the place of each of some ascending numbers, at which all can be told apart, and what to say of
+    """Return the place of each of some ascending numbers, at which all are apart, and a note on
     that scale.
     """
     if _distinguishable(given):

@@ -1,4 +1,4 @@
-"""Dots beside names: several numbers of each, every kind of number in a panel of its own."""
+"""Dots next to names: several numbers of each, every kind of number in a panel of its own."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DotPanel:
         return f"{self.title} ({note})" if note else self.title
 
     def text(self, value: float | None) -> str:
-        """Return a number as it is written beside its dot; nothing for None."""
+        """Return a number as the label of its dot; empty text for None."""
         if value is None:
             return ""
         return span_text(value * 1e6) if self.seconds else short_text(value)

@@ -32,7 +32,7 @@ def line_chart(
     seconds: bool = False,
 ) -> Chart:
     """Draw named lines over common positions `x`: datetimes to scale, text evenly spaced, numbers and
-    timedeltas on a scale where all can be told apart: to scale, by their logarithm, or else evenly spaced.
+    timedeltas on a scale where all are apart: to scale, by their logarithm, or else evenly spaced.
 
     A value that is None or not a number leaves a gap. With `seconds` the values are durations.
 

@@ -98,7 +98,7 @@ def in_words_of_commands(text: str, parser: argparse.ArgumentParser, command: st
 
 
 def _flags(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:
-    """Return the options of a command by the names of the parameters that they stand for."""
+    """Return the options of a command by the names of their parameters."""
     [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     chosen: argparse.ArgumentParser = commands.choices[command]
     return {

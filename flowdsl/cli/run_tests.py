@@ -67,7 +67,7 @@ def _no_tests(options: argparse.Namespace) -> UsageError:
     if options.name:
         return UsageError(f"no test of {files} has {options.name!r} in its name")
     return UsageError(
-        f"there are no tests in {files}; they stand beside the flows, below the key tests: "
+        f"there are no tests in {files}; they go next to the flows, under the key tests: "
         "(docs/tests.md), and result.as_test(seq_no) makes one of a real event"
     )
 

@@ -1,7 +1,7 @@
 """Print the JSON Schema of flows in YAML, for completion and validation in editors.
 
-With a file of flows, `deliver` offers the sinks of that file. Editors with a YAML language server look for the
-schema beside a file of flows that has this line on top, as those have that flowdsl writes:
+With a file of flows, `deliver` offers the sinks of that file. Editors with a YAML language server find the
+schema next to a file of flows that begins with this line, as those have that flowdsl writes:
 
   # yaml-language-server: $schema=flowdsl.schema.json
 """
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _sinks(path: str) -> list[str]:
-    """Return the names of the sinks that a file declares; of a file of bare flows, of those they deliver to."""
+    """Return the names of the sinks that a file declares, or that its bare flows deliver to."""
     project = load_project(path)
     delivered = [name for flow in project.flows for name in flow.sinks]
     return [sink.name for sink in project.sinks] or list(dict.fromkeys(delivered))

@@ -66,7 +66,7 @@ def _variant(
     for name, value in values:
         number, option = places[name]
         steps.setdefault(number, {})[option] = value
-    # those of one step together: each alone may not stand
+    # those of one step together: each alone may be invalid
     for number, options in steps.items():
         flow = flow.with_step(number, **options)
     variant = Variant(flow, values)

@@ -84,8 +84,8 @@ class SweepData(VariantsData):
         ----------
         of
             A column of the table, or a measure as in demands of `tune`, such as `reach` or `delay.p90`; or
-            several. Each has a line for every combination of the other parameters. Events that are told, and
-            how late, are only known from a second replay, which is done when they are asked for.
+            several. Each has a line for every combination of the other parameters. Reach and
+            delays need a second replay, which runs when they are asked for.
 
         Returns
         -------

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from flowdsl.charts.chart import Chart
 
-# the figures that every table has; of a measure that demands name otherwise, theirs stand in their place
+# the figures that every table has; those that demands name replace them
 DEFAULT: Final = ("volume", "events", "reach", "delay.p90", "per_person_per_day.p95")
 _ROWS: Final = 30
 _KEEPS, _FALLS_SHORT = 0, 7

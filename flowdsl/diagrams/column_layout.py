@@ -62,7 +62,7 @@ def draw_column(diagram: Diagram) -> tuple[Canvas, float, float]:
 
 @dataclass(frozen=True)
 class _Place:
-    """The top and height of a card, and the top of what stands beside it."""
+    """The top and height of a card, and the top of what is next to it."""
 
     card: float
     tall: float
@@ -238,5 +238,5 @@ def _middles(top: float, rows: Sequence[float]) -> list[float]:
 
 
 def _side_height(node: Node) -> float:
-    """Return the height of what stands to the right of a card."""
+    """Return the height of what is to the right of a card."""
     return _SINK_ROW * len(node.targets) + _ROW * len(node.exits)

@@ -1,4 +1,4 @@
-"""Layout of several flows as lanes, one below the other: steps run to the right and wrap, sinks stand at the
+"""Layout of several flows as lanes, one below the other: steps run to the right and wrap, sinks are at the
 right.
 
 `sink_layout` draws the sinks.
@@ -125,7 +125,7 @@ class _Lanes:
         return y + 8
 
     def _totals(self) -> str:
-        """Return a line with the known totals of sinks, if none stands by itself."""
+        """Return a line with the known totals of sinks, if none is by itself."""
         sinks = [
             " ".join(
                 part for part in (sink.name, sink.mark.label, f"({sink.type})" if sink.type else "") if part
@@ -294,7 +294,7 @@ def _chip_tall(node: Node) -> float:
 
 
 def _below(node: Node) -> float:
-    """Return the height of what stands below a box."""
+    """Return the height of what is below a box."""
     note = len(_note(node)) * (EXIT_ROW - 3) + 3 if node.mark.label else 0
     return note + len(node.exits) * EXIT_ROW + 2 if note or node.exits else 0
 

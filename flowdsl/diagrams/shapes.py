@@ -74,7 +74,7 @@ def head_css(mark: Annotation, plain: str = "band") -> str:
 
 
 def down(canvas: Canvas, x: float, top: float, bottom: float, mark: Annotation, scale: Scale) -> None:
-    """Draw an edge downwards, as wide as its volume, with its label beside it."""
+    """Draw an edge downwards, as wide as its volume, with its label next to it."""
     thick = scale.thickness(mark)
     head = min(6 + thick * 0.45, (bottom - top) * 0.6)
     half = max(4.5, thick * 0.5 + 3)

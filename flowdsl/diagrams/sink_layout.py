@@ -1,4 +1,4 @@
-"""Layout of sinks to the right of lanes: each once, amid its deliveries, or beside every lane if there are
+"""Layout of sinks to the right of lanes: each once, amid its deliveries, or next to every lane if there are
 many.
 """
 
@@ -71,7 +71,7 @@ def draw_apart(
     scale: Scale,
     corner: tuple[float, float],
 ) -> tuple[float, float]:
-    """Draw every lane's sinks beside it; return the right and the lower end."""
+    """Draw the sinks of every lane next to it; return the right and the lower end."""
     right, _ = corner
     sinks = {sink.name: sink for sink in diagram.sinks}
     wide = min(max((pill_width(sink) for sink in diagram.sinks), default=0.0), WIDEST)

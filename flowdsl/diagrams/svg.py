@@ -97,5 +97,5 @@ def image_html(svg: str, title: str) -> str:
 
 
 def themed(image: str) -> str:
-    """Return an image that stands alone on a page, in the theme of the page."""
+    """Return an image that is alone on a page, in the theme of the page."""
     return f"<style>{page_scheme('.' + IMAGE)}</style>{image}"

@@ -1,4 +1,4 @@
-"""The count of what became of contexts at a step."""
+"""Counts of the outcomes of contexts at a step."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class StepCounts:
     """The first context at which production crashes, where one does."""
 
     def count(self, entered: int, outcome: StepOutcome) -> None:
-        """Count what became of the contexts that entered, and of those that were held."""
+        """Count the outcomes of the contexts that entered, and of those that were held."""
         self.entered += entered
         self.passed += len(outcome.passed)
         for one in outcome.failed:

@@ -88,7 +88,7 @@ class EventReading:
         return sorted(seen, key=lambda one: (one.branch, one.stage.number))
 
     def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
-        """Take down what became of the event's contexts; what entered and did not come out is held."""
+        """Record the outcomes of the event's contexts; what entered and did not come out is held."""
         for failed in outcome.failed:
             self._failed(stage, failed)
         for dropped in outcome.dropped:

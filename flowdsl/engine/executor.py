@@ -35,7 +35,7 @@ class OutcomeSink(Protocol):
     """Takes the outcomes of steps."""
 
     def write(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
-        """Write down what became of the contexts that entered a step, and of those that it held."""
+        """Record the outcomes of the contexts that entered a step, and of those that it held."""
         ...
 
 
@@ -76,7 +76,7 @@ class Recorder(OutcomeSink, Protocol):
 
 
 class StepExecutor:
-    """One step of a run: its kernel, and the count of what became of its contexts.
+    """One step of a run: its kernel, and the counts of the outcomes of its contexts.
 
     With `spares` an unexpected error fails the contexts that met it, and no others.
     """
@@ -147,7 +147,7 @@ class StepExecutor:
             outcome = apply_preferences(self._gates, self.step, outcome)
         return outcome if self.stop is None else self.stop.cut(self.step, outcome)
 
-    # -- an error that nobody expected -----------------------------------------------------------------
+    # -- an unexpected error ----------------------------------------------------------------------------
 
     def _spared(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         """Return the outcome of the contexts that raise no error; the others fail.
@@ -202,7 +202,7 @@ class StepExecutor:
                 found = True
                 yield from self._searched(contexts, half, again)
         if not found:
-            # they cannot be told apart: only together they raise
+            # no single one is at fault: only together they raise
             yield rows, error
 
 
@@ -213,7 +213,7 @@ def run_steps(
     recorder: Recorder,
     trace: OutcomeSink | None = None,
 ) -> None:
-    """Take contexts through the steps of a branch, which stand behind the ones that feed them."""
+    """Take contexts through the steps of a branch, which follow the ones that feed them."""
     _run_from(steps, 0, contexts, until, recorder, trace)
 
 

@@ -1,4 +1,4 @@
-"""A state made to fit other flows: their graph may need links or entities that nobody asked for before."""
+"""A state made to fit other flows: their graph may need links or entities that no flow used before."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fitted(
 
 
 def _complete(held: list[ContextBuffer], columns: Collection[str], source: EventSource) -> None:
-    """Give held contexts columns of their events that nobody had asked for."""
+    """Give held contexts columns of their events that no flow used before."""
     wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *(h.lacking(columns) for h in held)]))
     if not len(wanted):
         return

@@ -90,7 +90,7 @@ class LocalExecutor:
         self.steps = list(chain.from_iterable(chain.from_iterable(branches)))
         self._timed = [one for one in self.steps if one.step.timed]
         self._trace = trace
-        # whoever takes down single contexts, a function of the user's, and a fetcher expect one thread
+        # what records single contexts, a function of the user's, and a fetcher expect one thread
         calls_functions = any(step.paths is None for step in plan.steps)
         alone = trace is not None or bool(graph.fetchers) or calls_functions
         self._workers = [Worker(steps_of, alone=alone) for steps_of in branches]
@@ -142,10 +142,10 @@ class LocalExecutor:
         *,
         whole: bool,
     ) -> ScanFilter:
-        """Return what of a log matters from here on; `passed` is told how many events were left out,
+        """Return what of a log matters from here on; `passed` is called with the number of events left out,
         unless the `whole` is wanted.
         """
-        # a mark may put the clock past events to come: they are late, and late events are told with their ids
+        # a mark may put the clock past events to come: they are late, and are reported with their ids
         latest = marks["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max() if marks.height else None
         return replace(
             self.plan.interest,
@@ -260,7 +260,7 @@ class LocalExecutor:
             self.caps.settle(self.graph.interner, counts, recorder, trace)
 
     def totals(self, *, with_open: bool = True) -> list[StepTotals]:
-        """Return what became of the contexts at every step, and with `with_open` the windows and queues that
+        """Return the outcomes of the contexts at every step, and with `with_open` the windows and queues that
         hold some.
         """
         return [

@@ -21,7 +21,7 @@ class RecipientFilter(Protocol):
     """A sink that may refuse deliveries because of what recipients want."""
 
     def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
-        """Return whom it lets through, by recipient and notification type; None for everybody."""
+        """Return a mask of the deliveries it accepts, by recipient and notification type; None for all."""
         ...
 
 

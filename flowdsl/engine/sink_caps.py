@@ -46,7 +46,7 @@ class _Held:
     delivered: Deliveries
 
     def place(self) -> tuple[Any, ...]:
-        """Where it stands among the others of its chunk."""
+        """Its place among the others of its chunk."""
         contexts = self.delivered.contexts
         first = (int(contexts.moment[0]), int(contexts.seq[0])) if len(contexts) else ()
         return self.step.flows, self.step.number, first

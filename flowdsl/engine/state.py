@@ -16,7 +16,7 @@ from flowdsl.log.source import EventSource
 from flowdsl.pluralize import count_text
 from flowdsl.sinks.base import flow_labels
 
-# so many losses are told one by one
+# up to so many losses are listed one by one
 _TOLD = 20
 
 
@@ -61,7 +61,7 @@ class State:
     base: EntityGraph | None = None
     # where production stopped, after which nothing goes on
     stopped: Stopped | None = None
-    # where the events stand that came so far, of files and frames: what later ones are known by depends on
+    # the positions of the events so far, of files and frames: what later ones are known by depends on
     # them
     sources: tuple[EventSource, ...] = ()
 

@@ -1,4 +1,4 @@
-"""The trace of a run: what became of contexts at each step, as rows.
+"""The trace of a run: outcomes of contexts at each step, as rows.
 
 `explain`, `why`, `as_test`, `compare`, the designer and the findings that need a log all read it: a run
 writes a trace of the rows that they ask for.
@@ -86,7 +86,7 @@ class TraceRows:
 
 
 class Trace:
-    """Writes down what became of contexts at each step of a run.
+    """Records the outcomes of contexts at each step of a run.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class Trace:
         rows = self._watched(members.seq)
         into = absorbed.batches.take(which if rows is None else which[rows])
         if self._seqs is not None:
-            # what becomes of the batch is what became of its members
+            # the outcome of the batch is that of its members
             self._seqs = np.union1d(self._seqs, into.seq)
         found = self._rows(step, ABSORBED, members, rows, watched=False)
         texts = branch_texts(into.branches, len(into))

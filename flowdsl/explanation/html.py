@@ -24,7 +24,7 @@ _TITLES: Final = ("name", "title", "id")
 
 
 def explanation_html(explanation: EventSteps) -> str:
-    """Render what became of an event in each flow, and a line for each step of each branch."""
+    """Render the outcome of an event in each flow, and a line for each step of each branch."""
     steps = sorted(explanation.steps, key=lambda step: step.flow in _unmatched(explanation))
     ends = [_end(list(of_flow)) for _, of_flow in groupby(steps, key=lambda step: step.flow)]
     heads = [*ends, event_line(explanation.event)]
@@ -43,7 +43,7 @@ def _unmatched(explanation: EventSteps) -> set[str]:
 
 
 def _end(steps: Sequence[ExplainedStep]) -> str:
-    """Return what became of an event in a flow: where its way ended and why, or the count of each end."""
+    """Return the outcome of an event in a flow: where its path ended and why, or the count of each end."""
     ends = {step.branch: step for step in steps}
     if len(ends) > 1:
         # what goes on in branches ends in them

@@ -127,7 +127,7 @@ class Arrivals:
 
 
 class WindowPeers:
-    """A reading of a trace: the contexts that entered the steps with state, beside those of one event."""
+    """A reading of a trace: the contexts that entered the steps with state, with those of one event."""
 
     def __init__(self, seq_no: int, rules: Rules) -> None:
         self.seq_no, self.rules = seq_no, rules

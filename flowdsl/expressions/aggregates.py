@@ -62,7 +62,7 @@ class Aggregate:
 
     def _alone(self, other: object) -> NoReturn:
         raise BuildError(
-            f"{self!r} is one value of a whole window, and stands alone",
+            f"{self!r} is one value of a whole window, and cannot be part of an expression",
             allowed="collect={'total': fn.sum(var.data.amount)}",
             hint="after the batch it is batch.total: compare and compute with that",
         )

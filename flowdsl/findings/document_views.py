@@ -46,7 +46,7 @@ def view_of_project(project: ProjectSpec) -> ProjectView:
 def view_of_flow(flow: FlowSpec) -> FlowView:
     """Build the view of a flow; its places are the texts of its steps.
 
-    One that was read by the rules of a production runtime is what stands in its file.
+    One that was read by the rules of a production runtime is what its file says.
     """
     trigger, filed = flow.trigger, not flow.rules.early_checks
     view = FlowView(

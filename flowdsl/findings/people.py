@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # recipients of a step that are looked at
 _SAMPLED: Final = 1_000
-# entity types whose entities are told something
+# entity types whose entities receive deliveries
 _PEOPLE: Final = frozenset(
     [
         "user",
@@ -65,7 +65,7 @@ _PEOPLE: Final = frozenset(
         "actor",
     ]
 )
-# sinks that tell somebody, by what they are usually called
+# sinks that notify people, by their usual names
 _TELLING: Final = frozenset(
     ("inapp", "push", "feed", "inbox", "mail", "email", "sms", "notification", "notifications")
 )
@@ -102,9 +102,9 @@ class SeenRecipients:
 
 
 def type_names(graph: EntityGraph | None, in_log: Mapping[str, int]) -> list[str] | None:
-    """Return the entity types whose entities are people; None where nobody can tell.
+    """Return the entity types whose entities are people; None if unknown.
 
-    A type that a function supplies may hold anybody.
+    A type that a function supplies may hold any entities.
     """
     if graph is not None and any(_is_people(name) for name in graph.fetchers):
         return None
@@ -144,7 +144,7 @@ def counts_of_types(
 
 
 def names_recipient(flow: FlowSpec, step: int) -> bool:
-    """Return whether a flow says whom a deliver step is for, or its sinks are to tell somebody."""
+    """Return whether a flow names the recipient of a deliver step, or its sinks notify people."""
     maps = [one for one in flow.steps[:step] if isinstance(one, Map)]
     template = maps[-1].template if maps else None
     if isinstance(template, Fields) and any(name == "recipient_id" for name, _ in template.items):
@@ -154,7 +154,7 @@ def names_recipient(flow: FlowSpec, step: int) -> bool:
 
 
 def message_of(seen: SampledRecipients, counts: Mapping[str, int], people: Sequence[str]) -> str:
-    """Return what to say of recipients of whom none is one of the people."""
+    """Return the message about recipients none of which is a person."""
     example = short_repr(next(iter(seen.ids)), 60)
     wanted = " or ".join(with_article(name) for name in sorted(people))
     there = f"they are {counted(counts)}" if counts else "they are ids of nothing"

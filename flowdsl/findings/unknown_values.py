@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _MOST_VALUES: Final = 200
 # objects whose names are looked at, for a path that leads nowhere
 _OBJECTS: Final = 200
-# functions that ask whether something is there, or what stands in its place
+# functions that ask whether something is there, or replace it
 _TOLERANT: Final = ("exists", "coalesce")
 _KINDS: Final = {
     Tag.TEXT: "text",
@@ -64,7 +64,7 @@ class _Values:
     them if there are too many.
     """
 
-    # each with those that it stands beside in a list
+    # each with its neighbours in a list
     wanted: dict[object, Sequence[object]] = field(default_factory=dict)
     contexts: int = 0
     counts: Counter[str] | None = field(default_factory=Counter)

@@ -76,7 +76,7 @@ class CappedSink(NamedTuple):
 
 Caps = tuple[CappedSink, ...]
 Branch = tuple[CompiledStep, ...]
-"""A first step and all after it, sorted: each step stands behind the one that feeds it."""
+"""A first step and all after it, sorted: each step follows the one that feeds it."""
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ class FlowSpec:
         Raises
         ------
         BuildError
-            If there is no such step or option, or the flow cannot stand with it.
+            If there is no such step or option, or the flow is invalid with it.
 
         Examples
         --------

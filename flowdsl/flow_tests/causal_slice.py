@@ -1,4 +1,4 @@
-"""Earlier events that have a part in what became of one event: those that share a window or a limit with it.
+"""Earlier events that have a part in the outcome of one event: those that share a window or a limit with it.
 
 A replay is traced once, and the contexts that entered each stateful step (deduplicate, batch, rate_limit) are
 recorded. From those of one key follows which contexts influence which others and so, going back step by step,

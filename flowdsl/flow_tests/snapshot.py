@@ -29,9 +29,7 @@ def updated(text: str, outcomes: Mapping[int, RunOutcome]) -> str:
     for new in _written(text, document):
         if read_text(new, "text")[0].plain() == document:
             return new
-    raise ReplayError(
-        "the tests cannot be rewritten where they stand", hint="write them without anchors and aliases"
-    )
+    raise ReplayError("the tests cannot be rewritten in place", hint="write them without anchors and aliases")
 
 
 def _written(text: str, document: Any) -> Iterator[str]:

@@ -77,7 +77,7 @@ def read_graph(
             allowed="entities/<type>.parquet|csv|jsonl, links.parquet|csv|jsonl",
         )
     if len(links) > 1:
-        raise DataError("links stand in two files", place=str(links[1]))
+        raise DataError("there are links in two files", place=str(links[1]))
     with track(progress, _rows_of([*files, *links]), "graph", "rows") as follower:
         read, made = follower.part(_READING), follower.part(1 - _READING)
         entities = {file.stem: _read(file, read) for file in files}
@@ -91,7 +91,7 @@ def _entity_files(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.suffix in FORMATS) if folder.is_dir() else []
     for before, file in pairwise(files):
         if file.stem == before.stem:
-            raise DataError(f"entities {file.stem!r} stand in two files", place=str(file))
+            raise DataError(f"there are entities {file.stem!r} in two files", place=str(file))
     return files
 
 

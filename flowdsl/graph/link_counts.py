@@ -93,7 +93,7 @@ class _Changes:
         self._ids = np.concatenate([ids for ids, _ in changes])
         seqs = np.concatenate([seqs for _, seqs in changes])
         self._first = int(seqs.min())
-        # where numbers are far apart, their ranks stand for them
+        # where numbers are far apart, their ranks replace them
         self._scale = np.unique(seqs) if int(seqs.max()) - self._first >= _NEAR else None
         self._places = self._placed(seqs)
         size = sum(len(ids) for ids, _ in born)

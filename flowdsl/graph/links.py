@@ -39,8 +39,8 @@ UNBOUNDED = 1 << 62
 # where blocks are bounded, how many links may be moved for each that comes or ends, so that there are fewer
 # blocks
 EACH = 4
-# what links may be asked, beside those of an id in a direction: whether two ids are linked, how many an id
-# has, and what they say
+# what links may be asked, other than those of an id in a direction: whether two ids are linked, how many
+# links an id has, and what they say
 BETWEEN = "between"
 COUNTED = {FORWARD: "forward count", REVERSE: "reverse count"}
 METADATA = "metadata"

@@ -88,7 +88,7 @@ def _types(graph: GraphState, codes: Codes) -> pl.Series:
 
 
 def _names(graph: GraphState, codes: Codes) -> pl.Series:
-    """Return what stands in the first field of `NAME_FIELDS` that is text."""
+    """Return the first field of `NAME_FIELDS` that is text."""
     versions = graph.anywhere.currents(codes)
     found = pl.Series("name", [None], dtype=pl.String).new_from_index(0, len(codes))
     for field_name in NAME_FIELDS:

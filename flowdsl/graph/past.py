@@ -21,7 +21,7 @@ COPIED: Final = 1 << 17
 class Past:
     """Array as it was, while its owner goes on to change it.
 
-    The owner notes what stands at a place before it changes it, and never notes it too late: whoever copies
+    The owner notes the value at a place before it changes it, and never notes it too late: whoever copies
     the array first and reads the notes then can undo what it sees of changes, on any thread.
     """
 
@@ -32,7 +32,7 @@ class Past:
         self.settled = False
 
     def note(self, places: Array, values: Array) -> None:
-        """Note what stands at places that are about to change."""
+        """Note the values at places that are about to change."""
         self._notes.append((places, values))
 
     def read(self) -> Array:
@@ -66,13 +66,13 @@ class Pasts:
 
     @property
     def pending(self) -> list[Past]:
-        """Those that somebody has, and that are no copies yet."""
+        """Those in use that are not copies yet."""
         if self._known:
             self._known = [ref for ref in self._known if (past := ref()) is not None and not past.settled]
         return [past for ref in self._known if (past := ref()) is not None]
 
     def note(self, array: Array, places: Array) -> None:
-        """Note what stands at places of the array that are about to change."""
+        """Note the values at places of the array that are about to change."""
         for past in self.pending:
             past.note(places, array[places])
 

@@ -388,7 +388,7 @@ class GraphState(StateObject):
             metadata_of(events, rows),
         )
         unmet = rows[change_links(list(self.links.values()), self.identities, changes)]
-        # of other types nobody knows which links there are
+        # the links of other types are unknown
         return unmet[(kinds[unmet] < len(names)) | ~where_present(frame["link_type"][unmet])]
 
     # -- upkeep ----------------------------------------------------------------------------------------

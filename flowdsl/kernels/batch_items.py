@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class CodeLists:
-    """Lists of codes side by side, as codes and offsets; made when somebody reads them, as few flows do."""
+    """Lists of codes side by side, as codes and offsets; made when they are read, which few flows do."""
 
     def __init__(self, make: Callable[[], tuple[Codes, Ints]]) -> None:
         self._make: Callable[[], tuple[Codes, Ints]] | None = make

@@ -213,7 +213,7 @@ class ItemLists(StateObject):
 
 
 class WindowMembers:
-    """Members of windows, those of one window after those of the other: put together when somebody asks for
+    """Members of windows, those of one window after those of the other: put together on request for
     them.
     """
 

@@ -49,7 +49,7 @@ class Kernel(StateObject):
         return getattr(self, "_space", None)
 
     def keys_held(self) -> Iterable[Held]:
-        """Return the keys that it remembers, in arrays that nobody changes."""
+        """Return the keys that it remembers, in arrays that are never changed."""
         return ()
 
     def held_codes(self) -> Iterator[Any]:

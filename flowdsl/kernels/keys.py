@@ -24,7 +24,7 @@ from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 Keys = npt.NDArray[np.int64]
-# keys that somebody remembers
+# keys in use
 Held = Keys | list[int]
 
 
@@ -71,7 +71,7 @@ class KeySpace(StateObject):
         return [self._others.table, *self._pairs]
 
     def forget(self, table: int, codes: Keys) -> None:
-        """Forget what nobody refers to any more of one of the tables."""
+        """Forget the unreferenced entries of one of the tables."""
         if table:
             self._pairs[table - 1].forget(codes)
         else:

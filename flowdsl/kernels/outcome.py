@@ -1,4 +1,4 @@
-"""Input and output of a kernel: values only. A kernel calls nobody, so it can be tried at will."""
+"""Input and output of a kernel: values only. A kernel has no callbacks, so it can be tried at will."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Backlog on disk for sinks that hang or are slow, so that neither the run nor its memory waits for them.
 
-What stands here was promised: checkpoints count it as handed over. It is removed once the sink has it. It is
+Rows in it were promised: checkpoints count it as handed over. It is removed once the sink has it. It is
 in the consumer's file, so that the two are never of different times; of a log in memory it lies in a
 temporary file, as long as the log lasts.
 """
@@ -36,7 +36,7 @@ class Parcel:
     """Deliveries of one batch to one sink, each with the moment (µs) at which it was due.
 
     Batches follow each other by `era`, which counts runs, and by `number`. This one ends with the event
-    `seq_no`, and its deliveries wait `since` a time (µs); `kept` says whether they stand on disk.
+    `seq_no`, and its deliveries wait `since` a time (µs); `kept` says whether they are on disk.
     """
 
     number: int

@@ -51,7 +51,7 @@ class Bootstrap:
     graph: EntityGraph | None
     consumer: ConsumerStore
     checkpoints: Checkpoints
-    # where a consumer begins that has never run, if nobody says where
+    # where a new consumer starts by default
     first: Position
     follower: ProgressReporter
     # what time it is, in µs
@@ -84,7 +84,7 @@ class Bootstrap:
     def _resumed(
         self, found: Checkpoint | None, position: Position | str | int | None, *, discard: bool
     ) -> Checkpoint:
-        """Return the last checkpoint, or one made for a position where that or somebody else says so."""
+        """Return the last checkpoint, or one made for a position that it or another program has set."""
         acknowledged = self.log.position(self.consumer.name)
         moved = acknowledged not in self._own_positions(acknowledged)
         last = isinstance(position, str) and position == Position.LAST_ACKNOWLEDGED
@@ -161,7 +161,7 @@ class Bootstrap:
                 f"{lost_text(lost, found.state.clock)}",
                 allowed="flows in which these steps, and all before them, are as they were",
                 hint='state="discard" (flowdsl run --discard-state) gives this up; '
-                "another consumer_name begins anew beside it",
+                "another consumer_name starts afresh",
             )
         if found.state.belongs_to(self.plan):
             return found
@@ -185,7 +185,7 @@ class Bootstrap:
         raise LiveError(
             f"the consumer {self.consumer.name!r} has a state in which updates merge {before}, and the graph "
             f"merges {now}",
-            hint="give the graph with the merge of before; another consumer_name begins anew beside it",
+            hint="give the graph with the merge of before; another consumer_name starts afresh",
         )
 
     def _give_up(self, state: State, lost: list[StepState]) -> None:
@@ -211,7 +211,7 @@ class Bootstrap:
         return fitted(state, self.plan, base, self.log, EVENT_COLUMNS, self.follower)
 
     def _own_positions(self, acknowledged: int) -> list[int]:
-        """Return the positions this consumer may have set itself; any other was set by somebody else."""
+        """Return the positions this consumer may have set itself; any other was set by another program."""
         stored = self.consumer.fact("acknowledged")
         return [acknowledged] if stored is None else list(json.loads(stored))
 

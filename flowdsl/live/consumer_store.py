@@ -1,4 +1,4 @@
-"""Durable data of a consumer, stored beside its log: progress of each sink, dead letters, discarded state.
+"""Durable data of a consumer, stored next to its log: progress of each sink, dead letters, discarded state.
 
 Of a log in a folder that is the folder `consumers/<name>` in it, with one SQLite file, the checkpoints and a
 lock; of a log in memory it lasts as long as the log. Each file says of the others how far they were, so that
@@ -57,7 +57,7 @@ _LOCK: Final = "lock"
 UNUSABLE: Final = "is the folder there, is it this user's, and is there room on the disk?"
 # a process that is just going holds the lock for a moment longer
 _GOING: Final = 0.5
-_BRING_BACK: Final = "bring back its own file; a consumer_name that is new begins anew beside it"
+_BRING_BACK: Final = "bring back its own file; a new consumer_name starts afresh"
 # deliveries that become dead letters at once
 _BURIED: Final = 1 << 12
 
@@ -129,7 +129,7 @@ class ConsumerStore:
             self._database.close()
 
     def _changed(self, changes: int) -> None:
-        """Note in the lock how far the file is, for whoever finds it older or gone."""
+        """Note in the lock how far the file is, for readers that find it older or gone."""
         if self._changes >= 0 and is_before(changes, self._changes):
             raise LiveError(
                 f"{_FILE} of the consumer {self.name!r} was removed or replaced while it was used",
@@ -232,19 +232,19 @@ class ConsumerStore:
         return f"{_FILE} says that the last run reached event {max(positions)}, and the log says {there}"
 
     def reached(self) -> list[int]:
-        """Return the positions that the last run told, or was about to tell, the log."""
+        """Return the positions that the last run stored in the log, or was about to."""
         return list(json.loads(self.fact("by_run") or "[]"))
 
     def acknowledge(self, log: EventLog, before: int, last: int) -> None:
-        """Tell the log how far the run is; the file has it first, so that a position that somebody else has
-        set is told from this one, and a log of another time from this one.
+        """Store the position of the run in the log, and in this file first: a position that somebody else set
+        in the log, or the log of another time, differs from it.
         """
         by_run = log.position_by_run(self.name)
         self.keep_facts(
             acknowledged=json.dumps([before, last]),
             by_run=json.dumps([before if by_run is None else by_run, last]),
         )
-        # somebody may have moved it to an event that is still to come
+        # it may have been moved to an event that is still to come
         if last <= log.last_seq_no():
             log.ack(self.name, last, by_run=True)
 

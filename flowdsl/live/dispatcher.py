@@ -269,7 +269,7 @@ class SinkWorker:
         )
 
     def _settle(self, parcel: Parcel, outcomes: Sequence[Outcome]) -> None:
-        """Settle dead letters that were delivered now, so that nobody retries them."""
+        """Settle dead letters that were delivered now, so that they are not retried."""
         made = [d.key for d, o in zip(parcel.deliveries, outcomes, strict=True) if o is None]
         paid = self._owed.intersection(made)
         self._consumer.settle(sorted(paid), parcel.number)
@@ -279,7 +279,7 @@ class SinkWorker:
         for attempt, pause in enumerate((*PAUSES, None), 1):
             try:
                 return checked_outcomes(self._answer(parcel), self._sink, len(parcel.deliveries))
-            # a sink may be anybody's: whatever it raises is the failure of these deliveries
+            # a sink may raise anything, which is the failure of these deliveries
             except Exception as error:
                 # only what is done whole or not at all may be tried again here
                 if pause is None or not isinstance(self._sink, DurableSink):

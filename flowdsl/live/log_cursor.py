@@ -1,6 +1,6 @@
 """Cursor over a log: events and clock marks in processing order.
 
-Whoever follows the same log from the same place meets the same pieces in the same order, however they are
+All readers of a log from the same place get the same pieces in the same order, however they are
 cut: that is what makes a live run, the run after a crash and a replay tell the same.
 """
 

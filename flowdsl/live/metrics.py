@@ -154,7 +154,7 @@ class Metrics:
 
     @property
     def step_frame(self) -> pd.DataFrame:
-        """Return what became of the contexts that entered each step, like `result.steps`."""
+        """Return the outcomes of the contexts that entered each step, like `result.steps`."""
         from flowdsl.results.derived_tables import STEP_SCHEMA
 
         return _frame([*map(dict, self.steps)], list(STEP_SCHEMA))

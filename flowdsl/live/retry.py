@@ -41,7 +41,7 @@ def retried(
     letters: Sequence[DeadLetter],
     follower: ProgressReporter,
 ) -> list[DeadLetter]:
-    """Retry letters; return those that failed again and settle the others. `follower` is told of the events
+    """Retry letters; return those that failed again and settle the others. `follower` counts the events
     that are run.
     """
     wanted = {letter.key: [delivery_of(letter)] for letter in letters if letter.sink is not None}
@@ -89,7 +89,7 @@ def _outcomes(sink: Sink, deliveries: list[Delivery]) -> list[str | None]:
     try:
         outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
         return [None if outcome is None else outcome.error for outcome in outcomes]
-    except Exception as error:  # a sink may be anybody's
+    except Exception as error:  # a sink may raise anything
         return [f"{type(error).__name__}: {error}"] * len(deliveries)
 
 

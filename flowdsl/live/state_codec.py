@@ -147,7 +147,7 @@ def read_state(
         return _read(fields, plan, fetchers, source)
     except DataError:
         raise
-    # what is declared is checked; this is for what nobody thought of
+    # what is declared is checked; this is for the unforeseen
     except Exception as error:
         where = ".".join(source.path)
         raise DataError(f"a checkpoint cannot be read ({where}): {type(error).__name__}: {error}") from error

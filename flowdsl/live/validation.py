@@ -69,7 +69,7 @@ def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
         return lambda: dt.datetime.now(dt.UTC)
     try:
         now = clock() if callable(clock) else None
-    # whatever a function of somebody else's does
+    # a user's function may raise anything
     except Exception as error:
         raise LiveError(
             f"clock() raised {type(error).__name__}: {error}",
@@ -147,7 +147,7 @@ def _sink_of(name: str, given: Any) -> Sink:
 
 
 def kept_in(folder: Path) -> Path:
-    """Return the folder for the files of sinks, beside the log in `folder`."""
+    """Return the folder for the files of sinks, next to the log in `folder`."""
     path = folder / "sinks"
     make_folder(path)
     return path

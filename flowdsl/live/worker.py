@@ -30,7 +30,7 @@ from flowdsl.values.json_extraction import Documents
 
 # how long a run sleeps at most, in seconds: so soon it sees that it is to stop, and clock marks of other runs
 _NAP: Final = 0.1
-# how often the log is told how far the consumer is, in seconds
+# seconds between two reports of the consumer's position to the log
 _ACK_EVERY: Final = 1.0
 # failures that are put aside before they are spelled out, and for how long, in seconds
 _UNSPELLED: Final = 1 << 12
@@ -40,7 +40,7 @@ _AT_ONCE: Final = 128
 _TURN: Final = 0.001
 # how long a checkpoint waits for sinks before it has what they lack on disk, in seconds
 SETTLING: Final = 1.0
-# how long sinks have to finish at the end, in seconds, if nobody says otherwise
+# how long sinks have to finish at the end by default, in seconds
 PATIENCE: Final = 30.0
 
 
@@ -75,7 +75,7 @@ class LiveWorker:
         self.dispatch = dispatch
         self.batches = self.failures = self.checkpoints = 0
         self.patience = PATIENCE
-        # whether somebody waits until the run is idle
+        # whether a caller waits until the run is idle
         self.awaited = False
         # who hears of the events that are run, on the thread of the run
         self.on_progress: Tick = noop
@@ -151,7 +151,7 @@ class LiveWorker:
         ) as span:
             if piece.events is not None and piece.marks is not None:
                 self.recorder.note(piece.events)
-                # on disk before the events are processed: whoever reads them again meets the same clock
+                # on disk before the events are processed: a second reading has the same clock
                 ahead = setting.ahead(piece.events, self.local.clock)
                 self.local.follow(piece.events, piece.marks, ahead, pool)
             elif piece.clock is not None:

@@ -115,7 +115,7 @@ class EventLog(ABC):
         """
         check_duplicates(duplicates)
         if duplicates == "drop":
-            # nobody else may append an id between the question whether it is there and the append
+            # no other thread may append an id between the check and the append
             with self._dropping, track(progress, count_of(events), "append") as follower:
                 return self._append(events, timestamp, follower, self.fresh(self._problems))
         if progress is None and are_few(events):
@@ -344,7 +344,7 @@ class EventLog(ABC):
         """
 
     def position_by_run(self, consumer: str) -> int | None:
-        """Return the last position that a run of a consumer has stored itself, whoever moved it since.
+        """Return the last position that a run of a consumer has stored itself, even if it was moved since.
 
         Parameters
         ----------
@@ -430,7 +430,7 @@ class EventLog(ABC):
         seq_no
             The number of the event; it may be lower than before.
         by_run
-            True if a run of the consumer says it. A runtime whose consumer was moved by somebody else starts
+            True if a run of the consumer says it. A runtime whose consumer another program has moved starts
             there.
 
         Raises
@@ -557,7 +557,7 @@ class Subscription:
         if self._wait(timeout):
             for chunk in self._log.chunks(columns, size, self.after):
                 self.after = int(chunk["seq_no"][-1])
-                # an earlier version may have let in what has no time that can be told
+                # an earlier version may have let in events whose time cannot be shown
                 if (good := readable(chunk)).height:
                     return good
         return empty_events().select(chunk_columns(columns))

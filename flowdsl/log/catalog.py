@@ -221,7 +221,7 @@ class Catalog:
         return int(rows[0][2]) if rows else 0
 
     def store_position(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
-        """Store a consumer's position; `by_run` if its own run says it, and not somebody else."""
+        """Store a consumer's position; `by_run` if its own run says it, and not another program."""
         with self._transaction("BEGIN IMMEDIATE"):
             stored = seq_no if by_run else self.position_by_run(consumer)
             self._put("consumers", (consumer, seq_no, stored))
@@ -289,7 +289,7 @@ class Catalog:
         self._run(f"INSERT OR {otherwise} INTO {table} ({names}) VALUES ({marks})", (*row, row_checksum(row)))
 
     def _run(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        """Return the rows of a statement once nobody else uses the file."""
+        """Return the rows of a statement once no other process uses the file."""
         end = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -324,7 +324,7 @@ class Catalog:
                     self._written = time.monotonic()
             finally:
                 if self._connection.in_transaction:
-                    # where it cannot be done now, whoever opens the file next does it
+                    # where it cannot be done now, the next to open the file does it
                     with contextlib.suppress(sqlite3.Error):
                         self._connection.execute("ROLLBACK")
 

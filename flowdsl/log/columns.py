@@ -28,7 +28,7 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
     **{name: pl.String() for name in EVENT_COLUMNS[4:]},
 }
 NOT_UTF8: Final = "__not_utf8"
-# what is said of a moment that cannot be shown as one
+# the text after a moment that cannot be shown as one
 BEYOND: Final = "units since 1970"
 # the years 1 to 9999, in seconds since 1970
 FIRST_SECOND: Final = -62_135_596_800

@@ -32,14 +32,14 @@ Ints = npt.NDArray[np.int64]
 _DELIMITERS: Final = ",;\t|"
 # fields that are longer are refused by Python's reader
 _LONGEST: Final = csv.field_size_limit()
-# a byte that is not UTF-8 becomes half a surrogate pair, so that its row can be told from the others
+# a byte that is not UTF-8 becomes half a surrogate pair, which marks its row
 _AS_TEXT: Final[Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
 def csv_blocks(path: Path, problems: RowProblems, names: Sequence[str] | None = None) -> Iterator[TextBlock]:
     """Read the rows of a CSV file, all values text, empty ones null; rows are lines from 1.
 
-    The first line names the columns, or `names` does where it is not a header. Fields stand between commas,
+    The first line names the columns, or `names` does where it is not a header. Separators are commas,
     semicolons, tabs or bars, whichever the header has most of. The text is UTF-8, or UTF-16 where its first
     bytes say so.
     """
@@ -97,7 +97,7 @@ class _Prepared:
 
 
 class _Form:
-    """The fields of a file and what stands between them."""
+    """The fields of a file and their separator."""
 
     def __init__(self, header: list[str], delimiter: str) -> None:
         self.header = header
@@ -311,7 +311,7 @@ def _text_lines(data: bytes) -> list[str]:
 
 
 def _are_even(between: Ints, begins: Ints, stops: Ints, wanted: int) -> bool:
-    """Return whether so many of the places `between` stand in each line."""
+    """Return whether each line has so many of the places `between`."""
     if len(between) != len(begins) * wanted:
         return False
     places = between.reshape(len(begins), wanted)
@@ -319,7 +319,7 @@ def _are_even(between: Ints, begins: Ints, stops: Ints, wanted: int) -> bool:
 
 
 def _delimiter(line: str, names: Sequence[str] | None) -> str:
-    """Return what stands between fields: what gives as many as there are names, else what comes most."""
+    """Return the separator of fields: one that gives as many as there are names, else the most frequent."""
     fitting = [one for one in _DELIMITERS if names is not None and line.count(one) == len(names) - 1]
     return (
         fitting[0] if fitting and names is not None and len(names) > 1 else max(_DELIMITERS, key=line.count)

@@ -1,7 +1,7 @@
 """Duplicate events, recognized by their ids and skipped by an append with `duplicates="drop"`.
 
 A log in memory remembers about 40 bytes for each id. A log in a folder keeps the ids of each segment as
-sorted digests in a file beside it (16 bytes an id, in the folder `ids`), made once when it is first asked and
+sorted digests in a file next to it (16 bytes an id, in the folder `ids`), made at the first request and
 only looked into after that; in memory it has those of what is not sealed yet. The files are no part of the
 log: what is missing or damaged is made again.
 """
@@ -146,7 +146,7 @@ class Fresh:
         known = places[self._known.has(ids.gather(places))] if len(places) else places
         why = {int(i): "is in the log already" for i in known}
         if self._here is not None:
-            why |= {i: "stands above already" for i in self._here.rows(ids) if i not in why}
+            why |= {i: "repeats an earlier one" for i in self._here.rows(ids) if i not in why}
         for i in sorted(why):
             name = ids[i]
             self._problems.add(

@@ -67,7 +67,7 @@ class EventNames:
     """Identities of the events of files and frames, found as the events are read.
 
     They are spelled out when they are asked for; of events that are left behind a name of 16 bytes is kept.
-    About 40 bytes are kept for each event without an id, so that equal ones are told apart.
+    About 40 bytes are kept for each event without an id, so that equal ones are distinguished.
     """
 
     def __init__(self, source: EventSource) -> None:

@@ -121,7 +121,7 @@ class EventRows(StateObject):
             self._codes.update(zip(wanted, codes, strict=True))
 
     def narrow(self, mask: Mask) -> None:
-        """Say which events somebody may ask the documents of: those of the others are not parsed."""
+        """Mark the events whose documents may be read: those of the others are not parsed."""
         if not mask.all():
             self._read_of = mask
 

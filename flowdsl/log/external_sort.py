@@ -1,7 +1,7 @@
 """External sort: one pass distributes rows to files by key range, then each file is sorted on its own.
 
 Why not one big sort: DuckDB's `COPY … ORDER BY` took 41 s and 1.1 GB for 20 M events with a limit of 500 MB,
-this took 16 s and 0.9 GB beside it, and it keeps every nested type as it is. (Arrow files instead of Parquet
+this took 16 s and 0.9 GB more, and it keeps every nested type as it is. (Arrow files instead of Parquet
 were three times slower to write: Polars' text has to be copied into another layout, uncompressed.)
 """
 

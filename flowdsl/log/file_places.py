@@ -12,7 +12,7 @@ _NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 
 
 def around_of(path: Path | PurePosixPath) -> dict[str, str | None]:
-    """Return what the rows of a file have by where it stands: columns that its folders name, as
+    """Return what the rows of a file have by its location: columns that its folders name, as
     `day=2026-01-01` does, `@file` and `@folder`.
 
     >>> around_of(Path("stars/day=2026-01-01/a.csv.gz"))

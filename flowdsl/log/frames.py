@@ -17,7 +17,7 @@ from flowdsl.log.columns import SCHEMA
 from flowdsl.log.errors import reading
 from flowdsl.log.sources import DatasetTable, FrameTable, LazyTable, RawTable
 
-# A frame of failed events (`result.errors`) has these beside the columns of an event table.
+# A frame of failed events (`result.errors`) has these in addition to the columns of an event table.
 _OF_ERRORS = {"seq_no", "flow", "step", "operator", "error"}
 
 
@@ -35,7 +35,7 @@ def frame_table(source: Any) -> RawTable | None:
     if frame is None:
         return None
     if set(frame.columns) >= _OF_ERRORS:
-        # an event that failed in several flows stands there several times
+        # an event that failed in several flows occurs several times
         frame = frame.unique("seq_no", keep="first", maintain_order=True)
     return FrameTable(frame)
 

@@ -1,7 +1,7 @@
 """Durable files of a log's folder, private to their owner and never links out of the folder.
 
 A file whose sync failed is never synced again: the system may have thrown the bytes away and say "done" the
-next time. Whoever meets such a failure writes a new file.
+next time. After such a failure a new file is written.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def open_own(path: Path, flags: int, *, alone: bool = False) -> int:
     `alone`: nor one that has another name, somewhere else.
     """
     try:
-        # a pipe would wait for somebody at its other end
+        # a pipe would wait for its other end
         handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR):

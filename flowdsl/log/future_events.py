@@ -63,7 +63,7 @@ class AheadOfNext(Wrapped):
         if not frames:
             return marked
         events = pl.concat(frames)
-        # what a live run said of an event stands; it says nothing of the others
+        # the marks of a live run are kept; it has none for the other events
         events = (
             events.filter(~pl.col("seq_no").is_in(marked["seq_no"].to_list())) if marked.height else events
         )

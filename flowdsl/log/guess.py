@@ -83,9 +83,9 @@ class Guess:
     code : str
         The call of `read_events`, as Python.
     options : Mapping
-        The arguments of that call beside the source.
+        The arguments of that call after the source.
     notes : tuple of str
-        What could not be told from the data, or needs a look.
+        What the data does not say, or needs a look.
 
     Examples
     --------

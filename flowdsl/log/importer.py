@@ -93,7 +93,7 @@ def read_events(  # noqa: PLR0913 -- all of them by name
     header
         The names of the columns of a CSV file whose first line does not name them.
     time_unit
-        `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers; by default told by their size.
+        `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers; by default inferred from their size.
     time_format
         One or more strptime formats, for timestamps that are not RFC 3339.
     time_zone
@@ -234,7 +234,7 @@ def convert(  # noqa: PLR0913 -- all of them by name
     header
         The names of the columns of a CSV file whose first line does not name them.
     time_unit
-        `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers; by default told by their size.
+        `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers; by default inferred from their size.
     time_format
         One or more strptime formats, for timestamps that are not RFC 3339.
     time_zone
@@ -370,8 +370,8 @@ class EventImporter:
         return shaped
 
     def refuse_nothing(self) -> None:
-        """Refuse a source none of whose rows is an event though some were meant to be: something that was
-        said of it, or not said, is wrong.
+        """Refuse a source none of whose rows is an event though some were meant to be: an
+        option is wrong or missing.
         """
         broken = self.problems.counts["broken"]
         if not broken:
@@ -400,7 +400,7 @@ class EventImporter:
         if "event_id" in shaped.columns:
             for i, name in self._repeated.rows(shaped["event_id"].filter(first)).items():
                 left_out = ": left out" if self._drops else ""
-                self._add(block, rows[i], "duplicate", f"event_id {name!r} stands above already{left_out}")
+                self._add(block, rows[i], "duplicate", f"event_id {name!r} repeats an earlier one{left_out}")
                 again.append(rows[i])
         return again
 

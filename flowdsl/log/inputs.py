@@ -115,7 +115,7 @@ def _open_path(path: Path) -> EventSource:
 
 
 def _is_event(event: object) -> bool:
-    """Return True for an event, and for what is not a row at all, of which more is said elsewhere."""
+    """Return True for an event, and for what is not a row at all, which is reported elsewhere."""
     return not isinstance(event, Mapping) or "kind" in event or isinstance(event.get("event"), Mapping)
 
 

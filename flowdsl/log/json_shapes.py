@@ -2,7 +2,7 @@
 
 A shape is made of one line and fits those that have the same keys in the same order, with any texts, numbers
 and lists of these in their places. What fits is JSON, has no key twice and no value that Python would write
-in another way than DuckDB does, so that the fields of events can be taken as they stand. All other lines are
+in another way than DuckDB does, so that the fields of events can be taken as they are. All other lines are
 for Python to read.
 """
 
@@ -47,7 +47,7 @@ _DEEPEST: Final = 30
 _LONGEST: Final = 1 << 16
 
 
-# what an envelope of production has beside its event
+# what an envelope of production has next to its event
 _OF_ENVELOPES: Final = ("event_id", "timestamp", "seq_no")
 
 
@@ -157,7 +157,7 @@ class LineShape:
         nested = [item for item in value if isinstance(item, (dict, list))]
         # the keys of an item of a list are not paths of fields
         item = self._body(nested[0], (*path, "[]", ""), safe=safe) if nested else scalar
-        # wherever there may be a blank, it can stand in one place of the expression only, which makes it fast
+        # a blank is allowed in one place of the expression only, which makes it fast
         return rf"\[{_SPACE}(?:{item}{_SPACE}(?:,{_SPACE}{item}{_SPACE})*)?\]"
 
 
@@ -191,7 +191,7 @@ def _key(key: str) -> str:
 
 
 def _field(row: dict[str, Any], request: Request, modes: dict[Path, str]) -> JsonField:
-    """Return where a field stands, and take down in `modes` what its values have to be."""
+    """Return the place of a field, and note in `modes` what its values have to be."""
     name, origin = request
     found = _known_field(row, name) if origin is None else _field_at(row, name, origin, modes)
     for path in found.paths:
@@ -245,7 +245,7 @@ def _field_at(row: dict[str, Any], name: str, origin: str, modes: dict[Path, str
 
 
 def _envelope_field(row: dict[str, Any], name: str) -> JsonField:
-    """Return a field that an envelope of production has beside its event."""
+    """Return a field that an envelope of production has next to its event."""
     key = "id" if name == "event_id" else name
     return JsonField(name, ((key,),), mode=_own_mode(name, in_json=True)) if key in row else JsonField(name)
 

@@ -1,6 +1,6 @@
 """Lock of the writer: on a file that names its holder, and on the folder it is in.
 
-The file may be removed, and a new one would be locked by somebody else: the folder is locked as well, where
+The file may be removed, and a new one would be locked by another process: the folder is locked as well, where
 the file system can, and who holds the lock looks after each sync whether the file is still the one that was
 locked.
 """
@@ -24,7 +24,7 @@ from flowdsl.log.forks import watch
 from flowdsl.log.fsync import open_own, read_own
 
 WRITER: Final = "writer.lock"
-# how long somebody new waits for one that is just going, in seconds
+# how long a new writer waits for one that is closing, in seconds
 _GOING: Final = 0.2
 _SAID: Final = re.compile(rb"(\d{1,20}) (\d{1,20}) ([0-9a-z-]{1,64}) ([0-9a-f]{0,64}) [0-9a-f]{8}\n")
 
@@ -43,9 +43,9 @@ class FileLock:
         try:
             self._take(refused, going)
             self._file = _file(os.fstat(self._handles[0]))
-            # somebody may have removed it between the two
+            # it may have been removed between the two
             self.check()
-            # what was kept there is lost only when something newer is said
+            # its content is lost only when something newer is stored
             self.before = read_note(path)
             kept = self.before or LockNote(0, 0, "", "")
             os.pwrite(self._handles[0], replace(kept, process=self._process).encoded(), 0)
@@ -87,10 +87,10 @@ class FileLock:
         stored too.
         """
         if not self._handles:
-            # at the end of the program objects go in any order: nobody holds it any more
+            # at the end of the program objects go in any order: the lock is gone
             return
         note = LockNote(self._process, number, whose, _boot() if exact else "")
-        # a shorter text leaves the end of a longer one behind it, which nobody reads
+        # a shorter text leaves the end of a longer one behind it, which is never read
         os.pwrite(self._handles[0], note.encoded(), 0)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ def lock_writer(folder: Path) -> FileLock:
 
 
 def note(path: Path, number: int) -> None:
-    """Store a number in a lock file that nobody holds; whoever holds one says its own."""
+    """Store a number in a lock file that is not held; a holder stores its own."""
     try:
         handle = open_own(path, os.O_RDWR, alone=True)
     except (OSError, DataError):
@@ -193,7 +193,7 @@ def has_writer(folder: Path) -> bool:
 
 def has_lost_lock(folder: Path) -> bool:
     """Return True if a process is writing in a folder whose lock file was removed."""
-    # whoever takes the locks begins with the file, and ends with it
+    # a writer takes the lock of the file first, and releases it last
     return not _is_held(folder / WRITER) and _is_held(folder) and not _is_held(folder / WRITER)
 
 

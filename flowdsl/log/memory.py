@@ -41,7 +41,7 @@ class MemoryEventLog(EventLog):
     Attributes
     ----------
     skipped
-        Number of source rows that `read_events` skipped because it was told to.
+        Number of source rows that `read_events` skipped as its options say.
 
     Examples
     --------

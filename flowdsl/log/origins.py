@@ -186,7 +186,7 @@ def sees_whole_rows(origin: Origin | None) -> bool:
 class Paths:
     """Follows origins through rows, also into columns of JSON text, each text being read once.
 
-    `around` has what all rows have beside their own: the file and folder that they stand in.
+    `around` has what all rows have in common: their file and folder.
     """
 
     def __init__(self, around: Mapping[str, Any] | None = None) -> None:

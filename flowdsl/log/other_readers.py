@@ -154,7 +154,7 @@ class _XmlRows:
 
 def sse_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
     """Return the messages of a stream of server-sent events that was written to a file: the members of their
-    JSON data, beside `event` and `id`; rows are the lines on which they begin.
+    JSON data, next to `event` and `id`; rows are the lines on which they begin.
     """
     place = str(path)
     rows: list[dict[str, Any]] = []

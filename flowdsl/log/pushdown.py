@@ -18,8 +18,8 @@ class ScanFilter:
     `triggers` are (kind, type or None for any). `entities`: all events of entities count. `link_types`:
     events of these links count, and of links with ids, since those may replace one another whatever their
     type. Where `passed` is given, nothing depends on when exactly the clock moves: segments that end before
-    `stop` (a number, a time) may be left out but for their first and last event, and it is told how many that
-    were. `ahead` are the numbers of events that do not move the clock, and are told with their ids.
+    `stop` (a number, a time) may be left out but for their first and last event, and it is called with
+    their number. `ahead` are the numbers of events that do not move the clock; they keep their ids.
     `documents` are the paths into JSON that events of the triggers are asked for.
 
     >>> ScanFilter((("link.created", "likes"),)).met_by(

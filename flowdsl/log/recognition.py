@@ -28,7 +28,7 @@ def needs_no_shape(rows: Rows) -> str | None:
     if all(isinstance(row.get("kind"), str) and row["kind"] in KINDS and "timestamp" in row for row in rows):
         return "event table"
     names = [name for name, known in ROW_FORMATS.items() if all(known.matches(dict(row)) for row in rows)]
-    # CloudEvents whose types are not kinds need to be told what they mean
+    # CloudEvents whose types are not kinds need `kinds=`
     if names[:1] == ["cloudevents"] and not all(row["type"] in KINDS for row in rows):
         return None
     return names[0] if names else None
@@ -64,7 +64,7 @@ def path_of_records(rows: Rows) -> str | None:
 
 
 def hint_for(block: TextBlock, shape: RowShape) -> str | None:
-    """Return what to say beside an error about rows that are read without a shape; None where nothing
+    """Return a hint for an error about rows that are read without a shape; None where nothing
     helps.
     """
     if shape.columns or shape.records:

@@ -60,7 +60,7 @@ def holdings(
     """Return where the numbers are, given the files `names`, the span of the tail, and the last noted number
     `floor`.
 
-    `alone`: nobody writes meanwhile, so that a file that is listed and not there is missing.
+    `alone`: there is no writer meanwhile, so that a file that is listed and not there is missing.
     """
     extents, gaps, sealed = catalog.extents()
     listed = {name for name, _, _ in extents}

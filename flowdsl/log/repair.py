@@ -106,7 +106,7 @@ class Tail:
         return self.found.last if self.found else 0
 
     def most(self, catalog: Catalog) -> int | None:
-        """Last number that anybody was told, or None if unknown.
+        """Last number that was acknowledged, or None if unknown.
 
         Segments behind it are what an append left that did not end: all of it or nothing is in the log.
         """
@@ -240,10 +240,10 @@ def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
     taken += [(segment.first, segment.last) for segment in kept]
     lost = [MissingRange(begin, end, reason) for begin, end in without([(1, last)], taken)]
     if (found is None or found.head is None) and not tail.exact:
-        # numbers that may have been given, and of which nothing tells
+        # numbers that may have been given
         lost.append(
             MissingRange(
-                last + 1, last + _MORE_THAN_A_TAIL, f"{reason}; whether there were any, nothing tells"
+                last + 1, last + _MORE_THAN_A_TAIL, f"{reason}; it is unknown whether there were any"
             )
         )
     catalog.change_segments(listed=kept, gaps=lost)

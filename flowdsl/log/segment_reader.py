@@ -28,7 +28,7 @@ class SegmentSelection:
     """Parts to read of each segment; `wanted` segments not listed otherwise are read whole.
 
     Of those in `bare` numbers, times and kinds alone; of those in `ends` nothing: their first and last event
-    stand for them, and `passed` is told how many others there are.
+    stand for them, and `passed` is called with the number of the others.
     """
 
     wanted: Callable[[Segment], bool] | None = None

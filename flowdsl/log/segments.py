@@ -224,7 +224,7 @@ class _Writer:
         self._parquet.add_key_value_metadata({_FOOTER: json.dumps(footer)})
         self._parquet.close()
         self._file.flush()
-        # the handle that wrote is the one that is told of a failure
+        # a failure is reported to the handle that wrote
         sync(self._file.fileno())
         self._file.close()
         size, crc = checksum_of(self._hidden)

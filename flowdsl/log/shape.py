@@ -1,4 +1,4 @@
-"""Declarations of how rows become events: what `read_events` is told, and the shapes that have a name."""
+"""Declarations of how rows become events: what `read_events` takes, and the shapes that have a name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Shape:
     """Declaration of a shape of rows, and of the events that they become: what `read_events(shape=…)` takes.
 
     flowdsl has shapes of common exports under their names (`shape="segment"`); a shape of your own is made
-    here, or registered by a package in `flowdsl.shapes`. Options given beside a shape go before its own.
+    here, or registered by a package in `flowdsl.shapes`. Options given with a shape go before its own.
 
     Parameters
     ----------

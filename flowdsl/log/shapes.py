@@ -148,7 +148,7 @@ _MIXPANEL: Final = Shape(
     summary="events of Mixpanel's export and import",
 )
 
-# the columns of an enriched event as they stand in its tab-separated form
+# the columns of an enriched event in its tab-separated form
 _ENRICHED: Final = (
     "app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker "
     "v_tracker v_collector v_etl user_id user_ipaddress user_fingerprint domain_userid "

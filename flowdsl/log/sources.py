@@ -326,7 +326,7 @@ def _elsewhere(folder: Path, suffixes: tuple[str, ...]) -> str:
         sorted(f.name for f in folder.iterdir() if not f.name.startswith("."))[:5] if folder.is_dir() else []
     )
     where = f"in {folder} there are: {', '.join(names)}" if names else f"there is nothing in {folder}"
-    # whoever reads more than Parquet reads them
+    # readers of more formats than Parquet read them
     return where if len(suffixes) > 1 else f"{where}; files of other shapes are read by read_events(…)"
 
 

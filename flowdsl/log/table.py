@@ -148,7 +148,7 @@ class EventTable:
             )
         if again is not None:
             found.add(
-                piece.place, piece.row + row, "duplicate", f"event_id {again!r} stands above already", text
+                piece.place, piece.row + row, "duplicate", f"event_id {again!r} repeats an earlier one", text
             )
 
     @property
@@ -284,7 +284,7 @@ def refuse_repeated(repeated: Iterable[int]) -> None:
         some = ", ".join(str(number) for number in sorted(equal)[:5])
         more = f" and {len(equal) - 5} more" if len(equal) > 5 else ""
         raise DataError(
-            f"seq_no stands more than once: {some}{more}",
+            f"seq_no occurs more than once: {some}{more}",
             hint="leave the column seq_no out, and events are numbered by (timestamp, position)",
         )
 

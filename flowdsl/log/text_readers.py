@@ -56,11 +56,11 @@ class TextBlock:
     rows: Sequence[int] | npt.NDArray[np.int64]
     content: list[dict[str, Any]] | pl.DataFrame | JsonRows | JsonPiece
     texts: RowTexts | None = None
-    # what all rows have beside their own fields: columns that folders name, and the names of file and folder
+    # what all rows have in common: columns that folders name, and the names of file and folder
     around: Mapping[str, Any] = field(default_factory=dict)
     # the rows of a source that several rows were made of
     groups: Sequence[int] | None = None
-    # the columns that the source has beside those that are wanted
+    # the columns that the source has in addition to those that are wanted
     names: Sequence[str] = ()
 
 

@@ -27,10 +27,10 @@ from flowdsl.values.zones import DAY, to_local, to_utc, zone_number
 TimeUnit = Literal["s", "ms", "us", "ns"]
 UNITS: Final[tuple[TimeUnit, ...]] = get_args(TimeUnit)
 PER_SECOND: Final[dict[str, int]] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-# epochs are told by their size from 1980 to 2100: of no two units that is the same number
+# the unit of an epoch follows from its size, from 1980 to 2100: no number is in range in two units
 _FIRST_EPOCH, _LAST_EPOCH = 315_532_800, 4_102_444_800
 _WORDS: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-# what databases and spreadsheets write beside RFC 3339: zones in hours, no seconds, days alone
+# what databases and spreadsheets write other than RFC 3339: zones in hours, no seconds, days alone
 _SHORTER: Final = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _NUMBER: Final = r"^\s*[+-]?\d+(\.\d+)?\s*$"
 # what a spreadsheet has for the days from 1982 to 2099
@@ -40,7 +40,7 @@ Odd = dict[int, tuple[Problem, str]]
 
 
 class TimeReader:
-    """Reads the timestamps of one source: as it was told, else as they look; says once what it assumed."""
+    """Reads the timestamps of one source by its options, else by how they look; warns once of assumptions."""
 
     def __init__(
         self,

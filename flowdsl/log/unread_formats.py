@@ -48,7 +48,7 @@ UNREAD: Final = (
     UnreadFormat("a 7-Zip archive", (".7z",), _UNPACK, b"7z\xbc\xaf\x27\x1c"),
     UnreadFormat("a RAR archive", (".rar",), _UNPACK, b"Rar!\x1a\x07"),
     UnreadFormat("a tar archive", (".tar", ".tgz", ".tbz2", ".txz"), _UNPACK, b"ustar", 257),
-    UnreadFormat("a pickle", (".pkl", ".pickle"), "pandas.read_pickle(path), if you trust whoever made it"),
+    UnreadFormat("a pickle", (".pkl", ".pickle"), "pandas.read_pickle(path), if you trust its author"),
     UnreadFormat(
         "an SQL dump", (".sql",), "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)"
     ),

@@ -76,7 +76,7 @@ def bad_json(shaped: pl.DataFrame) -> dict[str, list[int]]:
 def faults(raw: pl.DataFrame, shaped: pl.DataFrame, *, to_keep: bool = True) -> dict[int, str]:
     """Return the rows of a piece that cannot be events, JSON included, each with the reason.
 
-    What is not kept but replayed where it stands may have numbers beyond any float: they are infinities
+    What is not stored but replayed in place may have numbers beyond any float: they are infinities
     there. To look for them takes as long as to see that a text is JSON.
     """
     found: dict[int, str] = {}

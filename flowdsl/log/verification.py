@@ -134,7 +134,7 @@ def tail_damage(folder: Path, found: WalScan | None) -> list[Corruption]:
     if found.head is None:
         damage.append(Corruption(place, 0, 0, "the head of the tail is damaged"))
     for line in found.bad:
-        lost = f"events {line.first} to {line.last}" if line.count else "how many events, nothing tells"
+        lost = f"events {line.first} to {line.last}" if line.count else "an unknown number of events"
         damage.append(
             Corruption(place, line.first, line.last, f"damaged at bytes {line.begin} to {line.end}: {lost}")
         )

@@ -2,7 +2,7 @@
 
 A line is its checksum, the number of its first event, how many there are, and their fields as JSON. The head
 of the file says up to where it is good: what `append` has returned for ends there. A bad line before that
-place is damage; what stands behind it was never acknowledged, and is passed over where it is not whole.
+place is damage; what is behind it was never acknowledged, and is skipped where it is not whole.
 Damage before later whole lines is never passed over: its numbers are known.
 """
 
@@ -104,7 +104,7 @@ class WalScan:
     def is_torn_only(self) -> bool:
         """True if no acknowledged append can be affected by the damage.
 
-        That is what stands behind the end that the head tells, and the very end of a tail that is not synced.
+        That is what is behind the end that the head gives, and the very end of a tail that is not synced.
         """
         if self.head is None:
             return False
@@ -168,7 +168,7 @@ class WalWriter:
         self.end = end
 
     def check(self) -> None:
-        """Raise an error if the file was removed, since nobody would find what is written to it."""
+        """Raise an error if the file was removed, since what is written to it would be lost."""
         if not os.fstat(self._handle).st_nlink:
             raise DataError(
                 f"{NAME} was removed while it was written",

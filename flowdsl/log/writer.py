@@ -219,7 +219,7 @@ class LogWriter:
             mend_tail(self._folder, self.catalog, self.lock.before)
             rows = TailRows(*found_tail(self._folder, self.catalog, self.lock.before))
         self._identity = self.catalog.identity if self.catalog else new_identity()
-        # a new file also where there is one: nobody knows whether its last sync, in another process, went
+        # a new file also where there is one: it is unknown whether its last sync, in another process, went
         # well
         self._begin_tail(rows)
         if self.catalog is None:
@@ -331,13 +331,13 @@ class LogWriter:
         if not self._synced and now - self._looked < _LOOK:
             return
         self._looked = now
-        # after the sync: whoever gets the lock from now on finds what was written
+        # after the sync: the next holder of the lock finds what was written
         self.lock.check()
         self._tail.check()
         self._note(last)
 
     def _note(self, last: int, *, closing: bool = False) -> None:
-        """Note in the lock how far the log is, for whoever finds the tail damaged or missing."""
+        """Note in the lock how far the log is, for readers that find the tail damaged or missing."""
         try:
             self.lock.store(last, self._identity, exact=self._synced or closing)
         except OSError as error:

@@ -106,7 +106,7 @@ def heard(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str,
         )
         return what, {name: source.below(name, allowed[name], value) for name, value in given.items()}
     except DataError as error:
-        raise FlowError(f"the page said what is not understood: {error.what}") from None
+        raise FlowError(f"the page sent an unknown message: {error.what}") from None
 
 
 def file_beside(name: str) -> Path:
@@ -128,4 +128,4 @@ def file_beside(name: str) -> Path:
 
 
 def _no_bytes(reference: list[int]) -> Never:
-    raise DataError("there are no bytes beside it")
+    raise DataError("its bytes are missing")

@@ -149,7 +149,7 @@ class Operator:
         return False
 
     def check(self, scope: Scope) -> Scope:
-        """Return the variables after this step; a BuildError where it cannot stand here."""
+        """Return the variables after this step; a BuildError where it is not allowed here."""
         scope.check(self.paths or (), self.method)
         return scope
 

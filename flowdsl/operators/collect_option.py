@@ -19,7 +19,7 @@ from flowdsl.values.paths import Path
 Collect = tuple[tuple[str, Collected], ...]
 LIST: Final = ValueShape("a list", scalar=True)
 _SHAPES: Final = {"sum": NUMBER, "min": NUMBER, "max": NUMBER, "count": NUMBER, "unique": LIST}
-# what the parts of a form's line are told by: texts, brackets, and a comma before the next name
+# what separates the parts of a form's line: texts, brackets, and a comma before the next name
 _MARKS: Final = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[(\[{]|[)\]}]|,(?=\s*[^\W\d]\w*\s*=[^=])"""
 )

@@ -167,7 +167,7 @@ class DeliverKernel(Kernel):
 
 
 def _recipients(contexts: ContextBatch, places: Sequence[Path]) -> Column:
-    """Return what stands at the first of these places that holds text."""
+    """Return the first of these places that holds text."""
     found = contexts.column(places[0])
     for path in places[1:]:
         if found.all_(Tag.TEXT):

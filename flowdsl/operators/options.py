@@ -142,7 +142,7 @@ def option(
 def given(name: str, **schema: Any) -> dict[str, Any]:
     """Return the schema of mappings in which a key has a value of a schema, anything but null by default.
 
-    The key stands in a pattern: editors would offer one of `properties` once more.
+    The key is in a pattern: editors would offer one of `properties` once more.
     """
     return {"required": [name], **holding(name, **schema)}
 

@@ -67,7 +67,7 @@ class Wait(Operator):
     )
     example: ClassVar[str] = 'wait(until="09:00", on="mon", tz="Europe/Berlin")'
     nearest: ClassVar[str] = (
-        "whoever sends the event can send it later; a batch with a window waits as long, but makes one of "
+        "the sender can send the event later; a batch with a window waits as long, but makes one of "
         "all with the same key; to drop outside of hours, let the events carry the hour, and filter by it"
     )
     synonyms: ClassVar[tuple[str, ...]] = ("sleep", "delay", "hold", "pause", "schedule", "later")

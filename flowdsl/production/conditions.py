@@ -160,7 +160,7 @@ def _check_constant(operator: str, constant: ConditionLiteral, names: StepExport
     if found:
         names.refuse(
             f"the text {constant} holds {found}",
-            allowed="text that stands in quotes as it is",
+            allowed="text that needs no escapes in quotes",
             hint="compare with another field, or let the events carry a simpler value",
         )
 
@@ -242,5 +242,5 @@ def _computed_hint(node: Expression) -> str:
         return asked[0].asks.nearest
     found = (part for part in node.walk() if isinstance(part, Reference) and part.path[0] != "before")
     paths = sorted(map(str, found))
-    of = f" beside {paths[0]}" if paths else ""
+    of = f" along with {paths[0]}" if paths else ""
     return f"let the events carry the answer{of}, and compare that: data.flag == true"

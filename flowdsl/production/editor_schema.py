@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from flowdsl.production.emitter import block_lines, inline
 
-# null that is not offered: whoever does not want to give a value leaves the key out
+# null that is not offered: a value that is not wanted is left out
 _QUIET_NULL: Final = {"not": {"not": {"type": "null"}}}
 _SHOWN: Final = ("title", "description", "markdownDescription", "examples", "default", "defaultSnippets")
 

@@ -1,8 +1,8 @@
 """Emitter of YAML text that every reader reads alike: PyYAML (1.1), ruamel.yaml (1.2) and production's.
 
 Written by hand and not by a library, so that the same value is the same bytes whatever versions are
-installed. Text stands without quotes only where it is a word, a path or a simple sentence that no version of
-YAML takes for anything else; text of several lines stands as a block where that keeps every character.
+installed. Text is without quotes only where it is a word, a path or a simple sentence that no version of
+YAML takes for anything else; text of several lines is a block where that keeps every character.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def indented(lines: Iterable[str]) -> Iterator[str]:
 
 
 def inline(value: Any) -> str:
-    """Return a value on one line, in a form that can stand anywhere.
+    """Return a value on one line, in a form that is valid anywhere.
 
     >>> inline({"from": "target_id", "count": 3, "items": ["a b", "{{ x }}"]})
     '{from: target_id, count: 3, items: [a b, "{{ x }}"]}'

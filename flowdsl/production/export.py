@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.production.project_spec import ProjectSpec
 
-# relative to the file, so that it holds wherever the two stand together; `flowdsl schema` writes that file
+# relative to the file, so that it holds wherever the two are together; `flowdsl schema` writes that file
 PART_LINE: Final = (
     "# a part of a file: production wants `entities` and `links` beside `events`, as save(path) writes them"
 )

@@ -33,7 +33,7 @@ from flowdsl.text import short_repr
 T = TypeVar("T")
 FLOW_KEYS = ("name", "description", "trigger", "pipeline")
 SECTIONS = ("events", "sinks")
-# what may stand beside events and sinks: flowdsl's tests, and what production has there
+# what is allowed next to events and sinks: flowdsl's tests, and what production has there
 BESIDE = ("tests", "entities", "links", "validation_rules")
 TRIGGER_KEYS = ("kind", "link_type", "entity_type")
 SHAPES = "a project (events: {flows: […]}), a list of flows, or a flow (name, trigger, pipeline)"

@@ -26,7 +26,7 @@ _PLAIN_TAGS: Final = "text, numbers, true, false, null, lists and mappings, with
 
 
 _NOTHING: Final[Mapping[str, str]] = {}
-# the value of an alias inside of what it stands for; production finds out where it reads that, and not where
+# the value of an alias of a value that contains it; production finds out where it reads that, and not where
 # it is ignored
 ENDLESS: Final = object()
 
@@ -36,10 +36,10 @@ class Item:
     """Value of a document and its place: a scalar, a list of items, or a mapping from text to items.
 
     `keys` has the places of a mapping's keys; `size` counts the values in it, `height` how deep it goes.
-    `written` is a scalar without quotes as it stands there.
+    `written` is a scalar without quotes as written.
 
     Where production reads, `written` is the text of any scalar, `style` says how it is quoted (nothing: not
-    at all), and `tag` what its tag is. `repeated` has the places of keys that stand again, `overwritten`
+    at all), and `tag` what its tag is. `repeated` has the places of keys that occur again, `overwritten`
     their values but the last, which counts; `strange` is the place of a key that is not text. `odd` says why
     it cannot be a value.
     """
@@ -91,7 +91,7 @@ class Item:
     def kind(self) -> str:
         """Name of the kind of value."""
         if self.value is ENDLESS:
-            return "an alias inside of what it stands for"
+            return "an alias of a value that contains it"
         names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a whole number"}
         return names.get(type(self.value), "a number" if self.value is not None else "null")
 
@@ -100,7 +100,7 @@ def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, lis
     """Return the document in a text, and the problems that did not prevent reading it.
 
     Raises `LoadError` where it cannot be read at all. `name` is what places begin with. `lenient` leaves it
-    to the reader to mind keys that stand twice or are not text, and tags.
+    to the reader to reject keys that occur twice or are not text, and tags.
     """
     builder = _NodeBuilder(name, lenient=lenient)
     for event in parse(text, name, keep_mark=lenient):
@@ -220,9 +220,9 @@ class _NodeBuilder:
             )
         target = self._anchors[anchor]
         if target is None and self._lenient:
-            target = Item(ENDLESS, place, odd=f"*{anchor:.60} stands inside of what it stands for")
+            target = Item(ENDLESS, place, odd=f"*{anchor:.60} refers to a value that contains it")
         if target is None:
-            self._stop(f"*{anchor:.60} stands inside of what it stands for", place)
+            self._stop(f"*{anchor:.60} refers to a value that contains it", place)
         assert target is not None
         self._add(replace(target, place=place), None)
 
@@ -251,7 +251,7 @@ class _NodeBuilder:
     def _add_value(self, around: _Open, values: dict[str, Item], item: Item) -> None:
         """Add the value of the last key.
 
-        Of a key that stands twice the first value counts, or the last one where production reads; a key that
+        Of a key that occurs twice the first value counts, or the last one where production reads; a key that
         is not text counts not at all. Both are problems.
         """
         key, around.key = around.key, None
@@ -279,7 +279,7 @@ class _NodeBuilder:
             around.repeated[key] = item.place
         else:
             first = f"the first is at {around.keys[key]}"
-            self._mind(f"the key {short_repr(key)} stands twice", item.place, hint=first)
+            self._mind(f"the key {short_repr(key)} is given twice", item.place, hint=first)
 
     def _refuse_key(self, item: Item) -> None:
         shown, hint = "a key", QUOTE_TEMPLATES if _is_braced(item) else None

@@ -137,7 +137,7 @@ def _merged_flows(every: list[Any], base: ProjectSpec, new: Sequence[FlowSpec]) 
     if len(written) != len(old):
         raise PatchError
     merged: list[Any] = []
-    # where each of the old ones stands by now
+    # the current place of each old one
     places: dict[int, int] = {}
     for before, number in _pairs([flow.name for flow in old], [flow.name for flow in new]):
         flow = new[number]
@@ -160,7 +160,7 @@ def _with_skipped(merged: list[Any], skipped: Mapping[int, Any], places: Mapping
 
 
 def _pairs(old: Sequence[Any], new: Sequence[Any]) -> Iterator[tuple[int | None, int]]:
-    """Return the number of each new item with that of the old one in whose place it stands, if any."""
+    """Return the number of each new item with that of the old one that it replaces, if any."""
     for _, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         for number in range(c, d):
             before = a + number - c

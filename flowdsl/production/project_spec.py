@@ -22,7 +22,7 @@ class SinkConfig:
 
     name: str
     type: str
-    # it may hold what is nobody's business
+    # it may hold secrets
     config: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     # production has none
     cap: Cap | None = None

@@ -290,7 +290,7 @@ def literal(value: object) -> str:
 
 
 def _is_name(text: str) -> bool:
-    """Return True if a text is a Python name as it stands; Python normalizes names beyond ASCII."""
+    """Return True if a text is a Python name as it is; Python normalizes names beyond ASCII."""
     return text.isascii() and text.isidentifier() and not keyword.iskeyword(text)
 
 

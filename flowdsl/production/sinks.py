@@ -113,7 +113,7 @@ def build(
     own = dict(checked_custom(custom))
     _check_custom(own, by_name)
     sinks: dict[str, Sink] = {}
-    # push may use an in_app sink that stands after it
+    # push may use an in_app sink that comes after it
     for config in sorted(by_name.values(), key=lambda config: config.type == "push"):
         try:
             sinks[config.name] = _built(config, folder, own, graph, sinks)

@@ -186,7 +186,7 @@ TEST: Final = _object(
     "Test",
     "events and a graph, and what is to come of them",
     {
-        "name": _text("Name", "what the test shows, as a sentence", "a like is told to the owner"),
+        "name": _text("Name", "what the test shows, as a sentence", "the owner is notified of a like"),
         "description": _text("Description", "more about it", "the owner hears of it, the fan does not"),
         "flows": _field(
             "Flows",

@@ -1,7 +1,7 @@
 """Conditions of this-rs: one comparison of text.
 
 `X exists`, `X not_exists`, `X != Y` and `X == Y`, looked for in this order, are the whole grammar; whatever
-stands before the operator is one path, and what stands behind it is one literal or one path.
+is before the operator is one path, and what is after it is one literal or one path.
 """
 
 from __future__ import annotations

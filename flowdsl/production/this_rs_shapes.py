@@ -109,7 +109,7 @@ class Shapes:
         return tuple(self._text(item).split("."))
 
     def _count(self, item: Item) -> int:
-        # in a block of lines it may stand where a tag says that it is one
+        # in a block of lines it is allowed where a tag says that it is one
         plain = not item.style or (item.style == "|" and item.tag == f"{TAG}int")
         number = production_count(item.written) if plain and item.written is not None else None
         if number is None or number >= _U32:
@@ -122,12 +122,12 @@ class Shapes:
 
     def _choice(self, item: Item, what: str, allowed: Sequence[str]) -> str:
         tag = item.tag if item.tag is not None and item.tag.startswith("!") else None
-        # a tag is the choice, and nothing stands behind it
+        # a tag is the choice, and nothing comes after it
         text = self._text(item) if tag is None else tag[1:] or tag
         if text not in allowed:
             raise self._refused(item, f"{what} {short_repr(text)} is not known", ", ".join(allowed))
         if tag is not None and (item.style or item.written is None or item.written not in ("", *NULLS)):
-            raise self._refused(item, f"{what}: something stands behind the tag {tag:.60}", "nothing")
+            raise self._refused(item, f"{what}: there is a value after the tag {tag:.60}", "nothing")
         return text
 
     def _value(self, item: Item) -> Any:
@@ -154,7 +154,7 @@ class Shapes:
 
 def _stands_twice(item: Item, key: str) -> FlowError:
     first = f"the first is at {item.keys[key]}"
-    return FlowError(f"the key {key!r} stands twice", place=item.repeated[key], hint=first)
+    return FlowError(f"the key {key!r} is given twice", place=item.repeated[key], hint=first)
 
 
 def is_empty(item: Item) -> bool:

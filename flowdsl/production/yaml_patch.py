@@ -1,7 +1,7 @@
 """Patch of YAML text where its value changes; every other byte is kept: comments, order, spelling, white
 space.
 
-The text is composed into nodes that know where they stand. Old and new value are compared from the top down,
+The text is composed into nodes that know their places. Old and new value are compared from the top down,
 and the smallest nodes that differ are written anew; where that cannot be, the next larger one is, up to a
 whole flow, sink or test. What stands for a node in several places (an alias) is never touched.
 """
@@ -119,7 +119,7 @@ class _Splicer:
     def _node(self, node: Any, value: Any, column: int, *, inside: bool, item: bool) -> Iterator[_Edit]:
         """Return the edits of a node.
 
-        `column` is where the key or dash before it stands, `inside` says whether braces hold it, `item`
+        `column` is that of the key or dash before it, `inside` says whether braces hold it, `item`
         whether it is, or is in, an item of a list: only there it may be written anew as a whole.
         """
         old = _plain(node)
@@ -235,7 +235,7 @@ class _Splicer:
             # a remark behind the value stays behind it
             lines = [inline(value)]
         if node.start_mark.index == node.end_mark.index:
-            # nothing stands there; its mark is where the next thing begins
+            # there is nothing; its mark is where the next thing begins
             self._check_key_or_dash(end - 1)
             start, lines[0] = end, f" {lines[0]}"
         elif len(lines) > 1 and not block and not isinstance(value, str):

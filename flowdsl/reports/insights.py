@@ -67,7 +67,7 @@ def _silent(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _dry_step(step: Mapping[str, Any]) -> str:
-    """Return a step that let nothing pass, with what became of its contexts."""
+    """Return a step that let nothing pass, with the outcomes of its contexts."""
     ends = [f"{count:,} {reason}" for reason, count in step["reasons"].items()]
     ends += [f"{step[end]:,} {end}" for end in ("failed", "absorbed", "held") if step[end]]
     return f"step {step['step']}, {step['text']} ({', '.join(ends)})"
@@ -94,7 +94,7 @@ def _notable(figures: Figures, manifest: Manifest) -> Iterator[Note]:
 
 def _people(figures: Figures) -> Iterator[Note]:
     everyone = figures.everyone
-    # where everybody gets the same, the tiles have said so
+    # if everybody gets the same, the tiles show it
     if everyone.top and everyone.deliveries.max > everyone.deliveries.p50:
         most = everyone.top[0]
         yield Note(

@@ -31,7 +31,7 @@ MOST_DRAWN: Final = 500
 
 
 def render_page(figures: Figures, manifest: Manifest, picture: Picture | None) -> str:
-    """Render the report as one HTML file that needs nothing beside itself."""
+    """Render the report as one self-contained HTML file."""
     context = _context(figures, manifest, picture, inline=True)
     return render("reports/page.html.j2", **context, chart_style=chart_style(".fd-report.fd-report .chart"))
 

@@ -54,7 +54,7 @@ def _people(figures: Figures) -> Iterator[str]:
         for name, people in rows
         for often in (people.deliveries,)
     ]
-    yield from _table(("told", "people", "deliveries", *_AT_MOST, "most", "worst day"), table)
+    yield from _table(("sink", "people", "deliveries", *_AT_MOST, "most", "worst day"), table)
 
 
 def _latency(figures: Figures) -> Iterator[str]:

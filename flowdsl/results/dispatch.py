@@ -33,7 +33,7 @@ from flowdsl.text import type_text
 if TYPE_CHECKING:
     from flowdsl.engine.local import LocalExecutor
 
-# what sinks are told of the event beside its id and time
+# fields of the event that sinks get in addition to its id and time
 EVENT_COLUMNS: Final = ("entity_type", "entity_id")
 _TOLD: Final[dict[str, Any]] = {**{EVENT.format(name): pl.String for name in EVENT_COLUMNS}, **ORIGIN}
 UNDELIVERED: Final = "undelivered"

@@ -1,6 +1,6 @@
 """Interface of an engine: to run a plan over a log and a graph, and to write the tables of a result.
 
-The local engine is one; another stands beside it by these classes alone, for nothing else of a result knows
+The local engine is one; another needs these classes only, for nothing else of a result knows
 how it was made.
 """
 
@@ -27,7 +27,7 @@ EngineName = Literal["local", "spark"]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Tasks of a run beside filling the tables of deliveries, failures, late events and so on.
+    """Tasks of a run other than filling the tables of deliveries, failures, late events and so on.
 
     Parameters
     ----------

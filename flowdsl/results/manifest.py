@@ -1,4 +1,4 @@
-"""Manifest of a run, beside its tables: its flows, what became of the contexts at every step, what sinks
+"""Manifest of a run, next to its tables: its flows, the outcomes of the contexts at every step, what sinks
 got.
 """
 
@@ -36,7 +36,7 @@ OPEN_SCHEMA = {
 
 
 def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) -> Manifest:
-    """Return what is known of a run beside its tables."""
+    """Return what is known of a run in addition to its tables."""
     return {
         "flows": [flow.name for flow in plan.flows],
         "text": [str(flow) for flow in plan.flows],
@@ -95,7 +95,7 @@ def delivers_of(plan: Plan) -> list[DeliverRow]:
 
 
 def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[StepRow]:
-    """Return what became of the contexts at every step, a row for each flow that has it."""
+    """Return the outcomes of the contexts at every step, a row for each flow that has it."""
     rows: list[StepRow] = []
     for one in steps:
         tally, step = one.counts, one.step

@@ -71,7 +71,7 @@ class StoppedRow(TypedDict):
 
 
 class Manifest(TypedDict):
-    """Facts of a run beside its tables. `span` is the log clock (µs) at its first and last event, `log` the
+    """Facts of a run. `span` is the log clock (µs) at its first and last event, `log` the
     identity of the log; of one without an identity a folder has `beginning`, digests of its first events.
     `tzdata` is the version of the zone data.
     """

@@ -52,7 +52,7 @@ class Options:
 
     @property
     def together(self) -> bool:
-        """Whether what comes of a flow depends on the others, or they cannot run apart."""
+        """Whether the results of a flow depend on the others, or they cannot run apart."""
         return self.state is not None or bool(self.caps)
 
 

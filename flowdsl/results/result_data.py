@@ -225,7 +225,7 @@ class ResultData:
 
     @property
     def steps(self) -> pd.DataFrame:
-        """Return what became of the contexts that entered each step, and the time it took in seconds."""
+        """Return the outcomes of the contexts that entered each step, and the time it took in seconds."""
         return self._cached("steps")
 
     @property
@@ -423,7 +423,7 @@ class ResultData:
         return self._once(name, lambda: self.to_pandas(table=name))
 
     def _once(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """Return a frame that is made once: each time as a new one, so that whoever changes it changes no
+        """Return a frame that is made once: each time as a new one, so that changing it changes no
         other. Its columns are Arrow's, which a copy shares.
         """
         if name not in self._cache:

@@ -191,7 +191,7 @@ class FolderStore:
     @classmethod
     @contextmanager
     def replacing(cls, folder: str | os.PathLike[str]) -> Iterator[FolderStore]:
-        """Fill a store beside the result of a folder, and put it in its place in the end.
+        """Fill a store next to the result of a folder, and put it in its place in the end.
 
         Until then the folder keeps what it has. What is not a result is not replaced.
         """

@@ -119,7 +119,7 @@ class TableRecorder:
             events = failed.chunk.frame(failed.rows)
             self.store.add("errors", error_part(step, failed, why, events))
             return
-        # only the number of the event is kept: the rest is read again when somebody asks
+        # only the number of the event is kept: the rest is read again on request
         numbers = EventRows(pl.DataFrame({"seq_no": failed.seq}), contexts.chunk.interner)
         self._pending.append((step, failed.detached(numbers), why))
         self._pending_size += len(rows)

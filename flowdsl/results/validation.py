@@ -185,4 +185,4 @@ def _check_whole(manifest: Manifest, source: StateReader) -> None:
 
 
 def _no_bytes(reference: list[int]) -> Never:
-    raise DataError("there are no bytes beside it")
+    raise DataError("its bytes are missing")

@@ -73,7 +73,7 @@ class Background:
                     target=_turn, args=(self._loop,), name=self._name, daemon=True
                 )
                 self._thread.start()
-                # a sink that nobody has any more takes its thread with it
+                # an unreferenced sink takes its thread with it
                 self._end = weakref.finalize(self, _stop, self._loop)
                 self._end.atexit = False
             return self._loop

@@ -62,12 +62,12 @@ class Database:
         self._name = name
         self._schema = (_APPLIED, *schema)
         self._checked = checked or {}
-        # who is told the number of each change, once it is on disk
+        # called with the number of each change, once it is on disk
         self._changed = changed
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._process = 0
-        # which file that is, whatever stands under the path by now
+        # which file that is, even if the path is another one by now
         self._file = (0, 0)
         watch(self)
         quiet(self._lock)
@@ -171,8 +171,8 @@ class Database:
         return str(self.read("select file from about")[0][0])
 
     def apply(self, consumer: str, batch: int, change: Callable[[sqlite3.Connection, bool], object]) -> None:
-        """Run `change` and store the batch number in the same transaction; `change` is told whether the batch
-        is new.
+        """Run `change` and store the batch number in the same transaction; its second argument is True if the
+        batch is new.
         """
 
         def once(connection: sqlite3.Connection) -> None:
@@ -295,7 +295,7 @@ def _is_no_database(path: Path) -> bool:
     """Return True if a file holds something that is too short for a page: SQLite would write over it
     without a word.
 
-    With a journal beside it, it may be a database whose first page was being written.
+    With a journal next to it, it may be a database whose first page was being written.
     """
     try:
         size = path.stat().st_size

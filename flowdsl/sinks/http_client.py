@@ -26,7 +26,7 @@ ATTEMPTS: Final = 4
 # a server that asks for more patience is not waited for
 PATIENCE: Final = 60.0
 MOST_BYTES: Final = 1 << 20
-# of a body that nobody wants, so much is read, and for so many seconds
+# of an unused body so much is read, and for so many seconds
 DRAINED, DRAINING = 1 << 16, 0.5
 _LOGGERS: Final = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
 _ours: ContextVar[bool] = ContextVar("flowdsl_request", default=False)
@@ -131,7 +131,7 @@ async def ask(
         raise RetryableError(f"no answer within {timeout:g} s ({type(error).__name__})") from None
     except library.TransportError as error:
         raise RetryableError(f"no connection ({type(error).__name__})") from None
-    # other errors of the library may say what is secret: only their type is told
+    # other errors of the library may hold secrets: only their type is shown
     except (library.HTTPError, library.InvalidURL, TypeError, ValueError) as error:
         raise PermanentError(f"no request can be made ({type(error).__name__})") from None
     finally:
@@ -214,7 +214,7 @@ async def tried(request: Callable[[], Awaitable[T]], attempts: int, what: str) -
 def _wait(state: Any) -> float:
     error = state.outcome.exception()
     if isinstance(error, RetryableError) and error.wait is not None:
-        # so that not everybody who was told the same comes back at once
+        # so that clients with the same answer do not all come back at once
         return error.wait + random.uniform(0, WAITS[0])
     wait = WAITS[min(state.attempt_number, len(WAITS)) - 1]
     return wait + random.uniform(0, wait / 2)

@@ -12,7 +12,7 @@ from websockets.asyncio.server import ServerConnection
 if TYPE_CHECKING:
     from flowdsl.sinks.tokens import Grant
 
-# connections that have not said yet who they are; the oldest of them go when more come
+# connections before their handshake; the oldest are closed when more come
 STRANGERS: Final = 64
 # how long those who are behind are waited for, in seconds, before they count as too slow
 PATIENCE: Final = 2.0

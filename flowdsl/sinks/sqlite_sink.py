@@ -329,7 +329,7 @@ def _changes(
 ) -> tuple[dict[Any, tuple[Row, int | None]], dict[Any, str]]:
     """Return by key the last row of a batch that counts, and how to take back those it replaces.
 
-    What has no key stands under its place in the batch. `known` gets what the batch adds.
+    What has no key has its place in the batch instead. `known` gets what the batch adds.
     """
     fresh: dict[Any, tuple[Row, int | None]] = {}
     back: dict[Any, str] = {}
@@ -372,7 +372,7 @@ def changed_by_id(database: Database, sql: str, recipient: str, ids: Sequence[st
 
 
 def no_recipient(sink: str) -> Failure:
-    """Return the failure of a delivery that is for nobody."""
+    """Return the failure of a delivery without recipient."""
     return Failure(
         f"{sink} needs a recipient, and there is none: give the payload a recipient_id", permanent=True
     )

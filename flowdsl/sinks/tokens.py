@@ -17,7 +17,7 @@ from flowdsl.text import short_repr
 LEAST_SECRET: Final = 32
 _AUDIENCE: Final = "flowdsl"
 _ALGORITHM: Final = "HS256"
-# a token is read before anybody is known: a long one is refused unread
+# a token is read before it is verified: a long one is refused unread
 _LONGEST: Final = 1 << 13
 
 

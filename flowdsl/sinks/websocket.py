@@ -67,7 +67,7 @@ class WebSocket(Sink):
         What tokens are signed with; `{{ env.NAME }}` is replaced from the environment. None makes a secret of
         this sink's own.
     public
-        Let anybody on this machine receive everything, without a token.
+        Let anyone on this machine receive everything, without a token.
     origins
         Sites whose pages may connect. Other pages in a browser are refused.
     queue
@@ -90,7 +90,7 @@ class WebSocket(Sink):
 
     type: ClassVar[str] = "web_socket"
     portable: ClassVar[bool] = True
-    summary: ClassVar[str] = "a server that hands deliveries on to whoever listens"
+    summary: ClassVar[str] = "a server that streams deliveries to its listeners"
     options: ClassVar[tuple[Option, ...]] = (
         Option(
             "host",
@@ -112,7 +112,7 @@ class WebSocket(Sink):
         ),
         Option(
             "public",
-            "whether anybody on this machine may listen to everything, without a token",
+            "whether anyone on this machine may listen to everything, without a token",
             {"type": "boolean", "default": False, "examples": [True]},
             portable=False,
         ),
@@ -353,7 +353,7 @@ class WebSocket(Sink):
         )
 
     def _judge(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse whoever may not listen, and addresses that ask for what is not there."""
+        """Refuse clients that may not listen, and unknown addresses."""
         guest = cast("Guest", connection)
         try:
             address = urlsplit(request.path)
@@ -368,7 +368,7 @@ class WebSocket(Sink):
             return self._refuse(guest, http.HTTPStatus.BAD_REQUEST, "listen at /?recipient=… or at /")
         wanted = frozenset(asked["recipient"]) if "recipient" in asked else grant.recipients
         if grant.recipients is not None and not (wanted or frozenset()) <= grant.recipients:
-            return self._refuse(guest, http.HTTPStatus.FORBIDDEN, "the token is for somebody else")
+            return self._refuse(guest, http.HTTPStatus.FORBIDDEN, "the token is for another recipient")
         if self.listeners >= self._most:
             return self._refuse(guest, http.HTTPStatus.SERVICE_UNAVAILABLE, "too many listen already")
         guest.grant = Grant(wanted, grant.end)
@@ -379,7 +379,7 @@ class WebSocket(Sink):
             return Grant(None, math.inf)
         given = [_BEARER.sub("", text) for text in request.headers.get_all("Authorization")]
         given += asked.get("token", [])
-        # whoever sends several says nothing clear
+        # several are ambiguous
         return self._tokens().read(given[0]) if len(given) == 1 else None
 
     def _refuse(self, guest: Guest, status: http.HTTPStatus, reason: str) -> Response:
@@ -495,7 +495,7 @@ def _check_public(host: str, secret: str | None) -> None:
         raise SinkError("a public server asks for no token, and has no use for a secret")
     if not _is_here(host):
         raise SinkError(
-            f"on {host} anybody could listen to everybody's deliveries",
+            f"on {host} anyone could listen to all deliveries",
             hint="leave public out, and give listeners tokens: sink.token('ann')",
         )
 

@@ -75,7 +75,7 @@ class ClusterRun:
         self.layout = Layout.of(plan)
         self._most = partitions or int(session.conf.get("spark.sql.shuffle.partitions") or 200)
         self._least_rows = 1 if partitions else LEAST_ROWS
-        # whoever says how many partitions there are to be gets them
+        # a given number of partitions is used as it is
         self._in_place = partitions is None
         self._chunk = options.chunk_size or chunk_rows or CHUNK
         self.follower = ProgressReporter()
@@ -339,7 +339,7 @@ def _complete(totals: Sequence[PartTotals], ranges: Ranges) -> bool:
 
 @contextmanager
 def _staged(store: Store) -> Iterator[Path | None]:
-    """Make a folder beside the tables of a result for files that are not yet part of it."""
+    """Make a folder next to the tables of a result for files that are not yet part of it."""
     if not isinstance(store, FolderStore):
         yield None
         return

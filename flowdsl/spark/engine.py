@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 from flowdsl.spark.cluster_run import ClusterRun
-from flowdsl.spark.refusals import check, check_sendable, failures_told
+from flowdsl.spark.refusals import check, check_sendable, translated_failures
 
 
 class Spark:
@@ -150,7 +150,7 @@ class Spark:
         check(options, request)
         _need_pyspark()
         check_sendable(options)
-        with quiet(), failures_told(), track(request.progress, options.source.count()) as follower:
+        with quiet(), translated_failures(), track(request.progress, options.source.count()) as follower:
             run = ClusterRun(self._spark(), plan, options, self._partitions, self._chunk_rows)
             run.follower = follower
             totals = run.collected(store, trace=request.trace)

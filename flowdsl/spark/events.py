@@ -110,7 +110,7 @@ class SparkEvents:
             if "event_id" not in names:
                 raise DataError(
                     "the Spark DataFrame has neither 'seq_no' nor 'event_id', and its rows have no order",
-                    allowed="seq_no: whole numbers from 1 on, each once; or event_id beside the timestamp",
+                    allowed="seq_no: whole numbers from 1 on, each once; or event_id and timestamp",
                 )
             with quiet():
                 self.frame = numbered(self.frame)

@@ -1,7 +1,7 @@
 """Failures of tasks: what a task knows of a failed context, and the rest, which the whole event says.
 
-The events in a stream have only the columns that the flows read. What fails is told with the whole event, and
-with all its variables: those that steps have set come from the task, those of the event are added here.
+The events in a stream have only the columns that the flows read. A failure has the whole event, and all its
+variables: those that steps have set come from the task, those of the event are added here.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def spelled_out(failed: Sequence[TablePart], events: RunEvents) -> Iterator[Tabl
             else variable_text(name, alone)
             for name in roots
         }
-        told = [frame["branch"], frame["error"], joined_json(frame.height, texts)]
-        yield TablePart(found.with_columns(pl.col("kind").cast(pl.String), *told), meta)
+        columns = [frame["branch"], frame["error"], joined_json(frame.height, texts)]
+        yield TablePart(found.with_columns(pl.col("kind").cast(pl.String), *columns), meta)
 
 
 def _of_events(found: pl.DataFrame, graph: GraphState, roots: Sequence[str]) -> ContextBatch:

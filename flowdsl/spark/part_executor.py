@@ -84,15 +84,15 @@ class PartExecutor(LocalExecutor):
         self._raw = job.raw
         if job.final_graph:
             for frame in job.all_changes().iter_slices(job.chunk_size):
-                self._change_graph(frame, told=gathers)
+                self._change_graph(frame, reported=gathers)
             graph.frozen = True
 
-    def _change_graph(self, frame: pl.DataFrame, *, told: bool) -> None:
+    def _change_graph(self, frame: pl.DataFrame, *, reported: bool) -> None:
         whole = without_bad_json(frame)[0] if self._raw else frame
         events = EventRows(events_of(whole), self.graph.interner)
         clock = np.zeros(len(events), np.int64)
         unmet = self.graph.advance(events)
-        if told and len(unmet):
+        if reported and len(unmet):
             self.recorder.unmatched(Chunk(events, clock, self.graph, self.graph.interner), unmet)
         self.graph.commit()
 

@@ -54,7 +54,7 @@ def check_sendable(options: Options) -> None:
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
+def translated_failures() -> Iterator[None]:
     """Turn what Spark says of a job that failed into an error of flowdsl."""
     from pyspark.errors import PySparkException
 
@@ -77,8 +77,8 @@ def _said(text: str) -> FlowError:
         name, _, what = line.partition(": ")
         if name == "flowdsl.errors.DataError":
             return DataError(what)
-    told = next((line for line in reversed(lines) if _RAISED.match(line)), lines[0] if lines else "")
+    reason = next((line for line in reversed(lines) if _RAISED.match(line)), lines[0] if lines else "")
     return ReplayError(
-        f"the Spark job failed: {told[:500]}",
+        f"the Spark job failed: {reason[:500]}",
         hint="the error that this one came from has all that Spark says; no part of its output is a result",
     )

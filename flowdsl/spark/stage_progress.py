@@ -54,5 +54,5 @@ def _ask(tracker: Any, seen: dict[int, float]) -> None:
     """Take down which share of its tasks each stage has done; one that is over has done all."""
     active = set(tracker.getActiveStageIds())
     for stage in active | seen.keys():
-        told = tracker.getStageInfo(stage) if stage in active else None
-        seen[stage] = told.numCompletedTasks / max(told.numTasks, 1) if told is not None else 1.0
+        info = tracker.getStageInfo(stage) if stage in active else None
+        seen[stage] = info.numCompletedTasks / max(info.numTasks, 1) if info is not None else 1.0

@@ -44,11 +44,11 @@ class PartRun(Protocol):
     """The run of one part: a range of the log, or a shard."""
 
     def taken(self, frame: pl.DataFrame, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
-        """Take the next rows of the part, and yield what comes of them."""
+        """Take the next rows of the part, and yield their results."""
         ...
 
     def ended(self) -> Iterator[pa.RecordBatch]:
-        """Yield what comes of the end of the part."""
+        """Yield the results of the end of the part."""
         ...
 
 
@@ -285,7 +285,7 @@ class WholeStage:
 
 
 def _by_place(plan: Plan, make: Callable[..., StepExecutor]) -> ExecutorFactory:
-    """Return what makes executors of steps, which are told the number of the step in the plan."""
+    """Return what makes executors of steps, which get the number of the step in the plan."""
     places = {id(step): place for place, step in enumerate(plan.steps)}
 
     def made(step: CompiledStep, *args: Any, **options: Any) -> StepExecutor:

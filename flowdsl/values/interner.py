@@ -58,7 +58,7 @@ class HashTable(StateObject):
         self._free = np.zeros(0, np.int32)
         self._coming: Codes | None = None
         self._emptied = self._placed = self._coming_used = 0
-        # which codes somebody asked for, where that is to be known
+        # which codes were asked for, where that is to be known
         self._asked: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
@@ -248,7 +248,7 @@ class Interner(StateObject):
     """Growing dictionary text ↔ code. Look-ups may run concurrently; inserts take a lock."""
 
     saved = keeps(pieces=ListField(TEXTS))
-    # whether nobody but one run has codes of it, so that what that one does not refer to can be forgotten
+    # whether only one run has codes of it, so that what it does not refer to can be forgotten
     private = False
 
     def __init__(self) -> None:

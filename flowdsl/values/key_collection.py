@@ -62,7 +62,7 @@ class Forgetting:
         """Take a table and `held`, which yields arrays of referenced codes that must not change; codes below
         `first` are ignored.
 
-        `forget` is told codes; `first` is the code of the first key of the table.
+        `forget` is called with codes; `first` is the code of the first key of the table.
         """
         self._table = table
         self._held = held

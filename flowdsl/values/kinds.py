@@ -156,7 +156,7 @@ def _empty_kind(dtype: Any) -> Kind:
 
 
 def holds_json(kind: Kind) -> bool:
-    """Return True if a part is stored as JSON text, which cannot be told from plain text."""
+    """Return True if a part is stored as JSON text, which looks like plain text."""
     if isinstance(kind, dict):
         return not kind or any(map(holds_json, kind.values()))
     return holds_json(kind[0]) if isinstance(kind, list) else kind == SEVERAL

@@ -1,7 +1,7 @@
 """JSON path extraction in Python for small batches, where DuckDB's start-up cost dominates.
 
 What is read is what DuckDB reads, to the letter. Wherever that is not certain, all texts are left to DuckDB:
-texts that are not JSON, keys that stand twice, numbers with exponents or beyond 64 bits, halves of surrogate
+texts that are not JSON, keys that occur twice, numbers with exponents or beyond 64 bits, halves of surrogate
 pairs, nested values.
 """
 

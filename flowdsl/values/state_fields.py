@@ -1,6 +1,6 @@
 """Field types of saved state: numbers, text, arrays, columns, lists, and nested objects.
 
-How they are written, read and checked is told in `flowdsl.values.state_objects`.
+`flowdsl.values.state_objects` writes, reads and checks them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Saved state of objects: each class declares its state once, field by field (`saved`).
 
-A state is written as JSON, with arrays and columns as bytes beside it. What is read back is checked by the
+A state is written as JSON, with arrays and columns as bytes next to it. What is read back is checked by the
 same declarations: every field, its type, its bounds. So whatever a file says, what comes out are values that
 its classes may have, or a `DataError` that names the field; nothing that is read can name a class or call
 anything.

@@ -1,4 +1,4 @@
-"""Integers from 2^63 to 2^64 - 1: computed with as floats, with their digits kept beside."""
+"""Integers from 2^63 to 2^64 - 1: computed with as floats; their digits are kept as well."""
 
 from __future__ import annotations
 

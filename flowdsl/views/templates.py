@@ -1,4 +1,4 @@
-"""The one Jinja2 environment of the package: templates (`.html.j2`) stand beside the modules that render
+"""The one Jinja2 environment of the package: templates (`.html.j2`) are next to the modules that render
 them.
 
 A name from a flow or an event can hold anything. Everything that a template prints is escaped, and signs that

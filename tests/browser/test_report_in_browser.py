@@ -85,7 +85,7 @@ def test_the_file_is_drawn_without_network_or_script(
         columns = chart.locator("rect").all()
         assert max(column.bounding_box()["height"] for column in columns) > 40
     assert shown.locator("h2").all_inner_texts() == [
-        "Flows", "Deliveries over time", "How often each person is told", "Latency", "Fan-out sizes", "What was not delivered",
+        "Flows", "Deliveries over time", "Deliveries per person", "Latency", "Fan-out sizes", "What was not delivered",
         "Samples of payloads",
     ]  # fmt: skip
     assert shown.get_by_role("img", name="deliveries to push over time").is_visible()

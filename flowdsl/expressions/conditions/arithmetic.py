@@ -78,7 +78,7 @@ def compute(sign: str, left: Operand, right: Operand, size: int) -> Column:
 
 
 def _compute_typed(result: _Numbers, sign: str, a: Any, b: Any, mask: Mask, *, whole: bool) -> None:
-    # a divisor of 0 fails, and what stands there is never read
+    # a divisor of 0 fails, and the value there is never read
     if not whole:
         result.put(Tag.FLOAT, _COMPUTED[sign](_as_floats(a), _as_floats(b)), mask)
         return

@@ -148,7 +148,7 @@ class Function:
             result = self.scalar(*values)
         except (OperandTypeError, EvaluationError):
             raise
-        # a function of somebody else may raise anything, and that is a failure of these values only
+        # a function of another package may raise anything, and that is a failure of these values only
         except Exception as error:
             words = f"{type(error).__name__}: {clipped(error, 300)}"
             raise EvaluationError(f"{self.name} raised {words}") from error

@@ -251,7 +251,7 @@ class _Parser:
         return Not(FunctionCall("exists", (path,))) if self.takes("not_exists") else path
 
     def parts(self) -> Iterator[tuple[Token, str]]:
-        """Consume the steps into what stands before: `.name`, `["a name"]`."""
+        """Consume the steps into the value before: `.name`, `["a name"]`."""
         while True:
             start = self.token
             if self.takes("."):

@@ -105,7 +105,7 @@ class Reference(Expression):
     def __str__(self) -> str:
         first, rest = self.path[0], self.path[1:]
         plain = NAME.fullmatch(first) and first not in RESERVED
-        # a root that is not a plain name has no dot to stand behind: `$` is all variables
+        # a root that is not a plain name has no dot before it: `$` is all variables
         text = first if plain else f"$[{json.dumps(first, ensure_ascii=False)}]"
         return text + parts_text(rest)
 

@@ -40,7 +40,7 @@ class Expressions(Operands):
 
     @remembered
     def any_value(self, at: int) -> tuple[Expr, int] | None:
-        """Parse what may stand in `{{ }}`, in `set` and as an argument."""
+        """Parse what is allowed in `{{ }}`, in `set` and as an argument."""
         return self.logic(at) or self.array_filtered(at)
 
     @remembered

@@ -66,7 +66,7 @@ _PLACES = {
     "break": ("for",),
     "continue": ("for",),
 }
-"""Where tags that may not stand everywhere may stand."""
+"""Places of tags that are not allowed everywhere."""
 
 _ENDS = ("elif", "else", "endif", "endfor", "endfilter", "endblock", "endmacro", "endraw")
 _REFUSED = {
@@ -180,7 +180,7 @@ class _Grammar(Expressions):
             )
         if place not in _PLACES.get(word, (place,)):
             self.refuse(
-                f"`{word}` cannot stand here", self.at, allowed=f"in a {' or a '.join(_PLACES[word])}"
+                f"`{word}` is not allowed here", self.at, allowed=f"in a {' or a '.join(_PLACES[word])}"
             )
         self.at = match.start(2)
         return readers[word](place, left, match.end())

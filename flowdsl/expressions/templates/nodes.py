@@ -1,7 +1,7 @@
 """Syntax tree of templates.
 
 The tree keeps the shape of Tera's own, because Tera's answers follow from that shape: an `Expr` is a value
-with filters and perhaps a `not`, and which of the three is looked at depends on where the expression stands.
+with filters and perhaps a `not`, and which of the three is looked at depends on where the expression is.
 Chains of one operator are flat (`a + b + c` is one `Math`), so that a long one is no deep one.
 """
 

@@ -1,6 +1,6 @@
 """Paths that Tera reads as text: the `attribute` of a filter, or a path with brackets.
 
-Tera keeps a path as it is written. What stands in brackets is put into the text, and the text is then cut
+Tera keeps a path as it is written. What is in brackets is put into the text, and the text is then cut
 into names at dots, brackets and quotes, by a reader that counts letters where it means bytes. Most keys come
 out as they were written, and are looked up here without all that; the others (quotes, brackets, backslashes,
 `~`, letters beyond ASCII, nothing at all) come out as other names, or end production's process.

@@ -100,7 +100,7 @@ def condition_bare_word(step: StepView) -> Iterator[Violation]:
     always = "never true" if found.operator == "==" else "always true"
     yield step.remark(
         f"{found.right} is a variable here, and there is none of that name: the condition is {always}",
-        f'text stands in quotes: {found.left} {found.operator} "{found.right}"',
+        f'put text in quotes: {found.left} {found.operator} "{found.right}"',
         "condition",
     )
 
@@ -233,7 +233,7 @@ def condition_constant(step: StepView) -> Iterator[Violation]:
     if step.name == "filter" and step.operator is not None and step.operator.paths == frozenset():
         yield step.remark(
             f"{step.text('condition')} reads no variable, so it is the same for every event",
-            "text stands in quotes, and variables do not",
+            "put text in quotes, and variables not",
             "condition",
         )
 

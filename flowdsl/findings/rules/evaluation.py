@@ -45,7 +45,7 @@ def default_not_first(view: TemplateView) -> Iterator[Violation]:
         if "default" in names and not (first_of_path and names.count("default") == 1):
             yield view.remark(
                 "default comes too late here: what is missing fails before it is reached",
-                'default stands first, right after the path: {{ a | default(value="…") | upper }}',
+                'put default first, right after the path: {{ a | default(value="…") | upper }}',
             )
 
 
@@ -59,7 +59,7 @@ def filter_reach(view: TemplateView) -> Iterator[Violation]:
         if not before.endswith(")"):
             whole = "the whole sum" if isinstance(expr.value, Math) else "everything that ~ joins"
             yield view.remark(
-                f"`{expr.filters[0].name}` is applied to {whole}, not only to what stands before it",
+                f"`{expr.filters[0].name}` is applied to {whole}, not only to the value before it",
                 "{% set %} the part first; where the whole is meant, put parentheses around a sum",
             )
 

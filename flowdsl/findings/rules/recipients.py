@@ -180,9 +180,7 @@ def constant_recipient(flow: FlowView) -> Iterator[Violation]:
             yield Violation(
                 leaf.place,
                 f"every delivery goes to {leaf.text!r}",
-                f'a variable stands in braces: "{{{{ {leaf.text} }}}}"'
-                if _is_path(flow, leaf.text)
-                else None,
+                f'put a variable in braces: "{{{{ {leaf.text} }}}}"' if _is_path(flow, leaf.text) else None,
                 step.number,
             )
 

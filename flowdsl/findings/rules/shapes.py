@@ -1,4 +1,4 @@
-"""Rules about the shape of a flow: steps without effect, payloads that nobody gets."""
+"""Rules about the shape of a flow: steps without effect, payloads that are never delivered."""
 
 from __future__ import annotations
 

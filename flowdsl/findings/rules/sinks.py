@@ -55,8 +55,7 @@ def env_not_filled(project: ProjectView) -> Iterator[Violation]:
         if any(_ENV.search(text) for _, text in _texts(sink.config)):
             yield Violation(
                 place,
-                f"of production it is not known that it fills in {{{{ env.… }}}}: {sink.name!r} may send it "
-                "as it stands",
+                f"production may not fill in {{{{ env.… }}}}: {sink.name!r} may send it as it is",
                 "have the file filled in where it is deployed",
             )
 
@@ -70,8 +69,7 @@ def secret_in_file(project: ProjectView) -> Iterator[Violation]:
             if secret and text.strip() and not _ENV.search(text):
                 yield Violation(
                     place,
-                    f"{name} of the sink {sink.name!r} looks like a secret, and whoever reads the file reads "
-                    "it",
+                    f"{name} of the sink {sink.name!r} looks like a secret, and can be read in the file",
                     'write "{{ env.NAME }}", and set the variable NAME where it runs',
                 )
 

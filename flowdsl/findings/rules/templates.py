@@ -63,7 +63,7 @@ def number_becomes_text(view: TemplateView) -> Iterator[Violation]:
     if len(body) == 1 and isinstance(body[0], Output) and kind_of(body[0].expr, view) == "number":
         yield view.remark(
             f'{view.leaf.text} gives text in the payload, such as "3", and no number',
-            "whoever reads the payload has to expect text; an expression built with var stays a number, but "
+            "readers of the payload get text; an expression built with var stays a number, but "
             "is not portable",
         )
 
@@ -157,7 +157,7 @@ def joined_float(view: TemplateView) -> Iterator[Violation]:
             number = part.value if isinstance(part, TemplateLiteral) else None
             if isinstance(number, float) and number.is_integer():
                 yield view.remark(
-                    f"`~` joins {number!r} as it stands, where {{{{ {number!r} }}}} prints {number:.0f}",
+                    f"`~` joins {number!r} as it is, where {{{{ {number!r} }}}} prints {number:.0f}",
                     f"write {number:.0f}, or print the number apart",
                 )
 
@@ -194,7 +194,7 @@ def key_not_rendered(step: StepView) -> Iterator[Violation]:
         if "{{" in key or "{%" in key:
             yield Violation(
                 place,
-                f"the key {key!r} is taken as it stands: keys are not rendered",
+                f"the key {key!r} is taken literally: keys are not rendered",
                 "put it into a value",
                 step.number,
             )
@@ -206,7 +206,7 @@ def single_braces(view: TemplateView) -> Iterator[Violation]:
     text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", "", view.leaf.text, flags=re.DOTALL)
     for name in re.findall(r"\$?\{ *([A-Za-z_]\w*)[\w.]* *\}", text):
         if name in view.step.scope:
-            yield view.remark(f"{{{name}}} is printed as it stands", f"a variable stands in {{{{ {name} }}}}")
+            yield view.remark(f"{{{name}}} is printed literally", f"write {{{{ {name} }}}} for the variable")
 
 
 @rule("loop-in-key-order", "note", TemplateView)

@@ -54,7 +54,7 @@ def batch_discards(step: StepView) -> Iterator[Violation]:
     least = step.get("min_count")
     if step.name == "batch" and isinstance(least, int) and least > 1:
         yield step.remark(
-            f"a batch of fewer than {least} is dropped, and nobody hears of its events",
+            f"a batch of fewer than {least} is dropped, and its events are never delivered",
             "with min_count 1 single events go out too; a template can tell one from many by batch.count",
             "min_count",
         )

@@ -73,7 +73,7 @@ def sort(value: Any, args: Arguments) -> list[Any]:
         raise RenderError(f"`sort` cannot order by {wanted}")
     for key in keys:
         if kind(key) != wanted:
-            raise RenderError(f"`sort` cannot order {kind(key)} beside {wanted}")
+            raise RenderError(f"`sort` cannot order {kind(key)} with {wanted}")
     order = sorted(range(len(items)), key=lambda at: _sort_key(keys[at]))
     return [items[at] for at in order]
 

@@ -45,7 +45,7 @@ def asked(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[An
     """Call a function for each item; failed ones become `MISSING`."""
     answers: list[Any] = []
     codes: list[int] = []
-    # a text that a template throws may say what a crash says: the two are told apart by their types
+    # a text that a template throws may say what a crash says: their types differ
     messages: dict[tuple[type, str], int] = {}
     for item in items:
         answer, message = MISSING, ""

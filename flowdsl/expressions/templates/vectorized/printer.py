@@ -111,7 +111,7 @@ def _mapped(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
     unique = series.unique().drop_nulls()
     changed = pl.Series([change(value) for value in unique.to_list()], dtype=pl.String)
     if series.dtype.is_float():
-        # 0 and -0 are one value to Polars; the sign is told apart by bits
+        # 0 and -0 are one value to Polars; the sign is read from the bits
         bits = pl.Series(series.to_numpy().view(np.int64))
         unique = bits.unique()
         changed = pl.Series(
