@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DataError,
         ExportError,
         FlowError,
+        FlowWarning,
         LiveError,
         LoadError,
         PluginError,
@@ -33,14 +34,7 @@ if TYPE_CHECKING:
         SinkError,
         TemplateError,
     )
-    from flowdsl.events import (
-        FlowWarning,
-        entity_created,
-        entity_deleted,
-        entity_updated,
-        link_created,
-        link_deleted,
-    )
+    from flowdsl.events import entity_created, entity_deleted, entity_updated, link_created, link_deleted
     from flowdsl.expressions.fn import fn
     from flowdsl.expressions.var import var
     from flowdsl.flow.sink_cap import Cap
@@ -62,7 +56,7 @@ _HOME = {
     "ExportError": "errors",
     "Flow": "api.flow",
     "FlowError": "errors",
-    "FlowWarning": "events",
+    "FlowWarning": "errors",
     "Guess": "log.guess",
     "LiveError": "errors",
     "LoadError": "errors",

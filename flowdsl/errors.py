@@ -1,4 +1,4 @@
-"""Exceptions of flowdsl.
+"""Exceptions of flowdsl, and its warnings.
 
 ::
 
@@ -21,7 +21,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FrameType
 from typing import Final
 
 
@@ -163,3 +168,35 @@ def did_you_mean(word: object, known: Iterable[str]) -> str | None:
         return None
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else None
+
+
+class FlowWarning(UserWarning):
+    """Warning about a decision made for the user, such as a timestamp without a time zone."""
+
+
+# warnings already emitted in the current block
+_warned: ContextVar[set[str] | None] = ContextVar("warned", default=None)
+
+
+@contextmanager
+def warned_once() -> Iterator[None]:
+    """Emit each warning once within a block, however many rows cause it."""
+    token = _warned.set(_warned.get() or set())
+    try:
+        yield
+    finally:
+        _warned.reset(token)
+
+
+def warn(message: str) -> None:
+    """Emit a `FlowWarning` that points at the calling line outside flowdsl."""
+    warned = _warned.get()
+    if warned is not None:
+        if message in warned:
+            return
+        warned.add(message)
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "flowdsl":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, FlowWarning, stacklevel=level)

@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from numbers import Integral
-from types import FrameType
 from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args
 
-from flowdsl.errors import DataError, did_you_mean
+from flowdsl.errors import DataError, did_you_mean, warn
 from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR, far_number, infinity
 from flowdsl.values.python_values import encode_json
@@ -76,38 +71,6 @@ _decode = json.JSONDecoder(parse_constant=_no_constant).decode
 # JSON nested deeper is rejected, as in production
 MAX_NESTING: Final = 128
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
-
-
-class FlowWarning(UserWarning):
-    """Warning about a decision made for the user, such as a timestamp without a time zone."""
-
-
-# warnings already emitted in the current block
-_warned: ContextVar[set[str] | None] = ContextVar("warned", default=None)
-
-
-@contextmanager
-def warned_once() -> Iterator[None]:
-    """Emit each warning once within a block, however many rows cause it."""
-    token = _warned.set(_warned.get() or set())
-    try:
-        yield
-    finally:
-        _warned.reset(token)
-
-
-def warn(message: str) -> None:
-    """Emit a `FlowWarning` that points at the calling line outside flowdsl."""
-    warned = _warned.get()
-    if warned is not None:
-        if message in warned:
-            return
-        warned.add(message)
-    frame: FrameType | None = sys._getframe(1)
-    level = 2
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "flowdsl":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, FlowWarning, stacklevel=level)
 
 
 class EventRow(NamedTuple):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flowdsl.spark.events import quiet
+from flowdsl.spark.sources import quiet
 
 SETTINGS = {
     "spark.ui.enabled": "false",

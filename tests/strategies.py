@@ -17,7 +17,7 @@ from flowdsl.events import KINDS
 from flowdsl.expressions.conditions import parse_expression
 from flowdsl.scope import ValueShape
 
-SLIPS_ARE_LIKELY = pytest.mark.filterwarnings("ignore:(flow '|EntityGraph):flowdsl.events.FlowWarning")
+SLIPS_ARE_LIKELY = pytest.mark.filterwarnings("ignore:(flow '|EntityGraph):flowdsl.errors.FlowWarning")
 """Of tests with random flows, which compare ids with numbers, and deliver to nobody."""
 START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 SECOND = 1_000_000

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowdsl.errors import DataError
+from flowdsl.errors import DataError, FlowWarning
 from flowdsl.events import (
     KINDS,
-    FlowWarning,
     entity_created,
     entity_deleted,
     entity_updated,

@@ -34,7 +34,7 @@ from flowdsl.operators import OPERATORS
 
 ROOT = Path(__file__).parents[1]
 EACH = pytest.mark.parametrize("name", CONSTRUCTS)
-pytestmark = pytest.mark.filterwarnings("ignore:flow '.*is (always|never) true:flowdsl.events.FlowWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:flow '.*is (always|never) true:flowdsl.errors.FlowWarning")
 
 
 def document(one: Construct) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import flowdsl as fd
 # in milliseconds
 DAY = 86_400_000
 EACH = pytest.mark.parametrize("name", CONSTRUCTS)
-pytestmark = pytest.mark.filterwarnings("ignore:flow '.*is (always|never) true:flowdsl.events.FlowWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:flow '.*is (always|never) true:flowdsl.errors.FlowWarning")
 
 
 @EACH

@@ -222,7 +222,7 @@ def serialized(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-@pytest.mark.filterwarnings("ignore::flowdsl.events.FlowWarning")
+@pytest.mark.filterwarnings("ignore::flowdsl.errors.FlowWarning")
 @given(
     history=histories(),
     forms=st.fixed_dictionaries(

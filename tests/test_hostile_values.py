@@ -76,7 +76,7 @@ def test_a_replay_stops_before_any_number_however_large(number: int):
 
 
 @pytest.mark.parametrize("depth", [126, 127, 500])
-@pytest.mark.filterwarnings("ignore::flowdsl.events.FlowWarning")
+@pytest.mark.filterwarnings("ignore::flowdsl.errors.FlowWarning")
 def test_deep_json_is_a_problem_of_its_own_row(depth: int):
     texts = ['{"x":' + "[" * depth + "]" * depth + "}", '{"x":"[[[' + "[" * 500 + '"}']
     two = pa.concat_tables([table(metadata=[text]) for text in texts])

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, TEXT_COLUMNS, FlowWarning, entity_deleted
+from flowdsl.errors import DataError, FlowWarning
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, TEXT_COLUMNS, entity_deleted
 from flowdsl.log import MemoryEventLog, external_sort, open_log, validation
 from flowdsl.log.columns import KIND, TIME
 from flowdsl.log.sources import ParquetFiles

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flowdsl.errors import DataError
-from flowdsl.events import FlowWarning, entity_created
+from flowdsl.errors import DataError, FlowWarning
+from flowdsl.events import entity_created
 from flowdsl.log import ParquetEventLog
 from flowdsl.log import segments as writing
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flowdsl as fd
-from flowdsl.errors import DataError
-from flowdsl.events import FlowWarning, entity_created, link_created
+from flowdsl.errors import DataError, FlowWarning
+from flowdsl.events import entity_created, link_created
 from flowdsl.log import MemoryEventLog, ParquetEventLog
 from flowdsl.log import segments as writing
 

@@ -18,7 +18,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import log, sinks, testing, var
-from flowdsl.log.base import Subscription
+from flowdsl.log.subscription import Subscription
 from flowdsl.operators.base import Operator
 from tests.house.public import public_callables
 

@@ -381,7 +381,7 @@ def test_the_frame_of_a_sink_holds_its_part_of_all_deliveries(case: Case) -> Non
     spoilt=st.lists(st.sampled_from(["data", "metadata"]), max_size=3),
     chunk_size=st.sampled_from([2, None]),
 )
-@pytest.mark.filterwarnings("ignore::flowdsl.events.FlowWarning")
+@pytest.mark.filterwarnings("ignore::flowdsl.errors.FlowWarning")
 def test_what_a_flow_delivers_does_not_depend_on_the_flows_beside_it(
     case: Case, spoilt: list[str], chunk_size: int | None
 ) -> None:

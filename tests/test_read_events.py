@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, FlowWarning, entity_deleted, link_created
+from flowdsl.errors import DataError, FlowWarning
+from flowdsl.events import EVENT_COLUMNS, entity_deleted, link_created
 from flowdsl.log import MemoryEventLog, ParquetEventLog
 from flowdsl.log.importer import convert, read_events
 from flowdsl.log.origins import literal

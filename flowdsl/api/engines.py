@@ -9,7 +9,7 @@ from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.results.engine import Engine, EngineName
 from flowdsl.results.local_engine import LocalEngine
 from flowdsl.spark.engine import Spark
-from flowdsl.spark.events import SparkEvents, is_spark_frame
+from flowdsl.spark.sources import SparkEvents, is_spark_frame
 from flowdsl.text import short_repr
 
 ENGINES: Final[Mapping[str, Engine]] = {"local": LocalEngine(), "spark": Spark()}

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 
 from flowdsl import __version__
 from flowdsl.cli.console import UsageError, say
-from flowdsl.errors import FlowError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowError, FlowWarning
 
 COMMANDS = (
     "demo",

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.errors import ReplayError
-from flowdsl.events import EVENT_COLUMNS, warn
+from flowdsl.errors import ReplayError, warn
+from flowdsl.events import EVENT_COLUMNS
 from flowdsl.log import EventSource
 from flowdsl.log.event_ids import Occurrences, content_texts
 from flowdsl.log.uuids import one_spelling

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.engine.trace import DELIVERED, ENTERED, PASSED, Trace
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowWarning
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.progress import track
 from flowdsl.results.options import Options

@@ -10,8 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.comparison.comparison import Comparison, compare
-from flowdsl.errors import LoadError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowWarning, LoadError
 from flowdsl.log.source import LogLike
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.yaml import load_bytes, merged

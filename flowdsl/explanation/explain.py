@@ -14,8 +14,8 @@ import polars as pl
 
 from flowdsl.engine.event_reading import EventReading, StepTrace
 from flowdsl.engine.trace import Reading, Trace
-from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.events import EVENT_COLUMNS, FlowWarning
+from flowdsl.errors import FlowWarning, ReplayError, did_you_mean
+from flowdsl.events import EVENT_COLUMNS
 from flowdsl.explanation.paths import EventSteps, ExplainedStep
 from flowdsl.flow.spec import FlowSpec, Trigger
 from flowdsl.graph.names import names_in

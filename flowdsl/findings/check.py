@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.errors import FlowError, LoadError, PluginError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowError, FlowWarning, LoadError, PluginError
 from flowdsl.findings.base import SEVERITIES, Finding, Rule, Violation, rules
 from flowdsl.findings.views import ProjectView, TemplateView
 from flowdsl.log.source import LogLike

@@ -6,8 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from flowdsl.errors import FlowError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowError, FlowWarning
 from flowdsl.findings.base import Finding, rules
 from flowdsl.flow.plan import may_stop
 from flowdsl.production.targets import by_rules

@@ -13,7 +13,7 @@ import polars as pl
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.range import CHUNK
 from flowdsl.engine.trace import Reading, Trace
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowWarning
 from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from flowdsl.engine.range import CHUNK, ReplayRange
 from flowdsl.engine.trace import Trace
-from flowdsl.events import warn
+from flowdsl.errors import warn
 from flowdsl.findings.base import Finding
 from flowdsl.findings.check import findings_of
 from flowdsl.findings.document_views import view_of_flow

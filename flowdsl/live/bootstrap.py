@@ -12,8 +12,8 @@ from flowdsl.engine.extension import fitted
 from flowdsl.engine.local import LocalExecutor
 from flowdsl.engine.range import ReplayRange
 from flowdsl.engine.state import State, StepState, flows_of, lost_text
-from flowdsl.errors import LiveError
-from flowdsl.events import EVENT_COLUMNS, warn
+from flowdsl.errors import LiveError, warn
+from flowdsl.events import EVENT_COLUMNS
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.link_keys import LinkKeyTables
 from flowdsl.graph.snapshot import EntityGraph

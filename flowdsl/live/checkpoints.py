@@ -20,8 +20,7 @@ from typing import Any, Final
 
 from flowdsl.arguments import is_integer
 from flowdsl.engine.state import State
-from flowdsl.errors import DataError, LiveError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import DataError, FlowWarning, LiveError
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.fetchers import Fetcher
 from flowdsl.live.consumer_store import ConsumerStore

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from flowdsl.errors import FlowError, LiveError
-from flowdsl.events import warn
+from flowdsl.errors import FlowError, LiveError, warn
 from flowdsl.live.backlog import WAITING, WAITING_COLUMNS, Backlog
 from flowdsl.live.dead_letters import LETTERS, DeadLetter, letter_of_delivery
 from flowdsl.live.given_up import GIVEN_UP, GivenUp

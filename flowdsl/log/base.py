@@ -6,21 +6,20 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from flowdsl.arguments import flag_of
 from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
-from flowdsl.log.columns import TIME, chunk_columns, empty_events, readable
+from flowdsl.events import EVENT_COLUMNS, timestamp_us
+from flowdsl.log.columns import TIME, readable
 from flowdsl.log.duplicates import Duplicates, Fresh, KnownIds, check_duplicates
 from flowdsl.log.forks import watch
 from flowdsl.log.ingest import EventsLike, are_few, count_of
-from flowdsl.log.nested_columns import as_json_text
-from flowdsl.log.position import Position, first_after
+from flowdsl.log.position import Position, first_after, named
 from flowdsl.log.problems import RowProblems
-from flowdsl.log.rows import event_rows
+from flowdsl.log.subscription import Subscription
 from flowdsl.progress import Progress, ProgressReporter, track
 from flowdsl.text import short_repr
 
@@ -513,100 +512,6 @@ class EventLog(ABC):
         `stop` on (µs).
         """
         return self.chunks(EVENT_COLUMNS, _BATCH, after)
-
-
-class Subscription:
-    """Iterator over a consumer's events that waits for new ones until it is closed.
-
-    `take` returns them as frames. Neither acknowledges anything.
-    """
-
-    def __init__(self, log: EventLog, consumer: str, after: int) -> None:
-        self.consumer = consumer
-        self.after = after
-        self._log = log
-        self._closed = False
-        self._ready: Iterator[tuple[int, Any]] = iter(())
-
-    def take(
-        self, size: int = _BATCH, timeout: float | None = 0.0, columns: Collection[str] = EVENT_COLUMNS
-    ) -> pl.DataFrame:
-        """Return the next events as a frame.
-
-        Parameters
-        ----------
-        size
-            The greatest number of events.
-        timeout
-            How long to wait for the first one, in seconds; None waits until one comes or the subscription is
-            closed.
-        columns
-            The columns of the event table.
-
-        Returns
-        -------
-        polars.DataFrame
-            The events; empty if none came in time.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().subscribe("mailer").take().height
-        0
-        """
-        if self._wait(timeout):
-            for chunk in self._log.chunks(columns, size, self.after):
-                self.after = int(chunk["seq_no"][-1])
-                # an earlier version may have let in events whose time cannot be shown
-                if (good := readable(chunk)).height:
-                    return good
-        return empty_events().select(chunk_columns(columns))
-
-    def close(self) -> None:
-        """Stop waiting; the iteration ends."""
-        self._closed = True
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        while True:
-            for seq_no, row in self._ready:
-                return event_mapping(row, seq_no)
-            chunk = self.take(timeout=None)
-            if not chunk.height:
-                raise StopIteration
-            self._ready = iter(event_rows(as_json_text(chunk)))
-
-    def __repr__(self) -> str:
-        return (
-            f"<Subscription {self.consumer!r}, "
-            f"{'closed' if self._closed else f'read up to event {self.after}'}>"
-        )
-
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _wait(self, timeout: float | None) -> bool:
-        if timeout is not None:
-            return self._log.wait(self.after, timeout)
-        while not self._closed:
-            # in short turns, so that close() from another thread is seen
-            if self._log.wait(self.after, 0.1):
-                return True
-        return False
-
-
-def named(consumer: str) -> str:
-    """Return the name of a consumer. Raises `DataError` if it is not text, or empty."""
-    if not isinstance(consumer, str) or not consumer:
-        raise DataError(
-            f"a consumer is named by text, not {short_repr(consumer, 200)}", hint="like 'flow-runtime'"
-        )
-    return id_text(consumer, "consumer") or consumer
 
 
 def _part(

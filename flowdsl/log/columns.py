@@ -13,8 +13,8 @@ from typing import Any, Final
 import polars as pl
 
 from flowdsl.arguments import texts_of, whole_number
-from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, warn
+from flowdsl.errors import DataError, warn
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS
 from flowdsl.frames import is_whole
 from flowdsl.text import short_repr
 

@@ -14,8 +14,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.arguments import one_of
-from flowdsl.errors import DataError
-from flowdsl.events import warned_once
+from flowdsl.errors import DataError, warned_once
 from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import TableLike, blocks_of, count_rows
 from flowdsl.log.columns import SCHEMA, SchemaCoercer, check_types

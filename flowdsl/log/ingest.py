@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias
 import polars as pl
 import pyarrow as pa
 
-from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us, warned_once
+from flowdsl.errors import DataError, warned_once
+from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us
 from flowdsl.frames import FrameLike, rows_in
 from flowdsl.log.columns import SCHEMA, SchemaCoercer, readable, row_in_python
 from flowdsl.log.frames import frame_table

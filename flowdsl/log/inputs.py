@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from flowdsl.errors import DataError, FlowError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import DataError, FlowError, FlowWarning
 from flowdsl.log.catalog import has_catalog
 from flowdsl.log.columns import NotAnEventTableError
 from flowdsl.log.formats import format_of

@@ -15,12 +15,13 @@ import polars as pl
 from flowdsl.arguments import seconds_of, whole_number, whole_numbers
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
-from flowdsl.log.base import EventLog, named
+from flowdsl.log.base import EventLog
 from flowdsl.log.buffer import Blocks, picked
 from flowdsl.log.columns import SCHEMA, asked_columns
 from flowdsl.log.duplicates import Fresh, KnownIds
 from flowdsl.log.ingest import EventsLike, frames_of, rows_of
 from flowdsl.log.nested_columns import as_json_text
+from flowdsl.log.position import named
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import frame_of
 from flowdsl.log.table import cut, marks_frame, reported, together

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from flowdsl.arguments import choice_of, flag_of, seconds_of, whole_number, whole_numbers
-from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, timestamp_us, warn
+from flowdsl.errors import DataError, warn
+from flowdsl.events import EVENT_COLUMNS, timestamp_us
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.log.base import EventLog, named
+from flowdsl.log.base import EventLog
 from flowdsl.log.buffer import picked
 from flowdsl.log.catalog import MissingRange, has_catalog
 from flowdsl.log.columns import TIME, asked_columns, empty_events, within_years
@@ -24,6 +24,7 @@ from flowdsl.log.duplicates import Fresh, KnownIds, KnownIdsInFiles
 from flowdsl.log.errors import reading
 from flowdsl.log.handle import LogFolder
 from flowdsl.log.ingest import EventsLike, frames_of, rows_of
+from flowdsl.log.position import named
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.log.recovery import lacks_catalog

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from flowdsl.arguments import is_integer
 from flowdsl.errors import DataError, did_you_mean
+from flowdsl.events import id_text
 from flowdsl.text import short_repr
 
 
@@ -53,3 +54,12 @@ def first_after(position: Position | str | int, acknowledged: int, last: int) ->
             hint=did_you_mean(position, map(str, Position)),
         )
     return ends[Position(position)]
+
+
+def named(consumer: str) -> str:
+    """Return the name of a consumer. Raises `DataError` if it is not text, or empty."""
+    if not isinstance(consumer, str) or not consumer:
+        raise DataError(
+            f"a consumer is named by text, not {short_repr(consumer, 200)}", hint="like 'flow-runtime'"
+        )
+    return id_text(consumer, "consumer") or consumer

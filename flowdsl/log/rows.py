@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from flowdsl.events import EventRow, event_row, warned_once
+from flowdsl.errors import warned_once
+from flowdsl.events import EventRow, event_row
 from flowdsl.log.columns import SCHEMA, TIME
 
 ROW_SCHEMA: dict[str, Any] = {name: SCHEMA[name] for name in EventRow._fields}

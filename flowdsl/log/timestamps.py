@@ -9,8 +9,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 import polars as pl
 
-from flowdsl.errors import DataError
-from flowdsl.events import warn
+from flowdsl.errors import DataError, warn
 from flowdsl.log.columns import (
     FIRST_SECOND,
     LAST_SECOND,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.engine.trace import Trace
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowWarning
 from flowdsl.explanation.explain import Explanation, explain
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.source import LogLike

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from flowdsl.engine.trace import Trace
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowWarning
 from flowdsl.notebook.log_sample import LOOKED_AT
 from flowdsl.notebook.outcome_kinds import OutcomeKind, Seqs, endings_of, keeps_endings
 from flowdsl.results.error_counts import cause_counts

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.errors import BuildError, ExportError
-from flowdsl.events import warn
+from flowdsl.errors import BuildError, ExportError, warn
 from flowdsl.production.emitter import block_lines
 from flowdsl.production.portable import portable
 from flowdsl.production.serializer import flow_mapping, project_mapping

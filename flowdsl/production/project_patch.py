@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from flowdsl.errors import ExportError, LoadError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import ExportError, FlowWarning, LoadError
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator
 from flowdsl.production.export import portable_flows

@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowdsl.arguments import flag_of
-from flowdsl.errors import BuildError, ExportError, FlowError, LoadError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import BuildError, ExportError, FlowError, FlowWarning, LoadError
 from flowdsl.paths import path_of
 from flowdsl.production.export import project_to_yaml, whole_text
 from flowdsl.production.parser import BYTES

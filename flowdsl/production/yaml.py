@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowdsl.arguments import flag_of
-from flowdsl.errors import FlowError, LoadError
-from flowdsl.events import warn
+from flowdsl.errors import FlowError, LoadError, warn
 from flowdsl.paths import path_of
 from flowdsl.production.loader import DocumentReader
 from flowdsl.production.nodes import Item, read_mapping, read_text

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.engine.trace import ABSORBED, Trace
-from flowdsl.errors import ReplayError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowWarning, ReplayError
 from flowdsl.progress import Progress, track
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flowdsl.engine.executor import OutcomeSink
-from flowdsl.events import warn
+from flowdsl.errors import warn
 from flowdsl.flow.inputs import FlowLike
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph

@@ -16,26 +16,21 @@ import polars as pl
 
 from flowdsl.engine.counts import StepCounts, StepTotals
 from flowdsl.engine.range import BEGINNING, CHUNK
-from flowdsl.errors import ReplayError
-from flowdsl.events import warn
+from flowdsl.errors import ReplayError, warn
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.progress import ProgressReporter
 from flowdsl.results.engine import RunTotals
 from flowdsl.results.options import Options
 from flowdsl.results.store import FolderStore, Store, TablePart
-from flowdsl.spark.events import (
-    RunEvents,
-    changes_graph,
-    open_events,
-    spark_table,
-)
+from flowdsl.spark.events import RunEvents, changes_graph, open_events
 from flowdsl.spark.failures import spelled_out
 from flowdsl.spark.job import Job, PartTotals
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.parted_links import Parted, shared_out
 from flowdsl.spark.ranges import Cut, Ranges
 from flowdsl.spark.rows import decoded, encoded
+from flowdsl.spark.sources import spark_table
 from flowdsl.spark.stage_progress import followed
 from flowdsl.spark.tasks import TOTALS, RangeStage, ShardStage, WholeStage
 

@@ -16,12 +16,8 @@ from flowdsl.progress import track
 from flowdsl.results.engine import RunRequest, RunTotals
 from flowdsl.results.options import Options
 from flowdsl.results.store import Store
-from flowdsl.spark.events import (
-    SparkEvents,
-    is_spark_frame,
-    quiet,
-)
 from flowdsl.spark.outline import explained
+from flowdsl.spark.sources import SparkEvents, is_spark_frame, quiet
 from flowdsl.text import short_repr
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 import flowdsl as fd
-from flowdsl.log.base import Subscription
+from flowdsl.log.subscription import Subscription
 from flowdsl.sinks import Delivery, InApp, Sink
 from tests.benchmarks.data import likes as likes_data
 from tests.benchmarks.flowdsl_side import likes_flow, likes_graph

@@ -21,8 +21,8 @@ from typing import Literal
 
 from flowdsl import Runtime, on, sinks
 from flowdsl.api.flow import Flow
-from flowdsl.errors import FlowError
-from flowdsl.events import FlowWarning, link_created
+from flowdsl.errors import FlowError, FlowWarning
+from flowdsl.events import link_created
 from flowdsl.log import ParquetEventLog
 
 NAMES = ("a", "b")

@@ -7,8 +7,7 @@ import warnings
 
 from flowdsl import on
 from flowdsl.api.project import Project
-from flowdsl.errors import FlowError, LoadError
-from flowdsl.events import FlowWarning
+from flowdsl.errors import FlowError, FlowWarning, LoadError
 from flowdsl.production.yaml import load_text
 from flowdsl.rules import FLOWDSL, rules_of
 

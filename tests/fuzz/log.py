@@ -12,8 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from flowdsl.errors import FlowError
-from flowdsl.events import FlowWarning, entity_created
+from flowdsl.errors import FlowError, FlowWarning
+from flowdsl.events import entity_created
 from flowdsl.log import ParquetEventLog
 from flowdsl.log.writer import Durability
 
