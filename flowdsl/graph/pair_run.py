@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, spread
+from flowdsl.graph.sorted_run import ALIVE, LinkRun, Numbers, Seqs, spread
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Mask
 
@@ -17,7 +17,7 @@ _TRIED: Final = 4
 _BITS: Final = 31
 
 
-class PairRun:
+class PairRun(LinkRun):
     """Links sorted by a hash of both ends and by their place in the block, with a table of hashes' first
     bits.
 
@@ -28,39 +28,18 @@ class PairRun:
         links = Pairs.of(sources, targets)
         packed = links.hashes.astype(np.int64) << 32 | np.arange(len(links))
         packed.sort()
-        self.order = packed & 0xFFFFFFFF
+        super().__init__(packed & 0xFFFFFFFF, born, died)
         self._shift = _BITS - min(len(links).bit_length(), _BITS)
         buckets = packed >> (32 + self._shift)
         counts = np.bincount(buckets, minlength=1 << (_BITS - self._shift))
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         self._pairs = links.pairs.take(self.order)
-        self._born = born.take(self.order)
-        self._died = died.take(self.order)
-        self._last_born = int(born.max(initial=-1))
-        self._deaths = int(np.count_nonzero(died != ALIVE))
-        self._place: Numbers | None = None
-
-    def fork(self) -> PairRun:
-        """Return a copy-on-write fork."""
-        forked = object.__new__(PairRun)
-        forked.__dict__.update(self.__dict__)
-        forked._died = self._died.copy()
-        return forked
-
-    def kill(self, at: Numbers, seqs: Seqs | int) -> None:
-        """End the links at these places of the block, none of which has ended, at these sequence numbers."""
-        if self._place is None:
-            place = np.empty(len(self.order), np.int64)
-            place[self.order] = np.arange(len(self.order))
-            self._place = place
-        self._died[self._place[at]] = seqs
-        self._deaths += len(at)
 
     def linked(self, asked: Pairs, seen: Seqs) -> Mask:
         """Mark the pairs between which a link of this block is live after `seen`."""
         pairs = asked.pairs
         at, end = self._bounds(asked.hashes)
-        timeless = not self._deaths and self._last_born <= int(seen.min(initial=ALIVE))
+        timeless = self.all_live(seen)
         found = np.zeros(len(pairs), np.bool_)
         looking = np.flatnonzero(at < end)
         for _ in range(_TRIED):
@@ -70,7 +49,7 @@ class PairRun:
             hit = self._pairs.take(place) == pairs[looking]
             if not timeless:
                 after = seen[looking]
-                hit &= (self._died.take(place) > after) & (self._born.take(place) <= after)
+                hit &= (self.died.take(place) > after) & (self.born.take(place) <= after)
             found[looking[hit]] = True
             at[looking] += 1
             looking = looking[~hit & (place + 1 < end[looking])]
@@ -84,7 +63,7 @@ class PairRun:
         """
         row, place = self._all(asked.hashes)
         found = self._pairs.take(place) == asked.pairs[row]
-        found &= self._died.take(place) == ALIVE
+        found &= self.died.take(place) == ALIVE
         return row[found], self.order.take(place[found])
 
     def _bounds(self, hashes: Codes) -> tuple[Codes, Codes]:
@@ -103,7 +82,7 @@ class PairRun:
         row, place = self._all(asked.hashes[first])
         mine = self._pairs.take(place) == distinct[row]
         row, place = row[mine], place[mine]
-        born, died = self._born[place], self._died[place]
+        born, died = self.born[place], self.died[place]
         scale = np.unique(np.concatenate([born, died, seen]))
         width = len(scale) + 1
         wanted = which * width + np.searchsorted(scale, seen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,35 +17,20 @@ Seqs = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int64]
 
 
-class SortedRun:
-    """Links sorted by key and place in their block, so that the links of a key are adjacent."""
+class LinkRun:
+    """Links of a block in an order of their own, with the sequence numbers at which each begins and ends."""
 
-    def __init__(
-        self, keys: Codes, others: Codes, born: Seqs, died: Seqs, *, far_apart: bool = False
-    ) -> None:
-        """Sort links; `far_apart` is for many times as many keys as links."""
-        # one sort of (key, position) packed into an integer is several times faster than a stable argsort
-        packed = keys.astype(np.int64) << 32 | np.arange(len(keys))
-        packed.sort()
-        self.order = packed & 0xFFFFFFFF
-        self._far_apart = far_apart
-        self._searched = far_apart or len(keys) < SEARCHED_BELOW
-        self.keys = keys.take(self.order)
-        self.others = others.take(self.order)
-        self.born = born.take(self.order)
-        self.died = died.take(self.order)
+    def __init__(self, order: Numbers, born: Seqs, died: Seqs) -> None:
+        self.order = order
+        self.born = born.take(order)
+        self.died = died.take(order)
         self.last_born = int(born.max(initial=-1))
-        self.deaths = int(np.count_nonzero(self.died != ALIVE))
+        self.deaths = int(np.count_nonzero(died != ALIVE))
         self._place: Numbers | None = None
-        self._starts: Numbers | None = None
-        self._first: Codes | None = None
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def fork(self) -> SortedRun:
+    def fork(self) -> Self:
         """Return a copy-on-write fork."""
-        forked = object.__new__(SortedRun)
+        forked = object.__new__(type(self))
         forked.__dict__.update(self.__dict__)
         forked.died = self.died.copy()
         return forked
@@ -56,6 +43,32 @@ class SortedRun:
             self._place = place
         self.died[self._place[at]] = seqs
         self.deaths += len(at)
+
+    def all_live(self, seen: Seqs) -> bool:
+        """Return True if every link is live after each of these sequence numbers."""
+        return not self.deaths and self.last_born <= int(seen.min(initial=ALIVE))
+
+
+class SortedRun(LinkRun):
+    """Links sorted by key and place in their block, so that the links of a key are adjacent."""
+
+    def __init__(
+        self, keys: Codes, others: Codes, born: Seqs, died: Seqs, *, far_apart: bool = False
+    ) -> None:
+        """Sort links; `far_apart` is for many times as many keys as links."""
+        # one sort of (key, position) packed into an integer is several times faster than a stable argsort
+        packed = keys.astype(np.int64) << 32 | np.arange(len(keys))
+        packed.sort()
+        super().__init__(packed & 0xFFFFFFFF, born, died)
+        self._far_apart = far_apart
+        self._searched = far_apart or len(keys) < SEARCHED_BELOW
+        self.keys = keys.take(self.order)
+        self.others = others.take(self.order)
+        self._starts: Numbers | None = None
+        self._first: Codes | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
     def first_others(self, ids: Codes) -> Codes:
         """Return the other end of each id's very first link in this run, live or not, or 0."""
@@ -90,7 +103,7 @@ class SortedRun:
 
     def first(self, ids: Codes, seen: Seqs) -> Codes:
         """Return the other end of each id's earliest link that is live after `seen`, or 0."""
-        if not self.deaths and self.last_born <= int(seen.min(initial=ALIVE)):
+        if self.all_live(seen):
             return self.first_others(ids)
         place = self.first_places(ids, seen)
         return np.where(place < 0, np.int32(0), self.others.take(place, mode="clip"))

@@ -212,11 +212,10 @@ class Operator:
     def given(self) -> dict[str, Any]:
         """Return the options that are not at their defaults, by field name, as text in Python has them."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        values = {name: getattr(self, name) for name in self.options()}
         return {
-            name: self.options()[name].kind.plain(value)
-            for name, value in values.items()
-            if value != defaults[name]
+            name: option.kind.plain(value)
+            for name, option in self.options().items()
+            if (value := getattr(self, name)) != defaults[name]
         }
 
     @classmethod
