@@ -23,9 +23,12 @@ def path_of(given: str | os.PathLike[str], error: type[FlowError] = DataError) -
         raise error(f"a path is {short_repr(given)}", allowed="text, or a pathlib.Path")
     path = Path(given)
     try:
-        named = os.fsencode(path)
+        # the libraries that write Parquet take no other names, even where the file system does
+        named = str(path).encode()
     except UnicodeEncodeError:
-        raise error(f"the path {short_repr(str(path), 80)} holds half a surrogate pair") from None
+        raise error(
+            f"the path {short_repr(str(path), 80)} is not UTF-8, or holds half a surrogate pair"
+        ) from None
     if b"\0" in named:
         raise error(f"the path {short_repr(str(path), 80)} has a NUL character")
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):

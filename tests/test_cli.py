@@ -377,7 +377,7 @@ def test_nonsense_in_arguments_is_wrong_use_and_costs_nothing(
     assert {path: path.read_bytes() for path in files.iterdir()} == before
 
 
-@pytest.mark.parametrize("path", ["a\0b", "x" * 300, "\ud800"])
+@pytest.mark.parametrize("path", ["a\0b", "x" * 300, "\ud800", "not-utf-8-\udcff"])
 @pytest.mark.parametrize(
     "use",
     [
@@ -396,6 +396,14 @@ def test_nonsense_in_arguments_is_wrong_use_and_costs_nothing(
 def test_a_path_that_no_file_can_have_is_a_typed_error(use: Any, path: str):
     with pytest.raises(fd.FlowError, match=r"NUL|half a surrogate|255 bytes"):
         use(path)
+
+
+def test_a_consumer_whose_name_is_not_unicode_is_a_typed_error(tmp_path: Path):
+    with (
+        fd.ParquetEventLog(tmp_path / "log") as log,
+        pytest.raises(fd.LiveError, match="half a surrogate pair"),
+    ):
+        fd.Runtime(fd.load(GOOD), log, consumer_name="\udcff")
 
 
 def test_explain_prints_what_happened_to_one_event(sample: Sample, capsys: Captured):

@@ -87,9 +87,12 @@ class ConsumerStore:
     def of(cls, log: EventLog, name: str) -> ConsumerStore:
         """Return the consumer with this name; for a log in memory always the same object."""
         folder = getattr(log, "folder", None)
-        if folder is not None:
+        try:
             # no name can lead elsewhere, be hidden or be too long for the file system
             safe = quote(name, safe="").replace(".", "%2E")
+        except UnicodeEncodeError:
+            raise LiveError(f"the consumer's name {short_repr(name)} holds half a surrogate pair") from None
+        if folder is not None:
             if len(safe) > 200:
                 raise LiveError(
                     f"the consumer's name {short_repr(name)} is too long", allowed="up to 200 letters"
