@@ -263,7 +263,7 @@ class Status:
             line = {
                 "status": doing,
                 "consumer": self._runtime.consumer_name,
-                "time": _now(),
+                "time": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                 **metrics.as_dict(),
             }
             if self._appender is not None:
@@ -274,10 +274,6 @@ class Status:
             room = shutil.get_terminal_size().columns - 1
             end = "" if doing in ("started", "running", "stopping") else "\n"
             print(_CLEAR + f"{doing}: {metrics}"[:room], end=end, flush=True)
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _duration_or_none(text: str) -> str | None:

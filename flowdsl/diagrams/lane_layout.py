@@ -139,7 +139,7 @@ class _Lanes:
         lane = _Lane(chain, self._boxes(chain), 30.0 if self.diagram.counted else 16.0)
         for row in range(lane.chips[-1].row + 1):
             nodes = [chip.node for chip in lane.chips if chip.row == row]
-            tall = max(_chip_tall(node) for node in nodes)
+            tall = max(CHIP + 12 * (len(_caption(node)) - 1) for node in nodes)
             lane.tall_chips.append(max(tall, *(self.pitch * len(node.targets) + 2 for node in nodes)))
             lane.rows.append(lane.tall_chips[row] + max(map(_below, nodes)))
         return lane
@@ -287,10 +287,6 @@ def _exit_width(node: Node) -> float:
 
 def _way_width(way: Outflow) -> float:
     return 26 + width(way.mark.label, EXIT, bold=True) + 5 + width(way.reason, EXIT)
-
-
-def _chip_tall(node: Node) -> float:
-    return CHIP + 12 * (len(_caption(node)) - 1)
 
 
 def _below(node: Node) -> float:

@@ -143,13 +143,9 @@ def _refused_option(step: Operator, name: str, option: Option) -> tuple[str, str
         first = replace(step, **{name: value[:1]}).text
         what = f"{production} has one {option.yaml}, and here are {len(value)}"
         return what, "one path", f"with the first only: {first}: then the others part nothing"
-    if _is_too_large(value):
+    if is_integer(value) and value > MOST:
         return f"{step.name}: {option.yaml} is {value:,}", f"at most {MOST:,}", None
     return None
-
-
-def _is_too_large(value: object) -> bool:
-    return is_integer(value) and value > MOST
 
 
 def _duration(value: Duration) -> Duration:

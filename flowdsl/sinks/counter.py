@@ -195,7 +195,7 @@ class Counter(KeptSink[Change]):
             )
         value = payload.get("value")
         value = 1 if value is None else value
-        if not _is_countable(value):
+        if not (is_number(value) and abs(value) <= _MOST):
             return Failure(
                 f"counter: the value {_shown(value)} is not a number that it can count",
                 permanent=True,
@@ -282,10 +282,6 @@ def _sum(one: Number, other: Number) -> Number:
     if isinstance(one, int) and isinstance(other, int):
         return one + other
     return min(max(float(one) + float(other), -_MOST), _MOST)
-
-
-def _is_countable(value: object) -> bool:
-    return is_number(value) and abs(value) <= _MOST
 
 
 def _shown(value: object) -> str:

@@ -43,10 +43,6 @@ def _top(leaf: TemplateLeaf) -> str:
     return leaf.field.partition(".")[0].partition("[")[0]
 
 
-def _is_text(leaf: TemplateLeaf) -> bool:
-    return leaf.field == _top(leaf) and not leaf.constant
-
-
 @rule("counter-value-is-text", "error", StepView, target=True)
 def counter_value_is_text(step: StepView) -> Iterator[Violation]:
     """Report a counter's value made by a template: production gets text, and counts 1."""
@@ -66,7 +62,7 @@ def sink_field_not_text(step: StepView) -> Iterator[Violation]:
     """Report a title or a type that is not text, which is ignored."""
     for name, kind, payload in _handed(step, *_TEXTS):
         for leaf in payload.leaves:
-            if _top(leaf) in _TEXTS[kind] and not _is_text(leaf):
+            if _top(leaf) in _TEXTS[kind] and (leaf.constant or leaf.field != _top(leaf)):
                 yield Violation(
                     leaf.place,
                     f"{_top(leaf)} is not text, and sink {name!r} passes it over: {_DEFAULTS[_top(leaf)]}",
