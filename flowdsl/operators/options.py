@@ -215,13 +215,18 @@ def check_count(value: object, what: str, least: int) -> int:
             f"{what} is beyond 64 bits", allowed=f"a whole number from {least} to {(1 << 63) - 1:,}"
         )
     if not is_integer(value) or value < least:
-        number = value.strip() if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else ""
-        meant = int(number) if number.isascii() and number.isdigit() and len(number) < 20 else None
         raise BuildError(
             f"{what} must be a whole number of at least {least}, not {short_repr(value)}",
-            hint=f"write {meant}" if meant is not None and meant >= least else None,
+            hint=_meant_count(value, least),
         )
     return value
+
+
+def _meant_count(value: object, least: int) -> str | None:
+    number = value.strip() if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else ""
+    if not (number.isascii() and number.isdigit() and len(number) < 20):
+        return None
+    return f"write {int(number)}" if int(number) >= least else None
 
 
 def as_path(value: object) -> Path:

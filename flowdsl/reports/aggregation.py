@@ -10,6 +10,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -118,7 +119,7 @@ def _known(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the names and the types of what is mentioned one by one: recipients, and ids in payloads."""
     mentioned = {person.recipient for one in metrics for person in one.top}
-    for sample in (sample for step in steps for sample in step.samples):
+    for sample in chain.from_iterable(step.samples for step in steps):
         fields = sample.payload.values() if isinstance(sample.payload, dict) else [sample.payload]
         mentioned |= {text for text in (sample.recipient, *fields) if isinstance(text, str)}
     known = result.entity_names(mentioned)
