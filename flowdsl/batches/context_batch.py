@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from flowdsl.batches.chunk import Chunk, Micros
 from flowdsl.batches.id_codes import id_codes, uuid_codes
+from flowdsl.batches.later import Later
 from flowdsl.batches.links import ContextLinks
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Variable, Versions
@@ -26,6 +27,7 @@ from flowdsl.values.json_types import MISSING, Index, Tag
 from flowdsl.values.paths import Path
 from flowdsl.values.ranges import is_everything
 
+Seen = npt.NDArray[np.int32]
 # what released a context: nothing, a window's timer, the end of the log, a queue, a full window, or a pause
 NOT_CLOSED, CLOSED_BY_TIMER, CLOSED_AT_END, RELEASED, CLOSED_BY_COUNT, CLOSED_BY_QUIET = range(6)
 CLOSED_NAMES: Final = {
@@ -84,7 +86,7 @@ class ContextBatch:
         *,
         roots: frozenset[str],
         moment: Micros | None = None,
-        seen: npt.NDArray[np.int32] | None = None,
+        seen: Seen | Later[Seen] | None = None,
         branches: tuple[npt.NDArray[np.int32], ...] = (),
         variables: Mapping[str, Variable] | None = None,
         payload: Payload | None = None,
@@ -117,11 +119,11 @@ class ContextBatch:
         return self._moment
 
     @property
-    def seen(self) -> npt.NDArray[np.int32]:
+    def seen(self) -> Seen:
         """Last event of the chunk whose effect each context sees."""
         if self._seen is None:
             self._seen = self.rows.astype(np.int32, copy=False)
-        return self._seen
+        return self._seen.made() if isinstance(self._seen, Later) else self._seen
 
     @property
     def seq(self) -> npt.NDArray[np.int64]:
@@ -272,9 +274,7 @@ class ContextBatch:
     def _own_names(self) -> set[str]:
         return {*self._variables, "_payload"} if self._payload is not None else set(self._variables)
 
-    def placed(
-        self, moment: Micros, seen: npt.NDArray[np.int32], closed: npt.NDArray[np.uint8]
-    ) -> ContextBatch:
+    def placed(self, moment: Micros, seen: Seen | Later[Seen], closed: npt.NDArray[np.uint8]) -> ContextBatch:
         """Return these contexts at the moment when a timer releases them, with what they see then."""
         held = {name: self.variable(name) for name in self.names()}
         return ContextBatch(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from flowdsl.batches.context_batch import (
     CLOSED_BY_TIMER,
     ContextBatch,
 )
+from flowdsl.batches.later import Later
 from flowdsl.batches.payload import Payload
 from flowdsl.expressions.aggregates import Collected
 from flowdsl.expressions.row_source import Failures, first_failures
@@ -98,33 +100,37 @@ def incoming(
     return Incoming(contexts, keys, spans, values), failures
 
 
-@dataclass(frozen=True)
 class _Touched:
-    """Windows that a batch opens or finds due, in the order in which they opened: for each the last event
-    that it saw when it opened, and the rows of the batch that are its last member, and that found it due; -1
-    where there is none.
+    """Windows that a batch opens or finds due, in the order in which they opened: a column for each field of
+    `Open`, and
 
-    `held_from` says where its members begin that it had before, and `row_from` and `row_counts` which rows of
-    the sorted batch are its others.
+    - `seen`: the last event of the batch that it saw when it opened, -1 if that was earlier
+    - `row`: the row of the batch that is its last member, -1 for none
+    - `finder`: the row that found it due, -1 for none; `followed` says that there is one
+    - `held_from`: where its members begin that it had before
+    - `row_from`, `row_counts`: which rows of the sorted batch are its others
     """
 
-    windows: Open
-    seen: Seen
-    last: Ints
-    finder: Ints
-    held_from: Ints
-    row_from: Ints
-    row_counts: Ints
+    def __init__(self, size: int, columns: Mapping[str, Later[Any]]) -> None:
+        self._size, self._columns = size, columns
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, name: str) -> Any:
+        return self._columns[name].made()
 
     def take(self, which: Index) -> _Touched:
-        if is_everything(which, len(self.windows)):
+        if is_everything(which, self._size):
             return self
-        return _Touched(
-            self.windows.take(which),
-            self.seen.take(which),
-            *(one.take(which) for one in (self.last, self.finder, self.held_from)),
-            *(one.take(which) for one in (self.row_from, self.row_counts)),
-        )
+        return _Touched(len(which), {name: column.take(which) for name, column in self._columns.items()})
+
+    def having(self, **changed: Any) -> _Touched:
+        made = {name: Later.of(column) for name, column in changed.items()}
+        return _Touched(self._size, {**self._columns, **made})
+
+    def as_open(self) -> Open:
+        return Open(*(self[field.name] for field in fields(Open)))
 
 
 class BatchRun:
@@ -148,14 +154,9 @@ class BatchRun:
 
     def run(self) -> StepOutcome:
         joined = self._end_of_carried()
-        found = self._closing_in_time(Windows.find(self.groups, joined, self.reach))
-        touched = self._touched(joined, found.as_they_open(self.groups))
-        windows = touched.windows
-        full = self._full(windows)
-        touched = self._found_due(touched, full)
-        firing = touched.finder >= 0
-        firing |= due(self.chunk, windows.due, windows.last_at, touched.seen, self.until)
-        enough = windows.counts >= self.kernel.options.min_count
+        found = Windows.find(self.groups, joined, self.reach).as_they_open(self.groups)
+        touched, firing, full = self._closing(self._touched(joined, self._closing_in_time(found)))
+        enough = touched["counts"] >= self.kernel.options.min_count
         out, absorbed, failed = self._emit(touched, full, np.flatnonzero(firing & enough))
         dropped = self._drop(touched.take(np.flatnonzero(firing & ~enough)))
         self._keep(touched.take(np.flatnonzero(~firing)))
@@ -201,55 +202,55 @@ class BatchRun:
         rows = np.flatnonzero(more)
         ends = joined[at[rows]] - 1
         last[rows], last_at[rows] = groups.order[ends], groups.times[ends]
-        due_at[rows] = self.spans.dues(carried.limit[rows], last_at[rows], ends)
+        due_at[rows] = self.spans.dues(carried.limit[rows], lambda: last_at[rows], ends)
         return replace(carried, counts=carried.counts + more, last_at=last_at, due=due_at), last
 
-    def _opened_now(self, found: Windows) -> Open:
-        groups = self.groups
-        # numbers ascend in the order in which windows open: timers due at the same moment fire in that order
-        numbers = self.kernel.next_number + np.arange(len(found))
-        self.kernel.next_number += len(found)
-        limits, last_at = self.reach.limits(found.first), groups.times[found.end - 1]
-        return Open(
-            groups.keys[found.group],
-            numbers,
-            groups.times[found.first],
-            found.end - found.first,
-            last_at,
-            np.full(len(found), -1, np.int64),
-            self.spans.dues(limits, last_at, found.end - 1),
-            limits,
-        )
-
     def _touched(self, joined: Ints, found: Windows) -> _Touched:
-        groups = self.groups
+        groups, first, end = self.groups, found.first, found.end
         grown, last = self._grown(joined)
         at = self.group_of_carried
         present = np.flatnonzero(at >= 0)
         row_from = np.zeros(len(grown), np.int64)
         row_from[present] = groups.starts[at[present]]
-        followed = np.flatnonzero(found.end < groups.ends[found.group])
-        finder = np.full(len(grown) + len(found), -1, np.int64)
-        finder[len(grown) + followed] = groups.order[found.end[followed]]
-        seen = self.contexts.seen.take(groups.order[found.first])
-        return _Touched(
-            grown.joined(self._opened_now(found)),
-            np.concatenate([np.full(len(grown), -1, np.int32), seen]),
-            np.concatenate([last, groups.order[found.end - 1]]),
-            finder,
-            np.concatenate([self.held_from, np.zeros(len(found), np.int64)]),
-            np.concatenate([row_from, found.first]),
-            np.concatenate([grown.counts - self.carried.counts, found.end - found.first]),
-        )
+        # numbers ascend in the order in which windows open: timers due at the same moment fire in that order
+        numbers = self.kernel.next_number + np.arange(len(found))
+        self.kernel.next_number += len(found)
+        none, sizes = np.full(len(grown), -1, np.int64), end - first
+        # the row behind each, at the end one of no key
+        followed = ~np.append(groups.begins, np.True_).take(end)
+        last_at = Later(lambda: groups.times.take(end - 1))
+
+        def finders() -> Ints:
+            return np.where(followed, groups.order.take(np.where(followed, end, 0)), -1)
+
+        parts: dict[str, tuple[npt.NDArray[Any], Callable[[], npt.NDArray[Any]]]] = {
+            "keys": (grown.keys, lambda: groups.row_keys.take(first)),
+            "numbers": (grown.numbers, lambda: numbers),
+            "opened": (grown.opened, lambda: groups.times.take(first)),
+            "counts": (grown.counts, lambda: sizes),
+            "last_at": (grown.last_at, last_at.made),
+            "last": (grown.last, lambda: np.full(len(found), -1, np.int64)),
+            "due": (grown.due, lambda: self.spans.dues(self.reach.limits(first), last_at.made, end - 1)),
+            "limit": (grown.limit, lambda: self.reach.limits(first)),
+            "seen": (none.astype(np.int32), lambda: self.contexts.seen.take(groups.order.take(first))),
+            "row": (last, lambda: groups.order.take(end - 1)),
+            "followed": (none >= 0, lambda: followed),
+            "finder": (none, finders),
+            "held_from": (self.held_from, lambda: np.zeros(len(found), np.int64)),
+            "row_from": (row_from, lambda: first),
+            "row_counts": (grown.counts - self.carried.counts, lambda: sizes),
+        }
+        columns = {name: Later(partial(_joined, *part)) for name, part in parts.items()}
+        return _Touched(len(grown) + len(found), columns)
 
     def _members(self, touched: _Touched) -> WindowMembers:
         """Return all members of windows, one window after the other."""
-        return WindowMembers(touched.windows.counts, lambda: self._lists(touched))
+        return WindowMembers(touched["counts"], lambda: self._lists(touched))
 
     def _lists(self, touched: _Touched) -> ItemLists:
-        counts = touched.windows.counts
+        counts = touched["counts"]
         # windows that had members before are mostly the first ones: the others need not be put together
-        before = np.flatnonzero(counts > touched.row_counts)
+        before = np.flatnonzero(counts > touched["row_counts"])
         if not len(before):
             return self._fresh_members(touched)
         cut = int(before[-1]) + 1
@@ -262,57 +263,64 @@ class BatchRun:
         """Return the events that opened windows: of members that they had before, or of the first that came
         now.
         """
-        earlier = np.flatnonzero(touched.windows.counts > touched.row_counts)
-        if len(earlier) == len(touched.windows):
-            return self.members.openers(touched.held_from)
+        earlier = np.flatnonzero(touched["counts"] > touched["row_counts"])
+        if len(earlier) == len(touched):
+            return self.members.openers(touched["held_from"])
         names = self.kernel.rules.batch_names
         now = Roots.of(self.contexts, names)
         if now is None:
             now = Roots(self.contexts.seq, self.contexts.branches)
-        found = now.take(self.groups.order[touched.row_from])
+        found = now.take(self.groups.order[touched["row_from"]])
         if not len(earlier):
             return found
         which = np.arange(len(found))
         which[earlier] = len(found) + np.arange(len(earlier))
-        return found.joined(self.members.openers(touched.held_from[earlier])).take(which)
+        return found.joined(self.members.openers(touched["held_from"][earlier])).take(which)
 
     def _fresh_members(self, touched: _Touched) -> ItemLists:
         """Return the members of windows that came now."""
-        rows = self.groups.order[ranges(touched.row_from, touched.row_counts)]
-        owners = np.repeat(touched.windows.numbers, touched.row_counts)
+        counts = touched["row_counts"]
+        rows = self.groups.order[ranges(touched["row_from"], counts)]
+        owners = np.repeat(touched["numbers"], counts)
         names = self.kernel.rules.batch_names
         return ItemLists.of_contexts(self.contexts, rows, owners, names, self.values)
 
     def _put_together(self, touched: _Touched) -> ItemLists:
         """Return the members of windows, of each first those that it had before."""
-        more = touched.row_counts
-        earlier = touched.windows.counts - more
-        held, fresh = self.members.runs(touched.held_from, earlier), self._fresh_members(touched)
+        more = touched["row_counts"]
+        earlier = touched["counts"] - more
+        held, fresh = self.members.runs(touched["held_from"], earlier), self._fresh_members(touched)
         begins = np.stack([np.cumsum(earlier) - earlier, len(held) + np.cumsum(more) - more])
         sizes = np.stack([earlier, more])
         return held.joined(fresh).at(ranges(begins.T.ravel(), sizes.T.ravel()))
 
     # -- which of them close ---------------------------------------------------------------------------
 
-    def _full(self, windows: Open) -> Mask:
-        most = self.spans.most
-        return np.zeros(len(windows), np.bool_) if most is None else windows.counts >= most
+    def _closing(self, touched: _Touched) -> tuple[_Touched, Mask, Mask]:
+        """Return the windows, which of them close, and which of these because they are full."""
+        most, opened, due_at = self.spans.most, touched["opened"], touched["due"]
+        full = np.zeros(len(touched), np.bool_) if most is None else touched["counts"] >= most
+        if full.any() or (due_at <= opened).any():
+            touched = touched.having(finder=self._found_due(touched, full))
+            fires = due(self.chunk, due_at, opened, touched["seen"], self.until)
+            return touched, fires | (touched["finder"] >= 0), full
+        fires = np.full(len(touched), self.until.ending) | (due_at <= self.until.clock)
+        return touched, fires | touched["followed"], full
 
-    def _found_due(self, touched: _Touched, full: Mask) -> _Touched:
-        """Return the windows with the row that closes each: its last member where it is full, and otherwise
-        the one of its key that found it due.
+    def _found_due(self, touched: _Touched, full: Mask) -> Ints:
+        """Return the row that closes each window: its last member where it is full, and otherwise the one of
+        its key that found it due.
 
         Of those that are due at the moment they open, all that opened before close with it: their timers
         would have fired first.
         """
-        windows, finder = touched.windows, np.where(full, touched.last, touched.finder)
-        at_once = np.flatnonzero((windows.due <= windows.last_at) & ~full)
-        if len(at_once):
-            order = at_once[np.argsort(windows.numbers[at_once])]
-            rows = np.where(finder[order] >= 0, finder[order], _AFTER)
-            earliest = np.minimum.accumulate(rows[::-1])[::-1]
-            finder[order] = np.where(earliest < _AFTER, earliest, -1)
-        return replace(touched, finder=finder)
+        finder: Ints = np.where(full, touched["row"], touched["finder"])
+        at_once = np.flatnonzero((touched["due"] <= touched["opened"]) & ~full)
+        order = at_once[np.argsort(touched["numbers"][at_once])]
+        rows = np.where(finder[order] >= 0, finder[order], _AFTER)
+        earliest = np.minimum.accumulate(rows[::-1])[::-1]
+        finder[order] = np.where(earliest < _AFTER, earliest, -1)
+        return finder
 
     # -- what becomes of them --------------------------------------------------------------------------
 
@@ -321,60 +329,61 @@ class BatchRun:
     ) -> tuple[ContextBatch, Absorbed | None, tuple[Failed, ...]]:
         if not len(going):
             return self.contexts.take(np.zeros(0, np.int64)), None, ()
-        touched, full, moments, sees = self._in_order(touched, full, going)
-        closing = touched.windows
-        closed = self._closed_by(closing, full)
-        out = self._last_members(closing, touched.last).placed(moments, sees, closed)
+        touched, full, moments = self._in_order(touched.take(going), full[going])
+        closed = self._closed_by(touched, full)
+        sees = Later(lambda: self._sees(touched, moments, full))
+        out = self._last_members(touched).placed(moments, sees, closed)
         inside = self._members(touched)
         made, failures = self._collected(inside)
         variable = BatchVariable(
-            closing.counts,
-            _key_column(out, self.kernel.options.key),
+            touched["counts"],
+            Later(lambda: _key_column(out, self.kernel.options.key)),
             inside.ids(self._openers(touched), self.chunk.interner),
-            closing.opened,
-            closing.last_at,
+            touched["opened"],
+            touched["last_at"],
             moments,
             closed,
             made,
         )
-        absorbed = Absorbed(int((closing.counts - 1).sum()), out, inside)
+        absorbed = Absorbed(int(touched["counts"].sum()) - len(out), out, inside)
         whole = out.having(dict.fromkeys(self.kernel.rules.batch_names, variable))
         if failures is not None:
             whole = whole.take(np.flatnonzero(~failures.mask))
         return whole, absorbed, failed_where(out, failures)
 
-    def _in_order(self, touched: _Touched, full: Mask, going: Index) -> tuple[_Touched, Mask, Ints, Seen]:
-        """Return the windows that close in the order in which they do: at which clock, and the last event
-        that what comes out of them sees.
+    def _in_order(self, touched: _Touched, full: Mask) -> tuple[_Touched, Mask, Ints]:
+        """Return the windows that close in the order in which they do, and at which clock.
 
         Timers due at the same moment fire as their windows opened, after all that the events before it did.
         """
-        windows, full = touched.windows, full[going]
-        due_at, last_at = windows.due[going], windows.last_at[going]
-        moments = np.where(full, last_at, due_at) if full.any() else due_at
-        at_once = full | (due_at <= last_at)
+        due_at = touched["due"]
+        moments = np.where(full, touched["last_at"], due_at) if full.any() else due_at
+        at_once = full | (due_at <= touched["opened"])
         if at_once.any():
-            finder = touched.finder[going]
+            finder = touched["finder"]
             rows = np.where(at_once & (finder >= 0), finder, _AFTER)
-            order: Index | None = np.lexsort((rows, self._sees(touched.take(going), moments, full), moments))
+            order: Index = np.lexsort((rows, self._sees(touched, moments, full), moments))
+        elif (moments[1:] >= moments[:-1]).all():
+            return touched, full, moments
         else:
-            order = None if (moments[1:] >= moments[:-1]).all() else stable_order(moments)
-        if order is not None:
-            going, moments, full = going[order], moments[order], full[order]
-        touched = touched.take(going)
-        return touched, full, moments, self._sees(touched, moments, full)
+            order = stable_order(moments)
+        return touched.take(order), full[order], moments[order]
 
     def _sees(self, touched: _Touched, moments: Ints, full: Mask) -> Seen:
-        sees = np.maximum(self.chunk.seen_at(moments), touched.seen)
+        """Return the last event that what comes out of windows sees."""
+        sees = np.maximum(self.chunk.seen_at(moments), touched["seen"])
         if full.any():
-            sees[full] = self.contexts.seen[touched.last[full]]
+            sees[full] = self.contexts.seen[touched["row"][full]]
         return sees
 
-    def _closed_by(self, windows: Open, full: Mask) -> npt.NDArray[np.uint8]:
+    def _closed_by(self, touched: _Touched, full: Mask) -> npt.NDArray[np.uint8]:
         if self.until.ending:
-            return np.full(len(windows), CLOSED_AT_END, np.uint8)
-        quiet = np.where(windows.due < windows.limit, np.uint8(CLOSED_BY_QUIET), np.uint8(CLOSED_BY_TIMER))
-        return np.where(full, np.uint8(CLOSED_BY_COUNT), quiet)
+            return np.full(len(touched), CLOSED_AT_END, np.uint8)
+        closed = np.full(len(touched), CLOSED_BY_TIMER, np.uint8)
+        if self.spans.quiet is not None:
+            closed[touched["due"] < touched["limit"]] = CLOSED_BY_QUIET
+        closed[full] = CLOSED_BY_COUNT
+        return closed
 
     def _collected(self, inside: WindowMembers) -> tuple[dict[str, CollectedValues], Failures | None]:
         made, failures = {}, []
@@ -383,38 +392,46 @@ class BatchRun:
             failures.append(failed)
         return made, first_failures(failures)
 
-    def _last_members(self, closing: Open, rows: Ints) -> ContextBatch:
+    def _last_members(self, closing: _Touched) -> ContextBatch:
         """Return the last member of each window: a context of this batch, or one that was held."""
-        now, earlier = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
+        rows, last, holding = closing["row"], closing["last"], self.kernel.holding
+        earlier = np.flatnonzero(rows < 0)
         if not len(earlier):
-            self.kernel.holding.forget(closing.last[closing.last >= 0])
+            holding.forget(last[last >= 0])
             return self.contexts.take(rows)
+        now = np.flatnonzero(rows >= 0)
         parts = [self.contexts.take(rows[now])] if len(now) else []
-        held = self.kernel.holding.release(closing.last[earlier], self.chunk)
+        held = holding.release(last[earlier], self.chunk)
         if held is not None:
             parts.append(held)
-        self.kernel.holding.forget(closing.last[now][closing.last[now] >= 0])
+        replaced = last[now]
+        holding.forget(replaced[replaced >= 0])
         back = np.empty(len(rows), np.int64)
         back[np.concatenate([now, earlier])] = np.arange(len(rows))
         return ContextBatch.concat(parts).take(back)
 
     def _drop(self, dropped: _Touched) -> tuple[Dropped, ...]:
-        last = dropped.windows.last
-        if not len(last):
+        if not len(dropped):
             return ()
+        last = dropped["last"]
         self.kernel.holding.forget(last[last >= 0])
         return dropped_held(self._members(dropped), "batch below min_count")
 
     def _keep(self, touched: _Touched) -> None:
-        kept, rows, holding = touched.windows, touched.last, self.kernel.holding
-        if not len(kept):
+        if not len(touched):
             return
+        kept, rows, holding = touched.as_open(), touched["row"], self.kernel.holding
         changed = np.flatnonzero(rows >= 0)
         old = kept.last[changed]
         holding.forget(old[old >= 0])
         last = kept.last.copy()
         last[changed] = holding.put(self.contexts.take(rows[changed]))
         self.kernel.windows.put(replace(kept, last=last), self._members(touched).lists)
+
+
+def _joined(before: npt.NDArray[Any], now: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return a column of the windows from before, then of those that opened now."""
+    return np.concatenate([before, now()]) if len(before) else now()
 
 
 def _key_column(contexts: ContextBatch, paths: Sequence[Path]) -> Column:

@@ -12,6 +12,7 @@ import polars as pl
 
 from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_NAMES, ContextBatch
+from flowdsl.batches.later import Later
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import ValueColumnVariable
 from flowdsl.kernels.batch_items import BatchItems, window_of
@@ -45,7 +46,7 @@ class BatchVariable(ValueColumnVariable):
     )
 
     counts: Ints
-    keys: Column
+    keys_later: Later[Column]
     items: BatchItems
     first_at: Ints
     last_at: Ints
@@ -56,12 +57,16 @@ class BatchVariable(ValueColumnVariable):
     def __len__(self) -> int:
         return len(self.counts)
 
+    @property
+    def keys(self) -> Column:
+        return self.keys_later.made()
+
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> BatchVariable:
         own = {name: len(part) for name, part in fields.items() if name != "collected"}
         source.agree(**own, **{f"collected {name}": len(part) for name, part in fields["collected"].items()})
         source.check(np.isin(fields["closed_by"], list(CLOSED_NAMES)).all(), "closed by nothing")
-        return cls(**fields)
+        return cls(keys_later=Later.of(fields.pop("keys")), **fields)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         """Return the values of a field; the whole object for the empty path."""
@@ -90,11 +95,12 @@ class BatchVariable(ValueColumnVariable):
 
     def settle(self) -> None:
         self.items.lists.made()
+        self.keys_later.made()
 
     def take(self, index: Index) -> BatchVariable:
         return BatchVariable(
             self.counts.take(index),
-            self.keys.take(index),
+            self.keys_later.take(index),
             self.items.take(index),
             self.first_at.take(index),
             self.last_at.take(index),
@@ -106,7 +112,7 @@ class BatchVariable(ValueColumnVariable):
     def joined(self, parts: Sequence[BatchVariable]) -> BatchVariable:
         return BatchVariable(
             np.concatenate([p.counts for p in parts]),
-            Column.concat([p.keys for p in parts]),
+            Later.of(Column.concat([p.keys for p in parts])),
             BatchItems.joined([p.items for p in parts]),
             np.concatenate([p.first_at for p in parts]),
             np.concatenate([p.last_at for p in parts]),

@@ -212,11 +212,11 @@ class UntimedBatchKernel(Kernel):
         numbers[np.argsort(opener)] = self._next + np.arange(len(opener))
         self._next += len(opener)
         return _Windows(
-            groups.keys[found.group],
+            groups.row_keys[found.first],
             numbers,
             groups.times[found.first],
             found.end - found.first,
-            _finders(groups, found.group, found.end),
+            _finders(groups, groups.of_rows[found.first], found.end),
         )
 
     def _drop(self, contexts: ContextBatch, windows: _Windows, members: ItemLists) -> tuple[Dropped, ...]:

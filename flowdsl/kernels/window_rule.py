@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,22 +84,22 @@ class RuleSpans:
         }
         return replace(self, **arrays)
 
-    def limits(self, moments: Ints, rows: Index) -> Ints:
-        """Return when the windows are due at the latest that these rows open, at these moments."""
+    def limits(self, moments: Ints) -> Ints:
+        """Return when the windows are due at the latest that contexts open, at these moments."""
         limits: Ints | None = None
         if self.window is not None:
-            limits = moments + _taken(self.window, rows)
+            limits = moments + self.window
         if self.schedule is not None:
             assert self.zones is not None
-            local = self.schedule.next_after(moments, _taken(self.zones, rows))
+            local = self.schedule.next_after(moments, self.zones)
             limits = local if limits is None else np.minimum(limits, local)
         return np.full(len(moments), NEVER) if limits is None else limits
 
-    def dues(self, limits: Ints, last_at: Ints, rows: Index) -> Ints:
+    def dues(self, limits: Ints, last_at: Callable[[], Ints], rows: Index) -> Ints:
         """Return when windows are due that have these limits, and these rows as their last members."""
         if self.quiet is None:
             return limits
-        due: Ints = np.minimum(limits, last_at + _taken(self.quiet, rows))
+        due: Ints = np.minimum(limits, last_at() + _taken(self.quiet, rows))
         return due
 
 
@@ -112,9 +114,13 @@ class RuleReach:
         self._groups, self._spans = groups, spans
         self._pauses = None if spans.quiet is None else self._next_pauses()
 
+    @cached_property
+    def _limits(self) -> Ints:
+        return self._spans.limits(self._groups.times)
+
     def limits(self, rows: Ints) -> Ints:
         """Return when the windows are due at the latest that these rows open."""
-        return self._spans.limits(self._groups.times[rows], rows)
+        return self._limits.take(rows)
 
     def ends(self, group: Ints, first: Ints) -> Ints:
         """Return where windows end."""
@@ -128,14 +134,13 @@ class RuleReach:
 
     def openers(self) -> Mask:
         """Mark rows that are in no window that an earlier row of their group may open."""
-        rows = np.arange(len(self._groups.times))
         spans = self._spans
         # of one length, or to moments of one zone, later windows end later
         ascending = not any(isinstance(one, np.ndarray) for one in (spans.window, spans.zones))
-        opens = self._groups.beyond(self.limits(rows), ascending=ascending)
+        opens = self._groups.beyond(self._limits, ascending=ascending)
         if self._pauses is not None:
             # the row at which the pause of the one before ends
-            opens[1:] |= self._pauses[:-1] == rows[1:]
+            opens[1:] |= self._pauses[:-1] == np.arange(1, len(opens))
         return opens
 
     def ends_of_open(self, group: Ints, due: Ints, limits: Ints, counts: Ints) -> Ints:

@@ -10,6 +10,7 @@ for all rows, and a plain loop goes from one window to the next.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Mask
-from flowdsl.values.orders import stable_order
+from flowdsl.values.orders import sorted_stably
 from flowdsl.values.ranges import ranges
 
 Ints = npt.NDArray[np.int64]
@@ -28,32 +29,50 @@ _BITS: Final = 62
 
 @dataclass(frozen=True)
 class Groups:
-    """A batch sorted by key: `order` says where each row came from; group g is rows `starts[g] …
-    ends[g]-1`, and `of_rows` has the group of each row.
+    """A batch sorted by key: `order` says where each row came from, `row_keys` and `times` are those of the
+    sorted rows, and `begins` marks the first row of each group; group g is rows `starts[g] … ends[g]-1`.
     """
 
-    keys: Ints
+    row_keys: Ints
     order: Ints
-    starts: Ints
-    ends: Ints
     times: Ints
-    of_rows: Ints
-    _searchable: Ints
-    _scale: _Scale
+    begins: Mask
 
     @classmethod
     def of(cls, keys: Ints, times: Ints) -> Groups:
         """Rows in order of time, grouped by key."""
-        order = stable_order(keys)
-        sorted_keys = keys.take(order)
-        change = np.flatnonzero(sorted_keys[1:] != sorted_keys[:-1]) + 1
-        starts = np.concatenate([[0], change]).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
-        ends = np.concatenate([change, [len(keys)]]).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
-        sorted_times = times.take(order)
-        scale = _Scale.of(times, len(starts))
-        group = np.repeat(np.arange(len(starts)), ends - starts)
-        searchable = group * scale.width + scale.at(sorted_times)
-        return cls(sorted_keys.take(starts), order, starts, ends, sorted_times, group, searchable, scale)
+        row_keys, order = sorted_stably(keys)
+        begins = np.ones(len(keys), np.bool_)
+        np.not_equal(row_keys[1:], row_keys[:-1], out=begins[1:])
+        return cls(row_keys, order, times.take(order), begins)
+
+    @cached_property
+    def starts(self) -> Ints:
+        return np.flatnonzero(self.begins)
+
+    @cached_property
+    def ends(self) -> Ints:
+        return np.append(self.starts[1:], len(self.begins))[: len(self.starts)]
+
+    @cached_property
+    def keys(self) -> Ints:
+        """The key of each group."""
+        return self.row_keys.take(self.starts)
+
+    @cached_property
+    def of_rows(self) -> Ints:
+        """The group of each row."""
+        return np.repeat(np.arange(len(self.starts)), self.ends - self.starts)
+
+    @cached_property
+    def _scale(self) -> _Scale:
+        return _Scale.of(self.times, len(self.starts))
+
+    @cached_property
+    def _searchable(self) -> Ints:
+        numbers: Ints = self.of_rows * self._scale.width
+        numbers += self._scale.at(self.times)
+        return numbers
 
     def find(self, keys: Ints) -> Ints:
         """Return the group of each key, -1 where there is none."""
@@ -78,8 +97,7 @@ class Groups:
         after = np.ones(len(limits), np.bool_)
         if ascending:
             np.greater_equal(self.times[1:], limits[:-1], out=after[1:])
-            after[self.starts] = True
-            return after
+            return after | self.begins
         wanted = self.of_rows * self._scale.width + self._scale.at(limits)
         # the numbers of a group lie above those of all groups before it
         latest = np.maximum.accumulate(wanted, out=wanted)
@@ -102,13 +120,14 @@ class _Scale:
 
     @classmethod
     def of(cls, times: Ints, groups: int) -> _Scale:
-        """Return the scale for these times, which ascend, in so many groups."""
+        """Return the scale for these times in so many groups."""
         if not len(times):
             return cls(0, 2)
-        earliest, width = int(times[0]), int(times[-1]) - int(times[0]) + 2
+        earliest = int(times.min())
+        width = int(times.max()) - earliest + 2
         if width.bit_length() + groups.bit_length() <= _BITS:
             return cls(earliest, width)
-        places = times[np.flatnonzero(np.diff(times, prepend=times[0] - 1))]
+        places = np.unique(times)
         return cls(earliest, len(places) + 1, places)
 
     def at(self, moments: Ints) -> Ints:
@@ -152,19 +171,23 @@ class FixedReach:
 
 @dataclass(frozen=True)
 class Windows(Arrays):
-    """Windows that open in a batch, by group and time: rows `first … end-1` of the sorted batch are their
+    """Windows that open in a batch, by key and time: rows `first … end-1` of the sorted batch are their
     members.
     """
 
-    group: Ints
     first: Ints
     end: Ints
 
     def as_they_open(self, groups: Groups) -> Windows:
         """Return the windows in the order of the contexts that open them."""
-        place = np.full(len(groups.order), -1, np.int64)
-        place[groups.order[self.first]] = np.arange(len(self))
-        return self.take(place[place >= 0])
+        place = np.zeros(len(groups.order), np.int64)
+        opener = groups.order.take(self.first)
+        place[opener] = self.first
+        opens = np.zeros(len(place), np.bool_)
+        opens[opener] = True
+        first = place[opens]
+        place[opener] = self.end
+        return Windows(first, place[opens])
 
     @classmethod
     def find(cls, groups: Groups, start: Ints, reach: Reach, gap: int = 0) -> Windows:
@@ -172,58 +195,60 @@ class Windows(Arrays):
 
         So many rows as `gap` that come after a window are in none: the next one opens behind them.
         """
-        if not len(groups.times):
-            return cls.none()
-        group, first, stop = _stretches(groups, start, reach) if not gap else _whole(groups, start)
+        first, stop = _stretches(groups, start, reach) if not gap else _whole(groups, start)
         end_of = np.zeros(len(groups.times), np.int64)
         if not gap:
             # a stretch of one row is a window of one
             end_of[first] = first + 1
             several = np.flatnonzero(stop - first > 1)
-            group, first, stop = group[several], first[several], stop[several]
-        while len(group) >= LOOP_BELOW:
-            end = reach.ends(group, first)
+            first, stop = first[several], stop[several]
+        while len(first) >= LOOP_BELOW:
+            end = reach.ends(groups.of_rows[first], first)
             end_of[first] = end
             more = np.flatnonzero(end + gap < stop)
-            group, first, stop = group[more], end[more] + gap, stop[more]
-        for one in zip(group, first.tolist(), stop.tolist(), strict=True):
-            openers, ends = _loop(*one, reach, gap)
+            first, stop = end[more] + gap, stop[more]
+        if len(first):
+            openers, ends = _loop(groups, first, stop, reach, gap)
             end_of[openers] = ends
         found = np.flatnonzero(end_of)
-        return cls(groups.of_rows[found], found, end_of[found])
+        return cls(found, end_of[found])
 
 
-def _whole(groups: Groups, start: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return the groups that have a row from `start` on, that row, and where they end."""
+def _whole(groups: Groups, start: Ints) -> tuple[Ints, Ints]:
+    """Return of the groups that have a row from `start` on that row, and where they end."""
     group = np.flatnonzero(start < groups.ends)
-    return group, start[group], groups.ends[group]
+    return start[group], groups.ends[group]
 
 
-def _stretches(groups: Groups, start: Ints, reach: Reach) -> tuple[Ints, Ints, Ints]:
-    """Return the stretches of rows, each of which opens a window and ends where the next one does: their
-    groups, where they begin, and where they end.
+def _stretches(groups: Groups, start: Ints, reach: Reach) -> tuple[Ints, Ints]:
+    """Return the stretches of rows, each of which opens a window and ends where the next one does, or its
+    group: where they begin, and where they end.
     """
     opens = reach.openers()
     skipped = np.flatnonzero(start > groups.starts)
-    if len(skipped):
-        opens[ranges(groups.starts[skipped], (start - groups.starts)[skipped])] = False
-        skipped = skipped[start[skipped] < groups.ends[skipped]]
-        opens[start[skipped]] = True
-    first = np.flatnonzero(opens)
-    group = groups.of_rows[first]
-    return group, first, np.minimum(np.append(first[1:], len(opens)), groups.ends[group])
+    if not len(skipped):
+        first = np.flatnonzero(opens)
+        return first, np.append(first[1:], len(opens))[: len(first)]
+    opens[ranges(groups.starts[skipped], (start - groups.starts)[skipped])] = False
+    skipped = skipped[start[skipped] < groups.ends[skipped]]
+    opens[start[skipped]] = True
+    edges = np.flatnonzero(opens | groups.begins)
+    first = np.flatnonzero(opens.take(edges))
+    return edges[first], np.append(edges[1:], len(opens))[first]
 
 
-def _loop(group: np.int64, start: int, stop: int, reach: Reach, gap: int) -> tuple[Ints, Ints]:
-    """Return the rows of one stretch that open a window, one after the other, and where each of these
+def _loop(groups: Groups, first: Ints, stop: Ints, reach: Reach, gap: int) -> tuple[Ints, Ints]:
+    """Return the rows of a few stretches that open a window, one after the other, and where each of these
     windows ends.
     """
-    rows = np.arange(start, stop)
-    ends = reach.ends(np.full(len(rows), group), rows)
-    following = (ends + (gap - start)).tolist()
-    openers, row, size = [], 0, stop - start
-    while row < size:
-        openers.append(row)
-        row = following[row]
-    opened = np.array(openers, np.int64)
-    return opened + start, ends[opened]
+    sizes = stop - first
+    rows = ranges(first, sizes)
+    ends = reach.ends(groups.of_rows[rows], rows)
+    places = np.cumsum(sizes)
+    following = (ends + gap - np.repeat(stop - places, sizes)).tolist()
+    openers = []
+    for row, end in zip((places - sizes).tolist(), places.tolist(), strict=True):
+        while row < end:
+            openers.append(row)
+            row = following[row]
+    return rows[openers], ends[openers]

@@ -204,11 +204,10 @@ class DeduplicateKernel(Kernel):
         return start
 
     def _remember(self, groups: Groups, found: Windows, expired: int) -> None:
-        last = np.full(len(groups.keys), -1, np.int64)
-        # the windows of a group are found in their order: the last one stays
-        last[found.group] = found.first
-        new = np.flatnonzero(last >= 0)
-        self._recent = self._recent.updated(_Sightings(groups.keys[new], groups.times[last[new]]), expired)
+        keys = groups.row_keys[found.first]
+        # the windows of a key are found in their order
+        last = found.first[np.append(keys[1:] != keys[:-1], True)[: len(keys)]]
+        self._recent = self._recent.updated(_Sightings(groups.row_keys[last], groups.times[last]), expired)
         large = self._older[-1] if self._older else _Sightings.none()
         if len(self._recent) > max(TOGETHER, len(large) >> 3):
             older = [table for table in self._older[:-1] if int(table.opened.max(initial=expired)) > expired]

@@ -15,12 +15,24 @@ def stable_order(keys: Ints) -> Ints:
     >>> stable_order(np.array([7, 3, 7, 3])).tolist()
     [1, 3, 0, 2]
     """
+    return sorted_stably(keys)[1]
+
+
+def sorted_stably(keys: Ints) -> tuple[Ints, Ints]:
+    """Return the keys in order, and the order that sorts them and keeps equal ones as they were.
+
+    >>> [array.tolist() for array in sorted_stably(np.array([7, 3, 7, 3]))]
+    [[3, 3, 7, 7], [1, 3, 0, 2]]
+    """
     if not len(keys):
-        return np.zeros(0, np.int64)
+        return keys, np.zeros(0, np.int64)
     bits = int(len(keys) - 1).bit_length()
     low = int(keys.min())
     if (int(keys.max()) - low).bit_length() + bits >= 63:
-        return np.argsort(keys, kind="stable")
-    packed = (keys - low) << bits | np.arange(len(keys))
+        order = np.argsort(keys, kind="stable")
+        return keys.take(order), order
+    packed = keys - low
+    packed <<= bits
+    packed |= np.arange(len(keys))
     packed.sort()
-    return packed & ((1 << bits) - 1)
+    return (packed >> bits) + low, packed & ((1 << bits) - 1)
