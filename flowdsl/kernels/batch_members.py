@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,8 @@ from flowdsl.values.state_objects import StateObject, StateReader, keeps
 Ints = npt.NDArray[np.int64]
 # numbers so far apart are searched rather than looked up in a table
 _SPARSE: Final = 256
+# blocks of members are joined up to this length
+_LONG: Final = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,12 @@ class ItemLists(StateObject):
             tuple(Column.concat(pair) for pair in values),
         )
 
+    def by_window(self) -> ItemLists:
+        """Return the members sorted by window, those of one window as they are."""
+        if (self.windows[1:] >= self.windows[:-1]).all():
+            return self
+        return self.at(stable_order(self.windows))
+
     def grouped(self, windows: Ints) -> tuple[ItemLists, Ints]:
         """Return the members of these windows, one window after the other, and where those of each begin."""
         place = self._among(windows)
@@ -164,10 +172,6 @@ class ItemLists(StateObject):
         order = order[np.searchsorted(place[order], 0) :]
         counts = np.bincount(place[order], minlength=len(windows))
         return self.at(order), np.cumsum(counts) - counts
-
-    def runs(self, starts: Ints, counts: Ints) -> ItemLists:
-        """Stretches of so many members from these places on, one after the other."""
-        return self.at(ranges(starts, counts))
 
     def at(self, rows: Index) -> ItemLists:
         """Return the members at these places."""
@@ -212,22 +216,92 @@ class ItemLists(StateObject):
         return np.where(windows[place] == self.windows, place, -1)
 
 
+class MemberBlocks:
+    """Members of windows as they came, in blocks that never change, each sorted by window: those of a window
+    that grows stay where they are.
+
+    Blocks are joined at a geometric pace, until they are so long as to be worth leaving alone.
+    """
+
+    def __init__(self, blocks: tuple[ItemLists, ...] = ()) -> None:
+        self.blocks = blocks
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+    def having(self, members: ItemLists) -> MemberBlocks:
+        """Return these members, and others that came later."""
+        blocks = list(self.blocks)
+        while blocks and len(blocks[-1]) <= min(2 * len(members), _LONG - len(members)):
+            members = blocks.pop().joined(members)
+        return MemberBlocks((*blocks, members.by_window())) if len(members) else self
+
+    def of(self, windows: Ints) -> ItemLists:
+        """Return the members of these windows, one window after the other."""
+        found, sizes = ItemLists.none(), []
+        for block in self.blocks:
+            begins = np.searchsorted(block.windows, windows)
+            sizes.append(np.searchsorted(block.windows, windows, side="right") - begins)
+            found = found.joined(block.at(ranges(begins, sizes[-1])))
+        if len(sizes) < 2:
+            return found
+        counts = np.concatenate(sizes)
+        begins = (np.cumsum(counts) - counts).reshape(len(sizes), -1)
+        return found.at(ranges(begins.T.ravel(), np.stack(sizes).T.ravel()))
+
+    def openers(self, windows: Ints) -> Roots:
+        """Return the events that opened these windows."""
+        left, places, parts = np.arange(len(windows)), [], []
+        for block in self.blocks:
+            asked = windows.take(left)
+            at = np.searchsorted(block.windows, asked)
+            hit = block.windows.take(at, mode="clip") == asked
+            if hit.any():
+                parts.append(block.openers(at[hit]))
+                places.append(left[hit])
+                left = left[~hit]
+        back = np.empty(len(windows), np.int64)
+        back[np.concatenate(places)] = np.arange(len(windows))
+        return reduce(Roots.joined, parts).take(back)
+
+    def only(self, windows: Ints) -> MemberBlocks:
+        """Return the members of these windows, which ascend, and no others."""
+        kept = MemberBlocks()
+        for block in self.blocks:
+            kept = kept.having(block.of(windows))
+        return kept
+
+
 class WindowMembers:
     """Members of windows, those of one window after those of the other: put together on request for
     them.
     """
 
     def __init__(self, counts: Ints, make: Callable[[], ItemLists]) -> None:
-        self.offsets: Ints = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        self._make = make
+        self._counts, self._make = counts, make
 
     def __len__(self) -> int:
         return int(self.offsets[-1])
 
     @cached_property
+    def offsets(self) -> Ints:
+        """Where the members of each window begin, and where the last ones end."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self._counts)])
+
+    @cached_property
     def lists(self) -> ItemLists:
         """The members."""
         return self._make()
+
+    @property
+    def windows(self) -> Ints:
+        """The windows that the members are in."""
+        return self.lists.windows
+
+    @property
+    def items(self) -> Codes:
+        """The items of the members."""
+        return self.lists.items
 
     @property
     def seq(self) -> Ints:
@@ -243,3 +317,11 @@ class WindowMembers:
         """Return the items of the windows, which these events opened."""
         codes = CodeLists(lambda: (self.lists.items, self.offsets))
         return BatchItems(codes, interner, first.seq, first.branches)
+
+
+class HeldMembers(WindowMembers):
+    """Members that windows had before a batch, to be found by the number of their window."""
+
+    def __init__(self, blocks: MemberBlocks, windows: Ints, counts: Ints) -> None:
+        super().__init__(counts, lambda: blocks.of(windows))
+        self.of, self.openers = blocks.of, blocks.openers

@@ -107,8 +107,7 @@ class _Touched:
     - `seen`: the last event of the batch that it saw when it opened, -1 if that was earlier
     - `row`: the row of the batch that is its last member, -1 for none
     - `finder`: the row that found it due, -1 for none; `followed` says that there is one
-    - `held_from`: where its members begin that it had before
-    - `row_from`, `row_counts`: which rows of the sorted batch are its others
+    - `row_from`, `row_counts`: which rows of the sorted batch are its members, but for those it had before
     """
 
     def __init__(self, size: int, columns: Mapping[str, Later[Any]]) -> None:
@@ -150,7 +149,6 @@ class BatchRun:
         self.carried = carried.take(order)
         # for each window carried in the group of its key, -1 for none
         self.group_of_carried = self.groups.find(carried.keys).take(order)
-        self.held_from = carried.starts.take(order)
 
     def run(self) -> StepOutcome:
         joined = self._end_of_carried()
@@ -236,7 +234,6 @@ class BatchRun:
             "row": (last, lambda: groups.order.take(end - 1)),
             "followed": (none >= 0, lambda: followed),
             "finder": (none, finders),
-            "held_from": (self.held_from, lambda: np.zeros(len(found), np.int64)),
             "row_from": (row_from, lambda: first),
             "row_counts": (grown.counts - self.carried.counts, lambda: sizes),
         }
@@ -265,7 +262,7 @@ class BatchRun:
         """
         earlier = np.flatnonzero(touched["counts"] > touched["row_counts"])
         if len(earlier) == len(touched):
-            return self.members.openers(touched["held_from"])
+            return self.members.openers(touched["numbers"])
         names = self.kernel.rules.batch_names
         now = Roots.of(self.contexts, names)
         if now is None:
@@ -275,7 +272,7 @@ class BatchRun:
             return found
         which = np.arange(len(found))
         which[earlier] = len(found) + np.arange(len(earlier))
-        return found.joined(self.members.openers(touched["held_from"][earlier])).take(which)
+        return found.joined(self.members.openers(touched["numbers"][earlier])).take(which)
 
     def _fresh_members(self, touched: _Touched) -> ItemLists:
         """Return the members of windows that came now."""
@@ -289,7 +286,7 @@ class BatchRun:
         """Return the members of windows, of each first those that it had before."""
         more = touched["row_counts"]
         earlier = touched["counts"] - more
-        held, fresh = self.members.runs(touched["held_from"], earlier), self._fresh_members(touched)
+        held, fresh = self.members.of(touched["numbers"]), self._fresh_members(touched)
         begins = np.stack([np.cumsum(earlier) - earlier, len(held) + np.cumsum(more) - more])
         sizes = np.stack([earlier, more])
         return held.joined(fresh).at(ranges(begins.T.ravel(), sizes.T.ravel()))
@@ -426,7 +423,7 @@ class BatchRun:
         holding.forget(old[old >= 0])
         last = kept.last.copy()
         last[changed] = holding.put(self.contexts.take(rows[changed]))
-        self.kernel.windows.put(replace(kept, last=last), self._members(touched).lists)
+        self.kernel.windows.put(replace(kept, last=last), self._fresh_members(touched))
 
 
 def _joined(before: npt.NDArray[Any], now: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -3,7 +3,7 @@ worked on.
 
 Windows lie in tiers, sorted by key. A window that is woken is taken out of its tier; if it stays open it
 comes back in a new tier, and tiers are joined at a geometric pace. So a few contexts cost little, however
-many windows are open.
+many windows are open, and however many members they have: those stay where they are.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.buffer import Refs
-from flowdsl.kernels.batch_members import ItemLists
+from flowdsl.kernels.batch_members import HeldMembers, ItemLists, MemberBlocks
 from flowdsl.kernels.struct_of_arrays import Arrays
-from flowdsl.values.json_types import Index, Mask
-from flowdsl.values.state_fields import ArrayField, ListField, ObjectField
+from flowdsl.values.json_types import Index
+from flowdsl.values.orders import stable_order
+from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 Ints = npt.NDArray[np.int64]
 # tiers are no longer than this: so long it takes to sort one
 _LARGEST: Final = 1 << 17
+# so many members of closed windows are always kept
+_FEW: Final = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -42,51 +45,32 @@ class Open(Arrays):
     due: Ints
     limit: Ints
 
-    @property
-    def starts(self) -> Ints:
-        """Where the members of each begin, which lie one window after the other."""
-        starts: Ints = np.cumsum(self.counts) - self.counts
-        return starts
-
 
 class _Tier(StateObject):
-    """Windows sorted by key, with the members of each in a row at its place of `starts`; those that were
-    taken out are marked as gone.
-    """
+    """Windows sorted by key; those that were taken out are marked as gone."""
 
-    saved = keeps(windows=ObjectField(Open), members=ObjectField(ItemLists), there=ArrayField(np.bool_))
+    saved = keeps(windows=ObjectField(Open))
 
-    def __init__(self, windows: Open, members: ItemLists) -> None:
-        # what is joined of sorted parts is sorted fast by a stable sort; the members stay where they are
-        order = np.argsort(windows.keys, kind="stable")
-        self._set(windows.take(order), members, windows.starts.take(order), np.ones(len(windows), np.bool_))
-
-    def _set(self, windows: Open, members: ItemLists, starts: Ints, there: Mask) -> None:
-        self.windows, self.members, self.starts, self.there = windows, members, starts, there
-        self.size = int(np.count_nonzero(there))
-        self.held = int(windows.counts[there].sum())
+    def __init__(self, windows: Open) -> None:
+        self.windows = windows.take(stable_order(windows.keys))
+        self.there = np.ones(len(windows), np.bool_)
+        self.size, self.held = len(windows), int(windows.counts.sum())
         # windows in the order in which they are due, and how many of the first are gone: known from when it
         # is first asked for, until then no window is due before this clock
         self._order: Index | None = None
         self._gone = 0
-        self._due_from = int(self.windows.due.min())
+        self._due_from, self._due_to = int(windows.due.min()), int(windows.due.max())
 
     def to_fields(self) -> dict[str, Any]:
-        members = self.members.runs(self.starts, self.windows.counts)
-        return {"windows": self.windows, "members": members, "there": self.there}
+        return {"windows": self.rest()}
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> _Tier:
-        windows, members, there = fields["windows"], fields["members"], fields["there"]
-        source.agree(windows=len(windows), there=len(there))
-        source.check(there.any(), "without an open window")
+        windows = fields["windows"]
+        source.check(len(windows), "without an open window")
         source.check((np.diff(windows.keys) > 0).all(), "not in the order of keys")
         source.check((windows.counts > 0).all(), "with an empty window")
-        owners = np.repeat(windows.numbers, windows.counts)
-        source.check(np.array_equal(owners, members.windows), "with members of other windows")
-        tier = object.__new__(cls)
-        tier._set(windows, members, windows.starts, there)
-        return tier
+        return cls(windows)
 
     def fork(self) -> _Tier:
         """Return a copy that can go its own way."""
@@ -101,6 +85,8 @@ class _Tier(StateObject):
 
     def find(self, keys: Ints, due_by: int) -> Index:
         """Return the windows of these keys (in order, each once), and those due at or before a clock."""
+        if self._due_to <= due_by:
+            return np.flatnonzero(self.there)
         at = np.searchsorted(self.windows.keys, keys).clip(0, len(self.windows) - 1)
         rows: Index = at[self.windows.keys[at] == keys]
         if self._due_from <= due_by:
@@ -114,38 +100,56 @@ class _Tier(StateObject):
     def _by_due(self) -> Index:
         """Return the windows in the order in which they are due, from the first that is still here."""
         if self._order is None:
-            self._order = np.argsort(self.windows.due)
+            self._order = stable_order(self.windows.due)
         while not self.there[self._order[self._gone]]:
             self._gone += 1
         return self._order[self._gone :]
 
-    def take_out(self, rows: Index) -> tuple[Open, ItemLists]:
-        """Return these windows and their members; they are here no more."""
+    def take_out(self, rows: Index) -> Open:
+        """Return these windows; they are here no more."""
         self.there[rows] = False
         self.size -= len(rows)
         taken = self.windows.take(rows)
         self.held -= int(taken.counts.sum())
-        return taken, self.members.runs(self.starts[rows], taken.counts)
+        return taken
 
-    def rest(self) -> tuple[Open, ItemLists]:
+    def rest(self) -> Open:
         """Return what is still here."""
-        rows = np.flatnonzero(self.there)
-        left = self.windows.take(rows)
-        return left, self.members.runs(self.starts[rows], left.counts)
+        return self.windows.take(np.flatnonzero(self.there))
 
 
 class OpenWindows(StateObject):
-    """All windows of a batch step that are open."""
+    """All windows of a batch step that are open, and their members."""
 
-    saved = keeps(_tiers=ListField(ObjectField(_Tier)))
+    saved = keeps(_tiers=ListField(ObjectField(_Tier)), members=ObjectField(ItemLists))
 
     def __init__(self) -> None:
         self._tiers: list[_Tier] = []
+        # and those of windows that are closed, until they are as many
+        self._members = MemberBlocks()
+
+    def to_fields(self) -> dict[str, Any]:
+        return {"_tiers": self._tiers, "members": self._members.of(self.all().numbers)}
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> OpenWindows:
+        windows, members = cls(), fields["members"]
+        windows._tiers = fields["_tiers"]
+        every = windows.all()
+        source.check((np.diff(every.numbers) > 0).all(), "with two windows of one number")
+        owners = np.repeat(every.numbers, every.counts)
+        source.check(np.array_equal(owners, members.windows), "with members of other windows")
+        windows._members = windows._members.having(members)
+        return windows
+
+    def held_codes(self) -> Iterator[Any]:
+        for block in self._members.blocks:
+            yield from block.held_codes()
 
     def fork(self) -> OpenWindows:
         """Return a copy that can go its own way."""
         forked = OpenWindows()
-        forked._tiers = [tier.fork() for tier in self._tiers]
+        forked._tiers, forked._members = [tier.fork() for tier in self._tiers], self._members
         return forked
 
     @property
@@ -162,7 +166,7 @@ class OpenWindows(StateObject):
         """All windows, in the order in which they opened."""
         found = Open.none()
         for tier in self._tiers:
-            found = found.joined(tier.rest()[0])
+            found = found.joined(tier.rest())
         return found.take(np.argsort(found.numbers))
 
     def keys_held(self) -> list[Ints]:
@@ -171,36 +175,40 @@ class OpenWindows(StateObject):
 
     def everything(self) -> tuple[Open, ItemLists]:
         """All windows, and all their members, those of one window in their order."""
-        windows, members = Open.none(), ItemLists.none()
-        for tier in self._tiers:
-            some, inside = tier.rest()
-            windows, members = windows.joined(some), members.joined(inside)
-        return windows, members
+        windows = self.all()
+        return windows, self._members.of(windows.numbers)
 
-    def take_out(self, keys: Ints, due_by: int) -> tuple[Open, ItemLists]:
+    def take_out(self, keys: Ints, due_by: int) -> tuple[Open, HeldMembers]:
         """Return the windows of these keys (in order, each once) and those due at or before a clock, and
-        their members, those of one window after the other.
+        their members.
+
+        A window may be put back with the members that joined it since.
         """
-        windows, members = Open.none(), ItemLists.none()
+        self._forget_closed()
+        windows = Open.none()
         for tier in self._tiers:
             rows = tier.find(keys, due_by)
             if len(rows):
-                some, inside = tier.take_out(rows)
-                windows, members = windows.joined(some), members.joined(inside)
+                windows = windows.joined(tier.take_out(rows))
         self._tiers = list(self._swept())
-        return windows, members
+        return windows, HeldMembers(self._members, windows.numbers, windows.counts)
 
     def put(self, windows: Open, members: ItemLists) -> None:
-        """Windows that stay open, with their members in the same order, those of one side by side."""
+        """Windows that stay open, with members that are new, those of one in their order."""
         if not len(windows):
             return
+        self._members = self._members.having(members)
         while self._tiers and self._tiers[-1].size <= min(2 * len(windows), _LARGEST - len(windows)):
-            some, inside = self._tiers.pop().rest()
-            windows, members = some.joined(windows), inside.joined(members)
-        self._tiers.append(_Tier(windows, members))
+            windows = self._tiers.pop().rest().joined(windows)
+        self._tiers.append(_Tier(windows))
+
+    def _forget_closed(self) -> None:
+        """Forget the members of closed windows where they are most of all."""
+        if len(self._members) > 2 * self.held + _FEW:
+            self._members = self._members.only(self.all().numbers)
 
     def _swept(self) -> Iterator[_Tier]:
         """Return the tiers without those of which little is left, but for that."""
         for tier in self._tiers:
             if tier.size:
-                yield tier if 4 * tier.size > len(tier.windows) else _Tier(*tier.rest())
+                yield tier if 4 * tier.size > len(tier.windows) else _Tier(tier.rest())
