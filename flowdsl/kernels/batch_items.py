@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.later import Later
 from flowdsl.batches.variables import Variable
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
@@ -23,37 +24,22 @@ from flowdsl.values.state_objects import StateObject, StateReader, keeps
 Ints = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
 class CodeLists:
-    """Lists of codes side by side, as codes and offsets; made when they are read, which few flows do."""
+    """Lists of codes side by side: `codes[offsets[i] … offsets[i + 1]-1]`."""
 
-    def __init__(self, make: Callable[[], tuple[Codes, Ints]]) -> None:
-        self._make: Callable[[], tuple[Codes, Ints]] | None = make
-        self._made: tuple[Codes, Ints] | None = None
-
-    def made(self) -> tuple[Codes, Ints]:
-        """Return the codes and offsets; from then on nothing that they are made of is kept."""
-        make = self._make
-        if make is not None:
-            # another thread may make the same
-            self._made = make()
-            self._make = None
-        assert self._made is not None
-        return self._made
+    codes: Codes
+    offsets: Ints
 
     def take(self, index: Index) -> CodeLists:
         """Return the lists at `index`."""
-
-        def make() -> tuple[Codes, Ints]:
-            codes, offsets = self.made()
-            starts, counts = offsets[index], offsets[index + 1] - offsets[index]
-            return codes[ranges(starts, counts)], np.concatenate([[0], np.cumsum(counts)])
-
-        return CodeLists(make)
+        starts, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
+        return CodeLists(self.codes[ranges(starts, counts)], np.concatenate([[0], np.cumsum(counts)]))
 
 
 @dataclass(frozen=True)
 class BatchItems(StateObject):
-    """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`.
+    """A list of ids for each context.
 
     `opened_by` is the event that it begins with, of windows of what came out of windows that of the first of
     these; `opened_in` is the branch of it.
@@ -67,18 +53,18 @@ class BatchItems(StateObject):
         opened_in=ListField(ArrayField(np.int32, 0), tuple),
     )
 
-    lists: CodeLists
+    lists: Later[CodeLists]
     interner: Interner
     opened_by: Ints
     opened_in: tuple[npt.NDArray[np.int32], ...] = ()
 
     @property
     def codes(self) -> Codes:
-        return self.lists.made()[0]
+        return self.lists.made().codes
 
     @property
     def offsets(self) -> Ints:
-        return self.lists.made()[1]
+        return self.lists.made().offsets
 
     def __len__(self) -> int:
         return len(self.opened_by)
@@ -90,8 +76,7 @@ class BatchItems(StateObject):
         source.check(ends and (np.diff(offsets) >= 0).all(), "not lists side by side")
         levels = {f"opened_in {level}": len(numbers) for level, numbers in enumerate(fields["opened_in"])}
         source.agree(lists=len(offsets) - 1, opened_by=len(fields["opened_by"]), **levels)
-        codes = fields.pop("codes"), fields.pop("offsets")
-        return cls(CodeLists(lambda: codes), **fields)
+        return cls(Later.of(CodeLists(fields.pop("codes"), fields.pop("offsets"))), **fields)
 
     def take(self, index: Index) -> BatchItems:
         """Return the lists at `index`."""
@@ -102,11 +87,11 @@ class BatchItems(StateObject):
     def joined(cls, parts: Sequence[BatchItems]) -> BatchItems:
         """Return the lists of several parts, one part after the other."""
         made = [p.lists.made() for p in parts]
-        shifts = np.cumsum([0, *(int(offsets[-1]) for _, offsets in made[:-1])])
-        ends = [offsets[1:] + shift for (_, offsets), shift in zip(made, shifts, strict=True)]
-        whole = np.concatenate([codes for codes, _ in made]), np.concatenate([[0], *ends])
+        shifts = np.cumsum([0, *(int(lists.offsets[-1]) for lists in made[:-1])])
+        ends = [lists.offsets[1:] + shift for lists, shift in zip(made, shifts, strict=True)]
+        whole = CodeLists(np.concatenate([lists.codes for lists in made]), np.concatenate([[0], *ends]))
         return cls(
-            CodeLists(lambda: whole),
+            Later.of(whole),
             parts[0].interner,
             np.concatenate([p.opened_by for p in parts]),
             tuple(map(np.concatenate, zip(*(p.opened_in for p in parts), strict=True))),

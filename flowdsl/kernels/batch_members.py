@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.later import Later
 from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
@@ -91,7 +92,7 @@ class ItemLists(StateObject):
     )
 
     windows: Ints
-    items: Codes
+    ids: Codes | Later[Codes]
     seq: Ints
     branches: tuple[npt.NDArray[np.int32], ...] = ()
     roots: Roots | None = None
@@ -104,7 +105,11 @@ class ItemLists(StateObject):
         values = {f"values {place}": len(column) for place, column in enumerate(fields["values"])}
         sizes = {name: len(fields[name]) for name in ("windows", "items", "seq")}
         source.agree(**sizes, **levels, **roots, **values)
-        return cls(**fields)
+        return cls(ids=fields.pop("items"), **fields)
+
+    @property
+    def items(self) -> Codes:
+        return self.ids.made() if isinstance(self.ids, Later) else self.ids
 
     @classmethod
     def none(cls) -> ItemLists:
@@ -126,13 +131,15 @@ class ItemLists(StateObject):
         `names` are those of the variable of a window; `values` are what is collected of all contexts.
         """
         chunk, events = contexts.chunk, contexts.rows.take(rows)
-        sources = chunk.codes("source_id", events)
-        if not sources.all():
-            sources = np.where(sources > 0, sources, chunk.codes("entity_id", events))
+
+        def items() -> Codes:
+            sources = chunk.codes("source_id", events)
+            return sources if sources.all() else np.where(sources, sources, chunk.codes("entity_id", events))
+
         roots = Roots.of(contexts, names)
         return cls(
             windows,
-            sources,
+            Later(items),
             contexts.seq.take(rows),
             tuple(b.take(rows) for b in contexts.branches),
             None if roots is None else roots.take(rows),
@@ -152,7 +159,7 @@ class ItemLists(StateObject):
         values = zip(self.values, later.values, strict=True)
         return ItemLists(
             np.concatenate([self.windows, later.windows]),
-            np.concatenate([self.items, later.items]),
+            Later(lambda: np.concatenate([self.items, later.items])),
             np.concatenate([self.seq, later.seq]),
             tuple(np.concatenate(level) for level in levels),
             self.roots if self.roots is None or later.roots is None else self.roots.joined(later.roots),
@@ -179,7 +186,7 @@ class ItemLists(StateObject):
             return self
         return ItemLists(
             self.windows.take(rows),
-            self.items.take(rows),
+            self.ids.take(rows),
             self.seq.take(rows),
             tuple(b.take(rows) for b in self.branches),
             None if self.roots is None else self.roots.take(rows),
@@ -234,7 +241,8 @@ class MemberBlocks:
         blocks = list(self.blocks)
         while blocks and len(blocks[-1]) <= min(2 * len(members), _LONG - len(members)):
             members = blocks.pop().joined(members)
-        return MemberBlocks((*blocks, members.by_window())) if len(members) else self
+        members = members.by_window()
+        return MemberBlocks((*blocks, replace(members, ids=members.items))) if len(members) else self
 
     def of(self, windows: Ints) -> ItemLists:
         """Return the members of these windows, one window after the other."""
@@ -315,8 +323,8 @@ class WindowMembers:
 
     def ids(self, first: Roots, interner: Interner) -> BatchItems:
         """Return the items of the windows, which these events opened."""
-        codes = CodeLists(lambda: (self.lists.items, self.offsets))
-        return BatchItems(codes, interner, first.seq, first.branches)
+        lists = Later(lambda: CodeLists(self.lists.items, self.offsets))
+        return BatchItems(lists, interner, first.seq, first.branches)
 
 
 class HeldMembers(WindowMembers):

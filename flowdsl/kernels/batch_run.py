@@ -24,7 +24,7 @@ from flowdsl.expressions.aggregates import Collected
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.kernels.batch_members import ItemLists, Roots, WindowMembers
 from flowdsl.kernels.batch_variable import BatchVariable
-from flowdsl.kernels.collected import CollectedValues, collected, values_of
+from flowdsl.kernels.collected import CollectedValues, can_fail, collected, values_of
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.open_windows import Open, OpenWindows
 from flowdsl.kernels.outcome import (
@@ -368,7 +368,7 @@ class BatchRun:
 
     def _sees(self, touched: _Touched, moments: Ints, full: Mask) -> Seen:
         """Return the last event that what comes out of windows sees."""
-        sees = np.maximum(self.chunk.seen_at(moments), touched["seen"])
+        sees: Seen = np.maximum(self.chunk.seen_at(moments), touched["seen"])
         if full.any():
             sees[full] = self.contexts.seen[touched["row"][full]]
         return sees
@@ -382,11 +382,17 @@ class BatchRun:
         closed[full] = CLOSED_BY_COUNT
         return closed
 
-    def _collected(self, inside: WindowMembers) -> tuple[dict[str, CollectedValues], Failures | None]:
-        made, failures = {}, []
+    def _collected(self, inside: WindowMembers) -> tuple[dict[str, Later[CollectedValues]], Failures | None]:
+        """Return what windows collect, made when somebody reads it, and which cannot have it."""
+        made: dict[str, Later[CollectedValues]] = {}
+        failures = []
         for place, (name, one) in enumerate(self.kernel.options.collect):
-            made[name], failed = collected(one, inside.lists.values[place], inside.offsets)
-            failures.append(failed)
+            if can_fail(one):
+                values, failed = collected(one, inside.lists.values[place], inside.offsets)
+                failures.append(failed)
+                made[name] = Later.of(values)
+            else:
+                made[name] = Later(partial(_collected_at, place, one, inside))
         return made, first_failures(failures)
 
     def _last_members(self, closing: _Touched) -> ContextBatch:
@@ -429,6 +435,11 @@ class BatchRun:
 def _joined(before: npt.NDArray[Any], now: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Return a column of the windows from before, then of those that opened now."""
     return np.concatenate([before, now()]) if len(before) else now()
+
+
+def _collected_at(place: int, one: Collected, inside: WindowMembers) -> CollectedValues:
+    """Return what windows collect by the expression at this place, which each of them can have."""
+    return collected(one, inside.lists.values[place], inside.offsets)[0]
 
 
 def _key_column(contexts: ContextBatch, paths: Sequence[Path]) -> Column:

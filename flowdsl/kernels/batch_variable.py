@@ -52,7 +52,7 @@ class BatchVariable(ValueColumnVariable):
     last_at: Ints
     closed_at: Ints
     closed_by: Codes
-    collected: Mapping[str, CollectedValues] = field(default_factory=dict)
+    collected_later: Mapping[str, Later[CollectedValues]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -61,12 +61,17 @@ class BatchVariable(ValueColumnVariable):
     def keys(self) -> Column:
         return self.keys_later.made()
 
+    @property
+    def collected(self) -> dict[str, CollectedValues]:
+        return {name: part.made() for name, part in self.collected_later.items()}
+
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> BatchVariable:
         own = {name: len(part) for name, part in fields.items() if name != "collected"}
         source.agree(**own, **{f"collected {name}": len(part) for name, part in fields["collected"].items()})
         source.check(np.isin(fields["closed_by"], list(CLOSED_NAMES)).all(), "closed by nothing")
-        return cls(keys_later=Later.of(fields.pop("keys")), **fields)
+        collected = {name: Later.of(part) for name, part in fields.pop("collected").items()}
+        return cls(keys_later=Later.of(fields.pop("keys")), collected_later=collected, **fields)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         """Return the values of a field; the whole object for the empty path."""
@@ -75,8 +80,8 @@ class BatchVariable(ValueColumnVariable):
         name, rest = below[0], below[1:]
         if name == "key":
             return Payload(self.keys, len(self.counts)).column(rest)
-        if name in self.collected:
-            return Payload(self.collected[name].column(), len(self.counts)).column(rest)
+        if name in self.collected_later:
+            return Payload(self.collected_later[name].made().column(), len(self.counts)).column(rest)
         if rest:
             return Column(len(self.counts), Tag.MISSING)
         if name == "count":
@@ -90,12 +95,13 @@ class BatchVariable(ValueColumnVariable):
         return Column(len(self.counts), Tag.MISSING)
 
     def _whole(self, chunk: Chunk) -> Column:
-        parts = {name: self.column((name,), chunk) for name in (*FIELDS, *self.collected)}
+        parts = {name: self.column((name,), chunk) for name in (*FIELDS, *self.collected_later)}
         return with_present_fields(parts, len(self.counts))
 
     def settle(self) -> None:
-        self.items.lists.made()
-        self.keys_later.made()
+        parts: list[Later[Any]] = [self.items.lists, self.keys_later, *self.collected_later.values()]
+        for part in parts:
+            part.made()
 
     def take(self, index: Index) -> BatchVariable:
         return BatchVariable(
@@ -106,7 +112,7 @@ class BatchVariable(ValueColumnVariable):
             self.last_at.take(index),
             self.closed_at.take(index),
             self.closed_by.take(index),
-            {name: part.take(index) for name, part in self.collected.items()},
+            {name: part.take(index) for name, part in self.collected_later.items()},
         )
 
     def joined(self, parts: Sequence[BatchVariable]) -> BatchVariable:
@@ -118,7 +124,10 @@ class BatchVariable(ValueColumnVariable):
             np.concatenate([p.last_at for p in parts]),
             np.concatenate([p.closed_at for p in parts]),
             np.concatenate([p.closed_by for p in parts]),
-            {name: CollectedValues.joined([p.collected[name] for p in parts]) for name in self.collected},
+            {
+                name: Later.of(CollectedValues.joined([p.collected_later[name].made() for p in parts]))
+                for name in self.collected_later
+            },
         )
 
 

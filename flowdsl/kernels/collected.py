@@ -101,6 +101,11 @@ def _own(column: Column, interner: Interner) -> Column:
     return Column(column.size, column.tags, texts=texts.series(), **parts)
 
 
+def can_fail(one: Collected) -> bool:
+    """Return whether a window may have no such value: what is made of numbers may."""
+    return isinstance(one, Aggregate) and one.function in ("sum", "min", "max")
+
+
 def collected(one: Collected, values: Column, offsets: Ints) -> tuple[CollectedValues, Failures | None]:
     """Return what windows collect: the values `offsets[i] … offsets[i + 1]-1` are those of the members of
     one. Some fail.

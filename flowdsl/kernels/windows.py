@@ -85,9 +85,11 @@ class Groups:
         """For each of these groups its first row at or after a moment; the group's end where there is
         none.
         """
-        wanted = groups * self._scale.width + self._scale.at(moments)
-        found = np.searchsorted(self._searchable, wanted, side="left")
-        first: Ints = np.minimum(found, self.ends[groups])
+        first: Ints = self.ends[groups]
+        some = np.flatnonzero(moments <= self.times[first - 1])
+        if len(some):
+            wanted = groups[some] * self._scale.width + self._scale.at(moments[some])
+            first[some] = np.searchsorted(self._searchable, wanted)
         return first
 
     def beyond(self, limits: Ints, *, ascending: bool) -> Mask:
