@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import flowdsl as fd
-from flowdsl import on
+from flowdsl import on, var
 from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.bucket_rows import DropRows, QueueRows
 from flowdsl.kernels.token_buckets import DropBucket, QueueBucket
@@ -151,18 +151,32 @@ def test_a_document_is_parsed_once_for_all_paths_and_of_entities_where_one_is_as
     assert sum(taken_apart) == 1
 
 
-@pytest.mark.parametrize(("title", "members"), [("{{ batch.count }}", 1), ("{{ batch.items }}", EVENTS)])
+@pytest.mark.parametrize(
+    ("title", "members"),
+    [("{{ batch.count }}", 1), ("{{ batch.items }}", EVENTS), ("{{ batch.fans }}", EVENTS)],
+)
 def test_members_of_windows_are_put_together_where_they_wait_or_are_asked_for(
     title: str, members: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = likes(keys=7, apart=2 * MINUTE)
     taken = counting(monkeypatch, ItemLists, "of_contexts", 1)
-    flow = on("link.created").batch("target_id", window="1m").map(recipient_id="ann", title=title)
+    digest = on("link.created").batch("target_id", window="1m", collect={"fans": var.source_id})
+    flow = digest.map(recipient_id="ann", title=title)
     titles = fd.replay(flow.deliver("s"), log).polars("s")["title"].to_list()
     assert len(titles) == EVENTS
     assert titles[0] == {1: "1", EVENTS: "[fan-0]"}[members]
     # the last window is still open when the log is over
     assert sum(taken) == members
+
+
+def test_members_of_windows_that_grow_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = counting(monkeypatch, ItemLists, "at", 1)
+    flow = on("link.created").batch("target_id", window="30d").map(recipient_id="ann", title="a like")
+    # each of the three windows grows with every batch of events
+    sent = fd.replay(flow.deliver("s"), likes(keys=3, apart=MINUTE), chunk_size=EVENTS // 100)
+    assert len(sent["s"]) == 3
+    # but for blocks of members, which are joined at a geometric pace
+    assert sum(moved) < EVENTS * (1 + 100).bit_length()
 
 
 def test_ids_that_are_printed_as_they_came_are_not_gathered_from_all_ids(
