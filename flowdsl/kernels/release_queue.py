@@ -17,6 +17,7 @@ from flowdsl.batches.context_batch import CLOSED_AT_END, NOT_CLOSED, RELEASED, C
 from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.outcome import Until
 from flowdsl.kernels.struct_of_arrays import Arrays
+from flowdsl.values.orders import lexical_order
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -37,8 +38,8 @@ class _SortedRun(Arrays):
     @classmethod
     def sorted(cls, refs: Refs, due: Ints, rank: Ints, since: Ints) -> _SortedRun:
         run = cls(refs, due, rank, since)
-        in_order = (due[1:] > due[:-1]) | ((due[1:] == due[:-1]) & (rank[1:] >= rank[:-1]))
-        return run if in_order.all() else run.take(np.lexsort((refs, rank, due)))
+        order = lexical_order(due, rank, refs)
+        return run if order is None else run.take(order)
 
     def split(self, at: int) -> tuple[_SortedRun, _SortedRun]:
         """Return the first rows and the others, which share the arrays of this run."""
@@ -142,7 +143,8 @@ class ReleaseQueue(StateObject):
         # event, those of an earlier step before those of this one; among each other by rank, or as they came
         group = np.where(late, 2, np.where(closed == NOT_CLOSED, 0, 1))
         rank = np.where(late, np.concatenate([earlier.rank, ranks[now]]), 0)
-        return out.take(np.lexsort((np.arange(len(moment)), rank, group, seen, moment)))
+        order = lexical_order(moment, seen, group, rank)
+        return out if order is None else out.take(order)
 
     def _hold(self, contexts: ContextBatch, moments: Ints, ranks: Ints, later: Ints) -> None:
         waiting = contexts.take(later)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,3 +38,23 @@ def sorted_stably(keys: Ints) -> tuple[Ints, Ints]:
     packed |= np.arange(len(keys))
     packed.sort()
     return (packed >> bits) + low, packed & ((1 << bits) - 1)
+
+
+def lexical_order(*keys: npt.NDArray[Any]) -> Ints | None:
+    """Return the order by several keys, the first one first, that keeps equal rows as they are; None where
+    they are in order already, as most are.
+
+    >>> lexical_order(np.array([1, 2, 2]), np.array([5, 3, 4])) is None
+    True
+    >>> lexical_order(np.array([1, 2, 2]), np.array([5, 4, 3])).tolist()
+    [0, 2, 1]
+    """
+    undecided: Any = np.True_
+    for key in keys:
+        here, before = key[1:], key[:-1]
+        if (undecided & (here < before)).any():
+            return np.lexsort(keys[::-1])
+        undecided = undecided & (here == before)
+        if not undecided.any():
+            break
+    return None
