@@ -1,4 +1,4 @@
-"""Parts of batches that are made when somebody reads them, as few flows do."""
+"""Parts of batches that are made when they are read, which few flows do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING: Final = object()
 
 
 class Later(Generic[T]):
-    """Part of a batch, made when somebody first reads it; from then on nothing that it is made of is kept.
+    """Part of a batch, made when it is first read; from then on nothing that it is made of is kept.
 
     >>> import numpy as np
     >>> squares = Later(lambda: np.arange(5) ** 2)

@@ -383,7 +383,7 @@ class BatchRun:
         return closed
 
     def _collected(self, inside: WindowMembers) -> tuple[dict[str, Later[CollectedValues]], Failures | None]:
-        """Return what windows collect, made when somebody reads it, and which cannot have it."""
+        """Return what windows collect, made when it is read, and which cannot have it."""
         made: dict[str, Later[CollectedValues]] = {}
         failures = []
         for place, (name, one) in enumerate(self.kernel.options.collect):
