@@ -51,6 +51,8 @@ class HashTable(StateObject):
         self._first = np.zeros(1 << 11, np.uint64)
         self._second = np.zeros(1 << 11, np.uint64)
         self._size = 0
+        # keys that were ever new; counted when all can find them
+        self.added = 0
         # slots in use, codes that are free, and the slots that are being made anew, with how many codes they
         # have
         self._used = 0
@@ -145,9 +147,11 @@ class HashTable(StateObject):
         """Return the code of each key; new keys get new codes."""
         return self.insert_new(first, second)[0]
 
-    def insert_new(self, first: Hashes, second: Hashes) -> tuple[Codes, Rows]:
-        """Insert keys; return their codes and the row where each new key first appears."""
-        codes = self.find(first, second)
+    def insert_new(self, first: Hashes, second: Hashes, *, absent: bool = False) -> tuple[Codes, Rows]:
+        """Insert keys; return their codes and the row where each new key first appears. `absent`: the table
+        has none of them, and they need not be looked for.
+        """
+        codes = np.full(len(first), UNKNOWN, np.int32) if absent else self.find(first, second)
         todo = np.flatnonzero(codes == UNKNOWN)
         if not len(todo):
             return codes, todo
@@ -156,6 +160,7 @@ class HashTable(StateObject):
         start, added = self._size, self._append(first[new], second[new])
         # where nothing was ever forgotten codes follow each other, and need not be looked up
         codes[todo] = added[which] if self._forgetful else start + which
+        self.added += len(new)
         if self._asked is not None:
             self._ask(codes)
         return codes, new
@@ -290,6 +295,7 @@ class Interner(StateObject):
         return [self._intern(texts, *words) for texts, words in zip(columns, hashes(columns), strict=True)]
 
     def _intern(self, texts: pl.Series, first: Hashes, second: Hashes) -> Codes:
+        before = self._table.added
         codes = self._table.find(first, second)
         missing = codes == UNKNOWN
         if texts.null_count():
@@ -299,7 +305,9 @@ class Interner(StateObject):
         rows = np.flatnonzero(missing)
         if len(rows):
             with self._lock:
-                codes[rows] = self._insert(first[rows], second[rows], texts, rows)
+                # what was absent still is where nobody inserted meanwhile
+                absent = self._table.added == before
+                codes[rows] = self._insert(first[rows], second[rows], texts, rows, absent=absent)
         codes += 1
         return codes
 
@@ -319,8 +327,8 @@ class Interner(StateObject):
         """Return the texts of codes, null for code 0."""
         return self._texts.take(codes)
 
-    def _insert(self, first: Hashes, second: Hashes, texts: pl.Series, rows: npt.NDArray[np.int64]) -> Codes:
-        codes, fresh = self._table.insert_new(first, second)
+    def _insert(self, first: Hashes, second: Hashes, texts: pl.Series, rows: Rows, *, absent: bool) -> Codes:
+        codes, fresh = self._table.insert_new(first, second, absent=absent)
         if len(fresh):
             self._texts.add(codes[fresh] + 1, texts[rows[fresh]])
         return codes
@@ -368,6 +376,10 @@ def hashes(columns: Sequence[pl.Series]) -> list[tuple[Hashes, Hashes]]:
 
 def _distinct(first: Hashes, second: Hashes) -> tuple[Rows, Codes]:
     """Return the first row of each distinct key, in order, and the distinct key of every row."""
+    order = np.sort(second)
+    if (order[1:] != order[:-1]).all():
+        whole = np.arange(len(first))
+        return whole, whole.astype(np.int32)
     # a table for these rows alone stays in the cache of the processor
     slots = np.full(1 << (2 * len(first)).bit_length(), UNKNOWN, np.int32)
     mask = len(slots) - 1
@@ -404,7 +416,7 @@ def _place(slots: Codes, first: Hashes, codes: Codes) -> None:
     mask = len(slots) - 1
     at = (first & np.uint64(mask)).view(np.int64)
     while len(codes):
-        free = slots[at] == UNKNOWN
-        slots[at[free]] = codes[free]
-        lost = slots[at] != codes
-        at, codes = (at[lost] + 1) & mask, codes[lost]
+        free = np.flatnonzero(slots.take(at) == UNKNOWN)
+        slots[at.take(free)] = codes.take(free)
+        lost = np.flatnonzero(slots.take(at) != codes)
+        at, codes = (at.take(lost) + 1) & mask, codes.take(lost)
