@@ -52,6 +52,10 @@ SHAPES: dict[str, Shape] = {
         [{"kind": "entity.created", "timestamp": "2026-01-01T00:00:00Z", "entity_type": "u", "entity_id": "a"}],
         {"kind": "entity.created", "entity_type": "u", "entity_id": "a"},
     ),
+    "an event table whose time has another name": (
+        [{"kind": "link.deleted", "time": "2026-01-01T00:00:00Z", "link_type": "l", "source_id": "a", "target_id": "b"}],
+        {"kind": "link.deleted", "link_type": "l", "source_id": "a", "target_id": "b"},
+    ),
 }  # fmt: skip
 
 

@@ -134,6 +134,7 @@ REFUSED: dict[str, tuple[Read, str | None, str, str]] = {
     "a number for a source": (lambda f: fd.read_events(7), None, "int cannot be read", "a path or glob"),
     "rows that are not mappings": (lambda f: fd.read_events([1, 2]), None, "int is not a mapping", "columns="),
     "a frame without the columns of events": (lambda f: fd.replay(FLOW, frame().rename(columns={"at": "created_at"})), "frame", "no columns 'kind' and 'timestamp'", "read_events"),
+    "a frame without anything of events": (lambda f: fd.replay(FLOW, pd.DataFrame({"n": [1], "m": [2]})), "frame", "no columns 'kind' and 'timestamp' among 'n', 'm'", "guess"),
     "a CSV that is replayed in place": (lambda f: ((f / "a.csv").write_text("created_at,user_id,post_id\n" + AT + ",1,2\n"), fd.replay(FLOW, f / "a.csv")), "a.csv", "not replayed in place", '"source_id": "user_id"'),
     "rows that are replayed as events": (lambda f: fd.replay(FLOW, [{"created_at": AT, "user_id": 1, "post_id": 2}]), "list", "no 'kind' among", '"target_id": "post_id"'),
     "some numbered, some not": (

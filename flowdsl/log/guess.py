@@ -14,6 +14,7 @@ import polars as pl
 
 from flowdsl.arguments import is_number
 from flowdsl.errors import DataError, FlowError
+from flowdsl.events import EVENT_COLUMNS, KINDS
 from flowdsl.log.blocks import TableLike, first_rows
 from flowdsl.log.columns import SCHEMA
 from flowdsl.log.importer import read_events
@@ -215,6 +216,9 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
     columns["timestamp"], reading = _time(paths, notes)
     options |= reading
     rest = {path: values for path, values in paths.items() if path != columns["timestamp"]}
+    if known := _of_event_table(rows, paths):
+        columns |= known
+        return Guess(_code(source, options), options, tuple(notes), rows)
     event_id = _named(rest, _IDS) or _unique(rest)
     action = _action(rest)
     taken = {event_id, action}
@@ -230,6 +234,14 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
     else:
         _link(columns, source_id, target_id, action, rest, notes)
     return Guess(_code(source, options), options, tuple(notes), rows)
+
+
+def _of_event_table(rows: Rows, paths: Mapping[str, list[Any]]) -> dict[str, str]:
+    """Return the columns of rows that are an event table but for their times; none if they are not."""
+    if not paths.get("kind") or not set(paths["kind"]) <= set(KINDS):
+        return {}
+    given = {name for row in rows for name in row}
+    return {name: name for name in EVENT_COLUMNS if name in given and name != "timestamp"}
 
 
 def _ends(

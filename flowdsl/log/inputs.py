@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from flowdsl.errors import DataError, FlowError, FlowWarning
+from flowdsl.log.blocks import first_rows
 from flowdsl.log.catalog import has_catalog
 from flowdsl.log.columns import NotAnEventTableError
 from flowdsl.log.formats import format_of
@@ -83,20 +85,18 @@ def open_log(log: LogLike) -> EventSource:
 
 
 def _with_proposal(error: NotAnEventTableError, source: Any) -> NotAnEventTableError:
-    """Return the error with a call that would read the source, where one can be guessed."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FlowWarning)
-            proposal = guess(source)
-    except FlowError:
-        return error
-    named = error.what
-    if " among " in named:
-        names = ", ".join(map(repr, list(proposal.rows[0])[:_NAMED]))
-        named = f"{named.partition(' among ')[0]} among {names}"
-    return NotAnEventTableError(
-        named, place=error.place, allowed=error.allowed, hint=f"this may read it:\n{proposal.code}"
-    )
+    """Return the error with the columns that the source has, and a call that would read it, where one can be
+    guessed.
+    """
+    named, hint = error.what, error.hint
+    with warnings.catch_warnings(), suppress(FlowError):
+        warnings.simplefilter("ignore", FlowWarning)
+        rows, _ = first_rows(source, 1)
+        if rows and " among " in named:
+            names = ", ".join(map(repr, list(rows[0])[:_NAMED]))
+            named = f"{named.partition(' among ')[0]} among {names}"
+        hint = f"this may read it:\n{guess(source).code}"
+    return NotAnEventTableError(named, place=error.place, allowed=error.allowed, hint=hint)
 
 
 def _open_path(path: Path) -> EventSource:
