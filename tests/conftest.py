@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from hypothesis import HealthCheck, Phase, settings
 
@@ -20,3 +21,6 @@ settings.register_profile(
     "deep", settings.get_profile("everyday"), max_examples=1000, derandomize=False, print_blob=True
 )
 settings.load_profile(os.environ.get("FLOWDSL_HYPOTHESIS", "everyday"))
+
+# jsonschema imports it where JupyterLab brought it, for a format that no schema here has, and it takes two seconds
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

@@ -218,7 +218,12 @@ def finished(flow: Flow) -> Flow:
 
 
 def graph_of(one: Construct) -> fd.EntityGraph:
-    return fd.EntityGraph(ENTITIES, LINKS, merge=one.merge)
+    return graph(one.merge)
+
+
+@cache
+def graph(merge: tuple[str, ...]) -> fd.EntityGraph:
+    return fd.EntityGraph(ENTITIES, LINKS, merge=merge)
 
 
 def replayed(one: Construct, **options: Any) -> fd.Result:
