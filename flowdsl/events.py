@@ -37,15 +37,7 @@ EVENT_COLUMNS: Final = (
     "data",
     "metadata",
 )
-TEXT_COLUMNS: Final = (
-    "event_id",
-    "entity_type",
-    "entity_id",
-    "link_type",
-    "link_id",
-    "source_id",
-    "target_id",
-)
+TEXT_COLUMNS: Final = ("event_id", *EVENT_COLUMNS[4:10])
 JSON_COLUMNS: Final = ("data", "metadata")
 
 _LINK = ("link_type", "source_id", "target_id")

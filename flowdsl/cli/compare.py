@@ -10,16 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowdsl.cli.console import (
-    UsageError,
-    existing,
-    load_project,
-    natural,
-    say,
-    show,
-    show_json,
-    table_text,
-)
+from flowdsl.cli.console import UsageError, existing, load_project, natural, say, show, show_json, table_text
 from flowdsl.cli.options import add_history, graph_of, log_of, position
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Node
+from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram
 from flowdsl.diagrams.text_renderer import exit_line
 from flowdsl.diagrams.text_width import printable
 
@@ -49,15 +49,12 @@ def _chain(flow: str, chain: FlowDiagram) -> Iterator[str]:
     for number, node in enumerate(chain.nodes, TRIGGER):
         opening, closing = _SHAPES.get(node.operator, ("[", "]"))
         name = _id(flow, number)
-        yield f"{name}{opening}{_quoted(node.operator, node.caption, *_note(node))}{closing}"
+        note = [node.mark.label] if node.mark.label else []
+        yield f"{name}{opening}{_quoted(node.operator, node.caption, *note)}{closing}"
         if number > TRIGGER:
             yield f"{_id(flow, number - 1)} {_arrow(node.into)} {name}"
         for i, way in enumerate(node.exits):
             yield f"{name} -.- {name}x{i}>{_quoted(exit_line(way))}]"
-
-
-def _note(node: Node) -> list[str]:
-    return [node.mark.label] if node.mark.label else []
 
 
 def _id(flow: str, number: int) -> str:

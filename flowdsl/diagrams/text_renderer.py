@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Node, Outflow, SinkNode
+from flowdsl.diagrams.diagram import TRIGGER, Diagram, FlowDiagram, Node, Outflow, SinkNode
 from flowdsl.diagrams.text_width import printable
 
 LONGEST: Final = 100
@@ -62,7 +62,8 @@ def _node(node: Node, number: int, operators: int, counts: int) -> Iterator[str]
     yield line + (f"  {note}" if note else "")
     indent = " " * (8 + len(count) + operators)
     for target in node.targets:
-        yield f"{indent}→ {shorten(target.sink)}{_count(target.mark)}"
+        label = f"  {shorten(target.mark.label)}" if target.mark.label else ""
+        yield f"{indent}→ {shorten(target.sink)}{label}"
     for way in node.exits:
         yield f"{indent}{exit_line(way)}"
 
@@ -73,7 +74,3 @@ def exit_line(way: Outflow) -> str:
     return " ".join(
         part for part in (SIGNS[way.leave], shorten(way.mark.label), what + shorten(way.reason)) if part
     )
-
-
-def _count(mark: Annotation) -> str:
-    return f"  {shorten(mark.label)}" if mark.label else ""

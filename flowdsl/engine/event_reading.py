@@ -100,7 +100,8 @@ class EventReading:
         self._passed(stage, entered, outcome.passed)
 
     def _passed(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
-        self.position = max(self.position, _last(entered.chunk))
+        if entered.chunk.fresh:
+            self.position = max(self.position, int(entered.chunk.seq[-1]))
         self.graph = entered.chunk.graph
         came, went = self._mine(stage, entered), self._mine(stage, passed, bound=True)
         before = dict(came.variables())
@@ -292,10 +293,6 @@ def value_at(variables: Mapping[str, Any], path: Path) -> Any:
 
 def _branch(levels: tuple[Any, ...], row: int) -> Branch:
     return tuple(int(level[row]) for level in levels)
-
-
-def _last(chunk: Chunk) -> int:
-    return int(chunk.seq[-1]) if chunk.fresh else 0
 
 
 def _moment(micros: int) -> dt.datetime:

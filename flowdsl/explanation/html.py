@@ -25,7 +25,8 @@ _TITLES: Final = ("name", "title", "id")
 
 def explanation_html(explanation: EventSteps) -> str:
     """Render the outcome of an event in each flow, and a line for each step of each branch."""
-    steps = sorted(explanation.steps, key=lambda step: step.flow in _unmatched(explanation))
+    unmatched = {step.flow for step in explanation.steps if step.outcome == "not matched"}
+    steps = sorted(explanation.steps, key=lambda step: step.flow in unmatched)
     ends = [_end(list(of_flow)) for _, of_flow in groupby(steps, key=lambda step: step.flow)]
     heads = [*ends, event_line(explanation.event)]
     return _render(heads, Picture(explanation_diagram(explanation)), steps)
@@ -36,10 +37,6 @@ def answer_html(answer: RecipientPaths) -> str:
     paths, _ = listed_paths(answer)
     heads = [*answer_sentences(answer), event_line(answer.event)]
     return _render(heads, Picture(why_diagram(answer)), [step for path in paths for step in path.steps])
-
-
-def _unmatched(explanation: EventSteps) -> set[str]:
-    return {step.flow for step in explanation.steps if step.outcome == "not matched"}
 
 
 def _end(steps: Sequence[ExplainedStep]) -> str:

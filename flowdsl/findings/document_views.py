@@ -18,13 +18,7 @@ from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.options import Option
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options
-from flowdsl.production.project_spec import (
-    SEEKS,
-    Backend,
-    ConsumerOptions,
-    ProjectSpec,
-    SinkConfig,
-)
+from flowdsl.production.project_spec import SEEKS, Backend, ConsumerOptions, ProjectSpec, SinkConfig
 from flowdsl.production.this_rs_conditions import TextCondition
 from flowdsl.sinks.registry import SINKS
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 _CLOSE: Final = 0.8
 # findings that need no log
 _STATIC: Final = ("no-deliver", "single-braces", "comparison-decided")
+# how hints of likely slips begin
+_LIKELY: Final = ("did you mean", "values of", "an entity has")
 # deliveries of a step whose recipients are looked at
 _SAMPLED: Final = 1_000
 
@@ -135,7 +137,7 @@ def _values(options: Options, result: ResultData) -> Iterator[Finding]:
     run(again, NoStore(), progress=False, outcomes=Trace(readings=[values]))
     asked = {flow.name: steps for flow, steps in zip(flows, suspects.values(), strict=True)}
     for one in values.findings(flows, {}):
-        if one.step in asked[one.flow or ""] and one.hint and _is_likely(one):
+        if one.step in asked[one.flow or ""] and one.hint and one.hint.startswith(_LIKELY):
             yield one
 
 
@@ -162,10 +164,6 @@ def _finds_no_change(step: Operator, counts: StepRow) -> bool:
         and counts["passed"] == counts["entered"]
         and any(path[0] == "before" for path in step.paths or ())
     )
-
-
-def _is_likely(one: Finding) -> bool:
-    return one.hint is not None and (one.hint.startswith(("did you mean", "values of", "an entity has")))
 
 
 def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:

@@ -96,7 +96,8 @@ def _folded(
     """
     kinds, objects = kinds[rows], objects[rows]
     follows = np.append(False, entities[rows][1:] == entities[rows][:-1])
-    there = np.append(False, (objects | (kinds == DELETED) | _absent(kinds, texts[rows]))[:-1])
+    absent = (kinds == GIVEN) & texts[rows].is_null().to_numpy()
+    there = np.append(False, (objects | (kinds == DELETED) | absent)[:-1])
     merges = (kinds == UPDATED) & objects & follows & there
     documents = texts[rows]
     if merges.any():
@@ -106,11 +107,6 @@ def _folded(
         documents = documents.scatter(np.flatnonzero(merges), whole)
     out = pl.Series([None], dtype=pl.String).new_from_index(0, len(texts))
     return out.scatter(rows, documents)
-
-
-def _absent(kinds: npt.NDArray[np.uint8], texts: pl.Series) -> Mask:
-    mask: Mask = (kinds == GIVEN) & texts.is_null().to_numpy()
-    return mask
 
 
 def _merged_runs(texts: pl.Series, places: Index, run: npt.NDArray[np.int64], merges: Mask) -> pl.Series:

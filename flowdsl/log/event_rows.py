@@ -21,16 +21,7 @@ from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import INTERNER, CellsField, DictField, SharedField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-TEXT_COLUMNS = (
-    "event_id",
-    "kind",
-    "entity_type",
-    "entity_id",
-    "link_type",
-    "link_id",
-    "source_id",
-    "target_id",
-)
+TEXT_COLUMNS = ("event_id", *EVENT_COLUMNS[3:10])
 KIND = pl.Enum(KINDS)
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Null)
 _TYPES: dict[str, tuple[Any, ...]] = {

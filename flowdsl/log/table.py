@@ -13,15 +13,7 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
 from flowdsl.log import document_paths
-from flowdsl.log.columns import (
-    SCHEMA,
-    TIME,
-    SchemaCoercer,
-    are_plain,
-    asked_columns,
-    present,
-    row_in_python,
-)
+from flowdsl.log.columns import SCHEMA, TIME, SchemaCoercer, are_plain, asked_columns, present, row_in_python
 from flowdsl.log.external_sort import POSITION, KeySample, SortedTable
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated

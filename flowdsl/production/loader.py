@@ -17,14 +17,7 @@ from flowdsl.operators import OPERATORS, synonym_of
 from flowdsl.operators.base import Operator
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options, unknown_hint
-from flowdsl.production.project_spec import (
-    BACKENDS,
-    SEEKS,
-    Backend,
-    ConsumerOptions,
-    ProjectSpec,
-    SinkConfig,
-)
+from flowdsl.production.project_spec import BACKENDS, SEEKS, Backend, ConsumerOptions, ProjectSpec, SinkConfig
 from flowdsl.production.test_loader import check_tests
 from flowdsl.scope import Scope, ValueShape
 from flowdsl.sinks.registry import SINKS

@@ -31,13 +31,7 @@ from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
 from flowdsl.production.nodes import Item, too_large
-from flowdsl.production.project_spec import (
-    SEEKS,
-    Backend,
-    ConsumerOptions,
-    ProjectSpec,
-    SinkConfig,
-)
+from flowdsl.production.project_spec import SEEKS, Backend, ConsumerOptions, ProjectSpec, SinkConfig
 from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
 from flowdsl.production.this_rs_shapes import ShapeError, Shapes, is_empty
 from flowdsl.production.this_rs_surroundings import check_surroundings

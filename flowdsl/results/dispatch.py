@@ -18,15 +18,7 @@ from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import MemoryStore, StoredPart, TablePart
 from flowdsl.results.table_writer import EVENT, ORIGIN, TableRecorder
 from flowdsl.results.tables import all_deliveries
-from flowdsl.sinks.base import (
-    Delivery,
-    Failure,
-    Outcome,
-    Sink,
-    SinkLike,
-    checked_outcomes,
-    open_sinks,
-)
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, SinkLike, checked_outcomes, open_sinks
 from flowdsl.sinks.frame import FIXED
 from flowdsl.text import type_text
 

@@ -21,17 +21,7 @@ from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.scope import NUMBER as COUNT
 from flowdsl.scope import TEXT as WORD
 from flowdsl.scope import Scope
-from flowdsl.values.kinds import (
-    BOOLEAN,
-    INTEGER,
-    NATURAL,
-    NOTHING,
-    NUMBER,
-    TEXT,
-    Kind,
-    joined_all,
-    kind_of,
-)
+from flowdsl.values.kinds import BOOLEAN, INTEGER, NATURAL, NOTHING, NUMBER, TEXT, Kind, joined_all, kind_of
 from flowdsl.values.paths import Path
 
 _KINDS: Final = {"boolean": BOOLEAN, "number": NUMBER, "text": TEXT}

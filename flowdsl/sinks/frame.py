@@ -131,7 +131,11 @@ def _frame(
     deliveries: Sequence[Delivery], rows: Sequence[dict[str, Any]], kinds: dict[str, Kind]
 ) -> pd.DataFrame:
     columns = [
-        pl.Series(name, [getattr(d, _attribute(name)) for d in deliveries], dtype=dtype)
+        pl.Series(
+            name,
+            [getattr(d, "recipient" if name == "recipient_id" else name) for d in deliveries],
+            dtype=dtype,
+        )
         for name, dtype in _OWN.items()
     ]
     for name, kind in kinds.items():
@@ -152,7 +156,3 @@ def in_reading_order(payload: Iterable[str]) -> list[str]:
 def repeats_recipient(name: str, kind: Kind) -> bool:
     """Return True if a payload's field would have the same values as the column `recipient_id`."""
     return name == "recipient_id" and kind == TEXT
-
-
-def _attribute(column: str) -> str:
-    return "recipient" if column == "recipient_id" else column

@@ -10,14 +10,7 @@ import numpy.typing as npt
 
 from flowdsl.expressions.conditions import semantics
 from flowdsl.expressions.conditions.comparison import inexact, numbers
-from flowdsl.expressions.conditions.operands import (
-    NUMBERS,
-    ConstantOperand,
-    Operand,
-    Tagged,
-    spread,
-    tagged,
-)
+from flowdsl.expressions.conditions.operands import NUMBERS, ConstantOperand, Operand, Tagged, spread, tagged
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Mask, Tag
 

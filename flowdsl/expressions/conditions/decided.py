@@ -10,13 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowdsl.expressions.conditions.functions import FUNCTIONS
-from flowdsl.expressions.conditions.nodes import (
-    Compare,
-    ConditionLiteral,
-    Expression,
-    FunctionCall,
-    ListOf,
-)
+from flowdsl.expressions.conditions.nodes import Compare, ConditionLiteral, Expression, FunctionCall, ListOf
 from flowdsl.expressions.conditions.typecheck import clipped, found
 
 KindOf = Callable[[Expression], str | None]

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flowdsl.expressions.templates.nodes import (
-    Body,
-    Expr,
-    For,
-    Ident,
-    If,
-    Logic,
-    Macro,
-    Node,
-    Set,
-    Test,
-)
+from flowdsl.expressions.templates.nodes import Body, Expr, For, Ident, If, Logic, Macro, Node, Set, Test
 from flowdsl.expressions.templates.visitors import bodies, own_exprs, parts
 from flowdsl.values.paths import Path
 
