@@ -151,6 +151,20 @@ def test_a_document_is_parsed_once_for_all_paths_and_of_entities_where_one_is_as
     assert sum(taken_apart) == 1
 
 
+def test_documents_over_several_lines_are_seen_to_be_json_without_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_python = counting(monkeypatch, validation, "_is_json", 0)
+    pretty = '{\n  "amount": 1,\n  "tags": [\n    "a, b", "c"\n  ]\n}'
+    wrong = '{"amount": 1,\n}'
+    log = orders()[:4].with_columns(data=pl.Series([pretty, wrong, pretty, pretty]))
+    flow = on("entity.created").map(recipient_id="ann", title="{{ data.amount }}").deliver("s")
+    with pytest.warns(fd.FlowWarning, match="1 rows of the log are not events"):
+        sent = fd.replay(flow, log).polars("s")
+    assert sent["title"].to_list() == ["1", "1", "1"]
+    assert in_python == [len(wrong)]
+
+
 @pytest.mark.parametrize(
     ("title", "members"),
     [("{{ batch.count }}", 1), ("{{ batch.items }}", EVENTS), ("{{ batch.fans }}", EVENTS)],

@@ -23,8 +23,10 @@ ENTITY: Final = ("entity_type", "entity_id")
 FAR: Final = "timestamp is beyond the years 1 to 9999"
 JUDGED: Final = ("kind", "timestamp", *ENTITY, *LINK, "link_id")
 
-# What DuckDB lets pass as JSON although it is none: NaN, Infinity, a comma before a closing bracket.
-_SUSPECT = ["NaN", "Infinity", ",}", ",]", ", }", ", ]", ",  ", ",\n", ",\r", ",\t"]
+# What DuckDB lets pass as JSON although it is none: NaN, Infinity, a comma before a closing bracket. The first
+# pattern finds some more, and takes a sixth of the time.
+_SUSPECT: Final = r"(?-u)NaN|Infinity|[, \n\r\t][}\]]"
+_LENIENT: Final = r"(?-u)NaN|Infinity|,[ \n\r\t]*[}\]]"
 
 
 def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | None:
@@ -161,7 +163,9 @@ def lenient(texts: pl.DataFrame) -> list[int]:
     )
     long = long.filter(brackets > MAX_NESTING)
     rows = [row for row, text in long.iter_rows() if too_deep(text)] if long.height else []
-    suspects = texts.filter(pl.col("text").str.contains_any(_SUSPECT))
+    suspects = texts
+    for pattern in (_SUSPECT, _LENIENT):
+        suspects = suspects.filter(pl.col("text").str.contains(pattern))
     return rows + [row for row, text in suspects.iter_rows() if not _is_json(text)]
 
 
