@@ -56,7 +56,7 @@ def nested(depth: int) -> Any:
         (lambda: fd.link_created("l", 10**1_001, "b"), "source_id is a number of more than 1,000 digits"),
         (lambda: fd.EntityGraph({"user": {10**1_001: {}}}), "a number of more than 1,000 digits is not an id"),
         (lambda: fd.EntityGraph({"user": {"a": nested(500)}}), "'a' is nested deeper than 128 levels"),
-        (lambda: fd.EntityGraph({"user": {"a": nested(2 * sys.getrecursionlimit())}}), "'a' is not JSON"),
+        (lambda: fd.EntityGraph({"user": {"a": nested(2 * sys.getrecursionlimit())}}), "'a' is nested deeper than 128 levels"),
         (lambda: fd.MemoryEventLog().append(event({"x": nested(500)})["event"]), "metadata is nested deeper than 128 levels"),
         (lambda: fd.read_events(pl.DataFrame({"kind": [["a"]], "timestamp": ["2026-01-01"]})), "kind is of type List"),
         (lambda: fd.read_events([event({}, seq_no=2**63)]), "seq_no is 9223372036854775808"),

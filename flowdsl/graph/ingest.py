@@ -112,12 +112,16 @@ def _json_texts(rows: Iterable[tuple[Any, Any]], what: str) -> pl.Series:
         try:
             text = encode_json(value)
             text.encode()
-        except (TypeError, ValueError, RecursionError) as error:
+            deep = too_deep(text)
+        except RecursionError:
+            # where Python gives up first
+            deep = True
+        except (TypeError, ValueError) as error:
             raise DataError(
                 f"{what}: {key!r} is not JSON: {error}",
                 allowed="objects of text, numbers, booleans, dates, null, lists and objects",
             ) from error
-        if too_deep(text):
+        if deep:
             raise DataError(
                 f"{what}: {key!r} is nested deeper than {MAX_NESTING} levels", hint="keep deep values as text"
             )
