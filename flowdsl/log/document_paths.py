@@ -7,7 +7,7 @@ off them.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ import polars as pl
 from flowdsl.events import JSON_COLUMNS
 from flowdsl.log.validation import bad_json, lenient
 from flowdsl.values.json_extraction import columns_in_sql, in_sql, is_plain
+from flowdsl.values.masks import where_present
 from flowdsl.values.paths import Path
 from flowdsl.values.sql import query
 
@@ -72,7 +73,7 @@ def _mask(frame: pl.DataFrame, triggers: Iterable[Trigger]) -> pl.Series:
     """Mark the events of triggers."""
 
     def meets(kind: str, wanted: str | None) -> pl.Expr:
-        named = pl.col("kind").cast(pl.String) == kind
+        named = pl.col("kind") == kind
         column = "link_type" if kind.startswith("link.") else "entity_type"
         return named if wanted is None or column not in frame.columns else named & (pl.col(column) == wanted)
 
@@ -82,6 +83,19 @@ def _mask(frame: pl.DataFrame, triggers: Iterable[Trigger]) -> pl.Series:
 
 def _read(documents: pl.Series, wanted: pl.Series, paths: list[Path]) -> tuple[list[int], list[pl.Series]]:
     """Return which documents are not JSON, and the values at paths of those that are `wanted`."""
+    if not documents.null_count():
+        return _parsed(documents, wanted, paths)
+    # most events of most logs have no document: DuckDB gets those that are there
+    rows = np.flatnonzero(where_present(documents))
+    wrong, found = _parsed(documents.drop_nulls(), wanted.gather(rows), paths)
+    place = np.full(len(documents), len(rows))
+    place[rows] = np.arange(len(rows))
+    values = [series.extend_constant(None, 1).gather(place) for series in found]
+    return rows[wrong].tolist(), values
+
+
+def _parsed(documents: pl.Series, wanted: pl.Series, paths: list[Path]) -> tuple[list[int], list[pl.Series]]:
+    """Read documents, none of which is null."""
     frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents, "wanted": wanted})
     found = query(
         f"SELECT n, {columns_in_sql(len(paths))},"
@@ -93,13 +107,9 @@ def _read(documents: pl.Series, wanted: pl.Series, paths: list[Path]) -> tuple[l
     if not found["n"].is_sorted():
         found = found.sort("n")
     bad = found["bad"].fill_null(value=False)
-    rows = {*bad.arg_true().to_list(), *_lenient_rows(documents)}
+    texts = pl.DataFrame({"row": pl.int_range(len(documents), eager=True), "text": documents})
+    rows = {*bad.arg_true().to_list(), *lenient(texts)}
     values = [found[f"c{i}"].cast(pl.String) for i in range(1, len(paths) + 1)]
     if rows:
         values = [series.scatter(sorted(rows), None) for series in values]
     return sorted(rows), values
-
-
-def _lenient_rows(documents: pl.Series) -> Iterator[int]:
-    texts = pl.DataFrame({"row": pl.int_range(len(documents), eager=True), "text": documents})
-    yield from lenient(texts if not documents.null_count() else texts.drop_nulls())
