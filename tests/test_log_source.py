@@ -198,6 +198,9 @@ BAD_ROWS = [
     ("link_id", "", "link_id is empty"),
     ("data", "{'a': 1}", "data is text that is not JSON"),
     ("metadata", '{"a": NaN}', "metadata is text that is not JSON"),
+    ("data", '{"a": nan}', "data is text that is not JSON"),
+    ("data", "[1,-inf]", "data is text that is not JSON"),
+    ("data", "Infinity", "data is text that is not JSON"),
     ("metadata", '{"a": 1, }', "metadata is text that is not JSON"),
 ]
 
