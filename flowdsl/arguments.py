@@ -10,8 +10,6 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeGuard, TypeVar
 
-import numpy as np
-
 from flowdsl.errors import DataError, FlowError, did_you_mean
 from flowdsl.text import short_repr
 
@@ -81,7 +79,9 @@ def flag_of(value: object, name: str, *, error: type[FlowError] = DataError) -> 
     >>> flag_of(True, "overwrite")
     True
     """
-    if not isinstance(value, (bool, np.bool_)):
+    # conditions need this module, and NumPy is not imported for them
+    numpy = sys.modules.get("numpy")
+    if not isinstance(value, bool) and (numpy is None or not isinstance(value, numpy.bool_)):
         raise error(f"{name} is {short_repr(value)}", allowed="True or False")
     return bool(value)
 

@@ -23,12 +23,10 @@ ENTITY: Final = ("entity_type", "entity_id")
 FAR: Final = "timestamp is beyond the years 1 to 9999"
 JUDGED: Final = ("kind", "timestamp", *ENTITY, *LINK, "link_id")
 
-# What DuckDB lets pass as JSON although it is none: NaN and Infinity, also as `nan` and `inf`, and a comma before a
-# closing bracket. The first pattern finds some more, and takes a fraction of the time.
+# What DuckDB lets pass as JSON although it is none: NaN and Infinity, also as `nan` and `inf`, and a comma
+# before a closing bracket. The first pattern finds some more, and takes a fraction of the time.
 _SUSPECT: Final = r"(?-u)(?i:nan|inf)|[, \n\r\t][}\]]"
-_LENIENT: Final = (
-    r"(?-u)(?:^|[:,\[ \n\r\t])[-+]?(?i:nan|inf|infinity)(?:$|[, \n\r\t}\]])|,[ \n\r\t]*[}\]]"
-)
+_LENIENT: Final = r"(?-u)(?:^|[:,\[ \n\r\t])[-+]?(?i:nan|inf|infinity)(?:$|[, \n\r\t}\]])|,[ \n\r\t]*[}\]]"
 
 
 def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | None:
