@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from flowdsl.values.json_types import Index
 
@@ -15,7 +15,6 @@ class _Taken(Protocol):
 
 
 T = TypeVar("T", bound=_Taken)
-_NOTHING: Final = object()
 
 
 class Later(Generic[T]):
@@ -29,7 +28,7 @@ class Later(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make: Callable[[], T] | None = make
-        self._made: Any = _NOTHING
+        self._made: Any = None
 
     @classmethod
     def of(cls, made: T) -> Later[T]:

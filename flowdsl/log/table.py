@@ -194,7 +194,6 @@ class EventTable:
 
         The event stays, for flows that do not read the text must not depend on flows that do.
         """
-        # to connect takes as long as to replay 10,000 events
         if not any(name in frame.columns for name in JSON_COLUMNS):
             return frame, []
         asked = ((), ()) if interest is None else (interest.documents, interest.triggers)

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -63,7 +63,7 @@ class _Message:
 
     delivery: int
     token: str
-    content: Mapping[str, Any]
+    content: str
     failure: Failure | None = None
     sent: bool = False
     attempts: int = 0
@@ -366,7 +366,7 @@ class Push(Sink):
     async def _send(self, messages: Sequence[_Message]) -> bool:
         """Send the pending messages; return False if one of several makes the service reject them all."""
         waiting = _waiting(messages)
-        content = json_text([message.content for message in waiting]).encode()
+        content = f"[{','.join(message.content for message in waiting)}]".encode()
         try:
             tickets = _listed(await self._ask(_SEND, content), len(waiting))
         except PermanentError as error:
@@ -424,11 +424,9 @@ def _waiting(messages: Sequence[_Message]) -> list[_Message]:
 
 def _message(number: int, token: str, delivery: Delivery) -> _Message:
     try:
-        content = _content(token, delivery)
-        json_text(content)
+        return _Message(number, token, json_text(_content(token, delivery)))
     except SinkError as error:
-        return _Message(number, token, {}, Failure(str(error), permanent=True))
-    return _Message(number, token, content)
+        return _Message(number, token, "", Failure(str(error), permanent=True))
 
 
 def _content(token: str, delivery: Delivery) -> dict[str, Any]:
