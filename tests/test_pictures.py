@@ -326,7 +326,8 @@ def test_no_two_ways_out_stand_on_one_another():
 
 
 def test_texts_stay_inside_of_the_picture(result: fd.Result):
-    for svg in (long_flow(40).picture().svg, result.picture().svg, fd.Project((LIKE, FEED)).picture().svg):
+    several = fd.Project((LIKE, FEED)).picture()
+    for svg in (long_flow(40).picture().svg, result.picture().svg, several.svg, several.narrow):
         root = parsed(svg)
         for text in root.iter(f"{SVG}text"):
             mono = "m" in text.get("class", "").split()
@@ -397,12 +398,26 @@ def test_a_notebook_shows_the_picture_and_the_text():
         # Mermaid would win over the picture in JupyterLab
         assert set(bundle) == {"text/plain", "image/svg+xml", "text/html"}
         assert bundle["text/plain"] == text
-        data = re.fullmatch(
-            r'<style>[^<]*</style><img class="fd-image" alt="[^"]*" src="data:image/svg\+xml;base64,([^"]*)"[^<>]*>',
-            bundle["text/html"],
+        data = re.search(
+            r'<img class="fd-image" alt="[^"]*" src="data:image/svg\+xml;base64,([^"]*)"[^<>]*>', bundle["text/html"]
         )
         assert data is not None
         assert b64decode(data[1]).decode() == bundle["image/svg+xml"]
+
+
+def test_a_narrow_screen_shows_several_flows_below_one_another(result: fd.Result):
+    picture = fd.Project((LIKE, FEED)).picture()
+    assert LIKE.picture().narrow is None
+    assert picture.narrow is not None
+    assert float(parsed(picture.narrow).get("width", 0)) <= 640
+    assert [title.text for title in parsed(picture.narrow).iterfind(f".//{SVG}g[@class='flow']/{SVG}title")] == [
+        title.text.partition(":")[0] for title in parsed(picture.svg).iterfind(f".//{SVG}g[@class='flow']/{SVG}title")
+    ]
+    source = re.search(
+        r'<picture><source media="\(max-width: 640px\)" srcset="data:image/svg\+xml;base64,([^"]*)"><img', picture.html
+    )
+    assert source is not None
+    assert b64decode(source[1]).decode() == picture.narrow
 
 
 def test_what_cannot_be_drawn_is_not_hidden(monkeypatch: pytest.MonkeyPatch):

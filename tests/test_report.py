@@ -132,10 +132,16 @@ def test_the_picture_with_counts_and_the_charts_are_in_it(result: fd.Result):
     page = shown(result)
     assert result.picture().svg in result.report().html
     charts = [a for tag, a in page.elements if tag == "svg" and a.get("class") == "chart"]
+    # each for a wide screen and for a narrow one
     assert [chart["aria-label"] for chart in charts] == [
-        "deliveries to in-app over time", "deliveries to push over time", "deliveries to feed over time",
-        "people by the number of deliveries that each gets",
-    ]  # fmt: skip
+        title
+        for title in (
+            *(f"deliveries to {sink} over time" for sink in ("in-app", "push", "feed")),
+            "people by the number of deliveries that each gets",
+        )
+        for _ in range(2)
+    ]
+    assert [chart["width"] for chart in charts] == ["980", "400"] * 4
     assert {chart["role"] for chart in charts} == {"img"}
     assert "deliveries in each 15 min" in page.text
 
@@ -263,9 +269,9 @@ def test_styles_reach_nothing_but_the_report():
 
 def test_the_page_is_the_golden_one(result: fd.Result):
     """`FLOWDSL_GOLDEN=write` writes it anew: look at it then. The picture has golden files of its own."""
-    report = result.report()
+    report, drawn = result.report(), "<svg><title>the picture</title></svg>"
     made = {
-        "small.html": report.html.replace(result.picture().svg, "<svg><title>the picture</title></svg>"),
+        "small.html": report.html.replace(result.picture().svg, drawn).replace(result.picture().narrow, drawn),
         "small.txt": report.text + "\n",
     }
     for name, text in made.items():

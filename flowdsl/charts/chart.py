@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
 from flowdsl.diagrams.palette import DARK, LIGHT, SANS, Scheme
 from flowdsl.diagrams.svg import escape_text, image_html, short_number, themed
 
+# on a phone, its texts are about as large as those around it
+NARROW: Final = 400.0
 # distinct in light, in dark and to colour-blind readers; tests keep their contrast at 3 to 1
 SERIES: Final = (
     ("#0969da", "#58a6ff"),
@@ -26,7 +29,7 @@ SERIES: Final = (
 @dataclass(frozen=True, repr=False)
 class Chart:
     """A drawn chart: `.svg` is a file of its own, `.inline` goes into a page with `chart_style`, `.text` is
-    the same as text.
+    the same as text, and `.narrow` the same for a narrow screen.
 
     The same data always gives the same bytes; no script runs and nothing is fetched.
     """
@@ -37,6 +40,7 @@ class Chart:
     height: float
     body: str
     text: str
+    narrow: Chart | None = None
 
     @cached_property
     def svg(self) -> str:
@@ -49,7 +53,7 @@ class Chart:
     @property
     def html(self) -> str:
         """The chart as an `<img>` with embedded data, which is shown in untrusted notebooks too."""
-        return image_html(self.svg, self.title)
+        return image_html(self.svg, self.title, self.narrow and self.narrow.svg)
 
     @cached_property
     def inline(self) -> str:
@@ -74,6 +78,11 @@ class Chart:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": self.text, "image/svg+xml": self.svg, "text/html": themed(self.html)}
+
+
+def fitted(draw: Callable[[float], Chart], width: float) -> Chart:
+    """Draw a chart as wide as said, and once more for narrow screens."""
+    return replace(draw(width), narrow=draw(NARROW))
 
 
 def chart_style(root: str) -> str:

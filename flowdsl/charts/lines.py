@@ -30,6 +30,7 @@ def line_chart(
     x_label: str,
     y_label: str,
     seconds: bool = False,
+    width: float = WIDTH,
 ) -> Chart:
     """Draw named lines over common positions `x`: datetimes to scale, text evenly spaced, numbers and
     timedeltas on a scale where all are apart: to scale, by their logarithm, or else evenly spaced.
@@ -56,7 +57,7 @@ def line_chart(
     known = [value for value in chain.from_iterable(values.values()) if value is not None]
     names = _names_width(values)
     field = Field(
-        (WIDTH, HEIGHT),
+        (width, HEIGHT),
         (min([0.0, *known]), max(known, default=0.0)),
         y_label=y_label,
         x_label=over,
@@ -73,13 +74,13 @@ def line_chart(
         share = (at - first) / (last - first) if last > first else 0.5
         return left + share * (right - left)
 
-    field.tick_labels(axis.ticks(first, last, max(2, int(WIDTH // 95))), across)
+    field.tick_labels(axis.ticks(first, last, max(2, int(width // 95))), across)
     for number, (name, line) in enumerate(values.items()):
         _draw_line(field, name, line, axis, across, number, written)
     if len(values) > 1:
         _name_lines(field, values, right)
     text = _table(title, x_label, axis.texts, values, written)
-    return Chart(title, _describe(values, axis.texts, written), WIDTH, HEIGHT, "".join(field.parts), text)
+    return Chart(title, _describe(values, axis.texts, written), width, HEIGHT, "".join(field.parts), text)
 
 
 TickMaker = Callable[[float, float, int], list[Tick]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.comparison.grid import Variant
@@ -24,7 +25,8 @@ def variants_chart(
     `seconds` says of each column whether it is a duration; raise `ReplayError` if some are and others are
     not.
     """
-    from flowdsl.charts.lines import line_chart
+    from flowdsl.charts.chart import fitted
+    from flowdsl.charts.lines import WIDTH, line_chart
 
     if len(set(seconds.values())) > 1:
         listed = [name for name, is_time in seconds.items() if is_time]
@@ -36,7 +38,8 @@ def variants_chart(
     first = variants[0].values[0][0]
     places = list(dict.fromkeys(variant.values[0][1] for variant in variants))
     lines = _lines(variants, columns)
-    return line_chart(
+    draw = partial(
+        line_chart,
         [_span(place) for place in places],
         {name: [line.get(place) for place in places] for name, line in lines.items()},
         title=f"{' and '.join(columns)} by {first}",
@@ -44,6 +47,7 @@ def variants_chart(
         y_label=" and ".join(columns),
         seconds=any(seconds.values()),
     )
+    return fitted(lambda width: draw(width=width), WIDTH)
 
 
 def _lines(variants: Sequence[Variant], columns: Mapping[str, Values]) -> dict[str, dict[Any, Any]]:

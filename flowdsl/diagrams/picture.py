@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from flowdsl.diagrams.column_layout import draw_column
 from flowdsl.diagrams.diagram import Diagram
-from flowdsl.diagrams.lane_layout import draw_lanes
+from flowdsl.diagrams.lane_layout import SHARED, draw_lanes
 from flowdsl.diagrams.mermaid import mermaid
-from flowdsl.diagrams.svg import image_html, themed
+from flowdsl.diagrams.svg import Canvas, image_html, themed
 from flowdsl.diagrams.text_renderer import outline
 from flowdsl.errors import DataError, did_you_mean
 
@@ -48,6 +48,20 @@ class Picture:
         return canvas.svg(width, height, self.diagram.title, self.text)
 
     @cached_property
+    def narrow(self) -> str | None:
+        """The same for a narrow screen: several flows as columns, one below the other; None if there is
+        no need.
+        """
+        if not 1 < len(self.diagram.chains) <= SHARED:
+            return None
+        canvas, widest, bottom = Canvas(), 0.0, 0.0
+        for chain in self.diagram.chains:
+            column, wide, tall = draw_column(replace(self.diagram, chains=(chain,), notes=()))
+            canvas.place(column, bottom)
+            widest, bottom = max(widest, wide), bottom + tall
+        return canvas.svg(widest, bottom, self.diagram.title, self.text)
+
+    @cached_property
     def mermaid(self) -> str:
         """The picture as Mermaid text."""
         return mermaid(self.diagram)
@@ -62,7 +76,7 @@ class Picture:
         """The picture as an `<img>` with embedded data: its styles and names do not meet those of the
         page.
         """
-        return image_html(self.svg, self.diagram.title)
+        return image_html(self.svg, self.diagram.title, self.narrow)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture to a file: `.svg`, `.mmd` (Mermaid) or `.txt`, by the suffix."""

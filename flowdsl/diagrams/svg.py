@@ -12,6 +12,8 @@ from flowdsl.diagrams.text_width import printable
 
 TITLE_MOST: Final = 2_000
 IMAGE: Final = "fd-image"
+# up to so many pixels a screen is narrow; views/view.css has the same number
+PHONE: Final = 640
 
 
 class Canvas:
@@ -56,6 +58,10 @@ class Canvas:
         """End the group."""
         self._parts.append("</g>")
 
+    def place(self, other: Canvas, y: float) -> None:
+        """Draw what another canvas has, further down."""
+        self._parts += [f'<g transform="translate(0 {short_number(y)})">', *other._parts, "</g>"]
+
     def svg(self, width: float, height: float, title: str, description: str) -> str:
         """Return the file, with `title` and `description` as its text alternatives."""
         title, description = escape_text(title), escape_text(description, 20_000)
@@ -87,13 +93,19 @@ def _size(width: float, height: float) -> str:
     return f'width="{short_number(width)}" height="{short_number(height)}"'
 
 
-def image_html(svg: str, title: str) -> str:
-    """Return an `<img>` with embedded data: its styles and names do not meet those of the page around it."""
-    data = b64encode(svg.encode()).decode()
-    return (
-        f'<img class="{IMAGE}" alt="{escape_text(title)}" src="data:image/svg+xml;base64,{data}"'
-        ' style="max-width:100%">'
-    )
+def image_html(svg: str, title: str, narrow: str | None = None) -> str:
+    """Return an `<img>` with embedded data: its styles and names do not meet those of the page around it.
+
+    `narrow` is what a narrow screen shows in its place.
+    """
+    image = f'<img class="{IMAGE}" alt="{escape_text(title)}" src="{_data(svg)}" style="max-width:100%">'
+    if narrow is None:
+        return image
+    return f'<picture><source media="(max-width: {PHONE}px)" srcset="{_data(narrow)}">{image}</picture>'
+
+
+def _data(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
 def themed(image: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from flowdsl.charts.chart import Chart, chart_style
+from flowdsl.charts.chart import Chart, chart_style, fitted
 from flowdsl.charts.columns import class_chart, time_chart
 from flowdsl.charts.formats import micros
 from flowdsl.reports.insights import notes_of
@@ -28,6 +29,8 @@ MOST: Final = 12
 FOLDED: Final = 6
 # flows drawn in a report at all
 MOST_DRAWN: Final = 500
+# of a chart that has a row of its own
+WIDE: Final = 980.0
 
 
 def render_page(figures: Figures, manifest: Manifest, picture: Picture | None) -> str:
@@ -83,32 +86,25 @@ def _timelines(sinks: Sequence[DeliveryMetrics]) -> list[tuple[DeliveryMetrics, 
     drawn = _largest([sink for sink in sinks if sink.timeline is not None], lambda sink: sink.deliveries)
     edges, unit = calendar_edges(sink.timeline for sink in drawn)
     height = 150 if len(drawn) <= 4 else 116
-    return [
-        (
-            sink,
-            time_chart(
-                edges,
-                sink.timeline.within(edges),
-                title=f"deliveries to {sink.sink} over time",
-                each=unit,
-                width=980,
-                height=height,
-            ),
-        )
-        for sink in drawn
-        if sink.timeline is not None
-    ]
+
+    def chart(sink: DeliveryMetrics, counts: Sequence[int]) -> Chart:
+        title = f"deliveries to {sink.sink} over time"
+        draw = partial(time_chart, edges, counts, title=title, each=unit, height=height)
+        return fitted(lambda width: draw(width=width), WIDE)
+
+    return [(s, chart(s, s.timeline.within(edges))) for s in drawn if s.timeline is not None]
 
 
 def _people_chart(figures: Figures) -> Chart:
     several = len(figures.sinks) > 1
-    return class_chart(
+    draw = partial(
+        class_chart,
         figures.everyone.deliveries.classes(),
         title="people by the number of deliveries that each gets",
         what="person",
         x_label=f"deliveries to one person{', from all sinks' if several else ''}",
-        width=980,
     )
+    return fitted(lambda width: draw(width=width), WIDE)
 
 
 def _latency_charts(steps: Sequence[StepMetrics]) -> list[tuple[StepMetrics, Chart]]:
@@ -141,7 +137,7 @@ def _fan_out_charts(fan_outs: Sequence[FanOutMetrics]) -> list[tuple[FanOutMetri
                 title=f"events of {fan_out.flow} by how many they reach",
                 what="event",
                 x_label="branches of one event",
-                width=980 if len(drawn) == 1 else 480,
+                width=480,
                 height=170,
             ),
         )
