@@ -76,6 +76,7 @@ test-browser: chromium .venv/.browser-installed  ## notebooks in a real JupyterL
 	FLOWDSL_SCREENSHOTS=build/screenshots $(BIN)/pytest tests/browser
 
 looks: chromium .venv/.looks-installed  ## photograph what is shown on every surface, light and dark, into build/looks
+	$(BIN)/pytest tests/browser/test_widgets_in_marimo.py
 	$(BIN)/python -m tests.browser.looks build/looks
 
 chromium:

@@ -399,7 +399,8 @@ def test_a_notebook_shows_the_picture_and_the_text():
         assert set(bundle) == {"text/plain", "image/svg+xml", "text/html"}
         assert bundle["text/plain"] == text
         data = re.search(
-            r'<img class="fd-image" alt="[^"]*" src="data:image/svg\+xml;base64,([^"]*)"[^<>]*>', bundle["text/html"]
+            r'<img class="fd-image" alt="[^"]*" src="data:image/svg\+xml;base64,([^"]*)"[^<>]*>',
+            bundle["text/html"],
         )
         assert data is not None
         assert b64decode(data[1]).decode() == bundle["image/svg+xml"]
@@ -410,11 +411,15 @@ def test_a_narrow_screen_shows_several_flows_below_one_another(result: fd.Result
     assert LIKE.picture().narrow is None
     assert picture.narrow is not None
     assert float(parsed(picture.narrow).get("width", 0)) <= 640
-    assert [title.text for title in parsed(picture.narrow).iterfind(f".//{SVG}g[@class='flow']/{SVG}title")] == [
-        title.text.partition(":")[0] for title in parsed(picture.svg).iterfind(f".//{SVG}g[@class='flow']/{SVG}title")
+    assert [
+        title.text for title in parsed(picture.narrow).iterfind(f".//{SVG}g[@class='flow']/{SVG}title")
+    ] == [
+        title.text.partition(":")[0]
+        for title in parsed(picture.svg).iterfind(f".//{SVG}g[@class='flow']/{SVG}title")
     ]
     source = re.search(
-        r'<picture><source media="\(max-width: 640px\)" srcset="data:image/svg\+xml;base64,([^"]*)"><img', picture.html
+        r'<picture><source media="\(max-width: 640px\)" srcset="data:image/svg\+xml;base64,([^"]*)"><img',
+        picture.html,
     )
     assert source is not None
     assert b64decode(source[1]).decode() == picture.narrow

@@ -271,7 +271,9 @@ def test_the_page_is_the_golden_one(result: fd.Result):
     """`FLOWDSL_GOLDEN=write` writes it anew: look at it then. The picture has golden files of its own."""
     report, drawn = result.report(), "<svg><title>the picture</title></svg>"
     made = {
-        "small.html": report.html.replace(result.picture().svg, drawn).replace(result.picture().narrow, drawn),
+        "small.html": report.html.replace(result.picture().svg, drawn).replace(
+            result.picture().narrow, drawn
+        ),
         "small.txt": report.text + "\n",
     }
     for name, text in made.items():

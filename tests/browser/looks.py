@@ -175,7 +175,7 @@ def in_voila(page: Any, theme: str, folder: Path, open_: ExitStack) -> tuple[Any
         "--Voila.ip=127.0.0.1",
     ]
     address = f"http://127.0.0.1:{port}/"
-    open_.enter_context(served(command, home, lambda: _answers(f"{address}voila/static/none")))
+    open_.enter_context(served(command, home, lambda: answers(f"{address}voila/static/none")))
     page.goto(address, wait_until="domcontentloaded")
     page.locator(".fd-report").first.wait_for()
     return page, ".jp-CodeCell .jp-Cell-outputWrapper"
@@ -200,7 +200,7 @@ def in_marimo(page: Any, theme: str, folder: Path, open_: ExitStack) -> tuple[An
         f"--port={port}",
     ]
     address = f"http://127.0.0.1:{port}/"
-    open_.enter_context(served(command, home, lambda: _answers(f"{address}health")))
+    open_.enter_context(served(command, home, lambda: answers(f"{address}health")))
     page.goto(address, wait_until="domcontentloaded")
     page.locator(".fd-report").first.wait_for()
     return page, MARIMO
@@ -247,7 +247,8 @@ def _vscode_html(output: Any) -> str:
     return str(data.get("text/html") or data.get("image/svg+xml") or "")
 
 
-def _answers(address: str) -> None:
+def answers(address: str) -> None:
+    """Raise an error unless a server answers at an address."""
     with suppress(urllib.error.HTTPError), urllib.request.urlopen(address, timeout=10):
         pass
 
