@@ -53,9 +53,11 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1000, "height": 900}, device_scale_factor=1.25)
         (Path(folder) / "report.html").write_text(report, "utf-8")
         page.goto((Path(folder) / "report.html").as_uri())
-        top = page.get_by_role("heading", name="Deliveries over time").bounding_box()
-        assert top is not None
-        clip = {"x": 0, "y": top["y"] - 20, "width": 1000, "height": 600}
+        # the picture of the flow stands beside it
+        page.locator("section").first.evaluate("e => e.remove()")
+        below = page.get_by_role("heading", name="Who gets most").bounding_box()
+        assert below is not None
+        clip = {"x": 0, "y": 0, "width": 1000, "height": below["y"] - 10}
         page.screenshot(path=IMAGES / "report.png", clip=clip, full_page=True)
         browser.close()
     (IMAGES / "report.sha256").write_text(checksum(report), "utf-8")

@@ -53,7 +53,7 @@ class Chart:
     @property
     def html(self) -> str:
         """The chart as an `<img>` with embedded data, which is shown in untrusted notebooks too."""
-        return image_html(self.svg, self.title, self.narrow and self.narrow.svg)
+        return image_html(self.svg, self.title, None if self.narrow is None else self.narrow.svg)
 
     @cached_property
     def inline(self) -> str:
