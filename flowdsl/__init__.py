@@ -6,9 +6,11 @@ Names are loaded when they are first used: `import flowdsl` itself costs next to
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # type checkers take it for typing's own, whose import would be most of the time
 if TYPE_CHECKING:
+    from typing import Any
+
     from flowdsl import sinks as sinks
     from flowdsl import testing as testing
     from flowdsl.api.design import design
