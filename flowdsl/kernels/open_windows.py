@@ -205,7 +205,8 @@ class OpenWindows(StateObject):
     def _forget_closed(self) -> None:
         """Forget the members of closed windows where they are most of all."""
         if len(self._members) > 2 * self.held + _FEW:
-            self._members = self._members.only(self.all().numbers)
+            numbers = [tier.windows.numbers[tier.there] for tier in self._tiers]
+            self._members = self._members.only(np.sort(np.concatenate([*numbers, np.zeros(0, np.int64)])))
 
     def _swept(self) -> Iterator[_Tier]:
         """Return the tiers without those of which little is left, but for that."""

@@ -227,7 +227,9 @@ def _beside_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
     frame = chunk.events.frame
     columns = [c for c in ("seq_no", "event_id", "timestamp", "kind") if c in frame.columns]
     clock = pl.Series("clock", chunk.clock[rows]).cast(MOMENT)
-    return frame.select(columns)[rows].with_columns(clock, pl.col("kind").cast(pl.String))
+    # column by column: a frame is gathered by Polars' threads, which the next events keep busy
+    few = pl.DataFrame([frame.get_column(name)[rows] for name in columns])
+    return few.with_columns(clock, pl.col("kind").cast(pl.String))
 
 
 def deliveries_table(step: int, flows: list[int]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import texts_of
@@ -21,11 +22,14 @@ from flowdsl.values.json_decoder import decoded, kind_of_texts
 from flowdsl.values.json_texts import quoted
 from flowdsl.values.json_types import Index
 from flowdsl.values.kinds import NOTHING, Kind, dtype_of, filled, holds_json, joined, kind_of_series
+from flowdsl.values.orders import stable_order
 
 # what rows are sorted by before their branches, and after them
 _ORDER = ("delivered_at", "seq_no", "__flow", "step")
 # fewer rows are sorted before it would be known whether they need it
 _SORTED_AT_ONCE = 1 << 12
+# fewer rows are not sorted on their own
+_SORTED_APART = 1 << 16
 # what rows are sorted by has to fit into so many
 _BITS = 63
 
@@ -230,52 +234,77 @@ def _in_order(
     """Concatenate frames by (delivered_at, seq_no, flow, branch, step): parents before their branches."""
     if not frames:
         return pl.DataFrame(schema={**FIXED, **extra})
+    if ordered:
+        return _together(frames, extra)
+    return run_in_background(
+        lambda: _together([_put_in_order(_together(group, extra), last) for group in _apart(frames)], extra)
+    )
+
+
+def _together(frames: Sequence[pl.DataFrame], extra: dict[str, Any]) -> pl.DataFrame:
+    """Concatenate frames, and add the columns that none of them has."""
     joined = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     there = set(joined.columns)
-    joined = joined.with_columns(
+    return joined.with_columns(
         pl.lit(None, dtype).alias(name) for name, dtype in extra.items() if name not in there
     )
-    levels = sorted((c for c in joined.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
+
+
+def _apart(frames: Sequence[pl.DataFrame]) -> Iterator[Sequence[pl.DataFrame]]:
+    """Return the frames in groups, each of which is over before the next one begins: to sort several groups is
+    cheaper than to sort all rows at once, if they are not very small.
+    """
+    times = [(frame["delivered_at"].to_physical().to_numpy(), frame) for frame in frames if frame.height]
+    spans = sorted(((int(t.min()), int(t.max()), frame) for t, frame in times), key=lambda span: span[0])
+    group: list[pl.DataFrame] = []
+    rows = until = 0
+    for first, last, frame in spans:
+        if rows >= _SORTED_APART and first > until:
+            yield group
+            group, rows = [], 0
+        until = max(until, last) if group else last
+        group.append(frame)
+        rows += frame.height
+    yield group or frames[:1]
+
+
+def _put_in_order(frame: pl.DataFrame, last: Sequence[str]) -> pl.DataFrame:
+    """Return rows sorted, nulls first; rows that are equal there keep their order."""
+    levels = sorted((c for c in frame.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
     *first, step = _ORDER
     keys = [*first, *levels, step, *last]
-    if not ordered and (joined.height < _SORTED_AT_ONCE or not is_ordered(joined, keys)):
-        whole = joined
-        joined = run_in_background(lambda: _sorted(whole, keys))
-    return joined
+    packed = _packed(frame, keys)
+    if packed is None:
+        if frame.height >= _SORTED_AT_ONCE and is_ordered(frame, keys):
+            return frame
+        return frame.sort(keys, nulls_last=False, maintain_order=True)
+    return frame if (packed[1:] >= packed[:-1]).all() else frame[stable_order(packed)]
 
 
-def _sorted(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Return rows sorted by columns, nulls first; rows that are equal there keep their order."""
-    order = _packed_order(frame, keys)
-    return frame.sort(keys, nulls_last=False, maintain_order=True) if order is None else frame[order]
-
-
-def _packed_order(frame: pl.DataFrame, keys: Sequence[str]) -> Index | None:
-    """Return the order by columns that fit into one integer together, with the place of each row; None where
-    they do not, or some are null.
+def _packed(frame: pl.DataFrame, keys: Sequence[str]) -> npt.NDArray[np.int64] | None:
+    """Return columns as one integer for each row, in the same order; None where they do not fit into one
+    together, or some are null.
     """
-    if not frame.height:
-        return None
-    packed = np.zeros(frame.height, np.int64)
-    bits = int(frame.height).bit_length()
-    for key in reversed(keys):
+    packed, bits = np.zeros(frame.height, np.int64), 0
+    # the place of a row is put beside it to sort
+    most = _BITS - frame.height.bit_length()
+    for key in reversed(keys) if frame.height else ():
         column = frame[key]
         if column.null_count():
             return None
         numbers = column.cast(pl.Int64).to_numpy()
-        if (numbers[1:] >= numbers[:-1]).all():
-            # in order already: their ranks are small
-            numbers = np.cumsum(np.diff(numbers, prepend=numbers[:1]) != 0)
         low, high = int(numbers.min()), int(numbers.max())
         if high == low:
             continue
+        if bits + (high - low).bit_length() > most and (numbers[1:] >= numbers[:-1]).all():
+            # in order already: their ranks are smaller
+            numbers = np.cumsum(np.diff(numbers, prepend=numbers[:1]) != 0)
+            low, high = 0, int(numbers[-1])
         if bits + (high - low).bit_length() > _BITS:
             return None
         packed |= (numbers - low) << bits
         bits += (high - low).bit_length()
-    packed |= np.arange(frame.height)
-    packed.sort()
-    return packed & ((1 << int(frame.height).bit_length()) - 1)
+    return packed
 
 
 def is_ordered(frame: pl.DataFrame, keys: Sequence[str]) -> bool:

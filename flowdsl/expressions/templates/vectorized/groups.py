@@ -32,7 +32,14 @@ def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:
 
 
 def interned(column: Column) -> Index | None:
-    """Return codes that identify the values of a column, or None if there are none."""
+    """Return codes that identify the values of a column, or None if there are none.
+
+    Whole numbers that lie close together are their own codes: counts, ages, numbers of a week.
+    """
+    ints = column.ints
+    if column.tags is Tag.INT and ints is not None and column.wide is None and len(ints):
+        low = int(ints.min())
+        return ints - low if int(ints.max()) - low < len(ints) // 4 else None
     texts = column.texts
     if not isinstance(texts, DictionaryColumn):
         return None
