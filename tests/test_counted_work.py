@@ -11,13 +11,14 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on, var
+from flowdsl.expressions.templates.vectorized import renderer
 from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.bucket_rows import DropRows, QueueRows
 from flowdsl.kernels.token_buckets import DropBucket, QueueBucket
 from flowdsl.kernels.window_rule import RuleReach
 from flowdsl.kernels.windows import FixedReach
 from flowdsl.log import document_paths, validation
-from flowdsl.values import json_extraction, local_time
+from flowdsl.values import columns, json_extraction, local_time
 from flowdsl.values.interner import Interner
 
 EVENTS, MINUTE = 3_000, 60_000_000
@@ -181,6 +182,33 @@ def test_members_of_windows_are_put_together_where_they_wait_or_are_asked_for(
     assert titles[0] == {1: "1", EVENTS: "[fan-0]"}[members]
     # the last window is still open when the log is over
     assert sum(taken) == members
+
+
+def test_times_that_windows_collect_are_written_for_those_who_read_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = counting(monkeypatch, columns, "as_text", 0)
+    digest = on("link.created").batch("target_id", window="1m", collect={"at": var.event.timestamp})
+    log = likes(keys=7, apart=2 * MINUTE)
+    fd.replay(digest.map(recipient_id="ann", title="{{ batch.count }}").deliver("s"), log)
+    # the last window is still open when the log is over
+    assert sum(written) == 1
+    fd.replay(digest.map(recipient_id="ann", title="{{ batch.at }}").deliver("s"), log)
+    assert sum(written) > EVENTS
+
+
+def test_texts_of_whole_numbers_that_lie_close_together_are_made_once_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    printed = counting(monkeypatch, renderer, "printed_column", 0)
+    digest = on("link.created").batch("target_id", window="1m")
+    sent = fd.replay(
+        digest.map(recipient_id="ann", title="{{ batch.count }} likes").deliver("s"),
+        likes(keys=7, apart=2 * MINUTE),
+    ).polars("s")
+    assert sent["title"].unique().to_list() == ["1 likes"]
+    # among the events, and for the last window behind them
+    assert printed == [1, 1]
 
 
 def test_members_of_windows_that_grow_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

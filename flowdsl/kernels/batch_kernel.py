@@ -68,7 +68,7 @@ class BatchKernel(Kernel):
         windows, members = self.windows.everything()
         source.check(self._holding.has(windows.last), "windows of contexts that are not held")
         source.check((windows.due <= LAST_MOMENT).all(), "windows that are never due")
-        values = {len(members.values)} if len(members) else {len(self.options.collect)}
+        values = {len(members.collected)} if len(members) else {len(self.options.collect)}
         source.check(values == {len(self.options.collect)}, "without what is collected")
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +23,8 @@ from flowdsl.values.state_fields import CODES, INTS, ArrayField, ListField, Obje
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 Ints = npt.NDArray[np.int64]
+# what is collected of contexts, those at some places
+ValuesAt = Callable[[Index], Column]
 # numbers so far apart are searched rather than looked up in a table
 _SPARSE: Final = 256
 # blocks of members are joined up to this length
@@ -78,7 +80,7 @@ class ItemLists(StateObject):
     """Members of windows, those of one window in the order in which they came: the window each is in, its
     item, event and branch.
 
-    `roots` are there where the members came out of other windows. `values` are what is collected of them, a
+    `roots` are there where the members came out of other windows. `collected` is what is collected of them, a
     column for each expression.
     """
 
@@ -96,7 +98,7 @@ class ItemLists(StateObject):
     seq: Ints
     branches: tuple[npt.NDArray[np.int32], ...] = ()
     roots: Roots | None = None
-    values: tuple[Column, ...] = ()
+    collected: tuple[Later[Column], ...] = ()
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> ItemLists:
@@ -105,11 +107,16 @@ class ItemLists(StateObject):
         values = {f"values {place}": len(column) for place, column in enumerate(fields["values"])}
         sizes = {name: len(fields[name]) for name in ("windows", "items", "seq")}
         source.agree(**sizes, **levels, **roots, **values)
-        return cls(ids=fields.pop("items"), **fields)
+        collected = tuple(map(Later.of, fields.pop("values")))
+        return cls(ids=fields.pop("items"), collected=collected, **fields)
 
     @property
     def items(self) -> Codes:
         return self.ids.made() if isinstance(self.ids, Later) else self.ids
+
+    @property
+    def values(self) -> tuple[Column, ...]:
+        return tuple(column.made() for column in self.collected)
 
     @classmethod
     def none(cls) -> ItemLists:
@@ -123,12 +130,12 @@ class ItemLists(StateObject):
         rows: Index,
         windows: Ints,
         names: Sequence[str],
-        values: Sequence[Column] = (),
+        values: Sequence[ValuesAt] = (),
     ) -> ItemLists:
         """Return some contexts as members of these windows; an item is the event's source id, else its
         entity id.
 
-        `names` are those of the variable of a window; `values` are what is collected of all contexts.
+        `names` are those of the variable of a window; `values` are what is collected of contexts.
         """
         chunk, events = contexts.chunk, contexts.rows.take(rows)
 
@@ -143,7 +150,7 @@ class ItemLists(StateObject):
             contexts.seq.take(rows),
             tuple(b.take(rows) for b in contexts.branches),
             None if roots is None else roots.take(rows),
-            tuple(column.take(rows) for column in values),
+            tuple(Later(partial(one, rows)) for one in values),
         )
 
     def __len__(self) -> int:
@@ -156,14 +163,14 @@ class ItemLists(StateObject):
         if not len(later):
             return self
         levels = zip(self.branches, later.branches, strict=True)
-        values = zip(self.values, later.values, strict=True)
+        pairs = zip(self.collected, later.collected, strict=True)
         return ItemLists(
             np.concatenate([self.windows, later.windows]),
             Later(lambda: np.concatenate([self.items, later.items])),
             np.concatenate([self.seq, later.seq]),
             tuple(np.concatenate(level) for level in levels),
             self.roots if self.roots is None or later.roots is None else self.roots.joined(later.roots),
-            tuple(Column.concat(pair) for pair in values),
+            tuple(Later(partial(_concatenated, pair)) for pair in pairs),
         )
 
     def by_window(self) -> ItemLists:
@@ -190,7 +197,7 @@ class ItemLists(StateObject):
             self.seq.take(rows),
             tuple(b.take(rows) for b in self.branches),
             None if self.roots is None else self.roots.take(rows),
-            tuple(column.take(rows) for column in self.values),
+            tuple(column.take(rows) for column in self.collected),
         )
 
     def of(self, windows: Ints) -> ItemLists:
@@ -223,6 +230,10 @@ class ItemLists(StateObject):
         return np.where(windows[place] == self.windows, place, -1)
 
 
+def _concatenated(parts: Sequence[Later[Column]]) -> Column:
+    return Column.concat([part.made() for part in parts])
+
+
 class MemberBlocks:
     """Members of windows as they came, in blocks that never change, each sorted by window: those of a window
     that grows stay where they are.
@@ -242,7 +253,10 @@ class MemberBlocks:
         while blocks and len(blocks[-1]) <= min(2 * len(members), _LONG - len(members)):
             members = blocks.pop().joined(members)
         members = members.by_window()
-        return MemberBlocks((*blocks, replace(members, ids=members.items))) if len(members) else self
+        if not len(members):
+            return self
+        made = tuple(map(Later.of, members.values))
+        return MemberBlocks((*blocks, replace(members, ids=members.items, collected=made)))
 
     def of(self, windows: Ints) -> ItemLists:
         """Return the members of these windows, one window after the other."""

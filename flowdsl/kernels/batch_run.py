@@ -22,7 +22,7 @@ from flowdsl.batches.later import Later
 from flowdsl.batches.payload import Payload
 from flowdsl.expressions.aggregates import Collected
 from flowdsl.expressions.row_source import Failures, first_failures
-from flowdsl.kernels.batch_members import ItemLists, Roots, WindowMembers
+from flowdsl.kernels.batch_members import ItemLists, Roots, ValuesAt, WindowMembers
 from flowdsl.kernels.batch_variable import BatchVariable
 from flowdsl.kernels.collected import CollectedValues, can_fail, collected, values_of
 from flowdsl.kernels.keys import KeySpace
@@ -82,7 +82,7 @@ class Incoming:
     contexts: ContextBatch
     keys: Ints
     spans: RuleSpans
-    values: tuple[Column, ...]
+    values: tuple[ValuesAt, ...]
 
 
 def incoming(
@@ -96,8 +96,12 @@ def incoming(
     if failures is not None:
         good = np.flatnonzero(~failures.mask)
         contexts, keys, spans = contexts.take(good), keys[good], spans.take(good)
-        values = tuple(column.take(good) for column in values)
+        values = tuple(partial(_taken, one, good) for one in values)
     return Incoming(contexts, keys, spans, values), failures
+
+
+def _taken(values: ValuesAt, good: Index, rows: Index) -> Column:
+    return values(good[rows])
 
 
 class _Touched:
@@ -388,7 +392,7 @@ class BatchRun:
         failures = []
         for place, (name, one) in enumerate(self.kernel.options.collect):
             if can_fail(one):
-                values, failed = collected(one, inside.lists.values[place], inside.offsets)
+                values, failed = collected(one, inside.lists.collected[place].made(), inside.offsets)
                 failures.append(failed)
                 made[name] = Later.of(values)
             else:
@@ -439,7 +443,7 @@ def _joined(before: npt.NDArray[Any], now: Callable[[], npt.NDArray[Any]]) -> np
 
 def _collected_at(place: int, one: Collected, inside: WindowMembers) -> CollectedValues:
     """Return what windows collect by the expression at this place, which each of them can have."""
-    return collected(one, inside.lists.values[place], inside.offsets)[0]
+    return collected(one, inside.lists.collected[place].made(), inside.offsets)[0]
 
 
 def _key_column(contexts: ContextBatch, paths: Sequence[Path]) -> Column:

@@ -15,12 +15,15 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.hoist import lifted
 from flowdsl.expressions.aggregates import Aggregate, Collected
 from flowdsl.expressions.conditions import evaluate
+from flowdsl.expressions.conditions.nodes import Reference
 from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.batch_items import json_lists
+from flowdsl.kernels.batch_members import ValuesAt
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_types import Index, Mask, Tag, Tags, uniform
+from flowdsl.values.paths import Path
 from flowdsl.values.ranges import ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import INTS, OptionalField
@@ -75,11 +78,16 @@ class CollectedValues(StateObject):
 
 def values_of(
     contexts: ContextBatch, wanted: Sequence[Collected]
-) -> tuple[tuple[Column, ...], list[Failures | None]]:
-    """Return what is collected of contexts, a column for each expression, and where that fails."""
-    columns, failures = [], []
+) -> tuple[tuple[ValuesAt, ...], list[Failures | None]]:
+    """Return what is collected of contexts, of each expression, and where that fails."""
+    values: list[ValuesAt] = []
+    failures = []
     for one in wanted:
         expression = one.expression if isinstance(one, Aggregate) else one
+        if isinstance(expression, Reference) and contexts.variable(expression.path[0]) is None:
+            # of an event: it can be read when it is asked for
+            values.append(partial(_read_at, contexts, expression.path))
+            continue
         column, failed = lifted(
             contexts,
             expression,
@@ -87,9 +95,13 @@ def values_of(
             partial(evaluate, expression),
             asks=bool(expression.graph_calls),
         )
-        columns.append(_own(column, contexts.chunk.interner))
+        values.append(_own(column, contexts.chunk.interner).take)
         failures.append(failed)
-    return tuple(columns), failures
+    return tuple(values), failures
+
+
+def _read_at(contexts: ContextBatch, path: Path, rows: Index) -> Column:
+    return _own(contexts.take(rows).column(path), contexts.chunk.interner)
 
 
 def _own(column: Column, interner: Interner) -> Column:

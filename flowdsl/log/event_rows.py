@@ -30,8 +30,8 @@ _TYPES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(TEXT_COLUMNS, _TEXT_TYPES),
 }
 DOCUMENT_COLUMNS = {"data": Tag.NULL, "metadata": Tag.MISSING}
-# the variables that are objects
-_WHOLE = {("event",), *((name,) for name in DOCUMENT_COLUMNS)}
+# variables that are objects, and the time as text
+_DEAR = {("event",), ("event", "timestamp"), *((name,) for name in DOCUMENT_COLUMNS)}
 
 
 class EventRows(StateObject):
@@ -125,8 +125,8 @@ class EventRows(StateObject):
         return self._columns[path]
 
     def column_at(self, path: Path, rows: Index) -> Column:
-        """Return the values at some rows; whole objects, which are large, are parsed only there."""
-        if path in _WHOLE and path not in self._columns and len(rows) * 8 < len(self):
+        """Return the values at some rows; what is dear to make is made only there."""
+        if path in _DEAR and path not in self._columns and len(rows) * 8 < len(self):
             return self.gather(rows).column(path)
         if path[0] in DOCUMENT_COLUMNS and self._read_of is not None and not self._read_of.take(rows).all():
             return self.gather(rows).column(path)

@@ -10,6 +10,7 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.frames import first_line, is_foreign
 from flowdsl.values.json_types import Tag
+from flowdsl.values.moment_texts import moment_texts
 
 
 def tag_of_dtype(dtype: pl.DataType) -> Tag | None:
@@ -35,6 +36,10 @@ def as_text(series: pl.Series) -> pl.Series:
     """Convert cells to text: times in UTC as in RFC 3339, durations as in ISO 8601."""
     if series.dtype == pl.String:
         return series
+    if isinstance(series.dtype, pl.Datetime) and series.dtype.time_unit == "us":
+        texts = moment_texts(series, "Z" if series.dtype.time_zone else "")
+        if texts is not None:
+            return texts.alias("t")
     try:
         return pl.DataFrame({"t": series}).select(_text_of(pl.col("t"), series.dtype)).to_series()
     except BaseException as error:
