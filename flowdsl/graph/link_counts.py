@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from flowdsl.graph.sorted_run import Numbers, Seqs
 from flowdsl.values.interner import Codes
+from flowdsl.values.orders import sorted_stably
 
 # sequence numbers of a chunk that are no further apart than this fit into a key
 _NEAR: Final = 1 << 30
@@ -94,7 +95,8 @@ class _Changes:
         seqs = np.concatenate([seqs for _, seqs in changes])
         self._first = int(seqs.min())
         # where numbers are far apart, their ranks replace them
-        self._scale = np.unique(seqs) if int(seqs.max()) - self._first >= _NEAR else None
+        self._last = int(seqs.max()) - self._first
+        self._scale = np.unique(seqs) if self._last >= _NEAR else None
         self._places = self._placed(seqs)
         size = sum(len(ids) for ids, _ in born)
         self._steps = np.where(np.arange(len(seqs)) < size, np.int32(1), np.int32(-1))
@@ -105,7 +107,7 @@ class _Changes:
         """Return numbers that are in the order of sequence numbers; -1 before the first change."""
         if self._scale is not None:
             return np.searchsorted(self._scale, seqs, side="right") - 1
-        return (seqs - self._first).clip(-1, _NEAR)
+        return (seqs - self._first).clip(-1, self._last)
 
     def apply(self, counts: Numbers, ids: Codes, seen: Seqs) -> None:
         """Add to the counts before the chunk what it has changed for these ids until `seen`."""
@@ -117,17 +119,19 @@ class _Changes:
         wanted[asked] = True
         mine = np.flatnonzero(wanted[self._ids])
         # one sort of (id, event, whether it is asked): a change counts for what is asked at its event
-        changes = self._ids[mine].astype(np.int64) << 32 | self._places[mine] << 1
-        questions = asked.astype(np.int64) << 32 | self._placed(seen[rows]) << 1 | 1
-        keys = np.concatenate([changes, questions])
-        order = np.argsort(keys)
-        steps = np.concatenate([self._steps[mine], np.zeros(len(rows), np.int32)])[order]
-        total = np.cumsum(steps)
-        of = keys[order] >> 32
-        begins = np.flatnonzero(np.diff(of, prepend=-1))
-        before = np.repeat(total[begins] - steps[begins], np.diff(begins, append=len(of)))
+        bits = int(self._places.max()).bit_length()
+        changes = self._ids[mine].astype(np.int64) << bits | self._places[mine]
+        questions = asked.astype(np.int64) << bits | self._placed(seen[rows])
+        keys, order = sorted_stably(np.concatenate([changes << 1, questions << 1 | 1]))
+        steps = np.concatenate([self._steps[mine], np.zeros(len(rows), np.int32)]).take(order)
+        total = np.cumsum(steps, dtype=np.int32)
+        of = keys >> (bits + 1)
+        new = np.ones(len(of), np.bool_)
+        np.not_equal(of[1:], of[:-1], out=new[1:])
+        begins = np.flatnonzero(new)
+        total -= np.repeat(total[begins] - steps[begins], np.diff(begins, append=len(of)))
         question = np.flatnonzero(order >= len(mine))
-        counts[rows[order[question] - len(mine)]] += (total - before)[question]
+        counts[rows[order[question] - len(mine)]] += total[question]
 
 
 def _at(values: npt.NDArray[Any], ids: Codes) -> npt.NDArray[Any]:

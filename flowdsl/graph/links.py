@@ -22,6 +22,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.orders import stable_order
 from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import (
     CODES,
@@ -346,15 +347,17 @@ class LinkTable(StateObject):
 
     def linked(self, sources: Codes, targets: Codes, seen: Seqs) -> Mask:
         """Mark the pairs between which a link is live after `seen`."""
-        found, pairs = np.zeros(len(sources), np.bool_), Pairs.of(sources, targets)
-        rest = None
+        pairs = Pairs.of(sources, targets)
+        # in the order of their hashes they meet the tables of the blocks from front to back
+        order = stable_order(pairs.hashes.astype(np.int64))
+        pairs, seen = pairs.take(order), seen.take(order)
+        found, rest = np.zeros(len(order), np.bool_), order
         for block in self._blocks:
-            asked, after = (pairs, seen) if rest is None else (pairs.take(rest), seen[rest])
-            hit = block.sort_pairs().linked(asked, after)
+            hit = block.sort_pairs().linked(pairs, seen)
             if hit.any():
-                rest = np.arange(len(found)) if rest is None else rest
                 found[rest[hit]] = True
-                rest = rest[~hit]
+                left = np.flatnonzero(~hit)
+                rest, pairs, seen = rest[left], pairs.take(left), seen.take(left)
         return found
 
     def counts(self, direction: str, ids: Codes, seen: Seqs) -> Numbers:

@@ -37,24 +37,24 @@ class PairRun(LinkRun):
 
     def linked(self, asked: Pairs, seen: Seqs) -> Mask:
         """Mark the pairs between which a link of this block is live after `seen`."""
-        pairs = asked.pairs
         at, end = self._bounds(asked.hashes)
         timeless = self.all_live(seen)
-        found = np.zeros(len(pairs), np.bool_)
-        looking = np.flatnonzero(at < end)
-        for _ in range(_TRIED):
+        found = np.zeros(len(asked), np.bool_)
+        if not len(self._pairs):
+            return found
+        looking, pairs, place = np.arange(len(asked)), asked.pairs, at
+        for tried in range(1, _TRIED + 1):
+            # behind its bucket there is no such pair
+            hit = np.flatnonzero(self._pairs.take(place, mode="clip") == pairs)
+            if not timeless:
+                where, after = place[hit], seen[looking[hit]]
+                hit = hit[(self.died.take(where) > after) & (self.born.take(where) <= after)]
+            found[looking[hit]] = True
+            looking = np.flatnonzero((at + tried < end) & ~found)
             if not len(looking):
                 return found
-            place = at[looking]
-            hit = self._pairs.take(place) == pairs[looking]
-            if not timeless:
-                after = seen[looking]
-                hit &= (self.died.take(place) > after) & (self.born.take(place) <= after)
-            found[looking[hit]] = True
-            at[looking] += 1
-            looking = looking[~hit & (place + 1 < end[looking])]
-        if len(looking):
-            found[looking] = self._counted(asked.take(looking), seen[looking])
+            pairs, place = asked.pairs.take(looking), at.take(looking) + tried
+        found[looking] = self._counted(asked.take(looking), seen[looking])
         return found
 
     def live(self, asked: Pairs) -> tuple[Numbers, Numbers]:

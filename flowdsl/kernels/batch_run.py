@@ -201,7 +201,7 @@ class BatchRun:
         more[present] = (joined - groups.starts)[at[present]]
         last = np.full(len(carried.keys), -1, np.int64)
         last_at, due_at = carried.last_at.copy(), carried.due.copy()
-        rows = np.flatnonzero(more)
+        rows = np.flatnonzero(more > 0)
         ends = joined[at[rows]] - 1
         last[rows], last_at[rows] = groups.order[ends], groups.times[ends]
         due_at[rows] = self.spans.dues(carried.limit[rows], lambda: last_at[rows], ends)

@@ -212,7 +212,7 @@ class Windows(Arrays):
         if len(first):
             openers, ends = _loop(groups, first, stop, reach, gap)
             end_of[openers] = ends
-        found = np.flatnonzero(end_of)
+        found = np.flatnonzero(end_of > 0)
         return cls(found, end_of[found])
 
 
