@@ -78,6 +78,13 @@ class SampledRecipients:
     deliveries: int = 0
     ids: Counter[str] = field(default_factory=Counter)
 
+    @classmethod
+    def of(cls, recipients: pl.Series) -> SampledRecipients:
+        """Return these recipients."""
+        seen = cls()
+        seen.add(recipients)
+        return seen
+
     def add(self, recipients: pl.Series) -> None:
         """Count recipients; of ids beyond the first thousand nothing is kept."""
         self.deliveries += len(recipients)

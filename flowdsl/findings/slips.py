@@ -34,12 +34,13 @@ from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.operators.base import Operator
     from flowdsl.results.manifest_schema import StepRow
     from flowdsl.results.options import Options
     from flowdsl.results.result_data import ResultData
-    from flowdsl.results.store import StoredPart, TablePart
 
 # how alike a slip and the word that is meant are: `like` and `likes` are by 0.89, `likes` and `views` by 0.4
 _CLOSE: Final = 0.8
@@ -172,10 +173,11 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
     people = None if graph is None else type_names(graph, {})
     if graph is None or people is None:
         return
+    sampled = _sampled_deliveries(options.flows, result)
     suspects = [
-        (step, flows, seen)
-        for step, flows, seen in _sampled_deliveries(options.flows, result)
-        if set(people).isdisjoint(graph.counts_of_types([*seen.ids]))
+        (step, flows, SampledRecipients.of(ids))
+        for step, flows, ids in sampled
+        if len(ids) and set(people).isdisjoint(graph.counts_of_types(ids))
     ]
     if not suspects:
         return
@@ -189,7 +191,7 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
 
 def _sampled_deliveries(
     flows: Sequence[FlowSpec], result: ResultData
-) -> Iterator[tuple[int, list[FlowSpec], SampledRecipients]]:
+) -> Iterator[tuple[int, list[FlowSpec], pl.Series]]:
     """Yield the deliver steps with many deliveries, the flows that name recipients, and some of them."""
     for table in result.store.tables():
         if not table.startswith("deliveries/"):
@@ -197,12 +199,6 @@ def _sampled_deliveries(
         piece = result.store.pieces(table)[0]
         step = int(piece.meta["step"])
         named = [flows[number] for number in piece.meta["flows"] if names_recipient(flows[number], step)]
-        if named and piece.rows >= MANY and (seen := _sampled(piece)).ids:
-            yield step, named, seen
-
-
-def _sampled(piece: TablePart | StoredPart) -> SampledRecipients:
-    seen = SampledRecipients()
-    column = piece.read(lambda name: name == "recipient_id")["recipient_id"]
-    seen.add(column.head(_SAMPLED).drop_nulls())
-    return seen
+        if named and piece.rows >= MANY:
+            column = piece.read(lambda name: name == "recipient_id")["recipient_id"]
+            yield step, named, column.head(_SAMPLED).drop_nulls()

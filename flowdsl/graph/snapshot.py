@@ -166,7 +166,7 @@ class EntityGraph:
             self._fetchers, 0
         )
 
-    def counts_of_types(self, ids: Sequence[str]) -> dict[str, int]:
+    def counts_of_types(self, ids: Sequence[str] | pl.Series) -> dict[str, int]:
         """Return how many of some ids are those of entities, by type; none of types that functions supply.
 
         Parameters
@@ -189,16 +189,16 @@ class EntityGraph:
         >>> EntityGraph({"user": {"u1": {}, "u2": {}}, "post": {}}).counts_of_types(["u1", "p1"])
         {'user': 1}
         """
-        codes = self._interner.find(
-            pl.Series([id_text(one, "ids") for one in texts_of(ids, "ids")], dtype=pl.String)
-        )
-        found = {}
-        for name, (_, known) in self._types.items():
-            # one more for ids that nothing has, whose code is before the first
-            there = np.zeros(len(self._interner) + 1, np.bool_)
-            there[known] = True
-            found[name] = int(there[codes].sum())
-        return {name: count for name, count in found.items() if count}
+        if not (isinstance(ids, pl.Series) and ids.dtype == pl.String and not ids.null_count()):
+            ids = pl.Series([id_text(one, "ids") for one in texts_of(ids, "ids")], dtype=pl.String)
+        codes = self._interner.find(ids)
+        codes = codes[(codes >= 0) & (codes < len(self._type_of))]
+        counts = np.bincount(self._type_of[codes] + 1, minlength=len(self._types) + 1)[1:]
+        for code in codes.tolist() if self._several.of else ():
+            # an id of several types is among those of its first one already
+            for number in [*self._several.of.get(code, ())][1:]:
+                counts[number] += 1
+        return {name: int(count) for name, count in zip(self._types, counts, strict=True) if count}
 
     def links_between(self, kind: str, source: str, target: str) -> list[str | None]:
         """Return the links of a type from one id to another.
