@@ -130,20 +130,16 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     """Convert a frame to pandas on the same Arrow memory."""
     import pandas as pd
 
-    table = _signed(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    table = _spelled(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
     converted: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return converted
 
 
-def _signed(table: pa.Table) -> pa.Table:
-    """Give dictionaries indices with a sign: pyarrow 18 makes pandas no values of others."""
+def _spelled(table: pa.Table) -> pa.Table:
+    """Give dictionaries as their values: pandas sorts none of Arrow's, and has no `.str` for them."""
     for number, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type) and str(field.type.index_type).startswith("u"):
-            bits = field.type.index_type.bit_width
-            signed = pa.dictionary(
-                {8: pa.int16(), 16: pa.int32()}.get(bits, pa.int64()), field.type.value_type
-            )
-            table = table.set_column(number, field.name, table.column(number).cast(signed))
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(number, field.name, table.column(number).cast(field.type.value_type))
     return table
 
 

@@ -27,6 +27,14 @@ SHAPES: dict[str, Shape] = {
         ],
         {"kind": "entity.created", "entity_type": "order", "entity_id": "o0"},
     ),
+    "orders with numbers": (
+        [{"Order No": f"A{n}", "Customer": "c1", "Placed": "2026-01-01 09:00", "Total": 5.5} for n in range(60)],
+        {"kind": "entity.created", "entity_type": "order", "entity_id": "A0"},
+    ),
+    "plays with day and time apart": (
+        [{"day": "2026-01-01", "hour": "09:30", "user": "u1", "song": "s1", "country": "lv"}],
+        {"kind": "link.created", "source_id": "u1", "target_id": "s1", "timestamp": dt.datetime(2026, 1, 1, 9, 30, tzinfo=dt.UTC)},
+    ),
     "ratings in seconds": (
         [{"userId": 1, "songId": 10, "rating": 4.0, "timestamp": 964982703}],
         {"kind": "link.created", "source_id": "1", "target_id": "10"},
@@ -103,6 +111,11 @@ def test_it_prints_the_code_with_the_first_events():
     assert "# each value of 'type' is a link type: plays" in text
     assert "2026-01-01 00:00:00+00:00 link.created" in text
     assert "plays" in text.splitlines()[-1]
+
+
+def test_an_id_that_repeats_is_said():
+    (note,) = fd.guess([{"at": "2026-01-01T00:00:00Z", "user": "ann"}] * 2).notes
+    assert note == "'user' repeats: the rows may be links of it, or updates (entity.updated)"
 
 
 @pytest.mark.parametrize(

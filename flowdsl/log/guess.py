@@ -70,6 +70,10 @@ _FORMATS: Final = _words(
 )
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[+-]\d\d(:?\d\d)?)?)?")
 _ZONE: Final = re.compile(r":\d\d.*([Zz]|[+-]\d\d(:?\d\d)?)|[A-Z]{2,5}$|[+-]\d{4}\b")
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_CLOCK: Final = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?")
+# order_no is an id as order_id is
+_NUMBERED: Final = re.compile(r"_(no|nr|num|number|code|key|uuid|guid)$")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{1,9})?")
 
 
@@ -215,7 +219,10 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
     options = {**options, "columns": columns}
     columns["timestamp"], reading = _time(paths, notes)
     options |= reading
-    rest = {path: values for path, values in paths.items() if path != columns["timestamp"]}
+    clock = _clock(paths, columns["timestamp"])
+    rest = {path: values for path, values in paths.items() if path not in (columns["timestamp"], clock)}
+    if clock is not None:
+        columns["timestamp"] = f"{{{columns['timestamp']}}} {{{clock}}}"
     if known := _of_event_table(rows, paths):
         columns |= known
         return Guess(_code(source, options), options, tuple(notes), rows)
@@ -300,6 +307,8 @@ def _entity(
         }
     else:
         columns["kind"] = literal("entity.created")
+        if len({str(value) for value in paths[own]}) < len(paths[own]):
+            notes.append(f"{own!r} repeats: the rows may be links of it, or updates (entity.updated)")
         columns["entity_type"] = action if action is not None else literal(_thing(source, own))
         if action is not None:
             notes.append(f"each value of {action!r} is an entity type: {_listed(paths[action])}")
@@ -332,15 +341,17 @@ def _word(path: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_")
 
 
-def _named(paths: Mapping[str, list[Any]], names: Sequence[str]) -> str | None:
+def _named(paths: Mapping[str, list[Any]], likely: Sequence[str]) -> str | None:
     """Return the path with the likeliest name; of those with the same name the shallowest."""
-    order = {name: place for place, name in enumerate(names)}
+    order = {name: place for place, name in enumerate(likely)}
     scored = []
     for path, values in paths.items():
         whole, last = re.sub(r"[^a-z0-9]+", "_", path.lower()), _word(path)
         # actor.id is named by what it is the id of
         above = _word(path.rpartition(".")[0]) if last == "id" and "." in path else None
-        place = min((order[name] for name in (whole, last, above) if name in order), default=None)
+        # song_no and song are named as song_id is
+        names = (whole, last, above, _NUMBERED.sub("_id", last), f"{last}_id")
+        place = min((order[name] for name in names if name in order), default=None)
         if place is not None and values and all(isinstance(value, (str, int)) for value in values):
             scored.append((place, path.count("."), path))
     return min(scored)[2] if scored else None
@@ -395,6 +406,17 @@ def _time(paths: Mapping[str, list[Any]], notes: list[str]) -> tuple[str, dict[s
     return path, how
 
 
+def _clock(paths: Mapping[str, list[Any]], day: str) -> str | None:
+    """Return the column with the time of day, where the column of times has only days."""
+    if not _are(paths[day], _DAY):
+        return None
+    return next((p for p, v in paths.items() if len(v) == len(paths[day]) and _are(v, _CLOCK)), None)
+
+
+def _are(values: Sequence[Any], form: re.Pattern[str]) -> bool:
+    return all(isinstance(value, str) and form.fullmatch(value) for value in values)
+
+
 def _is_local(value: Any) -> bool:
     """Return True for a time without a zone."""
     if not isinstance(value, str):
@@ -446,7 +468,7 @@ def _thing(source: TableLike, own: str | None) -> str:
     word = _word(path)
     if word == "id" and "." in path:
         word = _word(path.rpartition(".")[0])
-    named = word.removesuffix("id").strip("_")
+    named = _NUMBERED.sub("", word).removesuffix("id").strip("_")
     if not named and isinstance(source, (str, os.PathLike)):
         named = re.sub(r"\W+", "_", Path(source).name.partition(".")[0]).strip("_").removesuffix("s")
     return named or "record"
