@@ -119,13 +119,14 @@ class ClusterRun:
         """Return the events that change the graph, to be sent to every task; None where that are too many."""
         if not self._final and (ranges.count == 1 or self.layout.whole is not None):
             return None
-        parted, needs = self.layout.parted, self.plan.needs
-        if not (needs.entities or {name for name, _ in needs.links} - {*parted}):
+        parted = self.layout.parted
+        # links that are shared out have no ids: their events are those of their types
+        count = ranges.changing - sum(ranges.links.get(name, 0) for name in parted)
+        if not count:
             return _NOTHING
-        if self._final:
-            return _final_changes(events)
-        found = events.changes(self.most_sent, parted)
-        return None if found is None else found.sort("seq_no")
+        if self._final and count > MOST_OF_FINAL:
+            raise _too_many_changes()
+        return events.changes(parted).sort("seq_no") if self._final or count <= self.most_sent else None
 
     def _parted(self, ranges: Ranges) -> Parted:
         """Return the links that are shared out: those of types with many, or with many events."""
@@ -314,16 +315,12 @@ class ClusterRun:
         return totals
 
 
-def _final_changes(events: RunEvents) -> pl.DataFrame:
-    """Return all events that change the graph."""
-    found = events.changes(MOST_OF_FINAL)
-    if found is None:
-        raise ReplayError(
-            f"more than {MOST_OF_FINAL:,} events change the graph, and as_of='end' sends all to every task",
-            allowed=f"{MOST_OF_FINAL:,}, or as_of='event'",
-            hint="leave engine= out, or replay over the graph of then: EntityGraph with its frames",
-        )
-    return found.sort("seq_no")
+def _too_many_changes() -> ReplayError:
+    return ReplayError(
+        f"more than {MOST_OF_FINAL:,} events change the graph, and as_of='end' sends all to every task",
+        allowed=f"{MOST_OF_FINAL:,}, or as_of='event'",
+        hint="leave engine= out, or replay over the graph of then: EntityGraph with its frames",
+    )
 
 
 def _complete(totals: Sequence[PartTotals], ranges: Ranges) -> bool:

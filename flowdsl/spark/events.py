@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -48,10 +49,8 @@ class RunEvents(Protocol):
         """Cut the log into ranges; None where there are no events."""
         ...
 
-    def changes(self, most: int, without: Collection[str] = ()) -> pl.DataFrame | None:
-        """Return the events that change the graph, but for links of some types, in no order; None where there
-        are more of them.
-        """
+    def changes(self, without: Collection[str] = ()) -> pl.DataFrame:
+        """Return the events that change the graph, but for links of some types, in no order."""
         ...
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
@@ -122,20 +121,21 @@ class HandedOver:
             pl.max("time"),
             pl.col("time").sort_by("seq_no").first().alias("begin"),
         )
+        changing = self.changes().height
         links = self.rows.filter(pl.col("kind").str.starts_with("link."))
         if not self._plan.needs.links:
-            return grid.ranges(found, marks)
+            return replace(grid.ranges(found, marks), changing=changing)
         named = len(links) - links["link_id"].null_count() if "link_id" in links.columns else 0
         types = links["link_type"].value_counts() if "link_type" in links.columns else None
         return replace(
             grid.ranges(found, marks),
+            changing=changing,
             named=named,
             links={} if types is None else {str(name): count for name, count in types.drop_nulls().rows()},
         )
 
-    def changes(self, most: int, without: Collection[str] = ()) -> pl.DataFrame | None:
-        found = self.rows.filter(where_graph_changes(self._plan, without))
-        return found if found.height <= most else None
+    def changes(self, without: Collection[str] = ()) -> pl.DataFrame:
+        return self.rows.filter(where_graph_changes(self._plan, without))
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         return read_events_at(self._source, numbers.to_numpy())
@@ -149,11 +149,31 @@ class ClusterEvents:
         self.raw = True
         self._frame, self.behind = _cut_at_end(events_of_frame(table, plan.event_columns), span)
         self.broken = 0
+        self._known: tuple[int, Grid | None, pl.DataFrame | None] | None = None
 
     def frame(self) -> DataFrame:
         return self._frame
 
     def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, cut: Cut) -> Ranges | None:
+        if self._known is None:
+            self._known = self._counted(ahead, cut)
+        total, grid, found = self._known
+        events = 0 if found is None else int(found["rows"].sum())
+        if self.behind is None:
+            self.broken = total - events
+        if grid is None or found is None or not events:
+            return None
+        in_place = grid.in_place(found, marks) if cut.in_place and "file" in found.columns else None
+        counts = {name: int(found[name].sum()) for name in ("changing", "named", *self._link_types)}
+        return replace(
+            in_place or grid.ranges(found, marks),
+            changing=counts.pop("changing"),
+            named=counts.pop("named"),
+            links={self._link_types[name]: count for name, count in counts.items()},
+        )
+
+    def _counted(self, ahead: pl.DataFrame, cut: Cut) -> tuple[int, Grid | None, pl.DataFrame | None]:
+        """Return the number of rows, and what is known of the stretches that they are cut into."""
         from pyspark.sql import functions as F  # noqa: N812
 
         # of one column, before rows are judged
@@ -161,18 +181,9 @@ class ClusterEvents:
         assert row is not None
         total, first, last = row
         if last is None:
-            self.broken = total
-            return None
+            return total, None, None
         grid = Grid.of(total, max(int(first), 1), max(int(last), 1), cut)
-        blocks = self._stretches(grid, ahead, blocks=True) if cut.in_place and self._of_one_table else None
-        found = self._stretches(grid, ahead, blocks=False) if blocks is None else blocks
-        events = int(found["rows"].sum())
-        if self.behind is None:
-            self.broken = total - events
-        if not events:
-            return None
-        in_place = None if blocks is None else grid.in_place(blocks, marks)
-        return replace(in_place or grid.ranges(found, marks), **self._links())
+        return total, grid, self._stretches(grid, ahead, blocks=cut.in_place and self._of_one_table)
 
     @property
     def _of_one_table(self) -> bool:
@@ -185,61 +196,51 @@ class ClusterEvents:
         except AnalysisException:
             return False
 
-    def _links(self) -> dict[str, Any]:
-        """Return how many events are of links with ids, and how many of links of each type."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        if not self._plan.needs.links:
-            return {}
+    @cached_property
+    def _link_types(self) -> dict[str, str]:
+        """Return the link types that are read, by the columns that count their events."""
         types = sorted({name for name, _ in self._plan.needs.links})
-        mine = F.col("link_type").isin(*types)
-        of_links = self._frame.filter(F.col("kind").startswith("link."))
-        counted = of_links.groupBy(F.when(mine, F.col("link_type")).alias("name"))
-        rows = counted.agg(F.count("*").alias("events"), F.count("link_id").alias("named")).collect()
-        return {
-            "named": sum(row["named"] for row in rows),
-            "links": {row["name"]: row["events"] for row in rows if row["name"] is not None},
-        }
+        return {f"links_{number}": name for number, name in enumerate(types)}
 
     def _stretches(self, grid: Grid, ahead: pl.DataFrame, *, blocks: bool) -> pl.DataFrame:
         """Return what is known of the events of each stretch, and of each block of a file in it."""
         from pyspark.sql import functions as F  # noqa: N812
 
-        moving = self._frame
-        if blocks:
-            moving = moving.withColumns(
-                {"file": F.input_file_name(), "block": F.input_file_block_start().cast("bigint")}
-            )
-        where = ["file", "block"] if blocks else []
-        moving = moving.select("seq_no", "time", *where)
+        moving, of_link = self._frame, F.col("kind").startswith("link.")
+        counted = {"changing": changes_graph(self._plan), "named": F.lit(False)}
+        if self._link_types:
+            counted["named"] = of_link & F.col("link_id").isNotNull()
+            for column, name in self._link_types.items():
+                counted[column] = of_link & (F.col("link_type") == name)
+        moving = moving.withColumns(counted)
+        where = {"file": F.input_file_name(), "block": F.input_file_block_start().cast("bigint")}
+        moving = moving.withColumns(where) if blocks else moving
         if ahead.height:
             still = pa.table(
                 {"seq_no": ahead["seq_no"].to_arrow(), "set": ahead["clock"].cast(pl.Int64).to_arrow()}
             )
             marked = F.broadcast(self._table.sparkSession.createDataFrame(still))
-            moving = moving.join(marked, "seq_no", "left").select(
-                "seq_no", F.coalesce("set", "time").alias("time"), *where
-            )
+            moving = moving.join(marked, "seq_no", "left").withColumn("time", F.coalesce("set", "time"))
         stretch = F.floor((F.col("seq_no") - F.lit(grid.first)) / F.lit(grid.width)).cast("int")
         found = pl.from_arrow(
-            moving.groupBy(*where, stretch.alias("stretch"))
+            moving.groupBy(*(where if blocks else ()), stretch.alias("stretch"))
             .agg(
                 F.count("*").alias("rows"),
                 F.min("seq_no").alias("first"),
                 F.max("seq_no").alias("last"),
                 F.max("time").alias("time"),
                 F.min_by("time", "seq_no").alias("begin"),
+                *(F.count_if(name).alias(name) for name in counted),
             )
             .toArrow()
         )
         assert isinstance(found, pl.DataFrame)
         return found
 
-    def changes(self, most: int, without: Collection[str] = ()) -> pl.DataFrame | None:
-        changing = self._frame.filter(changes_graph(self._plan, without))
-        found = pl.from_arrow(changing.limit(most + 1).toArrow())
+    def changes(self, without: Collection[str] = ()) -> pl.DataFrame:
+        found = pl.from_arrow(self._frame.filter(changes_graph(self._plan, without)).toArrow())
         assert isinstance(found, pl.DataFrame)
-        return found if found.height <= most else None
+        return found
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         from pyspark.sql import functions as F  # noqa: N812

@@ -55,6 +55,8 @@ class Ranges:
     begin: int = 0
     end: int = 0
     """The log clock at the first and the last event."""
+    changing: int = 0
+    """How many events change what is read of the graph."""
     named: int = 0
     """How many events are of links with ids, where links are read."""
     links: Mapping[str, int] = field(default_factory=dict)
