@@ -514,7 +514,7 @@ def test_every_table_of_a_result_comes_in_each_library(table: str) -> None:
     pandas = result.to_pandas(table=table)
     assert pandas.equals(getattr(result, table))
     assert {str(dtype) for dtype in pandas.dtypes} & {"object", "str"} == set()
-    for column in frame.columns:
+    for column in frame.select(pl.exclude(pl.Struct)).columns:
         assert len(pandas.sort_values(column)) == len(pandas[column].astype(str)) == frame.height
     column = frame.columns[0]
     assert result.to_arrow(table=table, columns=[column]).column_names == [column]
