@@ -33,7 +33,8 @@ OUT = pa.schema(
 
 class InProcess:
     """An engine: runs the tasks one after the other. The log is shuffled to them or read `in_place`; so many
-    events that change the graph are sent to all, and more than so many links are shared out.
+    events that change the graph are sent to all, more than so many links are shared out, and more than so many of
+    one id make branches in several tasks.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class InProcess:
         batch_rows: int,
         most_sent: int = 1000,
         most_links: int = 1000,
+        most_branches: int = 1000,
         *,
         in_place: bool = False,
     ) -> None:
         self._partitions, self._batch_rows = partitions, batch_rows
         self._most_sent, self._most_links, self._in_place = most_sent, most_links, in_place
+        self._most_branches = most_branches
 
     def run(self, plan: Plan, options: Options, store: Store, request: RunRequest) -> RunTotals:
         check(options, request)
@@ -54,6 +57,7 @@ class InProcess:
         run = InProcessRun(None, plan, options, self._partitions, options.chunk_size or CHUNK)
         run.batch_rows, run.in_place = self._batch_rows, self._in_place
         run.most_sent, run.most_links = self._most_sent, self._most_links
+        run.most_branches = self._most_branches
         return run.collected(store, trace=request.trace)
 
 

@@ -19,6 +19,8 @@ from this_rs_strategies import ProductionCase, production_cases
 
 import flowdsl as fd
 from flowdsl.flow.plan import Plan
+from flowdsl.spark.cluster_run import ClusterRun
+from flowdsl.spark.executors import GateExecutor
 from flowdsl.spark.layout import Layout
 
 pytestmark = SLIPS_ARE_LIKELY
@@ -28,6 +30,7 @@ engines = st.builds(
     st.sampled_from([1, 2, 3, 100]),
     st.sampled_from([0, 1000]),
     st.sampled_from([-1, 1000]),
+    st.sampled_from([1, 1000]),
     in_place=st.booleans(),
 )
 
@@ -190,6 +193,53 @@ def test_windows_that_stay_open_are_in_the_order_in_which_they_opened(partitions
         assert len(found.open)
 
 
+# -- fan-outs over several tasks --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most_links", [-1, 1000])
+@pytest.mark.parametrize("partitions", [2, 3, 7])
+def test_branches_of_one_event_go_on_in_several_tasks(
+    partitions: int, most_links: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    run = GateExecutor.run
+
+    def counted(self: GateExecutor, *args: Any) -> Any:
+        outcome = run(self, *args)
+        if self.step.fans_out:
+            made.append(len(outcome.passed))
+        return outcome
+
+    monkeypatch.setattr(GateExecutor, "run", counted)
+    fans = 60
+    graph = fd.EntityGraph(
+        {"user": {f"u{n}": {"name": f"user {n}"} for n in range(0, fans, 2)}},
+        [{"link_type": "follows", "source_id": f"u{n}", "target_id": "ann"} for n in range(fans)],
+    )
+    flow = (
+        fd.on("entity.created", entity_type="post")
+        .fan_out("data.author", via="follows", direction="reverse", as_="fan")
+        .where(fd.var.fan_id != "u7")
+        .map(title="{{ data.title }}", name="{{ fan.name }}")
+        .deliver("push")
+    )
+    log = [
+        {
+            "timestamp": "2026-01-01T00:00:00Z",
+            "event": fd.entity_created("post", f"p{n}", {"author": author, "title": n}),
+        }
+        for n, author in enumerate(["bob", "ann", "ann"])
+    ]
+    engine = InProcess(partitions, 2, 1000, most_links, fans // 6)
+    assert_same_result(
+        fd.replay(flow, log, graph, engine=engine, trace=True), fd.replay(flow, log, graph, trace=True)
+    )
+    monkeypatch.setattr(ClusterRun, "most_branches", fans // 6)
+    assert "shards by the event, branches of 1 id over several: fan_out(" in fd.Spark().explain(flow, graph)
+    assert sum(made) == 2 * fans
+    assert max(made) <= 2 * -(-fans // min(partitions, 6))
+
+
 # -- links that are shared out ---------------------------------------------------------------------------
 
 POSTED = fd.on("entity.created", entity_type="post")
@@ -230,7 +280,12 @@ changes = st.tuples(
     links=st.lists(st.tuples(people, people), max_size=6),
     log=st.lists(changes, min_size=1, max_size=25),
     engine=st.builds(
-        InProcess, st.integers(1, 4), st.sampled_from([1, 3, 100]), st.sampled_from([0, 1000]), st.just(-1)
+        InProcess,
+        st.integers(1, 4),
+        st.sampled_from([1, 3, 100]),
+        st.sampled_from([0, 1000]),
+        st.just(-1),
+        st.sampled_from([1, 1000]),
     ),
     chunk=st.sampled_from([1, 3, None]),
 )

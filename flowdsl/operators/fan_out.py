@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -168,6 +168,8 @@ class FanOutKernel(Kernel):
         self._options, self._rules = options, rules
         self._limit = limit or BranchLimit()
         self._looked_up: tuple[ContextBatch, Codes] | None = None
+        # which branches go on here, by their contexts and positions, where others go on elsewhere
+        self.share: Callable[[ContextBatch, Index, Index], Index] | None = None
 
     def fork(self) -> FanOutKernel:
         return FanOutKernel(self._options, self._rules, self._limit.fork())
@@ -202,11 +204,15 @@ class FanOutKernel(Kernel):
         no_id = Failures.where(ids <= 0, f"{path_text(options.from_)!r} holds no id")
         failed += failed_where(contexts, no_id)
         dropped = dropped_rows(contexts, np.flatnonzero((counts == 0) & (ids > 0)), "no links")
+        place = positions(row, counts)
+        if self.share is not None:
+            here = self.share(contexts, row, place)
+            row, others, place = row[here], others[here], place[here]
         seen = contexts.seen.take(row) if chunk.graph.changing else contexts.seen
         versions = chunk.graph.find(others, seen, options.type)
         branches = contexts.fanned(
             row,
-            positions(row, counts),
+            place,
             {
                 options.as_: EntityVariable(np.maximum(versions, NONE), others),
                 f"{options.as_}_id": ValueVariable(Column.coded(others, chunk.interner)),

@@ -27,10 +27,11 @@ from flowdsl.spark.events import RunEvents, changes_graph, open_events
 from flowdsl.spark.failures import spelled_out
 from flowdsl.spark.job import Job, PartTotals
 from flowdsl.spark.layout import Layout
-from flowdsl.spark.parted_links import Parted, shared_out
+from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.ranges import Cut, Ranges
 from flowdsl.spark.rows import decoded, encoded
 from flowdsl.spark.sources import spark_table
+from flowdsl.spark.spread_fans import Heavy, heavy_in, heavy_of, shared_out
 from flowdsl.spark.stage_progress import followed
 from flowdsl.spark.tasks import TOTALS, RangeStage, ShardStage, WholeStage
 
@@ -56,6 +57,8 @@ class ClusterRun:
     most_sent = 200_000
     # links of a type, and events of them, above which they are shared out where they can be
     most_links = 1_000_000
+    # links of one id, in the snapshot or in the log, for each task that its branches go on in
+    most_branches = 500_000
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class ClusterRun:
         ranges = self._ranges(events, in_place=self._in_place)
         if ranges is None:
             return RunTotals(0, 0, None, self._totals([]), {})
-        self.layout = Layout.of(self.plan, self._parted(ranges))
+        self.layout = Layout.of(self.plan, self._parted(ranges), self._heavy(events, ranges))
         self._tell(ranges)
         changes = self._changes(events, ranges)
         if ranges.in_place and changes is None and ranges.count > 1:
@@ -140,10 +143,20 @@ class ClusterRun:
             and max(counts.get(name, 0), ranges.links.get(name, 0)) > self.most_links
         }
 
+    def _heavy(self, events: RunEvents, ranges: Ranges) -> Heavy:
+        """Return the ids with so many links that the branches of their fan-outs go on in several tasks."""
+        if self.layout.whole is not None or not self.plan.rules.timers:
+            return {}
+        counts = heavy_in(self._graph, self.plan, self.most_branches)
+        for (name, end), found in counts.items():
+            if ranges.links.get(name, 0) > self.most_branches:
+                found.update(events.frequent(name, end, self.most_branches))
+        return heavy_of(counts, self.most_branches)
+
     def given_links(self, job: Job) -> pl.DataFrame:
         """Return the links of the snapshot that are shared out, with their shards."""
         links = pl.concat([self._graph.link_ends(name) for name in job.parted])
-        return shared_out(links, job.parted, job.shards)
+        return shared_out(links, job.parted, job.shards, job.heavy)
 
     def _ran(
         self, events: RunEvents, ranges: Ranges, job: Job
@@ -186,12 +199,14 @@ class ClusterRun:
             None if changes is None else encoded(changes),
             self._final,
             self.layout.parted,
+            self.layout.heavy,
         )
 
     def _shards(self, ranges: Ranges) -> int:
         if all(gate.single for gate in self.layout.gates.values()):
             return 1
-        return max(1, min(self._most, -(-ranges.events // self._least_rows)))
+        tasks = max((max(ids.values()) for ids in self.layout.heavy.values()), default=1)
+        return max(1, min(self._most, max(tasks, -(-ranges.events // self._least_rows))))
 
     def outputs(self, source: RunEvents, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
         """Run the tasks, and return what they give back."""

@@ -104,7 +104,8 @@ class Spark:
           the graph: not read
         """
         source = None if log is None else open_log(SparkEvents(log) if is_spark_frame(log) else log)
-        return explained(Plan.of(tuple(as_flows(flows))), graph, source, ClusterRun.most_links)
+        most = ClusterRun.most_links, ClusterRun.most_branches
+        return explained(Plan.of(tuple(as_flows(flows))), graph, source, *most)
 
     # -- running it ------------------------------------------------------------------------------------
 

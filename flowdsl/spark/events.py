@@ -53,6 +53,10 @@ class RunEvents(Protocol):
         """Return the events that change the graph, but for links of some types, in no order."""
         ...
 
+    def frequent(self, name: str, end: str, most: int) -> dict[str, int]:
+        """Return the ids at an end of more than so many new links of a type, with their number."""
+        ...
+
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         """Return whole events by their numbers, which ascend."""
         ...
@@ -136,6 +140,10 @@ class HandedOver:
 
     def changes(self, without: Collection[str] = ()) -> pl.DataFrame:
         return self.rows.filter(where_graph_changes(self._plan, without))
+
+    def frequent(self, name: str, end: str, most: int) -> dict[str, int]:
+        made = self.rows.filter(pl.col("kind") == "link.created", pl.col("link_type") == name)
+        return dict(made[end].value_counts().filter(pl.col("count") > most).iter_rows())
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         return read_events_at(self._source, numbers.to_numpy())
@@ -241,6 +249,13 @@ class ClusterEvents:
         found = pl.from_arrow(self._frame.filter(changes_graph(self._plan, without)).toArrow())
         assert isinstance(found, pl.DataFrame)
         return found
+
+    def frequent(self, name: str, end: str, most: int) -> dict[str, int]:
+        from pyspark.sql import functions as F  # noqa: N812
+
+        made = self._frame.filter((F.col("kind") == "link.created") & (F.col("link_type") == name))
+        counted = made.groupBy(end).agg(F.count("*").alias("links")).filter(F.col("links") > most)
+        return {row[end]: row["links"] for row in counted.collect()}
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         from pyspark.sql import functions as F  # noqa: N812

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.executor import Recorder, StepExecutor
-from flowdsl.kernels.outcome import StepOutcome, Until
+from flowdsl.kernels.outcome import Branched, Failed, StepOutcome, Until, dropped_rows
+from flowdsl.operators.fan_out import FanOutKernel
 from flowdsl.spark.layout import Gate
-from flowdsl.values.json_types import Index
+from flowdsl.spark.spread_fans import Copies
+from flowdsl.values.json_types import Index, Mask
 
 Pairs = npt.NDArray[np.int64]
 
@@ -40,11 +43,60 @@ class GateExecutor(StepExecutor):
         super().__init__(*args, **options)
         self._gate, self._shard, self._shards = gate, shard, shards
 
+        if gate.heavy:
+            assert isinstance(self.kernel, FanOutKernel)
+            self.kernel.share = self._share
+
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
-        if len(contexts):
-            mine = self._gate.shards(contexts, self._shards) == self._shard
-            contexts = contexts.take(np.flatnonzero(mine))
-        return super().run(contexts, until, recorder)
+        if not len(contexts):
+            return super().run(contexts, until, recorder)
+        number, tasks = self._places(contexts)
+        contexts, number = contexts.take(np.flatnonzero(number < tasks)), number[number < tasks]
+        if not number.any():
+            return super().run(contexts, until, recorder)
+        # the contexts of other shards, some branches of which go on here, are counted there
+        outcome = self._here(self._outcome(contexts, until), len(contexts.branches))
+        own = contexts.take(np.flatnonzero(number == 0))
+        recorder.write(self.step, own, outcome)
+        self.counts.count(len(own), outcome)
+        return outcome
+
+    def _here(self, outcome: StepOutcome, levels: int) -> StepOutcome:
+        """Return an outcome without what contexts of other shards meet before they are branches."""
+        failed = [
+            Failed(one.contexts, kept)
+            for one in outcome.failed
+            if (kept := one.failures.only(self._own(one.contexts, levels))) is not None
+        ]
+        dropped = [
+            part
+            for one in outcome.dropped
+            if isinstance(one.contexts, ContextBatch) and one.rows is not None
+            for part in dropped_rows(
+                one.contexts, one.rows[self._own(one.contexts, levels)[one.rows]], one.reason
+            )
+        ]
+        branched = outcome.branched
+        if branched is not None:
+            own = np.flatnonzero(self._own(branched.contexts, levels))
+            branched = Branched(branched.contexts.take(own), branched.counts[own])
+        return replace(outcome, failed=tuple(failed), dropped=tuple(dropped), branched=branched)
+
+    def _own(self, contexts: ContextBatch, levels: int) -> Mask:
+        if len(contexts.branches) > levels:
+            return np.ones(len(contexts), np.bool_)
+        number, _ = self._places(contexts)
+        own: Mask = number == 0
+        return own
+
+    def _places(self, contexts: ContextBatch) -> tuple[Pairs, Pairs]:
+        """Return which of the shards of each context this one is, from 0 on, and how many it has."""
+        first = self._gate.shards(contexts, self._shards)
+        return (self._shard - first) % self._shards, self._gate.tasks(contexts, self._shards)
+
+    def _share(self, contexts: ContextBatch, row: Index, place: Index) -> Index:
+        number, tasks = self._places(contexts)
+        return np.flatnonzero(place % tasks[row] == number[row])
 
 
 class RoutingExecutor(StepExecutor):
@@ -57,7 +109,9 @@ class RoutingExecutor(StepExecutor):
 
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         if len(contexts):
-            pairs = contexts.rows.astype(np.int64) * self._shards + self._gate.shards(contexts, self._shards)
+            gate, shards = self._gate, self._shards
+            copies = Copies.of(gate.shards(contexts, shards), gate.tasks(contexts, shards), shards)
+            pairs = contexts.rows.astype(np.int64)[copies.rows] * shards + copies.shards
             self._routed.append(np.unique(pairs))
         return StepOutcome(_none_of(contexts))
 

@@ -20,6 +20,7 @@ from flowdsl.rules import WindowsAtEnd
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.rows import decoded
+from flowdsl.spark.spread_fans import Heavy
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Job:
     final_graph: bool = False
     # the links that are shared out over the shards, and not in the graph
     parted: Parted = field(default_factory=dict)
+    # the ids whose branches go on in several tasks
+    heavy: Heavy = field(default_factory=dict)
     # of what a stage gives back
     schema: pa.Schema | None = None
 
@@ -63,7 +66,7 @@ class Job:
 
     def layout(self, plan: Plan) -> Layout:
         """Return where its steps run."""
-        return Layout.of(plan, self.parted)
+        return Layout.of(plan, self.parted, self.heavy)
 
     def start(self) -> EntityGraph:
         """Return the graph before the first event, made once in a process."""

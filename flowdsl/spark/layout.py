@@ -21,7 +21,9 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.flow.plan import Branch, CompiledStep, Plan
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.operators.base import Kind
+from flowdsl.pluralize import count_text
 from flowdsl.spark.parted_links import Parted, one_ended, reads, shards_of_ids
+from flowdsl.spark.spread_fans import NONE_HEAVY, Heavy, HeavyIds, end_of
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path, path_text
@@ -46,6 +48,8 @@ class Gate:
 
     looks: frozenset[str] = frozenset()
     """The link types that are shared out, and read from here on."""
+    heavy: HeavyIds = field(default_factory=dict)
+    """The ids whose branches go on in several shards, where the step is a fan-out."""
 
     @property
     def single(self) -> bool:
@@ -57,7 +61,19 @@ class Gate:
         """Return by what contexts are shared out, in words."""
         if self.single:
             return "one ordered shard"
-        return "the event" if self.spread else ", ".join(map(path_text, self.paths))
+        text = "the event" if self.spread else ", ".join(map(path_text, self.paths))
+        return f"{text}, branches of {count_text(len(self.heavy), 'id')} over several" if self.heavy else text
+
+    def tasks(self, contexts: ContextBatch, count: int) -> Shards:
+        """Return to how many shards each context goes, from its own one on."""
+        ones: Shards = np.ones(len(contexts), np.int64)
+        if not self.heavy or self.step.link_path is None:
+            return ones
+        codes = contexts.id_codes(self.step.link_path)
+        known = contexts.chunk.interner.find(pl.Series([*self.heavy], dtype=pl.String))
+        for code, tasks in zip(known, self.heavy.values(), strict=True):
+            ones[(codes == code) & (codes > 0)] = min(tasks, count)
+        return ones
 
     def shards(self, contexts: ContextBatch, count: int) -> Shards:
         """Return the shard of each context; one without a key, which fails, goes to any."""
@@ -87,10 +103,12 @@ class Layout:
     """Steps before a gate."""
     parted: Parted = field(default_factory=dict)
     """The links that are shared out over the shards."""
+    heavy: Heavy = field(default_factory=dict)
+    """The ids whose branches go on in several shards."""
 
     @classmethod
-    def of(cls, plan: Plan, parted: Parted | None = None) -> Layout:
-        """Lay out a plan, with links of some types shared out."""
+    def of(cls, plan: Plan, parted: Parted | None = None, heavy: Heavy = NONE_HEAVY) -> Layout:
+        """Lay out a plan, with links of some types shared out, and branches of some ids in several shards."""
         parted = parted or {}
         gates: dict[int, Gate] = {}
         behind: set[int] = set()
@@ -101,11 +119,11 @@ class Layout:
                 above = first + step.after
                 if step.after >= 0 and (above in gates or above in behind):
                     behind.add(first + place)
-                elif not step.stateless or reads(step, parted):
-                    gates[first + place] = _gate(branch, place, parted)
+                elif not step.stateless or reads(step, parted) or end_of(branch, place) in heavy:
+                    gates[first + place] = _gate(branch, place, parted, heavy)
                     feeding.update(first + one for one in _above(branch, place))
             first += len(branch)
-        return cls(plan, gates, frozenset(behind), frozenset(feeding), parted)
+        return cls(plan, gates, frozenset(behind), frozenset(feeding), parted, heavy)
 
     @classmethod
     def partable(cls, plan: Plan) -> Parted:
@@ -156,11 +174,13 @@ def _above(branch: Branch, place: int) -> Iterator[int]:
         yield place
 
 
-def _gate(branch: Branch, place: int, parted: Parted) -> Gate:
+def _gate(branch: Branch, place: int, parted: Parted, heavy: Heavy) -> Gate:
     """Return how the contexts that come to a step are shared out, so that it and all behind it that remember
     something find all contexts of a key together.
     """
     below = range(place, place + branch[place].size)
+    end = end_of(branch, place)
+    ids = {} if end is None else heavy.get(end, {})
     looks = frozenset(name for number in below for name in reads(branch[number], parted))
     kept = []
     for number in below:
@@ -169,9 +189,10 @@ def _gate(branch: Branch, place: int, parted: Parted) -> Gate:
             made = _made_between(branch, place, number)
             kept.append(frozenset(path for path in paths if path[0] not in made))
     if not kept:
-        return Gate(branch[place], spread=True)
+        return Gate(branch[place], spread=True, heavy=ids)
     common = frozenset.intersection(*kept)
-    return Gate(branch[place], tuple(sorted(common)), ids=bool(looks and common), looks=looks)
+    of_ids = bool(looks and common)
+    return Gate(branch[place], tuple(sorted(common)), ids=of_ids, looks=looks, heavy=ids if of_ids else {})
 
 
 def _paths_of(step: CompiledStep, parted: Parted) -> tuple[Path, ...] | None:

@@ -11,14 +11,20 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.parted_links import Parted
+from flowdsl.spark.spread_fans import heavy_in, heavy_of
 
 # events whose bytes are counted
 _SAMPLE: Final = 10_000
 
 
-def explained(plan: Plan, graph: EntityGraph | None, source: EventSource | None, most_links: int) -> str:
+def explained(
+    plan: Plan, graph: EntityGraph | None, source: EventSource | None, most_links: int, most_branches: int
+) -> str:
     """Return where the parts of a plan run, and what goes over the network."""
-    layout = Layout.of(plan, {} if graph is None else _parted(plan, graph, most_links))
+    layout = Layout.of(plan)
+    if graph is not None and layout.whole is None:
+        counts = heavy_in(graph, plan, most_branches) if plan.rules.timers else {}
+        layout = Layout.of(plan, _parted(plan, graph, most_links), heavy_of(counts, most_branches))
     size = None if source is None else _size(plan, source)
     return "\n".join(
         [

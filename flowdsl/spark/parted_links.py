@@ -8,7 +8,7 @@ come first in its stream, and the events that make and end them go to that shard
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ import polars as pl
 
 from flowdsl.flow.plan import CompiledStep, Plan
 from flowdsl.graph.link_blocks import FORWARD, REVERSE
-from flowdsl.values.masks import where_equal
 
 ENDS: Final = {FORWARD: "source_id", REVERSE: "target_id"}
 """The column of the id that links are looked up by."""
@@ -45,32 +44,3 @@ def shards_of_ids(ids: pl.Series, count: int) -> npt.NDArray[np.int64]:
     # the lower bits of a hash may be those that another table takes
     shards: npt.NDArray[np.int64] = ((hashes >> np.uint64(17)) % np.uint64(count)).astype(np.int64)
     return shards
-
-
-def shared_out(links: pl.DataFrame, parted: Parted, shards: int) -> pl.DataFrame:
-    """Return the links of a snapshot as the first rows of the streams of their shards."""
-    ends = [pl.when(pl.col("link_type") == name).then(pl.col(end)) for name, end in parted.items()]
-    places = shards_of_ids(links.select(pl.coalesce(ends).alias("end"))["end"], shards)
-    first = pl.int_range(1 - links.height, 1, dtype=pl.Int64)
-    return links.select(
-        pl.Series("part", places, pl.Int32), first.alias("seq_no"), "link_type", "source_id", "target_id"
-    )
-
-
-class MovedLinks(NamedTuple):
-    """Rows of events that make or end links that are shared out, and the shard of each."""
-
-    rows: npt.NDArray[np.int64]
-    shards: npt.NDArray[np.int64]
-
-
-def moved_links(frame: pl.DataFrame, own: npt.NDArray[np.bool_], parted: Parted, shards: int) -> MovedLinks:
-    """Return which of the `own` events make or end links that are shared out."""
-    none = np.zeros(0, np.int64)
-    rows, places = [none], [none]
-    of_links = frame["kind"].cast(pl.String).str.starts_with("link.").to_numpy() & own
-    for name, end in parted.items():
-        found = np.flatnonzero(of_links & where_equal(frame["link_type"], name))
-        rows.append(found)
-        places.append(shards_of_ids(frame[end][found], shards))
-    return MovedLinks(np.concatenate(rows), np.concatenate(places))

@@ -31,8 +31,8 @@ from flowdsl.spark.executors import AbsentExecutor, GateExecutor, RoutingExecuto
 from flowdsl.spark.job import Job, PartTotals
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.part_executor import PartExecutor
-from flowdsl.spark.parted_links import moved_links
 from flowdsl.spark.rows import Batches, encoded, events_of, in_parts, to_batches, without_bad_json
+from flowdsl.spark.spread_fans import moved_links
 
 TOTALS: Final = "totals"
 """The table whose rows are the numbers of one task."""
@@ -161,7 +161,7 @@ class _RangeRun:
         pairs = [pairs for router in self._routers for pairs in router.routed()]
         routed = np.unique(np.concatenate([np.zeros(0, np.int64), *pairs]))
         changing = np.flatnonzero(own & frame["changes"].to_numpy())
-        moved = moved_links(frame, own, self._job.parted, shards)
+        moved = moved_links(frame, own, self._job.parted, shards, self._job.heavy)
         rows = np.concatenate([routed // shards, np.repeat(changing, shards), moved.rows])
         if not len(rows):
             return
