@@ -78,7 +78,6 @@ SHOWN = {
     "report": "everything",
 }
 WIDTHS = (1000, 480)
-MARIMO = ".output-area"
 THEMES = ("light", "dark")
 # how VS Code draws outputs: its classes of themes, what its style sheet of notebooks says of tables, code and images
 VSCODE = """<!doctype html><html><head><meta charset="utf-8"><style>
@@ -203,7 +202,7 @@ def in_marimo(page: Any, theme: str, folder: Path, open_: ExitStack) -> tuple[An
     open_.enter_context(served(command, home, lambda: answers(f"{address}health")))
     page.goto(address, wait_until="domcontentloaded")
     page.locator(".fd-report").first.wait_for()
-    return page, MARIMO
+    return page, ".output-area"
 
 
 def _marimo_app() -> str:
@@ -282,8 +281,8 @@ def photograph(page: Any, outputs: str, name: str, folder: Path, wanted: Sequenc
         for number, what in enumerate(SHOWN, start=1):
             if what not in wanted:
                 continue
-            # an app of marimo leaves out the cell that shows nothing
-            output = page.locator(outputs).nth(number - (outputs == MARIMO))
+            # some leave out the first cell, which shows nothing
+            output = page.locator(outputs).nth(number - (page.locator(outputs).count() == len(SHOWN)))
             output.scroll_into_view_if_needed()
             box = output.bounding_box()
             page.set_viewport_size({"width": width, "height": min(max(1400, int(box["height"]) + 300), 9000)})
