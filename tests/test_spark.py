@@ -116,12 +116,19 @@ def test_recorded_runs_of_production_have_no_difference(name: str, monkeypatch: 
         assert_replayed(scenario)
 
 
-def test_files_are_read_by_the_cluster(tmp_path: Path) -> None:
-    for number, frame in enumerate(events().iter_slices(25)):
+# with a column that no flow reads the driver reads failed events again
+@pytest.mark.parametrize("unread", [False, pytest.param(True, marks=pytest.mark.spark)])
+def test_files_are_read_by_the_cluster(unread: bool, tmp_path: Path) -> None:
+    log = events().with_columns(metadata=pl.lit('{"a":1}')) if unread else events()
+    for number, frame in enumerate(log.iter_slices(25)):
         frame.write_parquet(tmp_path / f"{number}.parquet")
-    found = assert_as_here(tmp_path, tmp_path)
+    flows = [*FLOWS, on("link.created", name="fails").map(a="{{ link_id }}").deliver("in-app")]
+    local = fd.replay(flows, tmp_path, GRAPH)
+    found = fd.replay(flows, tmp_path, GRAPH, engine=spark())
+    assert_same_result(found, local)
+    assert len(found.errors)
     assert found["push"]["delivered_at"].is_monotonic_increasing
-    assert repr(found.explain(11)) == repr(fd.replay(FLOWS, tmp_path, GRAPH).explain(11))
+    assert repr(found.explain(11)) == repr(local.explain(11))
 
 
 def long_log(count: int = 60_000) -> pl.DataFrame:

@@ -194,6 +194,7 @@ class ClusterRun:
             self._ahead,
             events.raw,
             folder,
+            events.whole,
             ranges.starts,
             ranges.in_place,
             None if changes is None else encoded(changes),
@@ -284,7 +285,7 @@ class ClusterRun:
                 store.adopt(row["name"], folder / row["place"])
                 continue
             part = TablePart(decoded(row["content"]), json.loads(row["meta"]))
-            if row["name"] == "errors":
+            if row["name"] == "errors" and not events.whole:
                 failed.append(part)
             elif row["name"] == "unmatched":
                 unmatched.append(part.frame)

@@ -40,6 +40,8 @@ class RunEvents(Protocol):
     """Rows that are not events."""
     raw: bool
     """True if text of `data` and `metadata` may be no JSON."""
+    whole: bool
+    """True if the events have all columns that the log has, and not only those that the flows read."""
 
     def frame(self) -> DataFrame:
         """Return the events as a DataFrame."""
@@ -86,7 +88,7 @@ class HandedOver:
                 hint="fd.convert(…) writes such files",
             )
         self._session, self._source, self._plan = session, source, plan
-        self.raw = False
+        self.raw = self.whole = False
         self.behind: int | None = None
         frames = []
         for whole in source.chunks(columns, 1 << 17):
@@ -155,6 +157,7 @@ class ClusterEvents:
     def __init__(self, table: DataFrame, span: ReplayRange, plan: Plan) -> None:
         self._table, self._plan = table, plan
         self.raw = True
+        self.whole = {*EVENT_COLUMNS} & {*table.columns} <= {"seq_no", "timestamp", *plan.event_columns}
         self._frame, self.behind = _cut_at_end(events_of_frame(table, plan.event_columns), span)
         self.broken = 0
         self._known: tuple[int, Grid | None, pl.DataFrame | None] | None = None

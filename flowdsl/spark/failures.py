@@ -13,17 +13,20 @@ import polars as pl
 
 from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.events import EVENT_COLUMNS
 from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.outcome import Failed
+from flowdsl.log.columns import SCHEMA
 from flowdsl.log.event_rows import EventRows
 from flowdsl.results.store import TablePart
 from flowdsl.results.table_writer import (
     TableRecorder,
     branch_texts,
+    error_part,
     error_texts,
     joined_json,
     step_meta,
@@ -35,12 +38,20 @@ _OWN = "variable.{}"
 
 
 class PartRecorder(TableRecorder):
-    """Writes the tables of a task, failures without their events."""
+    """Writes the tables of a task; failures without their events, unless a task has the `whole` of them."""
+
+    whole = False
 
     def _fail(self, step: CompiledStep, one: Failed) -> None:
         rows = one.rows
         contexts = one.contexts.take(rows)
         why = Failures(one.failures.codes[rows], one.failures.messages)
+        if self.whole:
+            events = contexts.chunk.frame(contexts.rows)
+            absent = [pl.lit(None, SCHEMA[n]).alias(n) for n in EVENT_COLUMNS if n not in events.columns]
+            events = events.with_columns(absent).select(EVENT_COLUMNS)
+            self.store.add("errors", error_part(step, contexts, why, events))
+            return
         roots = contexts.roots()
         own = [
             name for name in roots if name not in contexts.event_roots or contexts.variable(name) is not None

@@ -45,6 +45,8 @@ class Job:
     raw: bool
     # the folder that files of tables are written to; None to return tables as bytes
     folder: str | None
+    # whether events have all columns of the log, so that tasks can write failures themselves
+    whole: bool
     # the first number of each range
     starts: tuple[int, ...] = ()
     # whether ranges are read as they lie in files, and the tasks have to say which range a row is of

@@ -78,7 +78,9 @@ class PartExecutor(LocalExecutor):
         elif links is not None:
             start = start.with_links(links)
         graph = start.start(needs, plan.rules)
-        super().__init__(plan, graph, PartRecorder(self.made, trace=job.trace), executors=executors)
+        recorder = PartRecorder(self.made, trace=job.trace)
+        recorder.whole = job.whole
+        super().__init__(plan, graph, recorder, executors=executors)
         # a task has one core, and a gate no twin
         self._workers = [Worker(branches, alone=True) for _, branches in self._entries]
         self._raw = job.raw

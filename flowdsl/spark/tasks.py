@@ -36,8 +36,6 @@ from flowdsl.spark.spread_fans import moved_links
 
 TOTALS: Final = "totals"
 """The table whose rows are the numbers of one task."""
-BY_DRIVER: Final = ("errors", "unmatched")
-"""The tables that the driver writes, since tasks do not have all of their rows, or not in their order."""
 
 
 class PartRun(Protocol):
@@ -308,7 +306,9 @@ class Outputs:
             if name.startswith("deliveries/") and self._stage == ShardStage.number:
                 meta["unordered"] = True
             part = TablePart(frame, meta)
-            in_file = self._job.folder is not None and name not in BY_DRIVER
+            # the driver writes the tables of which tasks do not have whole rows, or not in their order
+            by_driver = name == "unmatched" or (name == "errors" and not self._job.whole)
+            in_file = self._job.folder is not None and not by_driver
             place = self._written(part) if in_file else None
             yield from self._row(name, json.dumps(meta), None if in_file else encoded(frame), place)
 

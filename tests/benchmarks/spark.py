@@ -91,7 +91,12 @@ def prepare_hard(folder: Path, workload: str, events: int) -> None:
             "entity_type": constant("post", posts),
             "entity_id": pa.array([f"p{n}" for n in range(posts)]),
             # one of them reaches everybody
-            "data": pa.array([json.dumps({"author_id": "u" if n == 10 else "nobody"}) for n in range(posts)]),
+            "data": pa.array(
+                [
+                    json.dumps({"title": f"Note {n}", "author_id": "u" if n == 10 else "x"})
+                    for n in range(posts)
+                ]
+            ),
         }
         numbers = numbers[:posts]
     else:
@@ -127,7 +132,9 @@ def flows(workload: str) -> list[fd.Flow]:
     if workload in ("B", "branches"):
         posted = on("entity.created", entity_type="post")
         reached = posted.fan_out("data.author_id", via="follows", direction="reverse", as_="follower")
-        told = reached.map(recipient_id="{{ follower.id }}", title="New: {{ data.title }}", kind="feed")
+        # nine in ten followers of the one are no entities
+        recipient = "{{ follower.id }}" if workload == "B" else "{{ follower_id }}"
+        told = reached.map(recipient_id=recipient, title="New: {{ data.title }}", kind="feed")
         return [told.deliver("feed").named("feed")]
     if workload in ("key", "windows"):
         like = on("link.created", link_type="likes")
