@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 from typing import Any
 
@@ -23,7 +24,11 @@ from flowdsl.spark.cluster_run import ClusterRun
 from flowdsl.spark.executors import GateExecutor
 from flowdsl.spark.layout import Layout
 
-pytestmark = SLIPS_ARE_LIKELY
+pytestmark = [
+    SLIPS_ARE_LIKELY,
+    # the stages run without Spark, but what is sent to tasks is made by its package
+    pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="pyspark is not installed"),
+]
 engines = st.builds(
     InProcess,
     st.integers(1, 5),
