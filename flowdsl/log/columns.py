@@ -246,6 +246,9 @@ def zoned_and_local(text: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     >>> zoned_and_local(pl.Series(["2024-01-01 02:00:00"]))[1].to_list()
     [datetime.datetime(2024, 1, 1, 2, 0)]
     """
+    plain = _plain_times(text)
+    if plain is not None:
+        return plain
     zoned = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     if zoned.null_count() == text.null_count():
         return zoned, None
@@ -253,6 +256,32 @@ def zoned_and_local(text: pl.Series) -> tuple[pl.Series, pl.Series | None]:
         "%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False
     )
     return zoned, local
+
+
+def _plain_times(text: pl.Series) -> tuple[pl.Series, pl.Series | None] | None:
+    """Parse text of which all has the same of the usual forms, in a tenth of the time; return None for any
+    other.
+    """
+    if text.dtype != pl.String or not (_have(text, 13, ":") and _have(text, 16, ":")):
+        return None
+    zone = None
+    if _have(text, 10, "T") and (_have(text, -1, "Z") or (_have(text, -3, ":") and _have(text, -6, "+", "-"))):
+        zone = "UTC"
+    elif not _have(text, 10, "T", " "):
+        return None
+    import pyarrow as pa
+
+    texts = text.to_arrow(compat_level=pl.CompatLevel.oldest())
+    try:
+        times = pl.Series(text.name, texts.cast(pa.timestamp("us", zone)))
+    except pa.ArrowInvalid:
+        # one has another form, or names no moment
+        return None
+    return (times, None) if zone else (pl.Series(text.name, [None], TIME).new_from_index(0, len(text)), times)
+
+
+def _have(text: pl.Series, place: int, *characters: str) -> bool:
+    return text.str.slice(place, 1).is_in(characters).all()
 
 
 def chunk_columns(columns: Iterable[str]) -> list[str]:
