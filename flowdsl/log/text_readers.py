@@ -88,7 +88,7 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
             return
         for data in chain([first] if first else [], pieces):
             yield TextBlock(place, range(0), JsonPiece(reader, data, line))
-            line += data.count(b"\n")
+            line += int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
 
 
 def _runs_over_lines(data: bytes) -> bool:
