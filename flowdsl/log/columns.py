@@ -265,7 +265,9 @@ def _plain_times(text: pl.Series) -> tuple[pl.Series, pl.Series | None] | None:
     if text.dtype != pl.String or not (_have(text, 13, ":") and _have(text, 16, ":")):
         return None
     zone = None
-    if _have(text, 10, "T") and (_have(text, -1, "Z") or (_have(text, -3, ":") and _have(text, -6, "+", "-"))):
+    if _have(text, 10, "T") and (
+        _have(text, -1, "Z") or (_have(text, -3, ":") and _have(text, -6, "+", "-"))
+    ):
         zone = "UTC"
     elif not _have(text, 10, "T", " "):
         return None
