@@ -6,6 +6,7 @@ So random cases by the thousand go through what runs in the tasks; that Spark sh
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -72,7 +73,7 @@ class InProcessRun(ClusterRun):
         return dataclasses.replace(found, in_place=True)
 
     def outputs(self, source: HandedOver, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
-        events = source.rows
+        events, job = source.rows, dataclasses.replace(job, graph=pickle.dumps(self.bare_graph))
         if self.layout.whole is not None:
             rows = events.with_columns(pl.lit(0, pl.Int32).alias("part"))
             return self._run(WholeStage, job, OUT, rows, 1, ["seq_no"]).to_dicts()

@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,7 @@ from flowdsl.results.options import Options
 from flowdsl.results.store import FolderStore, Store, TablePart
 from flowdsl.spark.events import RunEvents, changes_graph, open_events
 from flowdsl.spark.failures import spelled_out
-from flowdsl.spark.job import Job, PartTotals
+from flowdsl.spark.job import Job, PartTotals, sent_graph
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.ranges import Cut, Ranges
@@ -38,8 +39,10 @@ from flowdsl.spark.tasks import TOTALS, RangeStage, ShardStage, WholeStage
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# events that a partition has at least, where there are so many
+# events that a range and a shard have at least, where there are so many: to begin with a part takes a tenth of
+# a second, and as long as some thousand events
 LEAST_ROWS: Final = 20_000
+LEAST_SHARD: Final = 100_000
 _OUT: Final = (
     "part int, stage int, origin int, ordinal int, name string, meta string, content binary, place string"
 )
@@ -72,7 +75,7 @@ class ClusterRun:
         self._graph = options.graph or EntityGraph()
         self.layout = Layout.of(plan)
         self._most = partitions or int(session.conf.get("spark.sql.shuffle.partitions") or 200)
-        self._least_rows = 1 if partitions else LEAST_ROWS
+        self._least_rows, self._least_shard = (1, 1) if partitions else (LEAST_ROWS, LEAST_SHARD)
         # a given number of partitions is used as it is
         self._in_place = partitions is None
         self._chunk = options.chunk_size or chunk_rows or CHUNK
@@ -182,7 +185,6 @@ class ClusterRun:
             uuid.uuid4().hex,
             options.flows,
             options.caps,
-            pickle.dumps(self._graph.with_links(None, without=self.layout.parted)),
             options.span,
             options.open_windows,
             trace,
@@ -207,14 +209,20 @@ class ClusterRun:
         if all(gate.single for gate in self.layout.gates.values()):
             return 1
         tasks = max((max(ids.values()) for ids in self.layout.heavy.values()), default=1)
-        return max(1, min(self._most, max(tasks, -(-ranges.events // self._least_rows))))
+        return max(1, min(self._most, max(tasks, -(-ranges.events // self._least_shard))))
 
     def outputs(self, source: RunEvents, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
         """Run the tasks, and return what they give back."""
-        rows = self._lazily(source, ranges, job)
         shuffles = (not ranges.in_place) + (bool(self.layout.gates) and self.layout.whole is None)
-        found = followed(self._session, rows.toArrow, 1 + shuffles, self.follower, ranges.events)
-        return found.to_pylist()  # type: ignore[no-any-return]
+        with sent_graph(self._session, self.bare_graph) as graph:
+            rows = self._lazily(source, ranges, replace(job, graph=graph))
+            found = followed(self._session, rows.toArrow, 1 + shuffles, self.follower, ranges.events)
+            return found.to_pylist()  # type: ignore[no-any-return]
+
+    @property
+    def bare_graph(self) -> EntityGraph:
+        """Return the graph without the links that are shared out."""
+        return self._graph.with_links(None, without=self.layout.parted)
 
     def _lazily(self, source: RunEvents, ranges: Ranges, job: Job) -> DataFrame:
         from pyspark.sql import functions as F  # noqa: N812
@@ -256,8 +264,6 @@ class ClusterRun:
         return rows.repartitionById(ranges.count, "part").sortWithinPartitions("part", "seq_no")
 
     def _with(self, job: Job, ddl: str) -> Job:
-        from dataclasses import replace
-
         from pyspark.sql.pandas.types import to_arrow_schema
         from pyspark.sql.types import StructType
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -22,6 +23,9 @@ from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.rows import decoded
 from flowdsl.spark.spread_fans import Heavy
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 
 @dataclass(frozen=True)
 class Job:
@@ -30,7 +34,6 @@ class Job:
     token: str
     flows: tuple[FlowSpec, ...]
     caps: Any
-    graph: bytes
     span: ReplayRange
     open_windows: WindowsAtEnd
     trace: bool
@@ -59,6 +62,8 @@ class Job:
     parted: Parted = field(default_factory=dict)
     # the ids whose branches go on in several tasks
     heavy: Heavy = field(default_factory=dict)
+    # the graph as `sent_graph` has it
+    graph: Any = None
     # of what a stage gives back
     schema: pa.Schema | None = None
 
@@ -72,6 +77,8 @@ class Job:
 
     def start(self) -> EntityGraph:
         """Return the graph before the first event, made once in a process."""
+        if not isinstance(self.graph, bytes):
+            return self.graph.value  # type: ignore[no-any-return]
         if self.token not in _GRAPHS:
             _GRAPHS.clear()
             _GRAPHS[self.token] = pickle.loads(self.graph)
@@ -91,6 +98,25 @@ class Job:
             _CHANGES.clear()
             _CHANGES[self.token] = decoded(self.changes)
         return _CHANGES[self.token]
+
+
+@contextmanager
+def sent_graph(session: SparkSession, graph: EntityGraph) -> Iterator[Any]:
+    """Broadcast a graph for a while, so that each executor is sent it once, and each worker takes it apart
+    once. A session of Spark Connect cannot: it sends the graph with each task.
+    """
+    from pyspark.errors import PySparkException
+
+    try:
+        context = session.sparkContext
+    except PySparkException:
+        yield pickle.dumps(graph)
+        return
+    sent = context.broadcast(graph)
+    try:
+        yield sent
+    finally:
+        sent.destroy()
 
 
 # what a process has made of a job: once for all tasks that it runs
