@@ -27,7 +27,7 @@ def drawn() -> tuple[str, str]:
     assert code is not None
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         write_sample(Path("data") / "sample")
-        names: dict[str, Any] = {"print": lambda *_: None}
+        names: dict[str, Any] = {"print": lambda *_, **__: None}
         exec(code[1], names)
         return names["result"].picture().svg, names["result"].report().html
 
