@@ -237,6 +237,36 @@ def test_timestamps_of_other_spellings_are_read(
         assert len(broken(log)) == expected.count(None)
 
 
+SPELLED = [
+    *(f"2026-01-31T08:09:10{end}" for end in ("Z", ".5Z", ".123456Z", ".1234567Z", "z", " Z", "+02:00", "-23:59", "+0200", "+02")),
+    *(f"2026-01-31 08:09:10{end}" for end in ("", ".25", ".123456789", "Z")),
+    *("2026-01-31T08:09Z", "2026-01-31T08+09:10", "2026-01-31T08:09:60Z", "2026-02-30T08:09:10Z", "2026-01-31T24:00:00Z"),
+    *("0000-01-31T08:09:10Z", "9999-12-31T23:59:59-12:00", "1969-12-31T23:59:59.999Z", " 2026-01-31T08:09:10Z"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::flowdsl.errors.FlowWarning")
+@given(
+    st.sampled_from(SPELLED),
+    st.lists(st.tuples(st.integers(0, 18), st.sampled_from("0129:-+TZ. ")), max_size=2),
+)
+def test_times_are_read_alike_whether_or_not_all_of_a_column_are_spelled_alike(
+    text: str, changes: list[tuple[int, str]]
+) -> None:
+    for place, character in changes:
+        text = text[:place] + character + text[place + 1 :]
+
+    def read(*column: str) -> Any:
+        who = [str(number) for number in range(len(column))]
+        try:
+            log = read_events(pl.DataFrame({"at": column, "who": who, "what": who}), columns=LIKES)
+        except DataError:
+            return None
+        return dict(rows(log, "source_id", "timestamp")).get("0")
+
+    assert read(text, text) == read(text, "2026-01-31T08:09:10Z", "2030-01-01")
+
+
 @pytest.mark.filterwarnings("ignore:.*without a zone")
 def test_what_databases_and_spreadsheets_write_for_moments_is_read(tmp_path: Path) -> None:
     spelled = [

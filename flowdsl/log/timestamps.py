@@ -101,6 +101,8 @@ class TimeReader:
 
     def _first_read(self, text: pl.Series, found: Sequence[pl.Series], place: str) -> tuple[pl.Series, Odd]:
         """Return the first reading of each text that gives a time."""
+        if found[0].null_count() == text.null_count() and found[0].dtype == TIME:
+            return within_years(found[0]), {}
         times = pl.Series(text.name, [None], dtype=TIME).new_from_index(0, len(text))
         odd: Odd = {}
         for one in found:
