@@ -217,12 +217,11 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
     notes: list[str] = []
     columns: dict[str, Any] = {}
     options = {**options, "columns": columns}
-    columns["timestamp"], reading = _time(paths, notes)
+    day, reading = _time(paths, notes)
+    clock = _clock(paths, day)
+    columns["timestamp"] = day if clock is None else f"{{{day}}} {{{clock}}}"
     options |= reading
-    clock = _clock(paths, columns["timestamp"])
-    rest = {path: values for path, values in paths.items() if path not in (columns["timestamp"], clock)}
-    if clock is not None:
-        columns["timestamp"] = f"{{{columns['timestamp']}}} {{{clock}}}"
+    rest = {path: values for path, values in paths.items() if path not in (day, clock)}
     if known := _of_event_table(rows, paths):
         columns |= known
         return Guess(_code(source, options), options, tuple(notes), rows)
@@ -307,7 +306,7 @@ def _entity(
         }
     else:
         columns["kind"] = literal("entity.created")
-        if len({str(value) for value in paths[own]}) < len(paths[own]):
+        if _repeats(paths[own]):
             notes.append(f"{own!r} repeats: the rows may be links of it, or updates (entity.updated)")
         columns["entity_type"] = action if action is not None else literal(_thing(source, own))
         if action is not None:
@@ -369,7 +368,11 @@ def _listed_targets(paths: Mapping[str, list[Any]]) -> str | None:
 
 def _unique(paths: Mapping[str, list[Any]]) -> str | None:
     values = paths.get("id")
-    return "id" if values and len({str(value) for value in values}) == len(values) else None
+    return "id" if values and not _repeats(values) else None
+
+
+def _repeats(values: Sequence[Any]) -> bool:
+    return len({str(value) for value in values}) < len(values)
 
 
 def _action(paths: Mapping[str, list[Any]]) -> str | None:
@@ -457,7 +460,7 @@ def _listed(values: Sequence[Any]) -> str:
 
 def _is_new_each_time(source: TableLike, path: str, values: Sequence[Any]) -> bool:
     """Return True if each row is about something new, as a table of orders has a row for each order."""
-    if len({str(value) for value in values}) < len(values):
+    if _repeats(values):
         return False
     return len(values) >= _MANY or _thing(source, path) == _thing(source, None)
 
