@@ -360,7 +360,8 @@ def test_it_runs_as_a_program_and_survives_a_closed_pipe(sample: Sample):
         (["replay", "good.yaml", "--log", ""], "log is empty"),
         (["replay", "good.yaml", "--log", "events.jsonl", "--out", "a\0b"], "out has a NUL character"),
         (["replay", "good.yaml", "--log", "events.jsonl", "--report", "events.jsonl"], "would write over"),
-        (["show", "good.yaml", "--format=--"], "--format needs a value, which -- is not"),
+        # argparse says so itself from 3.13 on
+        (["show", "good.yaml", "--format=--"], "--format"),
         (["replay", "good.yaml", "--log=--"], "--log needs a value, which -- is not"),
         (["check", "good.yaml", ""], "flows is empty"),
         (["sample", "new", "--events", "9" * 12], "between 1 and 1,000,000,000"),

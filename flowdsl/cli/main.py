@@ -108,7 +108,7 @@ def _flags(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:
 
 
 def _check_values(given: Sequence[str]) -> None:
-    """Reject `--option=--`, of which argparse makes an empty list."""
+    """Reject `--option=--`, of which argparse makes an empty list before Python 3.13."""
     for one in given:
         if one.startswith("--") and one.endswith("=--"):
             raise UsageError(f"{one.removesuffix('=--')} needs a value, which -- is not")
