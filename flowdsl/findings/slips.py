@@ -177,7 +177,7 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
     suspects = [
         (step, flows, SampledRecipients.of(ids))
         for step, flows, ids in sampled
-        if len(ids) and set(people).isdisjoint(graph.counts_of_types(ids))
+        if set(people).isdisjoint(graph.counts_of_types(ids))
     ]
     if not suspects:
         return
@@ -199,6 +199,10 @@ def _sampled_deliveries(
         piece = result.store.pieces(table)[0]
         step = int(piece.meta["step"])
         named = [flows[number] for number in piece.meta["flows"] if names_recipient(flows[number], step)]
-        if named and piece.rows >= MANY:
-            column = piece.read(lambda name: name == "recipient_id")["recipient_id"]
-            yield step, named, column.head(_SAMPLED).drop_nulls()
+        if not named or piece.rows < MANY:
+            continue
+        recipients = (
+            piece.read(lambda name: name == "recipient_id")["recipient_id"].head(_SAMPLED).drop_nulls()
+        )
+        if len(recipients):
+            yield step, named, recipients

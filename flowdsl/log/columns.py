@@ -8,7 +8,7 @@ nested.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,9 @@ from flowdsl.errors import DataError, warn
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS
 from flowdsl.frames import is_whole
 from flowdsl.text import short_repr
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KIND: Final = pl.Enum(KINDS)
 TIME: Final = pl.Datetime("us", "UTC")
@@ -270,29 +273,36 @@ def _plain_times(text: pl.Series) -> tuple[pl.Series, pl.Series | None] | None:
     if text.dtype != pl.String or text.null_count() == len(text):
         return None
     texts = text.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    there = texts.drop_null()
-    ends = np.frombuffer(there.buffers()[1], np.int64)[there.offset :][: len(there) + 1]
-    if (np.diff(ends) < _SHORTEST).any():
-        return None
-    characters = np.frombuffer(there.buffers()[2], np.uint8)
-
-    def have(place: int, some: bytes) -> bool:
-        found = characters.take((ends[:-1] if place >= 0 else ends[1:]) + place)
-        return bool(np.logical_or.reduce([found == one for one in some]).all())
-
-    if not (have(13, b":") and have(16, b":")):
-        return None
-    zone = None
-    if have(10, b"T") and (have(-1, b"Z") or (have(-3, b":") and have(-6, b"+-"))):
-        zone = "UTC"
-    elif not have(10, b"T "):
+    zone = _one_zone(texts.drop_null())
+    if zone is None:
         return None
     try:
-        times = pl.Series(text.name, texts.cast(pa.timestamp("us", zone)))
+        times = pl.Series(text.name, texts.cast(pa.timestamp("us", zone or None)))
     except pa.ArrowInvalid:
         # one has another form, or names no moment
         return None
     return (times, None) if zone else (pl.Series(text.name, [None], TIME).new_from_index(0, len(text)), times)
+
+
+def _one_zone(texts: pa.LargeStringArray) -> str | None:
+    """Return `UTC` for texts that all look like a moment with a zone, nothing for moments without one, and
+    None for others.
+    """
+    ends = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset :][: len(texts) + 1]
+    if (np.diff(ends) < _SHORTEST).any():
+        return None
+    characters = np.frombuffer(texts.buffers()[2], np.uint8)
+
+    def have(place: int, some: bytes) -> bool:
+        found = characters.take((ends[:-1] if place >= 0 else ends[1:]) + place)
+        return bool(np.isin(found, np.frombuffer(some, np.uint8)).all())
+
+    if not (have(13, b":") and have(16, b":") and have(10, b"T ")):
+        return None
+    zoned = have(-1, b"Z") or (have(-3, b":") and have(-6, b"+-"))
+    if not zoned:
+        return ""
+    return "UTC" if have(10, b"T") else None
 
 
 def chunk_columns(columns: Iterable[str]) -> list[str]:

@@ -1,4 +1,6 @@
-"""Moments as text, put together from tables of days and seconds: a third of the time that printing them takes."""
+"""Moments as text, put together from tables of days and seconds: a third of the time that printing each
+takes.
+"""
 
 from __future__ import annotations
 

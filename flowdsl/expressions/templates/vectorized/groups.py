@@ -36,10 +36,8 @@ def interned(column: Column) -> Index | None:
 
     Whole numbers that lie close together are their own codes: counts, ages, numbers of a week.
     """
-    ints = column.ints
-    if column.tags is Tag.INT and ints is not None and column.wide is None and len(ints):
-        low = int(ints.min())
-        return ints - low if int(ints.max()) - low < len(ints) // 4 else None
+    if column.tags is Tag.INT:
+        return _near_numbers(column)
     texts = column.texts
     if not isinstance(texts, DictionaryColumn):
         return None
@@ -50,6 +48,14 @@ def interned(column: Column) -> Index | None:
         if column.all_(Tag.TEXT, other) and np.array_equal(texts.codes > 0, column.is_(Tag.TEXT)):
             return texts.codes
     return None
+
+
+def _near_numbers(column: Column) -> Index | None:
+    ints = column.ints
+    if ints is None or column.wide is not None or not len(ints):
+        return None
+    low, high = int(ints.min()), int(ints.max())
+    return ints - low if high - low < len(ints) // 4 else None
 
 
 def _of_codes(codes: Index) -> tuple[Index, Index]:
