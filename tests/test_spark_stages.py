@@ -20,6 +20,7 @@ from this_rs_strategies import ProductionCase, production_cases
 
 import flowdsl as fd
 from flowdsl.flow.plan import Plan
+from flowdsl.spark import job
 from flowdsl.spark.cluster_run import ClusterRun
 from flowdsl.spark.executors import GateExecutor
 from flowdsl.spark.layout import Layout
@@ -183,6 +184,28 @@ def test_a_graph_goes_to_another_process_as_it_is() -> None:
         {"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("likes", "ann", "bob", link_id="l1")}
     ]
     assert fd.replay(flow, log, there).deliveries.equals(fd.replay(flow, log, graph).deliveries)
+
+
+def test_ids_of_parts_do_not_pile_up_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[fd.EntityGraph] = []
+    restore = fd.EntityGraph.__setstate__
+
+    def counted(self: fd.EntityGraph, fields: dict[str, Any]) -> None:
+        started.append(self)
+        restore(self, fields)
+
+    monkeypatch.setattr(fd.EntityGraph, "__setstate__", counted)
+    log = [
+        {"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("likes", f"u{n}", f"p{n}")}
+        for n in range(24)
+    ]
+    flow = LIKES.resolve("source_id", as_="who", required=False).map(a="{{ source_id }}").deliver("push")
+    local = fd.replay(flow, log)
+    for most, graphs in [(1000, 1), (5, 4)]:
+        monkeypatch.setattr(job, "MOST_NEW_IDS", most)
+        started.clear()
+        assert_same_result(fd.replay(flow, log, engine=InProcess(4, 5)), local)
+        assert len(started) == graphs
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 5])

@@ -222,7 +222,8 @@ class ClusterRun:
     @property
     def bare_graph(self) -> EntityGraph:
         """Return the graph without the links that are shared out."""
-        return self._graph.with_links(None, without=self.layout.parted)
+        parted = self.layout.parted
+        return self._graph.with_links(None, without=parted) if parted else self._graph
 
     def _lazily(self, source: RunEvents, ranges: Ranges, job: Job) -> DataFrame:
         from pyspark.sql import functions as F  # noqa: N812

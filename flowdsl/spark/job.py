@@ -16,6 +16,7 @@ from flowdsl.engine.crashes import Stopped
 from flowdsl.engine.range import ReplayRange
 from flowdsl.flow.plan import Plan
 from flowdsl.flow.spec import FlowSpec
+from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.rules import WindowsAtEnd
 from flowdsl.spark.layout import Layout
@@ -25,6 +26,9 @@ from flowdsl.spark.spread_fans import Heavy
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+# ids that the parts which a process runs may leave behind: a part makes some hundred thousand
+MOST_NEW_IDS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,15 @@ class Job:
         return Layout.of(plan, self.parted, self.heavy)
 
     def start(self) -> EntityGraph:
-        """Return the graph before the first event, made once in a process."""
-        if not isinstance(self.graph, bytes):
-            return self.graph.value  # type: ignore[no-any-return]
-        if self.token not in _GRAPHS:
+        """Return the graph before the first event, made once in a process; anew where the parts that were run
+        over it have brought very many ids of their own.
+        """
+        found = _GRAPHS.get(self.token)
+        if found is None or found.new_ids > MOST_NEW_IDS:
+            found = None
             _GRAPHS.clear()
-            _GRAPHS[self.token] = pickle.loads(self.graph)
-        return _GRAPHS[self.token]
+            _GRAPHS[self.token] = found = _StartedGraph(_taken_apart(self.graph))
+        return found.graph
 
     def changes_before(self, part: int) -> Iterator[pl.DataFrame]:
         """Yield the events before a range that change the graph, where they do not come with the range."""
@@ -119,8 +125,29 @@ def sent_graph(session: SparkSession, graph: EntityGraph) -> Iterator[Any]:
         sent.destroy()
 
 
+class _StartedGraph:
+    def __init__(self, graph: EntityGraph) -> None:
+        self.graph = graph
+        self._interner = graph.start(GraphRequirements()).interner
+        self._own = len(self._interner)
+
+    @property
+    def new_ids(self) -> int:
+        return len(self._interner) - self._own
+
+
+def _taken_apart(sent: Any) -> EntityGraph:
+    graph: EntityGraph
+    if isinstance(sent, bytes):
+        graph = pickle.loads(sent)
+    else:
+        # its value would stay in the process
+        graph = sent.value if sent._path is None else sent.load_from_path(sent._path)
+    return graph
+
+
 # what a process has made of a job: once for all tasks that it runs
-_GRAPHS: dict[str, EntityGraph] = {}
+_GRAPHS: dict[str, _StartedGraph] = {}
 _CHANGES: dict[str, pl.DataFrame] = {}
 
 

@@ -219,6 +219,7 @@ class _ShardRun:
         links = pl.concat(self._links) if self._links else None
         if self._job.parted and links is None:
             links = pl.DataFrame()
+        self._links = []
         return PartExecutor(self._job, self._plan, _by_place(self._plan, self._executor), links)
 
     def taken(self, frame: pl.DataFrame, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
