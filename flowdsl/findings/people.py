@@ -174,6 +174,18 @@ def message_of(seen: SampledRecipients, counts: Mapping[str, int], people: Seque
 HINT: Final = 'recipient_id is the id of a person: look them up with resolve, and write "{{ owner.id }}"'
 
 
+def _naming_steps(
+    seen: SeenRecipients, flows: Sequence[FlowSpec]
+) -> Iterator[tuple[CompiledStep, SampledRecipients, list[int]]]:
+    """Yield the steps with many deliveries, what was seen of their recipients, and the flows that name
+    them.
+    """
+    for step, recipients in seen.found.values():
+        named = [number for number in step.flows if names_recipient(flows[number], step.number)]
+        if named and recipients.deliveries >= MANY:
+            yield step, recipients, named
+
+
 def people_findings(
     seen: SeenRecipients,
     flows: Sequence[FlowSpec],
@@ -187,12 +199,7 @@ def people_findings(
     if people is None:
         return
     severity = rules()["recipient-no-person"].severity
-    asked = [
-        (step, recipients, named)
-        for step, recipients in seen.found.values()
-        if recipients.deliveries >= MANY
-        and (named := [number for number in step.flows if names_recipient(flows[number], step.number)])
-    ]
+    asked = [*_naming_steps(seen, flows)]
     in_log = entities_in_log({one for _, some, _ in asked for one in some.ids}, source) if asked else {}
     for step, recipients, named in asked:
         counts = counts_of_types(recipients.ids, graph, in_log)

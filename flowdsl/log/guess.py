@@ -224,7 +224,16 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
     rest = {path: values for path, values in paths.items() if path not in (day, clock)}
     if known := _of_event_table(rows, paths):
         columns |= known
-        return Guess(_code(source, options), options, tuple(notes), rows)
+    else:
+        _event(source, rows, rest, options, notes)
+    return Guess(_code(source, options), options, tuple(notes), rows)
+
+
+def _event(
+    source: TableLike, rows: Rows, rest: dict[str, list[Any]], options: dict[str, Any], notes: list[str]
+) -> None:
+    """Find what rows say of a link or of an entity; `rest` are the columns that hold no time."""
+    columns = options["columns"]
     event_id = _named(rest, _IDS) or _unique(rest)
     action = _action(rest)
     taken = {event_id, action}
@@ -239,7 +248,6 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
         _entity(source, columns, options, action, own, rest, notes)
     else:
         _link(columns, source_id, target_id, action, rest, notes)
-    return Guess(_code(source, options), options, tuple(notes), rows)
 
 
 def _of_event_table(rows: Rows, paths: Mapping[str, list[Any]]) -> dict[str, str]:

@@ -251,8 +251,9 @@ def _together(frames: Sequence[pl.DataFrame], extra: dict[str, Any]) -> pl.DataF
 
 
 def _apart(frames: Sequence[pl.DataFrame]) -> Iterator[Sequence[pl.DataFrame]]:
-    """Return the frames in groups, each of which is over before the next one begins: to sort groups is cheaper
-    than to sort all rows at once, if they are not very small.
+    """Return the frames in groups, each of which is over before the next one begins.
+
+    To sort groups that are not very small is cheaper than to sort all rows at once.
     """
     times = [(frame["delivered_at"].to_physical().to_numpy(), frame) for frame in frames if frame.height]
     spans = sorted(((int(t.min()), int(t.max()), frame) for t, frame in times), key=lambda span: span[0])
