@@ -39,8 +39,8 @@ from flowdsl.spark.tasks import TOTALS, RangeStage, ShardStage, WholeStage
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# events that a range and a shard have at least, where there are so many: to begin with a part takes a tenth of
-# a second, and as long as some thousand events
+# events that a range and a shard have at least, where there are so many: to begin with a part takes a tenth
+# of a second, as long as some thousand events
 LEAST_ROWS: Final = 20_000
 LEAST_SHARD: Final = 100_000
 _OUT: Final = (
