@@ -15,6 +15,7 @@ from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import StoredVariable, Variable, Versions
 from flowdsl.log.event_rows import EventRows
 from flowdsl.values.json_types import Index
+from flowdsl.values.orders import found_at
 from flowdsl.values.state_fields import (
     MOST,
     ArrayField,
@@ -82,7 +83,7 @@ class BufferedContexts(StateObject):
 
     def rows(self, refs: Refs) -> Index:
         """Return the rows of these references."""
-        return np.searchsorted(self.refs, refs)
+        return found_at(self.refs, refs)
 
     def release(self, rows: Index, chunk: Chunk) -> ContextBatch:
         """Return contexts as contexts of the current chunk."""

@@ -16,7 +16,7 @@ from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index
-from flowdsl.values.orders import stable_order
+from flowdsl.values.orders import found_at, stable_order
 from flowdsl.values.ranges import is_everything, ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import CODES, INTS, ArrayField, ListField, ObjectField, OptionalField
@@ -276,8 +276,8 @@ class MemberBlocks:
         left, places, parts = np.arange(len(windows)), [], []
         for block in self.blocks:
             asked = windows.take(left)
-            at = np.searchsorted(block.windows, asked)
-            hit = block.windows.take(at, mode="clip") == asked
+            at = found_at(block.windows, asked)
+            hit = at >= 0
             if hit.any():
                 parts.append(block.openers(at[hit]))
                 places.append(left[hit])

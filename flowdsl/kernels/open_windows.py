@@ -19,7 +19,7 @@ from flowdsl.batches.buffer import Refs
 from flowdsl.kernels.batch_members import HeldMembers, ItemLists, MemberBlocks
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Index
-from flowdsl.values.orders import stable_order
+from flowdsl.values.orders import found_at, stable_order
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -87,8 +87,8 @@ class _Tier(StateObject):
         """Return the windows of these keys (in order, each once), and those due at or before a clock."""
         if self._due_to <= due_by:
             return np.flatnonzero(self.there)
-        at = np.searchsorted(self.windows.keys, keys).clip(0, len(self.windows) - 1)
-        rows: Index = at[self.windows.keys[at] == keys]
+        at = found_at(self.windows.keys, keys)
+        rows: Index = at[at >= 0]
         if self._due_from <= due_by:
             waiting = self._by_due()
             end = int(np.searchsorted(self.windows.due[waiting], due_by, side="right"))

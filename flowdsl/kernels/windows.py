@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Mask
-from flowdsl.values.orders import sorted_stably
+from flowdsl.values.orders import found_at, sorted_stably
 from flowdsl.values.ranges import ranges
 
 Ints = npt.NDArray[np.int64]
@@ -76,10 +76,7 @@ class Groups:
 
     def find(self, keys: Ints) -> Ints:
         """Return the group of each key, -1 where there is none."""
-        if not len(self.keys):
-            return np.full(len(keys), -1, np.int64)
-        at = np.searchsorted(self.keys, keys)
-        return np.where(self.keys.take(at, mode="clip") == keys, at, -1)
+        return found_at(self.keys, keys)
 
     def first_at_or_after(self, groups: Ints, moments: Ints) -> Ints:
         """For each of these groups its first row at or after a moment; the group's end where there is

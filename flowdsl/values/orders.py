@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+# so many times as long as both arrays may a table of all numbers be
+_SPARSE: Final = 8
 
 
 def stable_order(keys: Ints) -> Ints:
@@ -38,6 +40,26 @@ def sorted_stably(keys: Ints) -> tuple[Ints, Ints]:
     packed |= np.arange(len(keys))
     packed.sort()
     return (packed >> bits) + low, packed & ((1 << bits) - 1)
+
+
+def found_at(keys: Ints, asked: Ints) -> Ints:
+    """Return the first place of each number in keys that ascend, -1 where they do not have it: by a table
+    where they lie close together.
+
+    >>> found_at(np.array([3, 5, 5]), np.array([5, 4, 9, 3])).tolist()
+    [1, -1, -1, 0]
+    """
+    if not len(keys):
+        return np.full(len(asked), -1, np.int64)
+    low, high = int(keys[0]), int(keys[-1])
+    if high - low > _SPARSE * (len(keys) + len(asked)):
+        at = np.searchsorted(keys, asked)
+        return np.where(keys.take(at, mode="clip") == asked, at, -1)
+    # one more place on either side, for what is outside
+    table = np.full(high - low + 3, -1, np.int64)
+    # assigned backwards: of equal ones the first place stays
+    table[keys[::-1] - (low - 1)] = np.arange(len(keys) - 1, -1, -1)
+    return table.take(asked - (low - 1), mode="clip")
 
 
 def lexical_order(*keys: npt.NDArray[Any]) -> Ints | None:
