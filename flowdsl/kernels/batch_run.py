@@ -148,11 +148,9 @@ class BatchRun:
         self.reach = RuleReach(self.groups, self.spans)
         # those that a context may join or close, and those that are due
         latest = FOREVER if until.ending else max(until.clock, int(incoming.contexts.moment.max(initial=0)))
-        carried, self.members = kernel.windows.take_out(self.groups.keys, latest)
-        order = np.argsort(carried.numbers)
-        self.carried = carried.take(order)
+        self.carried, self.members = kernel.windows.take_out(self.groups.keys, latest)
         # for each window carried in the group of its key, -1 for none
-        self.group_of_carried = self.groups.find(carried.keys).take(order)
+        self.group_of_carried = self.groups.find(self.carried.keys)
 
     def run(self) -> StepOutcome:
         joined = self._end_of_carried()

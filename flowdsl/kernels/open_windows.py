@@ -179,8 +179,8 @@ class OpenWindows(StateObject):
         return windows, self._members.of(windows.numbers)
 
     def take_out(self, keys: Ints, due_by: int) -> tuple[Open, HeldMembers]:
-        """Return the windows of these keys (in order, each once) and those due at or before a clock, and
-        their members.
+        """Return the windows of these keys (in order, each once) and those due at or before a clock, as they
+        opened, and their members.
 
         A window may be put back with the members that joined it since.
         """
@@ -189,7 +189,10 @@ class OpenWindows(StateObject):
         for tier in self._tiers:
             rows = tier.find(keys, due_by)
             if len(rows):
-                windows = windows.joined(tier.take_out(rows))
+                as_opened = stable_order(tier.windows.numbers.take(rows))
+                windows = windows.joined(tier.take_out(rows.take(as_opened)))
+        if (windows.numbers[1:] < windows.numbers[:-1]).any():
+            windows = windows.take(stable_order(windows.numbers))
         self._tiers = list(self._swept())
         return windows, HeldMembers(self._members, windows.numbers, windows.counts)
 
