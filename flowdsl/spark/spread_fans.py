@@ -47,17 +47,22 @@ def end_of(branch: Branch, place: int) -> tuple[str, str] | None:
     on its way, with nothing behind it that remembers something.
     """
     step = branch[place]
-    below = branch[place : place + step.size]
-    above = branch[step.after] if step.after >= 0 else None
-    while above is not None:
-        if above.fans_out:
-            return None
-        above = branch[above.after] if above.after >= 0 else None
-    alone = sum(one.fans_out for one in below) == 1 and all(one.stateless for one in below)
-    if not step.fans_out or not alone or step.link_path is None or len(step.links) != 1:
+    if not step.fans_out or step.link_path is None or len(step.links) != 1 or not _is_alone(branch, place):
         return None
     ((name, use),) = step.links
     return (name, ENDS[use]) if use in ENDS else None
+
+
+def _is_alone(branch: Branch, place: int) -> bool:
+    step = branch[place]
+    below = branch[place + 1 : place + step.size]
+    if any(one.fans_out or not one.stateless for one in below) or not step.stateless:
+        return False
+    while step.after >= 0:
+        step = branch[step.after]
+        if step.fans_out:
+            return False
+    return True
 
 
 def ends_of(plan: Plan) -> list[tuple[str, str]]:
