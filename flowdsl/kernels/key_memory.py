@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.values.json_types import Mask
+from flowdsl.values.orders import found_at
 from flowdsl.values.ranges import ranges
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -128,8 +129,8 @@ class KeyMemory(StateObject):
         left = np.arange(len(keys))
         for table in filter(len, reversed(self.tables)):
             asked = keys.take(left)
-            at = np.searchsorted(table.keys, asked)
-            hit = table.keys.take(at, mode="clip") == asked
+            at = found_at(table.keys, asked)
+            hit = at >= 0
             here, at, left = left[hit], at[hit], left[~hit]
             begins = np.where(at > 0, table.ends.take(at - 1), 0)
             lengths[here] = table.ends.take(at) - begins

@@ -20,6 +20,7 @@ from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import DURATION, PATHS, option
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
+from flowdsl.values.orders import found_at
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -120,8 +121,8 @@ class _Sightings(StateObject):
         """Return which of these keys are here, and when their windows opened."""
         if not len(self):
             return np.zeros(0, np.int64), self.opened
-        at = np.searchsorted(self.keys, keys).clip(0, len(self) - 1)
-        known = np.flatnonzero(self.keys[at] == keys)
+        at = found_at(self.keys, keys)
+        known = np.flatnonzero(at >= 0)
         return known, self.opened[at[known]]
 
     def since(self, expired: int) -> list[int]:
