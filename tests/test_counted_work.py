@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import duckdb
@@ -20,6 +21,7 @@ from flowdsl.kernels.windows import FixedReach
 from flowdsl.log import document_paths, validation
 from flowdsl.values import columns, json_extraction, local_time
 from flowdsl.values.interner import Interner
+from flowdsl.values.orders import found_at
 
 EVENTS, MINUTE = 3_000, 60_000_000
 START = 1_767_225_600_000_000  # 2026-01-01 00:00 UTC
@@ -195,6 +197,17 @@ def test_times_that_windows_collect_are_written_for_those_who_read_them(
     assert sum(written) == 1
     fd.replay(digest.map(recipient_id="ann", title="{{ batch.at }}").deliver("s"), log)
     assert sum(written) > EVENTS
+
+
+def test_a_few_keys_among_many_are_found_without_a_table_of_all() -> None:
+    keys, few = np.arange(1_000_000), np.array([5, 999_999])
+    tracemalloc.start()
+    try:
+        assert found_at(keys, few).tolist() == few.tolist()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < keys.nbytes // 100
 
 
 def test_texts_of_whole_numbers_that_lie_close_together_are_made_once_each(
