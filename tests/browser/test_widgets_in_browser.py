@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import nbformat
 import pytest
@@ -11,6 +10,7 @@ from nbclient import NotebookClient
 
 import flowdsl as fd
 from flowdsl.samples.datasets import sample_in
+from tests.browser.panels import added_step
 
 START = """
 import flowdsl as fd
@@ -107,15 +107,8 @@ def test_the_designer_builds_a_flow_from_nothing(notebook):
     taken = re.search(r"[0-9,]+", offer).group()
     panel.locator(".trigger .counts").get_by_text(taken, exact=True).wait_for()
 
-    def add(method: str) -> Any:
-        before = panel.locator(".step").count()
-        panel.locator(".add").get_by_role("button", name=method, exact=True).click()
-        step = panel.locator(".step").nth(before)
-        step.wait_for()
-        return step
-
     # fields and link types are offered from the data: by keyboard and by mouse
-    step = add("resolve")
+    step = added_step(panel, "resolve")
     page.locator(".complete").wait_for()
     page.keyboard.type("targ")
     page.locator(".complete [role=option]").filter(has_text="target_id").wait_for()
@@ -128,25 +121,25 @@ def test_the_designer_builds_a_flow_from_nothing(notebook):
     step.get_by_label("resolve direction").select_option("reverse")
     step.locator(".counts").filter(has_text=f"{taken} → {taken}").wait_for()
 
-    step = add("resolve")
+    step = added_step(panel, "resolve")
     step.get_by_label("resolve from").fill("source_id")
     step.get_by_label("resolve as").fill("fan")
 
-    step = add("where")
+    step = added_step(panel, "where")
     page.keyboard.type("source_id != own")
     page.locator(".complete [role=option]").filter(has_text="owner.id").click()
     assert step.get_by_label("where condition").input_value() == "source_id != owner.id"
     step.get_by_text("filtered").wait_for()
 
-    step = add("deduplicate")
+    step = added_step(panel, "deduplicate")
     step.get_by_label("deduplicate key").fill("source_id")
     step.get_by_label("deduplicate window").fill("1h")
 
-    step = add("batch")
+    step = added_step(panel, "batch")
     step.get_by_label("batch key").fill("target_id")
     step.get_by_label("batch window").fill("5m")
 
-    step = add("map")
+    step = added_step(panel, "map")
     page.keyboard.type("{{ owner.i")
     page.locator(".complete [role=option]").filter(has_text="owner.id").wait_for()
     page.keyboard.press("ArrowDown")
@@ -159,7 +152,7 @@ def test_the_designer_builds_a_flow_from_nothing(notebook):
     step.get_by_label("field 2 text").fill("{{ fan.name }} and {{ batch.count }} others liked it")
     step.locator(".preview").filter(has_text="others liked it").wait_for()
 
-    step = add("deliver")
+    step = added_step(panel, "deliver")
     step.get_by_label("deliver sinks").fill("in-app, push")
     step.locator(".mark.delivered").wait_for()
     panel.locator(".trial b").filter(has_text="deliveries").wait_for()

@@ -12,6 +12,7 @@ import pytest
 
 import flowdsl as fd
 from tests.browser.looks import answers
+from tests.browser.panels import added_step
 from tests.browser.servers import free_port, served
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("marimo") is None, reason="no marimo: make looks")
@@ -71,29 +72,22 @@ def test_the_designer_builds_a_flow(app: tuple[Any, Path]):
     page, folder = app
     panel = page.locator(".flowdsl.design")
 
-    def add(method: str) -> Any:
-        before = panel.locator(".step").count()
-        panel.locator(".add").get_by_role("button", name=method, exact=True).click()
-        step = panel.locator(".step").nth(before)
-        step.wait_for()
-        return step
-
     panel.get_by_label("name", exact=True).fill("liked")
     panel.get_by_label("kind").select_option("link.created")
     panel.get_by_label("type").select_option("likes")
-    step = add("resolve")
+    step = added_step(panel, "resolve")
     page.locator(".complete").wait_for()
     page.keyboard.type("targ")
     page.locator(".complete [role=option]").filter(has_text="target_id").click()
     step.get_by_label("resolve as").fill("post")
     step.locator(".counts").filter(has_text="→").wait_for()
-    step = add("map")
+    step = added_step(panel, "map")
     page.keyboard.type("{{ post.ti")
     page.locator(".complete [role=option]").filter(has_text="post.title").wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Tab")
     assert step.get_by_label("field 1 text").input_value() == "{{ post.title }}"
-    step = add("deliver")
+    step = added_step(panel, "deliver")
     step.get_by_label("deliver sinks").fill("in-app")
     step.locator(".mark.delivered").wait_for()
     picture = panel.locator(".picture img")
