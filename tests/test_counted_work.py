@@ -12,6 +12,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on, var
+from flowdsl.engine import local
 from flowdsl.expressions.templates.vectorized import renderer
 from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.bucket_rows import DropRows, QueueRows
@@ -197,6 +198,17 @@ def test_times_that_windows_collect_are_written_for_those_who_read_them(
     assert sum(written) == 1
     fd.replay(digest.map(recipient_id="ann", title="{{ batch.at }}").deliver("s"), log)
     assert sum(written) > EVENTS
+
+
+def test_ids_that_windows_remember_are_coded_ahead_of_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "CHUNK", EVENTS // 10)
+    flow = on("link.created").batch("target_id", every="week", on="mon", at="09:00", tz="UTC")
+    ahead = counting(monkeypatch, Interner, "intern_all", 1)
+    late = counting(monkeypatch, Interner, "intern", 1)
+    assert replayed(flow, likes(keys=500, apart=MINUTE)).height == 500
+    # the columns of a chunk are prepared while an earlier one is run: what the first one needs is known then
+    assert len(late) <= 2
+    assert ahead[-1] == 2
 
 
 def test_a_few_keys_among_many_are_found_without_a_table_of_all() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.open_windows import Open, OpenWindows
+from flowdsl.values.orders import Places
 
 
 class Window(NamedTuple):
@@ -46,7 +47,7 @@ def assert_same(windows: OpenWindows, model: dict[int, Window]) -> None:
 
 
 def take_out(windows: OpenWindows, model: dict[int, Window], keys: set[int], clock: int) -> None:
-    taken, members = windows.take_out(ints(sorted(keys)), clock)
+    taken, members = windows.take_out(Places(ints(sorted(keys))), clock)
     expected = [model[k] for k in sorted(model) if k in keys or model[k].opened <= clock]
     assert sorted(taken.numbers.tolist()) == sorted(w.number for w in expected)
     assert members.windows.tolist() == np.repeat(taken.numbers, taken.counts).tolist()

@@ -69,6 +69,8 @@ class LocalExecutor:
         self.position = 0
         # the first event behind the end, where the log has one
         self._behind = FOREVER
+        # text columns of which much of the last chunk was needed as codes
+        self._coded: tuple[str, ...] = ()
         self.events = 0
         # the clock (µs) at the first event of this run
         self.began: int | None = None
@@ -125,6 +127,7 @@ class LocalExecutor:
                 if judge is not None:
                     ahead = judge(events.frame, self.clock)
                 self._chunk(events, span, marks, ahead, pool)
+                self._coded = tuple(events.often_coded)
                 more = sum(passed.pop() for _ in range(len(passed)))
                 self.events += more
                 progress(len(events) + more)
@@ -201,7 +204,7 @@ class LocalExecutor:
         def prepare(frame: pl.DataFrame) -> EventRows:
             rows, read = taken_off(readable(frame), self.plan.event_paths)
             events = EventRows(rows, self.graph.interner, self.plan.event_paths)
-            events.prepare(self.plan.id_columns)
+            events.prepare({*self.plan.id_columns, *self._coded})
             if self.plan.event_paths:
                 events.narrow(np.logical_or.reduce([_meets(entry, events) for entry in self.plan.entries]))
             for path, values in read.items():

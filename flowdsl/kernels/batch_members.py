@@ -67,7 +67,7 @@ class Roots(StateObject):
 
     def take(self, rows: Index) -> Roots:
         """Those of some contexts."""
-        return Roots(self.seq[rows], tuple(level[rows] for level in self.branches))
+        return Roots(self.seq.take(rows), tuple(level.take(rows) for level in self.branches))
 
     def joined(self, later: Roots) -> Roots:
         """Return these, then others."""

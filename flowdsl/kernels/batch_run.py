@@ -148,9 +148,9 @@ class BatchRun:
         self.reach = RuleReach(self.groups, self.spans)
         # those that a context may join or close, and those that are due
         latest = FOREVER if until.ending else max(until.clock, int(incoming.contexts.moment.max(initial=0)))
-        self.carried, self.members = kernel.windows.take_out(self.groups.keys, latest)
+        self.carried, self.members = kernel.windows.take_out(self.groups.places, latest)
         # for each window carried in the group of its key, -1 for none
-        self.group_of_carried = self.groups.find(self.carried.keys)
+        self.group_of_carried = self.groups.places.of(self.carried.keys)
 
     def run(self) -> StepOutcome:
         joined = self._end_of_carried()
@@ -269,7 +269,7 @@ class BatchRun:
         now = Roots.of(self.contexts, names)
         if now is None:
             now = Roots(self.contexts.seq, self.contexts.branches)
-        found = now.take(self.groups.order[touched["row_from"]])
+        found = now.take(self.groups.order.take(touched["row_from"]))
         if not len(earlier):
             return found
         which = np.arange(len(found))
@@ -279,7 +279,7 @@ class BatchRun:
     def _fresh_members(self, touched: _Touched) -> ItemLists:
         """Return the members of windows that came now."""
         counts = touched["row_counts"]
-        rows = self.groups.order[ranges(touched["row_from"], counts)]
+        rows = self.groups.order.take(ranges(touched["row_from"], counts))
         owners = np.repeat(touched["numbers"], counts)
         names = self.kernel.rules.batch_names
         return ItemLists.of_contexts(self.contexts, rows, owners, names, self.values)

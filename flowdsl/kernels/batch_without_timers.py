@@ -191,7 +191,7 @@ class UntimedBatchKernel(Kernel):
         place = np.searchsorted(groups.keys, carried.keys).clip(0, len(groups.keys) - 1)
         touched = np.flatnonzero(groups.keys[place] == carried.keys)
         group = place[touched]
-        ends = groups.first_at_or_after(group, carried.opened[touched] + window)
+        ends = groups.first_at_or_after(groups.ends[group], carried.opened[touched] + window)
         start[group] = np.minimum(ends + 1, groups.ends[group])
         found = Windows.find(groups, start, FixedReach(groups, window), gap=1)
         fresh = self._opened(groups, found)
@@ -204,7 +204,7 @@ class UntimedBatchKernel(Kernel):
         sizes = np.concatenate([ends, found.end]) - firsts
         owners = np.concatenate([carried.numbers[touched], fresh.numbers])
         member_of[groups.order[ranges(firsts, sizes)]] = np.repeat(owners, sizes)
-        return grown.joined(fresh), member_of
+        return _Windows.joined([grown, fresh]), member_of
 
     def _opened(self, groups: Groups, found: Windows) -> _Windows:
         opener = groups.order[found.first]

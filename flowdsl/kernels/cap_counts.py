@@ -114,8 +114,9 @@ class SlidingCounts(CapCounts):
         row = first
         while len(group) >= LOOP_BELOW:
             ends = begins[group] + counts[group]
-            row = np.maximum(row, groups.first_at_or_after(group, line[ends - self._most] + self._per))
-            more = row < groups.ends[group]
+            stop = groups.ends[group]
+            row = np.maximum(row, groups.first_at_or_after(stop, line[ends - self._most] + self._per))
+            more = row < stop
             group, row, ends = group[more], row[more], ends[more]
             passing[row] = True
             line[ends] = groups.times[row]

@@ -19,13 +19,15 @@ from flowdsl.batches.buffer import Refs
 from flowdsl.kernels.batch_members import HeldMembers, ItemLists, MemberBlocks
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Index
-from flowdsl.values.orders import found_at, stable_order
+from flowdsl.values.orders import Places, found_at, stable_order
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 Ints = npt.NDArray[np.int64]
 # tiers are no longer than this: so long it takes to sort one
 _LARGEST: Final = 1 << 17
+# windows are asked for their keys where these are not fewer by this factor, and otherwise keys for their windows
+_FEWER: Final = 8
 # so many members of closed windows are always kept
 _FEW: Final = 1 << 10
 
@@ -83,12 +85,15 @@ class _Tier(StateObject):
         """Return when the first window is due; there is one."""
         return int(self.windows.due[self._by_due()[0]])
 
-    def find(self, keys: Ints, due_by: int) -> Index:
+    def find(self, keys: Places, due_by: int) -> Index:
         """Return the windows of these keys (in order, each once), and those due at or before a clock."""
         if self._due_to <= due_by:
             return np.flatnonzero(self.there)
-        at = found_at(self.windows.keys, keys)
-        rows: Index = at[at >= 0]
+        if _FEWER * len(keys) < len(self.windows):
+            at = found_at(self.windows.keys, keys.keys)
+            rows: Index = at[at >= 0]
+        else:
+            rows = np.flatnonzero(keys.of(self.windows.keys) >= 0)
         if self._due_from <= due_by:
             waiting = self._by_due()
             end = int(np.searchsorted(self.windows.due[waiting], due_by, side="right"))
@@ -164,9 +169,7 @@ class OpenWindows(StateObject):
 
     def all(self) -> Open:
         """All windows, in the order in which they opened."""
-        found = Open.none()
-        for tier in self._tiers:
-            found = found.joined(tier.rest())
+        found = Open.joined([tier.rest() for tier in self._tiers])
         return found.take(np.argsort(found.numbers))
 
     def keys_held(self) -> list[Ints]:
@@ -178,19 +181,14 @@ class OpenWindows(StateObject):
         windows = self.all()
         return windows, self._members.of(windows.numbers)
 
-    def take_out(self, keys: Ints, due_by: int) -> tuple[Open, HeldMembers]:
+    def take_out(self, keys: Places, due_by: int) -> tuple[Open, HeldMembers]:
         """Return the windows of these keys (in order, each once) and those due at or before a clock, as they
         opened, and their members.
 
         A window may be put back with the members that joined it since.
         """
         self._forget_closed()
-        windows = Open.none()
-        for tier in self._tiers:
-            rows = tier.find(keys, due_by)
-            if len(rows):
-                as_opened = stable_order(tier.windows.numbers.take(rows))
-                windows = windows.joined(tier.take_out(rows.take(as_opened)))
+        windows = Open.joined([tier.take_out(tier.find(keys, due_by)) for tier in self._tiers])
         if (windows.numbers[1:] < windows.numbers[:-1]).any():
             windows = windows.take(stable_order(windows.numbers))
         self._tiers = list(self._swept())
@@ -202,7 +200,7 @@ class OpenWindows(StateObject):
             return
         self._members = self._members.having(members)
         while self._tiers and self._tiers[-1].size <= min(2 * len(windows), _LARGEST - len(windows)):
-            windows = self._tiers.pop().rest().joined(windows)
+            windows = Open.joined([self._tiers.pop().rest(), windows])
         self._tiers.append(_Tier(windows))
 
     def _forget_closed(self) -> None:

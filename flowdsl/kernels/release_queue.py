@@ -48,7 +48,7 @@ class _SortedRun(Arrays):
 
     def merged(self, later: _SortedRun) -> _SortedRun:
         """Return the rows of both runs in order."""
-        both = self.joined(later)
+        both = _SortedRun.joined([self, later])
         return _SortedRun.sorted(both.refs, both.due, both.rank, both.since)
 
 
@@ -157,9 +157,7 @@ class ReleaseQueue(StateObject):
 
     def _all(self) -> _SortedRun:
         """Return all that wait, in the order in which they came."""
-        every = _SortedRun.none()
-        for run in self._runs:
-            every = every.joined(run)
+        every = _SortedRun.joined(self._runs)
         return every.take(np.argsort(every.refs))
 
     def next_deadline(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,12 @@ class Arrays(StateObject):
         """Return the rows at `index`, in that order."""
         return type(self)(*(getattr(self, field.name).take(index) for field in fields(self)))
 
-    def joined(self, later: Self) -> Self:
-        """Return these rows, then others."""
-        names = [field.name for field in fields(self)]
-        return type(self)(*(np.concatenate([getattr(self, n), getattr(later, n)]) for n in names))
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of some parts, one part after the other."""
+        if len(parts) < 2:
+            return parts[0] if parts else cls.none()
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def _numbers(kind: type[Arrays]) -> Mapping[str, FieldKind]:

@@ -122,9 +122,9 @@ class RuleReach:
         """Return when the windows are due at the latest that these rows open."""
         return self._limits.take(rows)
 
-    def ends(self, group: Ints, first: Ints) -> Ints:
+    def ends(self, first: Ints, stop: Ints) -> Ints:
         """Return where windows end."""
-        end = self._groups.first_at_or_after(group, self.limits(first))
+        end = self._groups.first_at_or_after(stop, self.limits(first))
         if self._pauses is not None:
             end = np.minimum(end, self._pauses[first])
         if self._spans.most is not None:
@@ -147,7 +147,7 @@ class RuleReach:
         """Return the first row of groups that does not go into the window that is open there."""
         groups = self._groups
         start = groups.starts[group]
-        end = groups.first_at_or_after(group, limits)
+        end = groups.first_at_or_after(groups.ends[group], limits)
         if self._pauses is not None:
             end = np.minimum(end, np.where(groups.times[start] >= due, start, self._pauses[start]))
         if self._spans.most is not None:

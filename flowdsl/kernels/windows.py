@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Mask
-from flowdsl.values.orders import found_at, sorted_stably
+from flowdsl.values.orders import Places, sorted_stably, stable_order
 from flowdsl.values.ranges import ranges
 
 Ints = npt.NDArray[np.int64]
@@ -74,18 +74,20 @@ class Groups:
         numbers += self._scale.at(self.times)
         return numbers
 
-    def find(self, keys: Ints) -> Ints:
-        """Return the group of each key, -1 where there is none."""
-        return found_at(self.keys, keys)
+    @cached_property
+    def places(self) -> Places:
+        """Find the group of a key."""
+        return Places(self.keys)
 
-    def first_at_or_after(self, groups: Ints, moments: Ints) -> Ints:
-        """For each of these groups its first row at or after a moment; the group's end where there is
-        none.
+    def first_at_or_after(self, stop: Ints, moments: Ints) -> Ints:
+        """For the rows of a group that come before row `stop` return the first at or after a moment, and
+        `stop` where there is none.
         """
-        first: Ints = self.ends[groups]
-        some = np.flatnonzero(moments <= self.times[first - 1])
+        first = stop.copy()
+        some = np.flatnonzero(moments <= self.times.take(stop - 1))
         if len(some):
-            wanted = groups[some] * self._scale.width + self._scale.at(moments[some])
+            groups = self.of_rows.take(stop.take(some) - 1)
+            wanted = groups * self._scale.width + self._scale.at(moments.take(some))
             first[some] = np.searchsorted(self._searchable, wanted)
         return first
 
@@ -139,9 +141,9 @@ class _Scale:
 class Reach(Protocol):
     """Answer to where windows end."""
 
-    def ends(self, group: Ints, first: Ints) -> Ints:
-        """Return the first row that is not in the window that a row of a group opens; it comes after `first`,
-        and is at most the group's end.
+    def ends(self, first: Ints, stop: Ints) -> Ints:
+        """Return the first row that is not in the window that a row opens; it comes after `first`, and is at
+        most `stop`, a row of its group or where that ends.
         """
         ...
 
@@ -157,11 +159,11 @@ class FixedReach:
     groups: Groups
     window: int
 
-    def ends(self, group: Ints, first: Ints) -> Ints:
+    def ends(self, first: Ints, stop: Ints) -> Ints:
         """Return where the windows end."""
         if self.window == 0:
             return first + 1
-        return self.groups.first_at_or_after(group, self.groups.times[first] + self.window)
+        return self.groups.first_at_or_after(stop, self.groups.times.take(first) + self.window)
 
     def openers(self) -> Mask:
         """Mark the rows that come so long after the one before them."""
@@ -179,14 +181,7 @@ class Windows(Arrays):
 
     def as_they_open(self, groups: Groups) -> Windows:
         """Return the windows in the order of the contexts that open them."""
-        place = np.zeros(len(groups.order), np.int64)
-        opener = groups.order.take(self.first)
-        place[opener] = self.first
-        opens = np.zeros(len(place), np.bool_)
-        opens[opener] = True
-        first = place[opens]
-        place[opener] = self.end
-        return Windows(first, place[opens])
+        return self.take(stable_order(groups.order.take(self.first)))
 
     @classmethod
     def find(cls, groups: Groups, start: Ints, reach: Reach, gap: int = 0) -> Windows:
@@ -202,7 +197,7 @@ class Windows(Arrays):
             several = np.flatnonzero(stop - first > 1)
             first, stop = first[several], stop[several]
         while len(first) >= LOOP_BELOW:
-            end = reach.ends(groups.of_rows[first], first)
+            end = reach.ends(first, stop)
             end_of[first] = end
             more = np.flatnonzero(end + gap < stop)
             first, stop = end[more] + gap, stop[more]
@@ -242,7 +237,7 @@ def _loop(groups: Groups, first: Ints, stop: Ints, reach: Reach, gap: int) -> tu
     """
     sizes = stop - first
     rows = ranges(first, sizes)
-    ends = reach.ends(groups.of_rows[rows], rows)
+    ends = reach.ends(rows, np.repeat(stop, sizes))
     places = np.cumsum(sizes)
     following = (ends + gap - np.repeat(stop - places, sizes)).tolist()
     openers = []

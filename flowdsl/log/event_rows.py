@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class EventRows(StateObject):
         self._interner = interner
         self._hints = tuple(hints)
         self._codes: dict[str, Codes] = {}
+        # of how many rows the codes of a column were asked for
+        self._asked: Counter[str] = Counter()
         self._kinds: npt.NDArray[np.uint8] | None = None
         self._columns: dict[Path, Column] = {}
         self._documents: dict[str, Documents] = {}
@@ -88,9 +91,15 @@ class EventRows(StateObject):
 
     def codes_at(self, name: str, rows: Index) -> Codes:
         """Return the codes of a text column at some rows; the others are not interned for them."""
+        self._asked[name] += len(rows)
         if name in self._codes or name not in self.frame.columns or len(rows) == len(self):
             return self.codes(name).take(rows)
         return self._interner.intern(self.frame[name][rows])
+
+    @property
+    def often_coded(self) -> Iterator[str]:
+        """The text columns of which a quarter of the rows or more was asked for as codes."""
+        return (name for name, rows in self._asked.items() if 4 * rows >= len(self))
 
     def of_kinds(self, *kinds: str) -> Mask:
         """Return a mask of the events of these kinds."""
@@ -104,9 +113,9 @@ class EventRows(StateObject):
             mask = mask | (self._kinds == KINDS.index(kind))
         return mask
 
-    def prepare(self, names: Iterable[str]) -> None:
+    def prepare(self, names: Collection[str]) -> None:
         """Intern these text columns together, which costs less than one after the other."""
-        wanted = [name for name in names if name not in self._codes and name in self.frame.columns]
+        wanted = [name for name in self.frame.columns if name in names and name not in self._codes]
         if wanted:
             codes = self._interner.intern_all([self.frame[name] for name in wanted])
             self._codes.update(zip(wanted, codes, strict=True))

@@ -201,7 +201,7 @@ class DeduplicateKernel(Kernel):
         # of a key that is in several the newest sighting counts
         for sightings in self._tables:
             known, opened = sightings.find(groups.keys)
-            start[known] = groups.first_at_or_after(known, opened + window)
+            start[known] = groups.first_at_or_after(groups.ends[known], opened + window)
         return start
 
     def _remember(self, groups: Groups, found: Windows, expired: int) -> None:

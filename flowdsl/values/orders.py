@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 # so many times as long as what is asked for may a table of all numbers be: to search takes as long
-_SPARSE: Final = 16
+_SPARSE: Final = 64
 
 
 def stable_order(keys: Ints) -> Ints:
@@ -42,24 +43,47 @@ def sorted_stably(keys: Ints) -> tuple[Ints, Ints]:
     return (packed >> bits) + low, packed & ((1 << bits) - 1)
 
 
+class Places:
+    """Places of numbers in keys that ascend: by a table where many are asked for of keys that lie close
+    together, so that a few cost little among many keys.
+
+    >>> Places(np.array([3, 5, 5])).of(np.array([5, 4, 9, 3])).tolist()
+    [1, -1, -1, 0]
+    """
+
+    def __init__(self, keys: Ints) -> None:
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def of(self, asked: Ints) -> Ints:
+        """Return the first place of each number, -1 where the keys do not have it."""
+        keys = self.keys
+        if not len(keys):
+            return np.full(len(asked), -1, np.int64)
+        if int(keys[-1]) - int(keys[0]) > _SPARSE * len(asked):
+            at = np.searchsorted(keys, asked)
+            return np.where(keys.take(at, mode="clip") == asked, at, -1)
+        return self._table.take(asked - (int(keys[0]) - 1), mode="clip").astype(np.int64)
+
+    @cached_property
+    def _table(self) -> npt.NDArray[np.int32]:
+        keys, size = self.keys, len(self.keys)
+        # one more place on either side, for what is outside
+        table = np.full(int(keys[-1]) - int(keys[0]) + 3, -1, np.int32)
+        # assigned backwards: of equal ones the first place stays
+        table[keys[::-1] - (int(keys[0]) - 1)] = np.arange(size - 1, -1, -1, dtype=np.int32)
+        return table
+
+
 def found_at(keys: Ints, asked: Ints) -> Ints:
-    """Return the first place of each number in keys that ascend, -1 where they do not have it: by a table
-    where many are asked for of keys that lie close together, so that a few cost little among many keys.
+    """Return the first place of each number in keys that ascend, -1 where they do not have it.
 
     >>> found_at(np.array([3, 5, 5]), np.array([5, 4, 9, 3])).tolist()
     [1, -1, -1, 0]
     """
-    if not len(keys):
-        return np.full(len(asked), -1, np.int64)
-    low, high = int(keys[0]), int(keys[-1])
-    if high - low > _SPARSE * len(asked):
-        at = np.searchsorted(keys, asked)
-        return np.where(keys.take(at, mode="clip") == asked, at, -1)
-    # one more place on either side, for what is outside
-    table = np.full(high - low + 3, -1, np.int64)
-    # assigned backwards: of equal ones the first place stays
-    table[keys[::-1] - (low - 1)] = np.arange(len(keys) - 1, -1, -1)
-    return table.take(asked - (low - 1), mode="clip")
+    return Places(keys).of(asked)
 
 
 def lexical_order(*keys: npt.NDArray[Any]) -> Ints | None:
