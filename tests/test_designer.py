@@ -335,7 +335,7 @@ def test_one_event_is_shown_on_its_way(designer: Designer):
     assert [step["outcome"] for step in view["steps"]] == ["passed"] * 5 + ["delivered"]
     assert view["steps"][4]["preview"]["rows"] == [{"text": "eve"}, {"text": f"2 for {NASTY}"}]
     assert view["steps"][1]["preview"]["lines"][0] == {"name": "source_id != owner.id", "text": "true"}
-    assert view["steps"][5]["preview"]["lines"] == [{"name": "recipient", "text": "eve"}]
+    assert view["steps"][5]["preview"]["lines"] == [{"name": "recipient", "text": f"{NASTY} (user eve)"}]
     view = do(designer, {"do": "choose", "step": 1, "outcome": "dropped", "reason": "filtered"})
     assert view["event"]["seq_no"] == 2
     assert [step["outcome"] for step in view["steps"]] == ["passed", "dropped", None, None, None, None]

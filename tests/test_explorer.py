@@ -83,6 +83,14 @@ def test_it_opens_at_the_first_event_that_was_delivered_and_says_so_when_printed
     assert any("delivered" in line for line in way)
 
 
+def test_the_list_shows_people_by_name_and_others_by_id(explorer: Explorer):
+    ends = [[(end["name"], end["id"]) for end in row["ends"]] for row in shown(explorer)["rows"]]
+    assert ends[:2] == [[("Ann", "ann"), ("p1", "p1")], [(NASTY, "eve"), ("p1", "p1")]]
+    # what an event creates has a name too
+    assert ends[-1] == [("Tea for Two", "p3")]
+    assert shown(explorer)["detail"]["recipient"] == f"{NASTY} (user eve)"
+
+
 def test_one_steps_through_the_flow_and_sees_what_is_new(explorer: Explorer):
     explorer.do({"do": "go", "where": "first"})
     seen = []

@@ -64,7 +64,7 @@ def test_who_was_reached_is_told_when_and_by_what(result: fd.Result):
     assert why.reached
     assert why.ways[0].flow == "like"
     assert str(why).splitlines()[:2] == [
-        "event 13: link.created likes bob → p1, 2026-01-01 00:00:11 UTC",
+        "event 13: link.created likes Bob → p1, 2026-01-01 00:00:11 UTC",
         "Yes: event 13 reached Eve (user eve), by like.",
     ]
     assert why.ways[0].sentences == (

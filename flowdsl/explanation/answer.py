@@ -17,7 +17,7 @@ UNMATCHED = 5
 def answer_text(answer: RecipientPaths) -> str:
     """Return the event, the verdict, and a paragraph for each flow."""
     paths, left = listed_paths(answer)
-    paragraphs = [f"{event_line(answer.event)}\n{verdict(answer)}"]
+    paragraphs = [f"{event_line(answer.event, answer.names)}\n{verdict(answer)}"]
     for path in paths:
         lines = [f"{path.flow}: {'yes' if path.reached else 'no'}", *(f"  {s}" for s in path.sentences)]
         paragraphs.append("\n".join(lines))

@@ -30,7 +30,7 @@ def explanation_diagram(explanation: EventSteps) -> Diagram:
             chains.append(path_diagram(flow, steps, explanation.more.get(flow.name, 0)))
         elif steps:
             others.append((flow, steps[0].reason))
-    notes = [event_line(explanation.event)]
+    notes = [event_line(explanation.event, explanation.names)]
     if not chains:
         chains = [_unmatched(flow, reason) for flow, reason in others]
     elif others:
@@ -46,7 +46,7 @@ def why_diagram(why: RecipientPaths) -> Diagram:
     chains = [_way_to(by_name[way.flow], way) for way in why.ways if way.outcome != "not matched"]
     if not chains:
         chains = [_unmatched(by_name[way.flow], way.sentences[0]) for way in why.ways]
-    notes = (event_line(why.event), verdict(why))
+    notes = (event_line(why.event, why.names), verdict(why))
     return Diagram(f"Event {why.event['seq_no']} and {why.whom}", tuple(chains), notes=notes)
 
 

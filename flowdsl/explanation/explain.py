@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import operator
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +18,7 @@ from flowdsl.errors import FlowWarning, ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.explanation.paths import EventSteps, ExplainedStep
 from flowdsl.flow.spec import FlowSpec, Trigger
-from flowdsl.graph.names import names_in
+from flowdsl.graph.names import EntityNames, names_in
 from flowdsl.log.columns import readable
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
@@ -162,7 +162,7 @@ def explain(
         trace_event(dataclasses.replace(options, flows=tuple(running)), traced, readings, progress)
     steps = [step for f in asked for step in _steps(f, unmet(options, f, event), running, traced)]
     more = {running[number].name: count for number, count in traced.more.items()}
-    return Explanation(event, tuple(steps), more, tuple(asked))
+    return Explanation(event, tuple(steps), more, tuple(asked), names_at(traced, event, steps))
 
 
 def trigger_step(flow: FlowSpec, mismatch: str | None, variables: Mapping[str, Any]) -> ExplainedStep:
@@ -299,6 +299,13 @@ def _steps(
     yield trigger_step(flow, why, traced.triggered.get(number, {}))
     for one in traced.of_flow(number):
         yield explained(flow, one, traced)
+
+
+def names_at(traced: EventReading, event: Mapping[str, Any], steps: Iterable[ExplainedStep]) -> EntityNames:
+    """Return the names that the graph has at the traced event: of its entities, and of recipients."""
+    ids = {event.get(name) for name in ("source_id", "target_id", "entity_id")}
+    ids |= {step.recipient_id for step in steps}
+    return EntityNames() if traced.graph is None else names_in(traced.graph, [one for one in ids if one])
 
 
 def called(traced: EventReading, one: str) -> str:

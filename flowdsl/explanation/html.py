@@ -17,6 +17,7 @@ from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
     from flowdsl.explanation.paths import EventSteps, ExplainedStep, RecipientPaths
+    from flowdsl.graph.names import EntityNames
 
 ROWS: Final = 60
 # fields by which people know an entity, the first that is there
@@ -28,15 +29,16 @@ def explanation_html(explanation: EventSteps) -> str:
     unmatched = {step.flow for step in explanation.steps if step.outcome == "not matched"}
     steps = sorted(explanation.steps, key=lambda step: step.flow in unmatched)
     ends = [_end(list(of_flow)) for _, of_flow in groupby(steps, key=lambda step: step.flow)]
-    heads = [*ends, event_line(explanation.event)]
-    return _render(heads, Picture(explanation_diagram(explanation)), steps)
+    heads = [*ends, event_line(explanation.event, explanation.names)]
+    return _render(heads, Picture(explanation_diagram(explanation)), steps, explanation.names)
 
 
 def answer_html(answer: RecipientPaths) -> str:
     """Render the answer in sentences, and the steps of the paths that it tells of."""
     paths, _ = listed_paths(answer)
-    heads = [*answer_sentences(answer), event_line(answer.event)]
-    return _render(heads, Picture(why_diagram(answer)), [step for path in paths for step in path.steps])
+    heads = [*answer_sentences(answer), event_line(answer.event, answer.names)]
+    steps = [step for path in paths for step in path.steps]
+    return _render(heads, Picture(why_diagram(answer)), steps, answer.names)
 
 
 def _end(steps: Sequence[ExplainedStep]) -> str:
@@ -48,14 +50,18 @@ def _end(steps: Sequence[ExplainedStep]) -> str:
     if len(ends) == 1:
         end = next(iter(ends.values()))
         place = "" if end.step is None else f" at step {end.step} ({end.operator})"
-        return f"{end.flow}: {end.outcome}{place}" + (f": {why}" if (why := _decided(end, {})) else "")
+        return f"{end.flow}: {end.outcome}{place}" + (
+            f": {why}" if (why := _decided(end, {}, end.recipient)) else ""
+        )
     counted = Counter(step.reason or step.outcome for step in ends.values())
     listed = ", ".join(f"{count:,} {what}" for what, count in counted.most_common())
     return f"{steps[0].flow}: {count_text(len(ends), 'branch')}: {listed}"
 
 
-def _render(heads: Sequence[str], picture: Picture, steps: Sequence[ExplainedStep]) -> str:
-    rows = [_row(step, fresh) for step, fresh in new_variables(steps[:ROWS])]
+def _render(
+    heads: Sequence[str], picture: Picture, steps: Sequence[ExplainedStep], names: EntityNames
+) -> str:
+    rows = [_row(step, fresh, names) for step, fresh in new_variables(steps[:ROWS])]
     return render(
         "explanation/explanation.html.j2",
         heads=heads,
@@ -65,17 +71,19 @@ def _render(heads: Sequence[str], picture: Picture, steps: Sequence[ExplainedSte
     )
 
 
-def _row(step: ExplainedStep, fresh: Mapping[str, Any]) -> dict[str, Any]:
+def _row(step: ExplainedStep, fresh: Mapping[str, Any], names: EntityNames) -> dict[str, Any]:
     new = [(name, format_value(value)) for name, value in fresh.items()]
     if step.operator == "map" and step.payload is not MISSING:
         new.append(("payload", format_value(step.payload)))
     read = [(name, format_value(value)) for name, value in step.operands]
-    return {"step": step, "decided": _decided(step, fresh), "read": read, "new": new}
+    # the head has the id of the recipient
+    whom = step.recipient_id and names.name(step.recipient_id)
+    return {"step": step, "decided": _decided(step, fresh, whom), "read": read, "new": new}
 
 
-def _decided(step: ExplainedStep, fresh: Mapping[str, Any]) -> str:
+def _decided(step: ExplainedStep, fresh: Mapping[str, Any], whom: str | None) -> str:
     """Return what decided the outcome of a step, or what it made, in a line."""
-    reasons = ", ".join(_reasons(step))
+    reasons = ", ".join(_reasons(step, whom))
     if reasons:
         at = "" if step.at is None else f", at {format_time(step.at.replace(microsecond=0))}"
         return f"{reasons}{at}"
@@ -84,11 +92,11 @@ def _decided(step: ExplainedStep, fresh: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} is {_short(value)}" for name, value in fresh.items())
 
 
-def _reasons(step: ExplainedStep) -> Iterator[str]:
+def _reasons(step: ExplainedStep, whom: str | None) -> Iterator[str]:
     if step.reason:
         yield step.reason
     elif step.sinks:
-        yield f"to {', '.join(step.sinks)}" + (f" for {step.recipient}" if step.recipient else "")
+        yield f"to {', '.join(step.sinks)}" + (f" for {whom}" if whom else "")
     if step.operator == "where" or step.outcome == "failed":
         # of a condition that held its parts say no more
         for name, value in step.operands[: 1 if step.outcome == "passed" else None]:

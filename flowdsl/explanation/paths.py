@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flowdsl.flow.spec import FlowSpec
+from flowdsl.graph.names import EntityNames
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class EventSteps:
     steps: tuple[ExplainedStep, ...]
     more: Mapping[str, int]
     flows: tuple[FlowSpec, ...] = ()
+    names: EntityNames = field(default_factory=EntityNames)
+    """Names of the entities of the event, and of recipients, as far as the graph has them."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ class RecipientPaths:
     flows: tuple[FlowSpec, ...]
     whom: str
     """The recipient by name and type, as far as the graph has them."""
+    names: EntityNames = field(default_factory=EntityNames)
+    """Names of the entities of the event, and of recipients, as far as the graph has them."""
 
     @property
     def reached(self) -> bool:

@@ -14,6 +14,7 @@ from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
     from flowdsl.explanation.paths import EventSteps, ExplainedStep
+    from flowdsl.graph.names import EntityNames
 
 WIDTH: Final = 100
 # branches of a fan-out printed in full
@@ -114,14 +115,11 @@ def _outcome_lines(step: ExplainedStep) -> list[str]:
     return lines
 
 
-def event_line(event: Mapping[str, Any]) -> str:
-    """Return an event in one line."""
+def event_line(event: Mapping[str, Any], names: EntityNames) -> str:
+    """Return an event in one line, with the names of its entities."""
     kind = event.get("link_type") or event.get("entity_type") or ""
-    between = (
-        f"{event.get('source_id')} → {event.get('target_id')}"
-        if "source_id" in event
-        else event.get("entity_id", "")
-    )
+    ends = ("source_id", "target_id") if "source_id" in event else ("entity_id",)
+    between = " → ".join(clip_line(one_line(names.name(str(event.get(end, ""))))) for end in ends)
     parts = [f"event {event['seq_no']}:", str(event["kind"]), str(kind), str(between)]
     return " ".join(part for part in parts if part) + f", {format_time(event['timestamp'])} UTC"
 

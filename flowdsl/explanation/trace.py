@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from flowdsl.engine.event_reading import Branch, StepTrace
-from flowdsl.explanation.explain import called, trace_event
+from flowdsl.explanation.explain import called, names_at, trace_event
+from flowdsl.explanation.paths import ExplainedStep
 from flowdsl.explanation.recipient_tracer import RecipientTrace
 from flowdsl.explanation.recipients import branch_of, recipient_of
 from flowdsl.flow.spec import FlowSpec
+from flowdsl.graph.names import EntityNames
 from flowdsl.progress import Progress
 from flowdsl.results.options import Options
 
@@ -58,6 +60,10 @@ class EventTrace:
     def called(self, one: str) -> str:
         """Return an id with its name and type, as far as they are known."""
         return called(self.seeker(self.seq_no).steps, one)
+
+    def names(self, event: Mapping[str, Any], steps: Iterable[ExplainedStep]) -> EntityNames:
+        """Return the names of the entities of the event, and of recipients, as far as they are known."""
+        return names_at(self.seeker(self.seq_no).steps, event, steps)
 
     def triggered(self, flow: FlowSpec) -> Mapping[str, Any]:
         """Return the variables that the event gave a flow; empty if the flow did not run on it."""

@@ -171,6 +171,7 @@ def why(
         tuple(sorted(ways, key=lambda way: (not way.reached, way.outcome == "not matched"))),
         tuple(asked),
         whom=trail.called(recipient),
+        names=trail.names(event, [step for way in ways for step in way.steps]),
     )
 
 

@@ -219,8 +219,8 @@ def _new_variables(explained: ExplainedStep, before: Mapping[str, Any] | None) -
         for name, value in (explained.variables.items() if before else ())
         if name not in _OWN and before and before.get(name) != value
     ]
-    if explained.sinks and explained.recipient_id is not None:
-        lines.append({"name": "recipient", "text": explained.recipient_id})
+    if explained.sinks and explained.recipient is not None:
+        lines.append({"name": "recipient", "text": explained.recipient})
     return lines
 
 

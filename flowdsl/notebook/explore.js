@@ -27,7 +27,9 @@ const jumps = (view) => h("div", { class: "bar" },
 const events = (view) => h("table", { class: "events", role: "listbox", "aria-label": "events" },
   h("tbody", {}, ...view.rows.map((row) => h("tr", { class: row.open ? "open" : "", role: "option", "aria-selected": row.open ? "true" : "false", send: { do: "open", seq_no: row.seq_no } },
     h("td", { class: "number" }, number(row.seq_no)), h("td", {}, row.time), h("td", {}, `${row.kind} `, h("bdi", {}, row.type)),
-    h("td", { class: "ids" }, h("bdi", { title: row.ids }, row.ids)), h("td", { class: "ends" }, ...row.outcomes.map(badge))))));
+    h("td", { class: "ends" }, ...row.ends.map(end)), h("td", { class: "outcomes" }, ...row.outcomes.map(badge))))));
+
+const end = ({ id, name }, i) => [i > 0 && h("span", { class: "quiet" }, " → "), h("bdi", { title: id }, name), name !== id && [" ", h("bdi", { class: "id", title: id }, id)]];
 
 const way = (view) => h("div", { class: "way" },
   h("div", { class: "bar steps" },

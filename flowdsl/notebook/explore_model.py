@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LISTED: Final = 10
 # longest value shown: enough to read, small enough to send
 LONGEST: Final = 4_000
+_ENDS: Final = ("entity_id", "source_id", "target_id")
 OUTCOMES: Final = ("delivered", "dropped", "failed", "absorbed", "not matched")
 
 
@@ -220,23 +221,21 @@ class ExploreModel:
     def _rows(self) -> list[dict[str, Any]]:
         at = int(np.searchsorted(self.matches, self.seq_no or 0))
         start = max(min(at - LISTED // 2, len(self.matches) - LISTED), 0)
-        rows = []
-        for row in self.journal.events(self.matches[start : start + LISTED]):
-            ends = (
-                row["entity_id"] if row["source_id"] is None else f"{row['source_id']} → {row['target_id']}"
-            )
-            rows.append(
-                {
-                    "seq_no": row["seq_no"],
-                    "time": format_time(row["timestamp"].replace(microsecond=0)),
-                    "kind": row["kind"],
-                    "type": row["link_type"] or row["entity_type"] or "",
-                    "ids": clip(str(ends or ""), 200),
-                    "outcomes": self._outcomes_of(row["seq_no"]),
-                    "open": row["seq_no"] == self.seq_no,
-                }
-            )
-        return rows
+        events = self.journal.events(self.matches[start : start + LISTED])
+        ends = [[row[end] for end in _ENDS if row[end] is not None] for row in events]
+        names = self.journal.names([one for of_row in ends for one in of_row])
+        return [
+            {
+                "seq_no": row["seq_no"],
+                "time": format_time(row["timestamp"].replace(microsecond=0)),
+                "kind": row["kind"],
+                "type": row["link_type"] or row["entity_type"] or "",
+                "ends": [{"id": clip(one, 100), "name": clip(names.name(one), 100)} for one in of_row],
+                "outcomes": self._outcomes_of(row["seq_no"]),
+                "open": row["seq_no"] == self.seq_no,
+            }
+            for row, of_row in zip(events, ends, strict=True)
+        ]
 
     def _outcomes_of(self, seq_no: int) -> list[str]:
         endings = self.journal.endings_of(seq_no)
@@ -286,7 +285,7 @@ class ExploreModel:
             "variables": sorted(variables, key=lambda variable: not variable["new"]),
             "payload": None if step.payload is MISSING else value_text(step.payload),
             "sinks": list(step.sinks),
-            "recipient": step.recipient_id,
+            "recipient": step.recipient,
             "goes_on": _goes_on(step, self.seq_no),
             "at": None if step.at is None else f"{format_time(step.at)} UTC",
         }

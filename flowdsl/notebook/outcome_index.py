@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,7 +34,9 @@ from flowdsl.results.store import NoStore
 if TYPE_CHECKING:
     from flowdsl.engine.state import State
     from flowdsl.flow.spec import FlowSpec
+    from flowdsl.graph.names import EntityNames
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.results.result_data import ResultData
 
 # sections of a replay: explaining one event replays one section, and only one state is kept for each
 STRETCHES: Final = 8
@@ -65,7 +67,7 @@ class OutcomeIndex:
         trace = Trace(keeps_endings)
         with track(progress, self.options.source.count(), "explore") as follower:
             replaying, reading = follower.part(1 - _READING), follower.part(_READING)
-            self._replay(trace, replaying)
+            self._result = self._replay(trace, replaying)
             self.entered, self.endings = entered_events(trace), endings_of(trace)
             self.seqs, self._kinds, self.kinds = self._read_kinds(reading)
 
@@ -115,6 +117,10 @@ class OutcomeIndex:
             numbers = numbers[max(found.height, 1) :]
         return rows
 
+    def names(self, ids: Collection[str]) -> EntityNames:
+        """Return the names and types of those of some ids that are entities when the log ends."""
+        return self._result.entity_names(ids)
+
     def endings_of(self, seq_no: int) -> list[OutcomeKind]:
         """Return the outcomes of an event."""
         return [ending for ending, seqs in self.endings.items() if holds(seqs, seq_no)]
@@ -125,7 +131,7 @@ class OutcomeIndex:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _replay(self, trace: Trace, follower: ProgressReporter) -> None:
+    def _replay(self, trace: Trace, follower: ProgressReporter) -> ResultData:
         stretch = max(SHORTEST, (self.options.source.count() or 0) // STRETCHES)
         options, events = self.options, 0
         for stop in self._stops(stretch):
@@ -141,6 +147,7 @@ class OutcomeIndex:
             if stop is not None and result.state is not None:
                 self._states.append(result.state)
                 options = dataclasses.replace(options, state=result.state, graph=None)
+        return result
 
     def _stops(self, stretch: int) -> Iterator[int | None]:
         """Return the end of each section: the first event of the next one, or None for the end of the log."""

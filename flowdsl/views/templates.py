@@ -9,7 +9,9 @@ cannot be seen or that turn the direction of text are made visible; only drawing
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.charts.chart import SERIES
@@ -83,6 +85,7 @@ def _environment() -> Environment:
         span=span_text,
         moment=moment_text,
         json=format_json,
+        labelled=label_cells,
         lines=printable_lines,
     )
     return environment
@@ -101,6 +104,17 @@ def format_change(value: int) -> str:
 def format_json(value: Any) -> str:
     """Return text as it is, and any other JSON value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def label_cells(rows: str, heads: Iterable[str]) -> str:
+    """Return rows of a table in which each cell has the head of its column, as `data-label`."""
+    labels = [f'<td data-label="{escape(head)}"' for head in heads]
+
+    def labelled(row: str) -> str:
+        before, *cells = row.split("<td")
+        return before + "".join(label + cell for label, cell in zip(labels, cells, strict=False))
+
+    return "<tr".join(map(labelled, str(rows).split("<tr")))
 
 
 def printable_lines(text: str, most: int) -> str:

@@ -88,7 +88,7 @@ def test_the_explorer_steps_through_an_event(notebook):
         label=panel.get_by_label("ending").locator("option").filter(has_text="failed at").inner_text()
     )
     panel.locator(".way li.open.failed").wait_for()
-    assert set(panel.locator(".events .ends").all_inner_texts()) == {"failed"}
+    assert set(panel.locator(".events .outcomes").all_inner_texts()) == {"failed"}
     number = panel.locator(".events tr.open .number").inner_text().replace(",", "")
     panel.get_by_role("searchbox").fill(number)
     panel.locator(".bar .quiet").filter(has_text="of 3,000 events").wait_for()
