@@ -61,7 +61,7 @@ package: .venv/.tests-installed  ## build the wheel and the sdist, and try each 
 	  build/tried/bin/pip install --quiet --disable-pip-version-check "$$made" && \
 	  build/tried/bin/flowdsl demo build/sample --events 2000 && \
 	  build/tried/bin/flowdsl replay build/sample/flows.yaml --log build/sample/events.parquet --graph build/sample/graph \
-	    --report build/report.html && \
+	    --allow-failures --report build/report.html && \
 	  build/tried/bin/pip install --quiet --disable-pip-version-check "$$made[notebook,live]" nbconvert ipykernel && \
 	  build/tried/bin/flowdsl notebooks build/tried-notebooks && \
 	  build/tried/bin/jupyter nbconvert --log-level WARN --to notebook --execute --output-dir build/executed \
