@@ -69,7 +69,7 @@ class LocalExecutor:
         self.position = 0
         # the first event behind the end, where the log has one
         self._behind = FOREVER
-        # text columns of which much of the last chunk was needed as codes
+        # text columns of which most of the last chunk was needed as codes
         self._coded: tuple[str, ...] = ()
         self.events = 0
         # the clock (µs) at the first event of this run
@@ -127,7 +127,7 @@ class LocalExecutor:
                 if judge is not None:
                     ahead = judge(events.frame, self.clock)
                 self._chunk(events, span, marks, ahead, pool)
-                self._coded = tuple(events.often_coded)
+                self._coded = tuple(events.mostly_coded)
                 more = sum(passed.pop() for _ in range(len(passed)))
                 self.events += more
                 progress(len(events) + more)

@@ -16,7 +16,7 @@ from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index
-from flowdsl.values.orders import found_at, stable_order
+from flowdsl.values.orders import Places, found_at, stable_order
 from flowdsl.values.ranges import is_everything, ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import CODES, INTS, ArrayField, ListField, ObjectField, OptionalField
@@ -25,8 +25,6 @@ from flowdsl.values.state_objects import StateObject, StateReader, keeps
 Ints = npt.NDArray[np.int64]
 # what is collected of contexts, those at some places
 ValuesAt = Callable[[Index], Column]
-# numbers so far apart are searched rather than looked up in a table
-_SPARSE: Final = 256
 # blocks of members are joined up to this length
 _LONG: Final = 1 << 17
 
@@ -212,22 +210,9 @@ class ItemLists(StateObject):
 
     def _among(self, windows: Ints) -> Ints:
         """For each member the place of its window in `windows`, -1 where it is not among them."""
-        if not len(windows) or not len(self):
-            return np.full(len(self), -1, np.int64)
-        low, high = int(self.windows.min()), int(self.windows.max())
-        if high - low > _SPARSE * (len(self) + len(windows)):
-            return self._found_among(windows)
-        table = np.full(high - low + 1, -1, np.int64)
-        inside = (windows >= low) & (windows <= high)
-        table[windows[inside] - low] = np.flatnonzero(inside)
-        return table[self.windows - low]
-
-    def _found_among(self, windows: Ints) -> Ints:
-        """Return the same where a table of all numbers would be large for so few."""
-        order = np.argsort(windows)
-        at = np.searchsorted(windows, self.windows, sorter=order).clip(0, len(windows) - 1)
-        place = order[at]
-        return np.where(windows[place] == self.windows, place, -1)
+        order = stable_order(windows)
+        at = Places(windows.take(order)).of(self.windows)
+        return np.where(at >= 0, order.take(at), -1) if len(order) else at
 
 
 def _concatenated(parts: Sequence[Later[Column]]) -> Column:

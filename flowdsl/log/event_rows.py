@@ -97,9 +97,9 @@ class EventRows(StateObject):
         return self._interner.intern(self.frame[name][rows])
 
     @property
-    def often_coded(self) -> Iterator[str]:
-        """The text columns of which a quarter of the rows or more was asked for as codes."""
-        return (name for name, rows in self._asked.items() if 4 * rows >= len(self))
+    def mostly_coded(self) -> Iterator[str]:
+        """The text columns of which most rows were asked for as codes."""
+        return (name for name, rows in self._asked.items() if 2 * rows > len(self))
 
     def of_kinds(self, *kinds: str) -> Mask:
         """Return a mask of the events of these kinds."""
