@@ -8,11 +8,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import flowdsl as fd
 from flowdsl import on
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.engine.executor import StepExecutor
 
 PEOPLE = [f"u{n}" for n in range(30)]
 # everybody follows everybody, and the event's author is followed by all
@@ -45,6 +48,20 @@ def test_branches_that_go_on_in_pieces_come_out_as_they_would_together(monkeypat
     assert len(whole[0]) == 2 * 30 * 30  # type: ignore[arg-type]
     monkeypatch.setattr("flowdsl.engine.executor.STREAMED", 70)
     assert outcome(fd.replay(TWICE, POSTS, GRAPH)) == whole
+
+
+def test_no_more_branches_of_one_event_go_on_together_than_the_limit_says(monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int] = []
+    run = StepExecutor.run
+
+    def counted(self: StepExecutor, contexts: ContextBatch, *args: Any) -> Any:
+        sizes.append(len(contexts))
+        return run(self, contexts, *args)
+
+    monkeypatch.setattr(StepExecutor, "run", counted)
+    monkeypatch.setattr("flowdsl.engine.executor.STREAMED", 10)
+    assert len(fd.replay(TWICE, POSTS[:1], GRAPH)["s"]) == 900
+    assert max(sizes) == 10
 
 
 @pytest.mark.parametrize("streamed", [1, 100, 1 << 20])

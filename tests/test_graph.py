@@ -129,6 +129,15 @@ def test_a_graph_serves_many_replays_and_stays_what_it_was() -> None:
     assert sent(fd.replay(FLOW, LOG, graph), "name") == [(0, "Bob"), (1, "Ann")]
 
 
+def test_a_graph_with_other_links_has_the_same_codes() -> None:
+    graph = fd.EntityGraph(links=[{"link_type": "likes", "source_id": "ann", "target_id": "p1"}])
+    ends = graph.codes_of(pl.Series(["ann", "bob"])), graph.codes_of(pl.Series(["cem", "ann"]))
+    other = graph.with_links({"knows": ends}, without=["likes"])
+    assert other.link_ends("knows").rows() == [("knows", "ann", "cem", None), ("knows", "bob", "ann", None)]
+    assert other.codes_of(pl.Series(["new"])).tolist() == graph.codes_of(pl.Series(["new"])).tolist()
+    assert graph.link_types == ("likes",)
+
+
 def test_two_flows_on_one_graph_do_not_see_each_others_needs() -> None:
     graph = fd.EntityGraph({"user": USERS}, LINKS)
     named = on("link.created").resolve("source_id", as_="fan").map(n=var.fan.n).deliver("s")

@@ -47,6 +47,23 @@ def test_an_executor_that_is_killed_in_each_stage_changes_nothing(workload: str)
     assert there["killed"]
 
 
+@pytest.mark.parametrize(
+    ("workload", "events"),
+    [
+        # a key that has half of all events, as many open windows as events, one fan-out over as many links
+        ("key", 5_000_000),
+        ("windows", 5_000_000),
+        ("branches", 3_000_000),
+    ],
+)
+def test_no_python_worker_ever_holds_a_gibibyte(workload: str, events: int) -> None:
+    done = run("--workload", workload, "--events", str(events), "local", "local[2]")
+    assert done.returncode == 0, done.stdout + done.stderr
+    here, there = sides(done)
+    assert there["digest"] == here["digest"]
+    assert 100 < there["worker_mb"] < 1024
+
+
 def test_a_stage_that_fails_for_good_is_a_typed_error_and_leaves_no_result(tmp_path: Path) -> None:
     done = run("--workload", "A", "--events", "100000", "--fail", "--folder", str(tmp_path / "f"), CLUSTER)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -28,7 +28,7 @@ from flowdsl.kernels.outcome import Failed, StepOutcome, Until
 from flowdsl.values.json_types import Index
 
 # branches that go on together: more only cost memory
-STREAMED = 1 << 21
+STREAMED = 1 << 18
 
 
 class OutcomeSink(Protocol):
@@ -214,34 +214,44 @@ def run_steps(
     trace: OutcomeSink | None = None,
 ) -> None:
     """Take contexts through the steps of a branch, which follow the ones that feed them."""
-    _run_from(steps, 0, contexts, until, recorder, trace)
+    first = steps[0].step
+    _run_places(steps, range(first.size), {first.after: contexts}, until, recorder, trace)
 
 
-def _run_from(
+def _run_places(
     steps: Sequence[StepExecutor],
-    first: int,
-    contexts: ContextBatch,
+    places: range,
+    passed: dict[int, ContextBatch],
     until: Until,
     recorder: Recorder,
     trace: OutcomeSink | None,
 ) -> None:
-    """Take contexts through a step, and all after it, of which nothing is fed by another step."""
-    passed: dict[int, ContextBatch] = {}
-    for place in range(first, first + steps[first].step.size):
+    """Take what the step before them has let pass through consecutive steps that it feeds."""
+    for place in places:
         step = steps[place]
-        entered = passed.get(step.step.after, contexts)
+        entered = passed[step.step.after]
         if trace is None and not len(entered) and not step.step.timed:
             # without contexts only timers can do something
             passed[place] = entered
             continue
+        behind = range(place + 1, place + step.step.size)
         if step.step.fans_out:
             *early, entered = step.streamed(entered)
             for piece in early:
-                _run_from(steps, place, piece, Until(last_moment(piece)), recorder, trace)
+                own = {step.step.after: piece}
+                here = range(place, behind.stop)
+                _run_places(steps, here, own, Until(last_moment(piece)), recorder, trace)
         outcome = step.run(entered, until, recorder)
         if trace is not None and not step.holds(outcome):
             trace.write(step.step, entered, outcome)
-        passed[place] = outcome.passed
+        *early, passed[place] = _pieces(outcome.passed)
+        for piece in early:
+            _run_places(steps, behind, {place: piece}, Until(last_moment(piece)), recorder, trace)
+
+
+def _pieces(contexts: ContextBatch) -> list[ContextBatch]:
+    """Return contexts in pieces of no more than can go on together: one event may have more branches."""
+    return [contexts.slice(at, at + STREAMED) for at in range(0, len(contexts), STREAMED)] or [contexts]
 
 
 def last_moment(contexts: ContextBatch) -> int:

@@ -85,7 +85,8 @@ class LinkTable(StateObject):
     def of(cls, sources: Codes, targets: Codes) -> LinkTable:
         """Build a table of links that exist before the first event, numbered from 0."""
         table = cls()
-        table.add(sources, targets, np.full(len(sources), -1), np.full(len(sources), ALIVE))
+        born = np.broadcast_to(np.int64(-1), len(sources))
+        table.add(sources, targets, born, np.full(len(sources), ALIVE))
         return table
 
     @property
@@ -292,8 +293,7 @@ class LinkTable(StateObject):
             run = block.run(direction)
             row, place = spread(*run.bounds(ids))
             if run.deaths or run.last_born > earliest:
-                after = seen[row]
-                keep = (run.died[place] > after) & (run.born[place] <= after)
+                keep = run.live_at(place, seen[row])
                 row, place = row[keep], place[keep]
             if len(row):
                 rows.append(row)

@@ -47,8 +47,7 @@ class PairRun(LinkRun):
             # behind its bucket there is no such pair
             hit = np.flatnonzero(self._pairs.take(place, mode="clip") == pairs)
             if not timeless:
-                where, after = place[hit], seen[looking[hit]]
-                hit = hit[(self.died.take(where) > after) & (self.born.take(where) <= after)]
+                hit = hit[self.live_at(place[hit], seen[looking[hit]])]
             found[looking[hit]] = True
             looking = np.flatnonzero((at + tried < end) & ~found)
             if not len(looking):
@@ -82,7 +81,7 @@ class PairRun(LinkRun):
         row, place = self._all(asked.hashes[first])
         mine = self._pairs.take(place) == distinct[row]
         row, place = row[mine], place[mine]
-        born, died = self.born[place], self.died[place]
+        born, died = self.born(place), self.died[place]
         scale = np.unique(np.concatenate([born, died, seen]))
         width = len(scale) + 1
         wanted = which * width + np.searchsorted(scale, seen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from copy import copy
 from functools import partial
 from typing import Any, Final
 
@@ -35,9 +34,7 @@ from flowdsl.values.json_types import Tag
 _READING: Final = 0.4
 # ids interned at once
 _INTERNED: Final = 1 << 20
-
-# the columns of links as another graph takes them
-_LINK_ENDS: Final = ("link_type", "source_id", "target_id", "link_id")
+_NO_ID: Final = pl.Series([None], dtype=pl.String)
 
 
 class EntityGraph:
@@ -391,13 +388,44 @@ class EntityGraph:
         columns = {"source_id": sources, "target_id": targets, "link_id": ids.cast(pl.String)}
         return pl.DataFrame(columns).with_columns(link_type=pl.lit(name)).select("link_type", *columns)
 
-    def with_links(self, frame: pl.DataFrame | None, without: Collection[str] = ()) -> EntityGraph:
+    def codes_of(self, ids: pl.Series) -> Codes:
+        """Return ids as the codes that the graph has for them; new ones get codes.
+
+        Parameters
+        ----------
+        ids
+            The ids, a column of text.
+
+        Returns
+        -------
+        numpy.ndarray
+            The code of each id, 0 for null.
+
+        Raises
+        ------
+        DataError
+            If `ids` is not a column of text.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> EntityGraph({"user": {"ann": {}, "bob": {}}}).codes_of(pl.Series(["bob", "ann", None]))
+        array([2, 1, 0], dtype=int32)
+        """
+        if not isinstance(ids, pl.Series) or ids.dtype != pl.String:
+            raise DataError(f"ids is {type_text(ids)}", allowed="a Polars series of text")
+        return self._interner.intern(ids)
+
+    def with_links(
+        self, ends: Mapping[str, tuple[Codes, Codes]] | None = None, without: Collection[str] = ()
+    ) -> EntityGraph:
         """Return this graph with links of other types, and without those of some.
 
         Parameters
         ----------
-        frame
-            Links as `link_ends` gives them, of types that the graph has not.
+        ends
+            For each link type that the graph has not the sources and targets of links without ids, as
+            `codes_of` gives them; no two links have the same ends.
         without
             Types whose links are left out.
 
@@ -409,28 +437,30 @@ class EntityGraph:
         Raises
         ------
         DataError
-            If `frame` is not a frame of links.
+            If an argument has another type.
 
         Examples
         --------
+        >>> import polars as pl
         >>> graph = EntityGraph(links=[{"link_type": "likes", "source_id": "ann", "target_id": "p1"}])
-        >>> graph.with_links(None, without=["likes"]).with_links(graph.link_ends("likes"))
-        EntityGraph(entities={}, links={'likes': 1})
+        >>> ends = graph.codes_of(pl.Series(["ann"])), graph.codes_of(pl.Series(["bob"]))
+        >>> graph.with_links({"knows": ends}, without=["likes"])
+        EntityGraph(entities={}, links={'knows': 1})
         """
         without = texts_of(without, "without")
-        if frame is not None and not isinstance(frame, pl.DataFrame):
-            raise DataError(f"frame is {type_text(frame)}", allowed="a Polars frame, as link_ends gives it")
-        # an empty one may have none: a shard without links
-        if frame is not None and frame.height and not set(_LINK_ENDS) <= set(frame.columns):
-            raise DataError("frame has other columns", allowed=", ".join(_LINK_ENDS))
-        graph = copy(self)
+        if ends is not None and not _are_ends(ends):
+            raise DataError("ends are not codes of ids", allowed="a mapping link type → sources and targets")
+        # copy() would take this one apart and number all its ids anew
+        graph = object.__new__(EntityGraph)
+        graph.__dict__.update(self.__dict__)
         graph._lock, graph._known_links, graph._spelled = threading.Lock(), {}, None
         for name in ("_links", "_link_ids", "_link_metadata"):
             kept = {kind: value for kind, value in getattr(self, name).items() if kind not in without}
             setattr(graph, name, kept)
-        if frame is not None and frame.height:
-            with track(None, frame.height, "graph", "rows") as follower:
-                graph._add_links(frame, follower)
+        for name, (sources, targets) in (ends or {}).items():
+            graph._links[name] = LinkTable.of(sources, targets)
+            graph._link_ids[name] = _NO_ID.new_from_index(0, len(sources))
+        if ends:
             graph._anywhere, graph._type_of, graph._several = graph._index_all()
         return graph
 
@@ -541,6 +571,14 @@ class EntityGraph:
         current = np.full(len(self._interner), NONE, np.int32)
         current[codes] = start + np.arange(len(codes))
         return EntityIndex(current)
+
+
+def _are_ends(given: object) -> bool:
+    pairs = [*given.values()] if isinstance(given, Mapping) else [None]
+    return all(
+        isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(codes, np.ndarray) for codes in pair)
+        for pair in pairs
+    )
 
 
 def _entity_types(given: object) -> frozenset[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
+from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.ranges import ranges
 
 ALIVE = np.iinfo(np.int64).max
@@ -22,9 +23,10 @@ class LinkRun:
 
     def __init__(self, order: Numbers, born: Seqs, died: Seqs) -> None:
         self.order = order
-        self.born = born.take(order)
         self.died = died.take(order)
         self.last_born = int(born.max(initial=-1))
+        # of links from before the first event it need not be kept when each began
+        self._born = born.take(order) if self.last_born >= 0 else None
         self.deaths = int(np.count_nonzero(died != ALIVE))
         self._place: Numbers | None = None
 
@@ -43,6 +45,17 @@ class LinkRun:
             self._place = place
         self.died[self._place[at]] = seqs
         self.deaths += len(at)
+
+    def born(self, place: Numbers) -> Seqs:
+        """Return the beginnings of the links at some places of this run."""
+        return np.full(len(place), -1) if self._born is None else self._born.take(place)
+
+    def live_at(self, place: Index, seen: Seqs) -> Mask:
+        """Mark the places of this run whose link is live after the sequence number `seen` of each."""
+        live: Mask = self.died.take(place) > seen
+        if self._born is not None:
+            live &= self._born.take(place) <= seen
+        return live
 
     def all_live(self, seen: Seqs) -> bool:
         """Return True if every link is live after each of these sequence numbers."""
@@ -113,7 +126,7 @@ class SortedRun(LinkRun):
         start, end = self.bounds(ids)
         there = start < end
         place = start.clip(0, len(self) - 1)
-        right = there & (self.died.take(place) > seen) & (self.born.take(place) <= seen)
+        right = there & self.live_at(place, seen)
         found = np.where(right, start, -1)
         rest = np.flatnonzero(there & ~right)
         if len(rest):
@@ -132,7 +145,7 @@ def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, fou
     keys, which = np.unique(ids[rest], return_inverse=True)
     key_row, place = spread(*run.bounds(keys.astype(np.int32)))
     # sequence numbers that matter, as small integers, so that (key, number) packs into one
-    born, died, asked = run.born[place], run.died[place], seen[rest]
+    born, died, asked = run.born(place), run.died[place], seen[rest]
     scale, small = np.unique(np.concatenate([born, died, asked]), return_inverse=True)
     width = len(scale) + 1
     born, died, asked = np.split(small, [len(born), len(born) + len(died)])

@@ -28,13 +28,14 @@ from flowdsl.spark.events import RunEvents, changes_graph, open_events
 from flowdsl.spark.failures import spelled_out
 from flowdsl.spark.job import Job, PartTotals, sent_graph
 from flowdsl.spark.layout import Layout
+from flowdsl.spark.outputs import TOTALS
 from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.ranges import Cut, Ranges
 from flowdsl.spark.rows import decoded, encoded
 from flowdsl.spark.sources import spark_table
 from flowdsl.spark.spread_fans import Heavy, heavy_in, heavy_of, shared_out
 from flowdsl.spark.stage_progress import followed
-from flowdsl.spark.tasks import TOTALS, RangeStage, ShardStage, WholeStage
+from flowdsl.spark.tasks import RangeStage, ShardStage, WholeStage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -223,7 +224,7 @@ class ClusterRun:
     def bare_graph(self) -> EntityGraph:
         """Return the graph without the links that are shared out."""
         parted = self.layout.parted
-        return self._graph.with_links(None, without=parted) if parted else self._graph
+        return self._graph.with_links(without=parted) if parted else self._graph
 
     def _lazily(self, source: RunEvents, ranges: Ranges, job: Job) -> DataFrame:
         from pyspark.sql import functions as F  # noqa: N812

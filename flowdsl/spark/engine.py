@@ -180,7 +180,8 @@ def local_session() -> SparkSession:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.maxResultSize": "0",
         "spark.sql.session.timeZone": "UTC",
-        "spark.sql.shuffle.partitions": str(os.cpu_count() or 1),
+        # several for each core: what a shard remembers is less
+        "spark.sql.shuffle.partitions": str(4 * (os.cpu_count() or 1)),
     }
     builder = SparkSession.builder.master("local[*]").appName("flowdsl")
     for name, value in settings.items():

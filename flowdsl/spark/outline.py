@@ -108,7 +108,7 @@ def _graph_lines(layout: Layout, graph: EntityGraph | None) -> Iterator[str]:
     if not read and not layout.parted:
         yield "  the graph: not read"
     if read:
-        size = "" if graph is None else _pickled_text(graph.with_links(None, without=layout.parted))
+        size = "" if graph is None else _pickled_text(graph.with_links(without=layout.parted))
         changes = "events that change it go to every later partition"
         yield f"  the graph: {' and '.join(read)}, sent whole to every task{size}; {changes}"
     for name, end in layout.parted.items():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,40 +16,13 @@ from flowdsl.engine.local import ExecutorFactory, LocalExecutor, without_ahead
 from flowdsl.engine.range import BEGINNING, micros
 from flowdsl.engine.scheduler import Worker
 from flowdsl.flow.plan import Plan
+from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log.event_rows import EventRows
-from flowdsl.results.store import TablePart
+from flowdsl.results.store import Store
 from flowdsl.results.table_writer import TableRecorder
 from flowdsl.spark.failures import PartRecorder
 from flowdsl.spark.job import Job, PartTotals
 from flowdsl.spark.rows import events_of, without_bad_json
-
-
-@dataclass
-class PartStore:
-    """Store of the parts of tables that a task has made and not yet given back."""
-
-    parts_made: list[tuple[str, TablePart]] = field(default_factory=list)
-
-    def add(self, table: str, part: TablePart) -> None:
-        """Add rows to a table."""
-        self.parts_made.append((table, part))
-
-    def parts(self, table: str) -> Iterator[TablePart]:
-        """Return nothing: what was made is on its way."""
-        return iter(())
-
-    def pieces(self, table: str) -> Sequence[TablePart]:
-        """Return nothing."""
-        return ()
-
-    def tables(self) -> list[str]:
-        """Return nothing."""
-        return []
-
-    def taken(self) -> list[tuple[str, TablePart]]:
-        """Return the parts made since the last call."""
-        found, self.parts_made = self.parts_made, []
-        return found
 
 
 class PartExecutor(LocalExecutor):
@@ -60,25 +32,23 @@ class PartExecutor(LocalExecutor):
         self,
         job: Job,
         plan: Plan,
+        store: Store,
         executors: ExecutorFactory = StepExecutor,
-        links: pl.DataFrame | None = None,
+        linked: EntityGraph | None = None,
         *,
         gathers: bool = False,
     ) -> None:
-        """Start a run, over a graph with `links` that are shared out. The one part that `gathers` the changes
-        of a final graph tells what met nothing.
+        """Start a run, in a shard over a graph `linked` with what is shared out. The one part that `gathers`
+        the changes of a final graph tells what met nothing.
         """
-        self.made = PartStore()
         self.broken = 0
-        start, needs = job.start(), plan.needs
-        if job.parted and links is None:
+        start, needs = linked or job.start(), plan.needs
+        if job.parted and linked is None:
             # they are in the shards
             rest = frozenset(link for link in needs.links if link[0] not in job.parted)
             needs = replace(needs, links=rest)
-        elif links is not None:
-            start = start.with_links(links)
         graph = start.start(needs, plan.rules)
-        recorder = PartRecorder(self.made, trace=job.trace)
+        recorder = PartRecorder(store, trace=job.trace)
         recorder.whole = job.whole
         super().__init__(plan, graph, recorder, executors=executors)
         # a task has one core, and a gate no twin

@@ -7,7 +7,7 @@ come first in its stream, and the events that make and end them go to that shard
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,9 @@ import polars as pl
 
 from flowdsl.flow.plan import CompiledStep, Plan
 from flowdsl.graph.link_blocks import FORWARD, REVERSE
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.values.interner import Codes
+from flowdsl.values.masks import where_equal
 
 ENDS: Final = {FORWARD: "source_id", REVERSE: "target_id"}
 """The column of the id that links are looked up by."""
@@ -44,3 +47,30 @@ def shards_of_ids(ids: pl.Series, count: int) -> npt.NDArray[np.int64]:
     # the lower bits of a hash may be those that another table takes
     shards: npt.NDArray[np.int64] = ((hashes >> np.uint64(17)) % np.uint64(count)).astype(np.int64)
     return shards
+
+
+class GivenLinks:
+    """The links of a snapshot that a shard has: interned as they come, so that their texts are held once."""
+
+    def __init__(self, graph: EntityGraph, types: Collection[str]) -> None:
+        self._graph = graph
+        self._ends: dict[str, list[tuple[Codes, Codes]]] = {name: [] for name in types}
+
+    def add(self, links: pl.DataFrame) -> None:
+        """Take the next ones."""
+        for name, ends in self._ends.items():
+            rows = links.filter(pl.Series(where_equal(links["link_type"], name)))
+            if rows.height:
+                ends.append(
+                    (self._graph.codes_of(rows["source_id"]), self._graph.codes_of(rows["target_id"]))
+                )
+
+    def graph(self) -> EntityGraph:
+        """Return the graph with these links."""
+        ends = {
+            name: (np.concatenate([one for one, _ in parts]), np.concatenate([other for _, other in parts]))
+            for name, parts in self._ends.items()
+            if parts
+        }
+        self._ends.clear()
+        return self._graph.with_links(ends)

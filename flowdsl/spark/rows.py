@@ -49,52 +49,48 @@ def in_parts(
     batches: Batches, size: int, starts: npt.NDArray[np.int64] | None = None
 ) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield rows that belong to one part, at most so many at a time; those of one part follow one another.
+
     With `starts`, the first number of each part, the numbers of events say what part they belong to.
     """
-    waiting: list[pl.DataFrame] = []
+    waiting: list[pa.RecordBatch] = []
     rows, part = 0, -1
     for batch in batches:
-        for frame in _by_part(_numbered(batch, starts)):
-            this = int(frame["part"][0])
+        for this, piece in _by_part(batch, starts):
             if waiting and this != part:
-                yield from _cut(part, waiting, size)
+                yield part, _chunk(waiting, starts)
                 waiting, rows = [], 0
             part = this
-            waiting.append(frame)
-            rows += frame.height
-            if rows >= size:
-                *full, last = (piece for _, piece in _cut(part, waiting, size))
-                yield from ((part, piece) for piece in full)
-                if last.height == size:
-                    yield part, last
-                    waiting, rows = [], 0
-                else:
-                    waiting, rows = [last], last.height
+            while rows + len(piece) >= size:
+                yield part, _chunk([*waiting, piece.slice(0, size - rows)], starts)
+                piece = piece.slice(size - rows)
+                waiting, rows = [], 0
+            if len(piece):
+                waiting.append(piece)
+                rows += len(piece)
     if waiting:
-        yield from _cut(part, waiting, size)
+        yield part, _chunk(waiting, starts)
 
 
-def _numbered(batch: pa.RecordBatch, starts: npt.NDArray[np.int64] | None) -> pl.DataFrame:
-    """Return the rows of a batch with their parts."""
-    whole = pl.from_arrow(pa.Table.from_batches([batch]))
-    assert isinstance(whole, pl.DataFrame)
-    if starts is None:
-        return whole
-    places = np.searchsorted(starts, whole["seq_no"].to_numpy(), side="right") - 1
-    return whole.with_columns(pl.Series("part", places, pl.Int32), pl.lit(value=True).alias("own"))
+def _chunk(pieces: Sequence[pa.RecordBatch], starts: npt.NDArray[np.int64] | None) -> pl.DataFrame:
+    # column by column: a text that is kept would hold all of the batch that it came in
+    frame = pl.from_arrow(pa.Table.from_batches(pieces).combine_chunks())
+    assert isinstance(frame, pl.DataFrame)
+    return frame if starts is None else frame.with_columns(pl.lit(value=True).alias("own"))
 
 
-def _cut(part: int, frames: Sequence[pl.DataFrame], size: int) -> Iterator[tuple[int, pl.DataFrame]]:
-    yield from ((part, frame) for frame in pl.concat(frames, rechunk=True).iter_slices(size))
-
-
-def _by_part(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    if not frame.height:
+def _by_part(
+    batch: pa.RecordBatch, starts: npt.NDArray[np.int64] | None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the rows of a batch with the part that they are of."""
+    if not len(batch):
         return
-    parts = frame["part"].to_numpy()
-    starts = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), frame.height]
-    for start, end in pairwise(starts):
-        yield frame.slice(start, end - start)
+    if starts is None:
+        parts = batch.column("part").to_numpy()
+    else:
+        parts = np.searchsorted(starts, batch.column("seq_no").to_numpy(), side="right") - 1
+    ends = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(batch)]
+    for start, end in pairwise(ends):
+        yield int(parts[start]), batch.slice(start, end - start)
 
 
 def to_batches(frame: pl.DataFrame, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:

@@ -6,16 +6,12 @@ the tables of the result, the numbers of the run, and, from a range of the log, 
 
 from __future__ import annotations
 
-import json
-import pickle
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,16 +22,14 @@ from flowdsl.engine.executor import StepExecutor
 from flowdsl.engine.local import ExecutorFactory
 from flowdsl.errors import DataError
 from flowdsl.flow.plan import CompiledStep, Plan
-from flowdsl.results.store import TablePart, write_part
 from flowdsl.spark.executors import AbsentExecutor, GateExecutor, RoutingExecutor, SilentExecutor
-from flowdsl.spark.job import Job, PartTotals
+from flowdsl.spark.job import Job
 from flowdsl.spark.layout import Layout
+from flowdsl.spark.outputs import Outputs
 from flowdsl.spark.part_executor import PartExecutor
-from flowdsl.spark.rows import Batches, encoded, events_of, in_parts, to_batches, without_bad_json
+from flowdsl.spark.parted_links import GivenLinks
+from flowdsl.spark.rows import Batches, events_of, in_parts, to_batches, without_bad_json
 from flowdsl.spark.spread_fans import moved_links
-
-TOTALS: Final = "totals"
-"""The table whose rows are the numbers of one task."""
 
 
 class PartRun(Protocol):
@@ -108,9 +102,10 @@ class _RangeRun:
     def __init__(self, job: Job, plan: Plan, layout: Layout, part: int) -> None:
         self._job, self._layout, self._part = job, layout, part
         self._routers: list[RoutingExecutor] = []
-        self._run = PartExecutor(job, plan, _by_place(plan, self._executor), gathers=part == 0)
-        self._run.clock = job.clocks[part]
         self._outputs = Outputs(job, RangeStage.number, part)
+        executors = _by_place(plan, self._executor)
+        self._run = PartExecutor(job, plan, self._outputs, executors, gathers=part == 0)
+        self._run.clock = job.clocks[part]
         self._last: int | None = None
         self._taken, self._ordered = 0, True
         self._past = job.changes_before(part)
@@ -132,13 +127,14 @@ class _RangeRun:
         for past in self._past:
             self._ran(past, np.zeros(past.height, np.bool_), pool)
         frame, clock = self._ran(frame, own, pool)
-        yield from self._outputs.batches(self._run.made.taken())
+        yield from self._outputs.taken()
         if self._layout.gates:
             yield from self._sent(frame, own, clock)
 
     def ended(self) -> Iterator[pa.RecordBatch]:
         totals = replace(self._run.part_totals(), part=self._part, taken=self._taken, ordered=self._ordered)
-        yield from self._outputs.totals(totals)
+        self._outputs.add_totals(totals)
+        yield from self._outputs.taken()
 
     def _ran(
         self, frame: pl.DataFrame, own: npt.NDArray[np.bool_], pool: ThreadPoolExecutor
@@ -200,10 +196,8 @@ class _ShardRun:
     def __init__(self, job: Job, plan: Plan, layout: Layout, part: int) -> None:
         self._part = part
         self._job, self._layout, self._plan = job, layout, plan
-        self._outputs = Outputs(job, ShardStage.number, part)
+        self._outputs = Outputs(job, ShardStage.number, part, ordered=False)
         self._last = 0
-        # the links of a snapshot come first
-        self._links: list[pl.DataFrame] = []
 
     def _executor(self, place: int, *args: Any, **options: Any) -> StepExecutor:
         layout = self._layout
@@ -215,18 +209,24 @@ class _ShardRun:
         return (SilentExecutor if place in layout.feeding else AbsentExecutor)(*args, **options)
 
     @cached_property
+    def _links(self) -> GivenLinks:
+        return GivenLinks(self._job.start(), self._job.parted)
+
+    @cached_property
     def _run(self) -> PartExecutor:
-        links = pl.concat(self._links) if self._links else None
-        if self._job.parted and links is None:
-            links = pl.DataFrame()
-        self._links = []
-        return PartExecutor(self._job, self._plan, _by_place(self._plan, self._executor), links)
+        executors = _by_place(self._plan, self._executor)
+        if not self._job.parted:
+            return PartExecutor(self._job, self._plan, self._outputs, executors)
+        graph = self._links.graph()
+        del self._links
+        return PartExecutor(self._job, self._plan, self._outputs, executors, graph)
 
     def taken(self, frame: pl.DataFrame, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
         if self._job.parted:
+            # the links of a snapshot come first
             given = frame.filter(pl.col("seq_no") <= 0)
             if given.height:
-                self._links.append(given.select("link_type", "source_id", "target_id", "link_id"))
+                self._links.add(given)
                 frame = frame.filter(pl.col("seq_no") > 0)
             if not frame.height:
                 return
@@ -238,7 +238,7 @@ class _ShardRun:
         if frame.height:
             clock, own = frame["clock"].to_numpy(), frame["own"].to_numpy()
             self._run.take_shard(events_of(frame), own, clock, pool, self._own_links(frame))
-            yield from self._outputs.batches(self._run.made.taken())
+            yield from self._outputs.taken()
 
     def _own_links(self, frame: pl.DataFrame) -> npt.NDArray[np.bool_] | None:
         """Return which events are of links that this shard has and no other."""
@@ -251,8 +251,8 @@ class _ShardRun:
 
     def ended(self) -> Iterator[pa.RecordBatch]:
         self._run.end(self._job)
-        yield from self._outputs.batches(self._run.made.taken())
-        yield from self._outputs.totals(self._run.part_totals())
+        self._outputs.add_totals(self._run.part_totals())
+        yield from self._outputs.taken()
 
 
 class WholeStage:
@@ -270,17 +270,17 @@ class WholeStage:
         run: PartExecutor | None = None
         with ThreadPoolExecutor(1) as pool:
             for _, frame in in_parts(batches, job.chunk_size):
-                run = run or PartExecutor(job, job.plan(), gathers=True)
+                run = run or PartExecutor(job, job.plan(), outputs, gathers=True)
                 if run.stopped is None:
                     if job.raw:
                         frame, broken = without_bad_json(frame)
                         run.broken += len(broken)
                     run.take_whole(events_of(frame), job, pool)
-                    yield from outputs.batches(run.made.taken())
+                    yield from outputs.taken()
         if run is not None:
             run.end(job)
-            yield from outputs.batches(run.made.taken())
-            yield from outputs.totals(run.part_totals())
+            outputs.add_totals(run.part_totals())
+            yield from outputs.taken()
 
 
 def _by_place(plan: Plan, make: Callable[..., StepExecutor]) -> ExecutorFactory:
@@ -291,59 +291,3 @@ def _by_place(plan: Plan, make: Callable[..., StepExecutor]) -> ExecutorFactory:
         return make(places[id(step)], step, *args, **options)
 
     return made
-
-
-class Outputs:
-    """Turns the parts of tables that a task makes into rows."""
-
-    def __init__(self, job: Job, stage: int, origin: int) -> None:
-        self._job, self._stage, self._origin = job, stage, origin
-        self._ordinal = 0
-
-    def batches(self, made: Iterable[tuple[str, TablePart]]) -> Iterator[pa.RecordBatch]:
-        """Yield parts of tables, those of deliveries as files where there is a folder for them."""
-        for name, part in made:
-            frame, meta = part.frame, dict(part.meta)
-            if name.startswith("deliveries/") and self._stage == ShardStage.number:
-                meta["unordered"] = True
-            part = TablePart(frame, meta)
-            # the driver writes the tables of which tasks do not have whole rows, or not in their order
-            by_driver = name == "unmatched" or (name == "errors" and not self._job.whole)
-            in_file = self._job.folder is not None and not by_driver
-            place = self._written(part) if in_file else None
-            yield from self._row(name, json.dumps(meta), None if in_file else encoded(frame), place)
-
-    def totals(self, totals: PartTotals) -> Iterator[pa.RecordBatch]:
-        """Yield the numbers of the task."""
-        yield from self._row(TOTALS, "", pickle.dumps(totals), None)
-
-    def _written(self, part: TablePart) -> str:
-        assert self._job.folder is not None
-        folder = Path(self._job.folder)
-        if not folder.is_dir():
-            raise DataError(
-                f"the folder {str(folder)!r} is not to be seen from where a task runs",
-                hint="out= names a folder that the driver and all executors share",
-            )
-        path = folder / f"{uuid.uuid4().hex}.parquet"
-        write_part(path, part)
-        return path.name
-
-    def _row(
-        self, name: str, meta: str, content: bytes | None, place: str | None
-    ) -> Iterator[pa.RecordBatch]:
-        values: dict[str, Any] = {
-            "part": self._origin % max(self._job.shards, 1),
-            "stage": self._stage,
-            "origin": self._origin,
-            "ordinal": self._ordinal,
-            "name": name,
-            "meta": meta,
-            "content": content,
-            "place": place,
-        }
-        self._ordinal += 1
-        schema = self._job.schema
-        assert schema is not None
-        arrays = [pa.array([values.get(one.name)], one.type) for one in schema]
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -64,13 +64,13 @@ def processor(pid: int) -> float:
     return sum(map(int, fields[11:15])) / TICKS if fields else 0.0
 
 
-def resident(pid: int) -> int:
-    """Return the bytes that a process holds by itself: pages it shares with the one it was forked from do not count."""
+def most_held(pid: int) -> int:
+    """Return the most bytes that a process has held so far."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 class Watch:
@@ -105,7 +105,7 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._ends.wait(0.1):
-            self.largest_worker = max([self.largest_worker, *map(resident, workers())])
+            self.largest_worker = max([self.largest_worker, *map(most_held, workers())])
 
 
 class Killer:
