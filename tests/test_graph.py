@@ -235,6 +235,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: fd.EntityGraph({}, pd.DataFrame({"link_type": ["a"], "source": ["a"], "target_id": ["b"]})),
         "links have no column 'source_id'",
     ),
+    "a stream without an end": (
+        lambda: fd.EntityGraph(links=pa.RecordBatchReader.from_batches(pa.schema([("link_type", pa.string())]), [])),
+        "links have no column 'source_id'",
+    ),
 }  # fmt: skip
 
 
@@ -245,6 +249,43 @@ def test_what_cannot_be_used_is_refused_with_its_place_and_a_way_out(case: str) 
         act()
     assert what in caught.value.what
     assert caught.value.allowed or caught.value.hint
+
+
+def stream(*batches: dict[str, list[Any]]) -> pa.RecordBatchReader:
+    """Links that come some at a time."""
+    made = [pa.RecordBatch.from_pydict(batch, LINK_SCHEMA) for batch in batches]
+    return pa.RecordBatchReader.from_batches(LINK_SCHEMA, made)
+
+
+LINK_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("link_type", "source_id", "target_id", "link_id", "metadata")]
+)
+FIRST = {"link_type": ["follows", "likes"], "source_id": ["ann", "bob"], "target_id": ["bob", "p1"],
+         "link_id": [None, "x"], "metadata": [None, None]}  # fmt: skip
+SECOND = {"link_type": ["likes", "follows", "follows"], "source_id": ["cat", "ann", "dan"], "target_id": ["p1", "bob", "ann"],
+          "link_id": ["x", None, None], "metadata": ['{"n": 1}', None, None]}  # fmt: skip
+
+
+def test_links_that_come_some_at_a_time_are_those_of_one_table() -> None:
+    parts, whole = fd.EntityGraph(links=stream(FIRST, SECOND)), [stream(FIRST, SECOND).read_all()]
+    graphs = [parts, *map(fd.EntityGraph, [{}], whole)]
+    for kind, ends in {
+        "follows": [("ann", "bob", None), ("dan", "ann", None)],
+        "likes": [("cat", "p1", "x")],
+    }.items():
+        for graph in graphs:
+            assert graph.link_ends(kind).drop("link_type").rows() == ends
+    flow = on("link.created").where("first_link(source_id, 'likes').n == 1").map(a="b").deliver("s")
+    log = log_of("at | source\n 0 | cat\n 1 | ann")
+    assert [sent(fd.replay(flow, log, graph), "a") for graph in graphs] == [[(0, "b")]] * 2
+    assert fd.EntityGraph(links=stream()).link_types == ()
+
+
+def test_a_mistake_in_links_that_come_some_at_a_time_has_the_number_of_its_row() -> None:
+    for name, wrong in {"source_id": None, "target_id": "", "metadata": "{"}.items():
+        later = {**SECOND, name: [*SECOND[name][:2], wrong]}
+        with pytest.raises(fd.DataError, match="row 4"):
+            fd.EntityGraph(links=stream(FIRST, later))
 
 
 FETCHED = on("link.created").resolve("source_id", as_="fan").map(name="{{ fan.name }}").deliver("s")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any, Final, TypeVar
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from flowdsl.arguments import is_integer
 from flowdsl.errors import DataError, did_you_mean
@@ -18,6 +21,8 @@ from flowdsl.values.json_extraction import Documents
 from flowdsl.values.python_values import encode_json
 
 T = TypeVar("T")
+# links that are converted at once
+_AT_ONCE: Final = 1 << 20
 LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
 
 
@@ -129,17 +134,40 @@ def _json_texts(rows: Iterable[tuple[Any, Any]], what: str) -> pl.Series:
     return pl.Series(texts, dtype=pl.String)
 
 
-def link_frame(links: Any, tick: Tick = noop) -> pl.DataFrame:
-    """Return links as a frame of text columns `link_type, source_id, target_id, link_id`, in order, and their
-    `metadata` where some have any.
+def link_frames(links: Any, tick: Tick = noop) -> Iterator[pl.DataFrame]:
+    """Yield links, some at a time, as frames of text columns `link_type, source_id, target_id` and, where
+    there is one, `link_id`, in order, and their `metadata` where some have any.
     """
-    if is_frame(links):
-        frame = _aside(links, lambda: to_polars(links, "links"))
-        tick(frame.height)
+    row = 0
+    for frame in _parts(links, tick) if is_frame(links) else [_link_rows(links, tick)]:
+        yield _checked_links(frame, row)
+        row += frame.height
+
+
+def _parts(links: Any, tick: Tick) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a frame some at a time: of Arrow and its streams no more are converted at once."""
+    if isinstance(links, pa.RecordBatchReader):
+        empty = links.schema.empty_table()
+        parts: Iterator[Any] = chain([empty], links)
+    elif isinstance(links, pa.Table):
+        parts = _slices(links, links.num_rows)
     else:
-        frame = _link_rows(links, tick)
+        whole = _aside(links, lambda: to_polars(links, "links"))
+        parts = _slices(whole, whole.height)
+    for part in parts:
+        frame = to_polars(part, "links")
+        tick(frame.height)
+        yield frame
+
+
+def _slices(frame: Any, rows: int) -> Iterator[Any]:
+    return (frame.slice(row, _AT_ONCE) for row in range(0, max(rows, 1), _AT_ONCE))
+
+
+def _checked_links(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+    """Return links with ids as text; `first` is the number of the first row."""
     columns = {
-        name: id_texts(frame[name], f"links, column {name!r}")
+        name: id_texts(frame[name], f"links, column {name!r}", first)
         for name in LINK_COLUMNS[:4]
         if name in frame.columns
     }
@@ -153,16 +181,15 @@ def link_frame(links: Any, tick: Tick = noop) -> pl.DataFrame:
             )
         if result[name].null_count():
             raise DataError(
-                f"links: row {result[name].is_null().arg_max()} has no {name}", hint="every link needs one"
+                f"links: row {first + (result[name].is_null().arg_max() or 0)} has no {name}",
+                hint="every link needs one",
             )
-    if "link_id" not in result.columns:
-        result = result.with_columns(pl.lit(None, pl.String).alias("link_id"))
     if "metadata" in frame.columns and frame["metadata"].null_count() < frame.height:
-        result = result.with_columns(_metadata(frame["metadata"]))
+        result = result.with_columns(_metadata(frame["metadata"], first))
     return result
 
 
-def _metadata(column: pl.Series) -> pl.Series:
+def _metadata(column: pl.Series, first: int) -> pl.Series:
     if column.dtype != pl.String and not isinstance(column.dtype, (pl.Struct, pl.Map)):
         raise DataError(
             f"links, column 'metadata' is of type {column.dtype}", allowed="JSON text, or a column of structs"
@@ -170,7 +197,7 @@ def _metadata(column: pl.Series) -> pl.Series:
     wrong = bad_json(pl.DataFrame([column]))
     if wrong:
         raise DataError(
-            f"links: the metadata of row {wrong['metadata'][0]} is text that is not JSON",
+            f"links: the metadata of row {first + wrong['metadata'][0]} is text that is not JSON",
             allowed=f"JSON text, nested at most {MAX_NESTING} levels",
         )
     return column
@@ -203,8 +230,10 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
     return frame.with_columns(pl.Series("metadata", texts, pl.String))
 
 
-def id_texts(series: pl.Series, what: str) -> pl.Series:
-    """Return ids as text: text is unchanged, integers become decimal text."""
+def id_texts(series: pl.Series, what: str, first: int = 0) -> pl.Series:
+    """Return ids as text: text is unchanged, integers become decimal text. `first` is the number of the
+    first row.
+    """
     dtype = series.dtype
     if dtype in (pl.Categorical, pl.Enum, pl.Null) or is_whole(dtype):
         series = series.cast(pl.String)
@@ -214,7 +243,8 @@ def id_texts(series: pl.Series, what: str) -> pl.Series:
         raise DataError(f"{what} is of type {dtype}", allowed="text or integers", hint=hint)
     if (series == "").any():
         raise DataError(
-            f"{what}: row {(series == '').arg_max()} is empty text", allowed="any text that is not empty"
+            f"{what}: row {first + ((series == '').arg_max() or 0)} is empty text",
+            allowed="any text that is not empty",
         )
     return series
 
@@ -237,8 +267,11 @@ def _is_unicode(text: str) -> bool:
 
 
 def _refuse_duplicates(ids: pl.Series, what: str) -> None:
-    if ids.n_unique() < len(ids):
-        twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True).head(3).to_list()
+    hashes = np.sort(ids.hash().to_numpy())
+    if not (hashes[1:] == hashes[:-1]).any():
+        return
+    twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True).head(3).to_list()
+    if twice:
         raise DataError(
             f"{what} have ids more than once: {', '.join(map(repr, twice))}",
             hint="give one row for each entity",

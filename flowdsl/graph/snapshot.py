@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import text_of, texts_of
@@ -16,7 +17,7 @@ from flowdsl.events import id_text
 from flowdsl.frames import rows_in
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import Fetcher
-from flowdsl.graph.ingest import entity_documents, link_frame
+from flowdsl.graph.ingest import entity_documents, link_frames
 from flowdsl.graph.link_keys import LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import METADATA, LinkTable
 from flowdsl.graph.requirements import GraphRequirements
@@ -29,12 +30,13 @@ from flowdsl.text import short_repr, type_text
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Tag
+from flowdsl.values.masks import where_present
 
 # share of the work spent on reading rows
 _READING: Final = 0.4
 # ids interned at once
 _INTERNED: Final = 1 << 20
-_NO_ID: Final = pl.Series([None], dtype=pl.String)
+_NO_ID: Final = pl.Series([None], dtype=pl.Null)
 
 
 class EntityGraph:
@@ -96,7 +98,7 @@ class EntityGraph:
             for name, given in entities.items():
                 self._add_type(name, given, read, numbered)
             if links is not None:
-                self._add_links(link_frame(links, read), numbered)
+                self._add_links(link_frames(links, read), numbered)
             self._anywhere, self._type_of, self._several = self._index_all()
 
     def __repr__(self) -> str:
@@ -497,17 +499,40 @@ class EntityGraph:
             tick(len(parts[-1]))
         return np.concatenate(parts)
 
-    def _add_links(self, given: pl.DataFrame, numbered: ProgressReporter) -> None:
-        frame = run_in_background(lambda: _last_of_each_id(given))
+    def _add_links(self, frames: Iterable[pl.DataFrame], numbered: ProgressReporter) -> None:
+        """Add links, whose ids are texts; only those of one frame are in memory at once."""
         # both ends of each link
         tick = numbered.part(0.5)
-        for (name,), part in frame.group_by("link_type", maintain_order=True):
-            part = run_in_background(partial(_last_between_each_ends, part))
-            sources, targets = (self._interned(part[end], tick) for end in ("source_id", "target_id"))
-            self._links[str(name)] = LinkTable.of(sources, targets)
-            self._link_ids[str(name)] = part["link_id"]
-            if "metadata" in part.columns:
-                self._link_metadata[str(name)] = part["metadata"]
+        kinds: dict[str, int] = {}
+        coded = [self._coded(frame, kinds, tick) for frame in frames if frame.height]
+        if not coded:
+            return
+        names = list(kinds)
+        links = run_in_background(lambda: _last_of_each_id(pl.concat(coded, how="diagonal_relaxed")))
+        coded.clear()
+        for number in links["kind"].unique(maintain_order=True):
+            name, only = names[number], links if len(names) == 1 else links.filter(pl.col("kind") == number)
+            part = run_in_background(partial(_last_between_each_ends, only))
+            self._links[name] = LinkTable.of(part["source_id"].to_numpy(), part["target_id"].to_numpy())
+            self._link_ids[name] = part["link_id"]
+            if "metadata" in part.columns and part["metadata"].null_count() < part.height:
+                self._link_metadata[name] = part["metadata"]
+
+    def _coded(self, links: pl.DataFrame, kinds: dict[str, int], tick: Tick) -> pl.DataFrame:
+        """Return links with the codes of their ends, and the numbers of their types, of which new ones are
+        added.
+        """
+        for kind in links["link_type"].unique(maintain_order=True):
+            kinds.setdefault(kind, len(kinds))
+        ends = {end: self._interned(links[end], tick) for end in ("source_id", "target_id")}
+        numbers = links["link_type"].replace_strict(kinds, return_dtype=pl.Int32).alias("kind")
+        ids = links["link_id"] if "link_id" in links.columns else None
+        unnamed = ids is None or ids.null_count() == links.height
+        link_id = pl.lit(None, pl.Null).alias("link_id") if unnamed else ids
+        more = [links["metadata"]] if "metadata" in links.columns else []
+        return pl.DataFrame(
+            [numbers, *(pl.Series(name, codes) for name, codes in ends.items())]
+        ).with_columns(link_id, *more)
 
     def _index_all(self) -> tuple[Numbers, Any, TypedVersions]:
         current = np.full(len(self._interner), NONE, np.int32)
@@ -598,21 +623,32 @@ def _rows(entities: Mapping[str, Any], links: Any) -> int | None:
 
 def _last_of_each_id(links: pl.DataFrame) -> pl.DataFrame:
     """Keep the last link of each id, whatever its type, and all links without an id."""
-    if links["link_id"].null_count() == links.height:
+    ids = links["link_id"]
+    if ids.null_count() == links.height:
         return links
-    return links.filter(pl.col("link_id").is_null() | _is_last(links, "link_id"))
+    return links.filter(ids.is_null() | ids.is_last_distinct())
 
 
 def _last_between_each_ends(links: pl.DataFrame) -> pl.DataFrame:
     """Keep, of one type's links without an id, the last one between each pair of ends, and all links with an
     id.
     """
-    return links.filter(
-        pl.col("link_id").is_not_null() | _is_last(links, "source_id", "target_id", "link_id")
-    )
+    unnamed = ~where_present(links["link_id"])
+    ordered = _pairs(links)[unnamed]
+    ordered.sort()
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(again):
+        return links
+    pairs = _pairs(links)
+    rows = np.flatnonzero(unnamed & np.isin(pairs, again))
+    kept = np.ones(links.height, np.bool_)
+    kept[rows] = pl.Series(pairs[rows]).is_last_distinct().to_numpy()
+    return links.filter(pl.Series(kept))
 
 
-def _is_last(links: pl.DataFrame, *keys: str) -> pl.Series:
-    """Mark the last row of each key; the row number is a column, as `int_range` counts each group anew."""
-    numbered = links.with_row_index("number")
-    return numbered.select(pl.col("number") == pl.col("number").last().over(keys)).to_series()
+def _pairs(links: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """Return both ends of each link as one number."""
+    pairs = links["source_id"].to_numpy().astype(np.int64)
+    pairs <<= 32
+    pairs |= links["target_id"].to_numpy()
+    return pairs
