@@ -634,7 +634,7 @@ def _last_between_each_ends(links: pl.DataFrame) -> pl.DataFrame:
     id.
     """
     unnamed = ~where_present(links["link_id"])
-    ordered = _pairs(links)[unnamed]
+    ordered = _pairs(links if unnamed.all() else links.filter(pl.Series(unnamed)))
     ordered.sort()
     again = ordered[1:][ordered[1:] == ordered[:-1]]
     if not len(again):
