@@ -88,6 +88,7 @@ class EntityGraph:
         self._link_metadata: dict[str, pl.Series] = {}
         self._tables = LinkKeyTables()
         self._known_links: dict[tuple[str, bool], SnapshotLinkKeys] = {}
+        self._by_id: dict[str | None, Numbers] = {}
         self._spelled: EntityGraph | None = None
         entities = {} if entities is None else entities
         if not isinstance(entities, Mapping):
@@ -552,12 +553,28 @@ class EntityGraph:
 
     def _index(self, several: TypedVersions) -> EntityIndex:
         """Build the index of versions by id; `several` receives the ids of several types."""
-        if not several.first or not several.of:
-            return EntityIndex(self._anywhere)
-        current = self._anywhere.copy()
-        for code in several.of:
-            current[code] = several.meaning(code)
+        current = self._versions(None)
+        if several.first and several.of:
+            current = current.copy()
+            for code in several.of:
+                current[code] = several.meaning(code)
         return EntityIndex(current)
+
+    def _versions(self, name: str | None) -> Numbers:
+        """Return the version of each id that there is by now, of any type or of one: made once, and longer
+        where replays have met new ids.
+        """
+        with self._lock:
+            known = self._by_id.get(name)
+            if known is None:
+                known = np.full(len(self._interner), NONE, np.int32) if name else self._anywhere
+                if name:
+                    start, codes = self._types[name]
+                    known[codes] = start + np.arange(len(codes))
+            if new := len(self._interner) - len(known):
+                known = np.concatenate([known, np.full(new, NONE, np.int32)])
+            self._by_id[name] = known
+            return known
 
     def _one_spelling(self) -> EntityGraph:
         """Return this graph with all spellings of a UUID as one id."""
@@ -592,10 +609,7 @@ class EntityGraph:
     def _index_of(self, name: str) -> EntityIndex:
         if name not in self._types:
             return EntityIndex(track=name in self._fetchers)
-        start, codes = self._types[name]
-        current = np.full(len(self._interner), NONE, np.int32)
-        current[codes] = start + np.arange(len(codes))
-        return EntityIndex(current)
+        return EntityIndex(self._versions(name))
 
 
 def _are_ends(given: object) -> bool:
