@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,12 +23,15 @@ import pytest
 from packaging.requirements import Requirement
 
 import flowdsl as fd
+from flowdsl.cli.main import main
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.samples.datasets import write_sample
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# what only a shell understands
+SHELL = set("|<>;&$*`\n\\")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -93,7 +97,6 @@ def run_python(block: Block, where: str, names: dict[str, object]) -> str:
 
 
 def run_console(block: Block, where: str) -> None:
-    environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
         folder: Path | None = None
@@ -107,12 +110,35 @@ def run_console(block: Block, where: str) -> None:
         if command.startswith("make "):
             # that the target is there; the tests are what it runs
             command, folder = command.replace("make", "make -n", 1), ROOT
-        done = subprocess.run(
-            command, shell=True, capture_output=True, text=True, env=environment, cwd=folder, check=False
+        code, printed, said = (
+            run_here(command)
+            if command.startswith("flowdsl ") and not SHELL & set(command)
+            else run_in_shell(command, folder)
         )
-        assert done.returncode in (0, 1), f"{where}: {command}\n{done.stderr}"
+        assert code in (0, 1), f"{where}: {command}\n{said}"
         if folder is None:
-            assert_like(done.stdout, expected, f"{where}: {command}")
+            assert_like(printed, expected, f"{where}: {command}")
+
+
+def run_here(command: str) -> tuple[int, str, str]:
+    """Run the program in this process, which starts in no time."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(shlex.split(command)[1:])
+    return code, out.getvalue(), err.getvalue()
+
+
+def run_in_shell(command: str, folder: Path | None) -> tuple[int, str, str]:
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command,
+        shell=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path},
+        cwd=folder,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
 
 
 def assert_like(printed: str, expected: str, where: str) -> None:
