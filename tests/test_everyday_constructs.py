@@ -83,20 +83,20 @@ def test_yaml_and_its_schema_have_it(name: str) -> None:
 @EACH
 def test_the_plain_interpreter_says_the_same_in_any_chunks_and_parts(name: str) -> None:
     one, flows = CONSTRUCTS[name], [finished(CONSTRUCTS[name].flow)]
+    parts = [replayed(one, stop=cut, open_windows="keep") for cut in range(2, len(LOG) + 1)]
+    said_before = [said_by_engine(part, flows)["deliveries"] for part in parts]
     for keep in (False, True):
         outcome = interpret(flows, LOG, ENTITIES, LINKS, merge=one.merge, caps=one.caps, keep=keep)
         windows = "keep" if keep else "flush"
-        found = said_by_engine(replayed(one, open_windows=windows), flows)
+        whole_log = replayed(one, open_windows=windows)
+        found = said_by_engine(whole_log, flows)
         for part, said in said_by_oracle(outcome, flows).items():
             assert found[part] == said, part
-        assert bytes_of(replayed(one, open_windows=windows, chunk_size=1)) == bytes_of(
-            replayed(one, open_windows=windows)
-        )
-        for cut in range(2, len(LOG) + 1):
-            first = replayed(one, stop=cut, open_windows="keep")
+        assert bytes_of(replayed(one, open_windows=windows, chunk_size=1)) == bytes_of(whole_log)
+        # how the second part ends has little to do with where it began
+        for before, first in list(zip(said_before, parts, strict=True))[:: 3 if keep else 1]:
             second = fd.replay(flows, LOG, state=first.state, caps=one.caps, open_windows=windows)
-            both = said_by_engine(first, flows)["deliveries"] + said_by_engine(second, flows)["deliveries"]
-            assert both == found["deliveries"]
+            assert before + said_by_engine(second, flows)["deliveries"] == found["deliveries"]
 
 
 @EACH

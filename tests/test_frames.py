@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -261,21 +262,25 @@ WHOLE = {
 }  # fmt: skip
 
 
+@cache
+def whole_outcome(only: bool) -> list[bytes]:
+    return outcome(WHOLE, only=only)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_taken_for_events_entities_links_and_only(form: str, tmp_path: Path) -> None:
     handed = {role: FORMS[form](table, tmp_path) for role, table in WHOLE.items() if role != "links"}
     handed["links"] = FORMS[form](WHOLE["links"], tmp_path)
-    assert outcome(handed, only=True) == outcome(WHOLE, only=True)
+    assert outcome(handed, only=True) == whole_outcome(only=True)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_taken_by_logs_and_by_read_events(form: str, tmp_path: Path) -> None:
     log = fd.MemoryEventLog()
     log.append(FORMS[form](WHOLE["events"], tmp_path))
-    expected = outcome(WHOLE, only=False)
-    assert outcome({**WHOLE, "events": log}, only=False) == expected
+    assert outcome({**WHOLE, "events": log}, only=False) == whole_outcome(only=False)
     read = fd.read_events(FORMS[form](WHOLE["events"], tmp_path))
-    assert outcome({**WHOLE, "events": read}, only=False) == expected
+    assert outcome({**WHOLE, "events": read}, only=False) == whole_outcome(only=False)
 
 
 # -- types that JSON or Polars do not have -----------------------------------------------------------------

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,20 @@ def memory_log() -> fd.MemoryEventLog:
     return made
 
 
+# a result is not changed by what is asked of it
+@cache
 def result() -> fd.Result:
     return fd.replay(FLOW, memory_log())
+
+
+@cache
+def swept() -> fd.Sweep:
+    return fd.sweep({"a": FLOW, "b": FLOW}, memory_log())
+
+
+@cache
+def tuned() -> fd.Tuning:
+    return fd.tune(LIMITED, memory_log(), vary={"0.max": [1, 2]})
 
 
 OWNERS: dict[str, Callable[[Path], Any]] = {
@@ -130,8 +143,8 @@ OWNERS: dict[str, Callable[[Path], Any]] = {
     "flowdsl.Project": lambda _: PROJECT,
     "flowdsl.Result": lambda _: result(),
     "flowdsl.Runtime": lambda _: fd.Runtime(FLOW, memory_log()),
-    "flowdsl.Sweep": lambda _: fd.sweep({"a": FLOW, "b": FLOW}, memory_log()),
-    "flowdsl.Tuning": lambda _: fd.tune(LIMITED, memory_log(), vary={"0.max": [1, 2]}),
+    "flowdsl.Sweep": lambda _: swept(),
+    "flowdsl.Tuning": lambda _: tuned(),
     "flowdsl.log.EventSource": lambda _: log.open_log([EVENT]),
     "flowdsl.sinks.Counter": lambda _: sinks.Counter(),
     "flowdsl.sinks.Custom": lambda _: sinks.Custom(repr),

@@ -351,8 +351,9 @@ def test_what_fails_to_be_written_is_not_remembered_either(tmp_path: Path):
 
 
 def in_processes(how_many: int, run: Callable[..., None], *given: Any) -> None:
-    # fresh interpreters: what a fork would hand down is not what is tested
-    context = multiprocessing.get_context("spawn")
+    # from a server that only imported: what a fork of this process would hand down is not what is tested
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flowdsl.sinks", __name__])
     processes = [context.Process(target=run, args=given) for _ in range(how_many)]
     for process in processes:
         process.start()
