@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
+import polars as pl
+from polars import selectors
 
 from flowdsl import Flow
 from flowdsl.api.result import Result
@@ -18,25 +19,27 @@ Table = list[tuple[Any, ...]]
 
 def said_by_engine(result: Result, flows: Sequence[Flow]) -> dict[str, Any]:
     """What a replay gave: deliveries, errors, counts, late events and open windows, as plain values."""
-    deliveries = result.deliveries
     columns = ["delivered_at", "seq_no", "flow", "branch", "step", "sink", "event_time", "event_id",
                "closed_by", "recipient_id", "payload"]  # fmt: skip
     return {
         "deliveries": [
-            (*row[:-1], canonical(json.loads(row[-1]))) for row in _rows(deliveries, columns)
+            (*row[:-1], canonical(json.loads(row[-1]))) for row in _rows(result, "deliveries", columns)
         ],
         "errors": [
             (*row[:-1], canonical(json.loads(row[-1])))
-            for row in _rows(result.errors, ["seq_no", "flow", "step", "branch", "variables"])
+            for row in _rows(result, "errors", ["seq_no", "flow", "step", "branch", "variables"])
         ],
-        "dropped": sorted(_rows(result.dropped, ["flow", "step", "reason", "count"])),
+        "dropped": sorted(_rows(result, "dropped", ["flow", "step", "reason", "count"])),
         "steps": _rows(
-            result.steps,
+            result,
+            "steps",
             ["flow", "step", "operator", "entered", "extra_branches", "passed", "dropped", "failed", "absorbed", "held"],
         ),
-        "late": _rows(result.late, ["seq_no"]),
-        "unmatched": _rows(result.unmatched, ["seq_no"]),
-        "open": _open(_rows(result.open, ["flow", "step", "held", "opened_at", "due_at", "last_seq_no"]), flows),
+        "late": _rows(result, "late", ["seq_no"]),
+        "unmatched": _rows(result, "unmatched", ["seq_no"]),
+        "open": _open(
+            _rows(result, "open", ["flow", "step", "held", "opened_at", "due_at", "last_seq_no"]), flows
+        ),
     }  # fmt: skip
 
 
@@ -94,14 +97,8 @@ def _open(rows: Table, flows: Sequence[Flow]) -> Table:
     return sorted(rows, key=lambda row: (places[row[0]], row[1]))
 
 
-def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Table:
-    # by columns: thousands of small frames are compared, and rows of pandas cost more than the replays
-    return list(zip(*(map(_plain, frame[name].tolist()) for name in columns), strict=True))
-
-
-def _plain(value: Any) -> Any:
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, pd.Timestamp):
-        return int(value.as_unit("us").asm8.astype("int64"))  # nanoseconds end in the year 2262
-    return value.item() if hasattr(value, "item") else value
+def _rows(result: Result, table: str, columns: Sequence[str]) -> Table:
+    # with Polars: of thousands of small frames those of pandas would cost more than the replays
+    frame = result.to_polars(table=table).select(columns)
+    # moments as microseconds
+    return frame.with_columns(selectors.datetime().cast(pl.Int64)).rows()
