@@ -68,9 +68,10 @@ package: .venv/.tests-installed  ## build the wheel and the sdist, and try each 
 	    build/tried-notebooks/*.ipynb || exit 1; \
 	done
 
-# the long forms of everyday tests: every recorded run, many more random templates, every notebook in the browser
+# the long forms of everyday tests: every recorded run, many more random examples, every notebook in the browser
 test-slow: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed)  ## what is marked slow
 	$(BIN)/pytest $(PARALLEL) -m slow
+	FLOWDSL_HYPOTHESIS=long $(BIN)/pytest $(PARALLEL) -m 'hypothesis and not slow and not spark'
 
 test-browser: chromium .venv/.browser-installed  ## notebooks in a real JupyterLab in Chromium; pictures of them in build/screenshots
 	FLOWDSL_SCREENSHOTS=build/screenshots $(BIN)/pytest tests/browser

@@ -1,4 +1,6 @@
-"""How much the property tests try: a fixed amount every day, and far more with FLOWDSL_HYPOTHESIS=deep."""
+"""How much the property tests try: a fixed amount every day, more with FLOWDSL_HYPOTHESIS=long, as in
+`make test-slow`, and far more with FLOWDSL_HYPOTHESIS=deep.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,16 @@ from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "everyday",
-    max_examples=20,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     database=None,
     print_blob=False,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
+)
+settings.register_profile(
+    "long", settings.get_profile("everyday"), max_examples=40, derandomize=False, print_blob=True
 )
 settings.register_profile(
     "deep", settings.get_profile("everyday"), max_examples=1000, derandomize=False, print_blob=True

@@ -446,7 +446,7 @@ def shown(results):
     return [(repr(value), message) for value, message in results]
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=35 * settings().max_examples, deadline=None)
 @given(anything(2), tables(), st.sampled_from([None, "interned"]))
 def test_values_agree_in_every_form(node, contexts, coding):
     rows = by_rows(node, contexts)
@@ -463,7 +463,7 @@ def test_values_agree_in_every_form(node, contexts, coding):
             assert repr(value) == repr(expected)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=25 * settings().max_examples, deadline=None)
 @given(booleans_of(2) | REFERENCES, tables(20), st.sampled_from([None, "interned"]))
 def test_conditions_agree_in_every_form(node, contexts, coding):
     condition = Condition.of(node)
@@ -485,7 +485,7 @@ def test_conditions_agree_in_every_form(node, contexts, coding):
             assert value is expected
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=25 * settings().max_examples, deadline=None)
 @given(anything(3))
 def test_the_text_of_an_expression_parses_back_to_it(node):
     parsed = parse_expression(str(node))
@@ -494,7 +494,7 @@ def test_the_text_of_an_expression_parses_back_to_it(node):
     assert str(parsed) == str(node)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=15 * settings().max_examples, deadline=None)
 @given(
     st.lists(st.text(max_size=6), min_size=1, max_size=3).map(lambda parts: Reference(tuple(parts)))
     | st.text().map(ConditionLiteral)
@@ -543,7 +543,7 @@ def as_var(node):
     return value if isinstance(value, Var) else Var(node)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=20 * settings().max_examples, deadline=None)
 @given(booleans_of(3))
 def test_what_var_builds_equals_what_is_written(node):
     assert unwrap(as_var(node)) == node

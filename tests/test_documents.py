@@ -47,7 +47,7 @@ def seen(column: Column) -> list[tuple[str, str]]:
     return [(type(value).__name__, repr(value)) for value in column.values()]
 
 
-@settings(max_examples=150)
+@settings(max_examples=150 * settings().max_examples // 20)
 @given(st.lists(TEXTS, min_size=1, max_size=5), PATHS)
 def test_a_few_texts_are_read_as_many_are(texts: list[str | None], paths: list[Any]) -> None:
     few = extract_few(pl.Series(texts, dtype=pl.String), paths)

@@ -182,7 +182,7 @@ def copied_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(past, "COPIED", 3)
 
 
-@settings(same_fixture, max_examples=60)
+@settings(same_fixture, max_examples=3 * settings().max_examples)
 @given(seed=st.randoms(use_true_random=False))
 def test_a_copy_that_is_put_off_is_what_the_index_was_whatever_becomes_of_it(
     copied_in_pieces: None, seed: random.Random
@@ -228,7 +228,7 @@ def test_a_copy_that_is_put_off_is_what_the_index_was_whatever_becomes_of_it(
             assert said(one) == {code: version for code, version in expected.items() if version >= 0}
 
 
-@settings(same_fixture, max_examples=60)
+@settings(same_fixture, max_examples=3 * settings().max_examples)
 @given(seed=st.randoms(use_true_random=False))
 def test_copies_of_the_keys_of_links_are_what_those_were(copied_in_pieces: None, seed: random.Random) -> None:
     kinds = ["likes", "owns"]

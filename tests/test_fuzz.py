@@ -8,9 +8,9 @@ import pytest
 
 from tests.fuzz import check_of, families, source
 
-INPUTS = 200
+INPUTS = 100
 # each of which is a whole live run
-FEWER = {"consumers": 20}
+FEWER = {"consumers": 10, "command_line": 50}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -110,7 +110,7 @@ def few_are_many() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=25)
+@settings(max_examples=25 * settings().max_examples // 20)
 @given(
     seed=st.randoms(use_true_random=False),
     before=st.integers(0, 40),

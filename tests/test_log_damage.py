@@ -76,12 +76,13 @@ def test_a_log_that_is_whole_says_so(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("times", [12, pytest.param(60, marks=pytest.mark.slow)])
 def test_a_flipped_bit_in_any_file_is_never_read_as_something_else(
-    folder: Path, tmp_path: Path, number: int
+    folder: Path, tmp_path: Path, number: int, times: int
 ) -> None:
     path = kinds_of_files(folder)[number]
     chance = random.Random(number)
-    for _ in range(25):
+    for _ in range(times):
         copy = tmp_path / "copy"
         shutil.copytree(folder, copy)
         flip(copy / path.name, chance.randrange(path.stat().st_size), chance.randrange(8))

@@ -129,7 +129,7 @@ def test_rule_31_duplicates_are_kept_or_dropped_and_nothing_else(make: Make):
         make().append(event("a"), duplicates="skip")
 
 
-@settings(max_examples=25)
+@settings(max_examples=25 * settings().max_examples // 20)
 @given(
     st.lists(st.tuples(st.lists(st.integers(0, 12), max_size=9), st.booleans(), st.booleans()), max_size=8)
 )

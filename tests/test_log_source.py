@@ -391,7 +391,7 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(external_sort.KeySample, "STEP", 2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=3 * settings().max_examples, deadline=None)
 @given(histories(), st.integers(1, 50), st.integers(1, 50), st.integers(0, 45))
 def test_any_chunk_size_and_any_row_groups_give_the_order_of_time_and_position(
     tmp_path_factory: pytest.TempPathFactory, frame: pl.DataFrame, size: int, groups: int, after: int

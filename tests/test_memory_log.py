@@ -60,7 +60,7 @@ def test_a_chunk_has_the_promised_columns_and_types() -> None:
     assert chunk["metadata"][0] == '{"w":[1]}'
 
 
-@settings(max_examples=40)
+@settings(max_examples=2 * settings().max_examples)
 @given(st.lists(st.integers(1, 40), max_size=6), st.integers(1, 50), st.integers(0, 100))
 def test_any_chunk_size_and_any_way_of_appending_give_the_same_events(
     appends: list[int], size: int, after: int

@@ -74,7 +74,7 @@ def test_what_was_appended_is_there_for_another_object_with_the_same_types(tmp_p
     assert again.append(users(3, 4), AT) == 5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25 * settings().max_examples // 20, deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=8), st.integers(1, 60), st.integers(0, 200),
 )  # fmt: skip

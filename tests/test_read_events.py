@@ -452,7 +452,7 @@ def test_parquet_and_frames_of_the_usual_shape_need_no_mapping(tmp_path: Path) -
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS, st.integers(0, 5)), max_size=30))
 def test_json_lines_csv_and_a_frame_say_the_same(
     tmp_path_factory: pytest.TempPathFactory, links: list[tuple[str, str, int]]

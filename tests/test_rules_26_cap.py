@@ -140,7 +140,7 @@ def test_rule_26_local_days_are_right_where_clocks_change(zone, around, per):
     assert len(went) >= (2 if per == "day" else 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=3 * settings().max_examples, deadline=None)
 @given(
     st.integers(0, 2**32),
     st.integers(0, 7),

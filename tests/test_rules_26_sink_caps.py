@@ -235,7 +235,7 @@ def log_of_links(events):
     return log
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples)
 @given(
     st.lists(links, min_size=4, max_size=25),
     st.integers(1, 6),

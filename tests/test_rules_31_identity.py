@@ -382,7 +382,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=20)
+@settings(max_examples=settings().max_examples)
 @given(steps, st.booleans(), st.integers(0, 2**32 - 1), st.sampled_from([TOLD, DIGEST]))
 def test_rule_31_whatever_stretches_are_handed_over_each_event_counts_once(
     stretches: list[tuple[int, int, bool, int | None]], ids: bool, seed: int, flow: fd.Flow

@@ -41,7 +41,7 @@ def keys_of(case: Case, events: Sequence[dict[str, Any]], chunk_size: int | None
     ]
 
 
-@settings(max_examples=20)
+@settings(max_examples=settings().max_examples)
 @given(cases(), st.booleans(), st.sampled_from([1, 3, None]), st.integers(0, 20))
 def test_rule_31_keys_are_those_of_the_plain_interpreter(
     case: Case, ids: bool, chunk_size: int | None, until: int

@@ -405,7 +405,7 @@ def test_a_document_of_production_without_flows_is_valid() -> None:
     assert_agree({"entities": {"user": {"fields": ["name"]}}, "links": []})
 
 
-@settings(max_examples=600)
+@settings(max_examples=30 * settings().max_examples)
 @given(mutations())
 def test_schema_and_reader_agree_on_what_is_left_of_valid_documents(document: Any):
     assert_agree(document)

@@ -502,12 +502,12 @@ def damaged(seed: int, count: int) -> list[Job]:
     return out
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_templates_with_a_column_form_print_what_tera_prints(seed: int) -> None:
     assert disagreements(jobs(seed, 300, columnar=True)) == []
 
 
-@pytest.mark.parametrize("seed", range(10, 13))
+@pytest.mark.parametrize("seed", range(10, 12))
 def test_templates_with_loops_and_macros_print_what_tera_prints(seed: int) -> None:
     assert disagreements(jobs(seed, 250, columnar=False)) == []
 

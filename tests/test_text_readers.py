@@ -15,7 +15,7 @@ from flowdsl.log import blocks, json_lines, literal, read_events, text_lines
 from tests.oracle import plain_readers
 
 quiet = settings(
-    max_examples=40,
+    max_examples=2 * settings().max_examples,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
