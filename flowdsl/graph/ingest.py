@@ -135,8 +135,8 @@ def _json_texts(rows: Iterable[tuple[Any, Any]], what: str) -> pl.Series:
 
 
 def link_frames(links: Any, tick: Tick = noop) -> Iterator[pl.DataFrame]:
-    """Yield links, some at a time, as frames of text columns `link_type, source_id, target_id` and, where
-    there is one, `link_id`, in order, and their `metadata` where some have any.
+    """Yield links, some at a time, as frames of text columns `link_type, source_id, target_id, link_id`, in
+    order, and their `metadata` where some have any.
     """
     row = 0
     for frame in _parts(links, tick) if is_frame(links) else [_link_rows(links, tick)]:
@@ -146,22 +146,17 @@ def link_frames(links: Any, tick: Tick = noop) -> Iterator[pl.DataFrame]:
 
 def _parts(links: Any, tick: Tick) -> Iterator[pl.DataFrame]:
     """Yield the rows of a frame some at a time: of Arrow and its streams no more are converted at once."""
+    if isinstance(links, pa.Table):
+        links = links.to_reader(_AT_ONCE)
     if isinstance(links, pa.RecordBatchReader):
-        empty = links.schema.empty_table()
-        parts: Iterator[Any] = chain([empty], links)
-    elif isinstance(links, pa.Table):
-        parts = _slices(links, links.num_rows)
+        parts: Iterator[Any] = chain([links.schema.empty_table()], links)
     else:
         whole = _aside(links, lambda: to_polars(links, "links"))
-        parts = _slices(whole, whole.height)
+        parts = chain([whole.clear()], whole.iter_slices(_AT_ONCE))
     for part in parts:
         frame = to_polars(part, "links")
         tick(frame.height)
         yield frame
-
-
-def _slices(frame: Any, rows: int) -> Iterator[Any]:
-    return (frame.slice(row, _AT_ONCE) for row in range(0, max(rows, 1), _AT_ONCE))
 
 
 def _checked_links(frame: pl.DataFrame, first: int) -> pl.DataFrame:
@@ -181,9 +176,12 @@ def _checked_links(frame: pl.DataFrame, first: int) -> pl.DataFrame:
             )
         if result[name].null_count():
             raise DataError(
-                f"links: row {first + (result[name].is_null().arg_max() or 0)} has no {name}",
+                f"links: row {first + result[name].is_null().arg_true()[0]} has no {name}",
                 hint="every link needs one",
             )
+    # where none has an id it takes no memory
+    if "link_id" not in columns or result["link_id"].null_count() == frame.height:
+        result = result.with_columns(link_id=None)
     if "metadata" in frame.columns and frame["metadata"].null_count() < frame.height:
         result = result.with_columns(_metadata(frame["metadata"], first))
     return result
@@ -243,7 +241,7 @@ def id_texts(series: pl.Series, what: str, first: int = 0) -> pl.Series:
         raise DataError(f"{what} is of type {dtype}", allowed="text or integers", hint=hint)
     if (series == "").any():
         raise DataError(
-            f"{what}: row {first + ((series == '').arg_max() or 0)} is empty text",
+            f"{what}: row {first + (series == '').arg_true()[0]} is empty text",
             allowed="any text that is not empty",
         )
     return series

@@ -88,7 +88,6 @@ class EntityGraph:
         self._link_metadata: dict[str, pl.Series] = {}
         self._tables = LinkKeyTables()
         self._known_links: dict[tuple[str, bool], SnapshotLinkKeys] = {}
-        self._by_id: dict[str | None, Numbers] = {}
         self._spelled: EntityGraph | None = None
         entities = {} if entities is None else entities
         if not isinstance(entities, Mapping):
@@ -100,7 +99,7 @@ class EntityGraph:
                 self._add_type(name, given, read, numbered)
             if links is not None:
                 self._add_links(link_frames(links, read), numbered)
-            self._anywhere, self._type_of, self._several = self._index_all()
+            self._by_id, self._type_of, self._several = self._index_all()
 
     def __repr__(self) -> str:
         entities: dict[str, object] = {name: len(ids) for name, (_, ids) in self._types.items()}
@@ -137,7 +136,7 @@ class EntityGraph:
         for name, ends in fields["links"].items():
             self._links[name] = LinkTable.of(*(self._interner.intern(end) for end in ends))
         self._link_ids, self._link_metadata = fields["link_ids"], fields["link_metadata"]
-        self._anywhere, self._type_of, self._several = self._index_all()
+        self._by_id, self._type_of, self._several = self._index_all()
 
     @property
     def entity_types(self) -> tuple[str, ...]:
@@ -464,7 +463,7 @@ class EntityGraph:
             graph._links[name] = LinkTable.of(sources, targets)
             graph._link_ids[name] = _NO_ID.new_from_index(0, len(sources))
         if ends:
-            graph._anywhere, graph._type_of, graph._several = graph._index_all()
+            graph._by_id, graph._type_of, graph._several = graph._index_all()
         return graph
 
     def _known(self, name: str, used: bool) -> list[SnapshotLinkKeys]:
@@ -525,17 +524,11 @@ class EntityGraph:
         """
         for kind in links["link_type"].unique(maintain_order=True):
             kinds.setdefault(kind, len(kinds))
-        ends = {end: self._interned(links[end], tick) for end in ("source_id", "target_id")}
-        numbers = links["link_type"].replace_strict(kinds, return_dtype=pl.Int32).alias("kind")
-        ids = links["link_id"] if "link_id" in links.columns else None
-        unnamed = ids is None or ids.null_count() == links.height
-        link_id = pl.lit(None, pl.Null).alias("link_id") if unnamed else ids
-        more = [links["metadata"]] if "metadata" in links.columns else []
-        return pl.DataFrame(
-            [numbers, *(pl.Series(name, codes) for name, codes in ends.items())]
-        ).with_columns(link_id, *more)
+        ends = {end: pl.Series(self._interned(links[end], tick)) for end in ("source_id", "target_id")}
+        kind = pl.col("link_type").replace_strict(kinds, return_dtype=pl.Int32)
+        return links.with_columns(kind=kind, **ends).drop("link_type")
 
-    def _index_all(self) -> tuple[Numbers, Any, TypedVersions]:
+    def _index_all(self) -> tuple[dict[str | None, Numbers], Any, TypedVersions]:
         current = np.full(len(self._interner), NONE, np.int32)
         type_of = np.full(len(self._interner), -1, np.int16)
         several = TypedVersions()
@@ -549,7 +542,7 @@ class EntityGraph:
             taken = current[codes] != NONE
             current[codes] = np.where(taken, AMBIGUOUS, versions)
             type_of[codes] = np.where(taken, type_of[codes], number)
-        return current, type_of, several
+        return {None: current}, type_of, several
 
     def _index(self, several: TypedVersions) -> EntityIndex:
         """Build the index of versions by id; `several` receives the ids of several types."""
@@ -565,16 +558,13 @@ class EntityGraph:
         where replays have met new ids.
         """
         with self._lock:
-            known = self._by_id.get(name)
-            if known is None:
-                known = np.full(len(self._interner), NONE, np.int32) if name else self._anywhere
-                if name:
-                    start, codes = self._types[name]
-                    known[codes] = start + np.arange(len(codes))
-            if new := len(self._interner) - len(known):
-                known = np.concatenate([known, np.full(new, NONE, np.int32)])
-            self._by_id[name] = known
-            return known
+            if name not in self._by_id:
+                start, codes = self._types[str(name)]
+                self._by_id[name] = np.full(len(self._interner), NONE, np.int32)
+                self._by_id[name][codes] = start + np.arange(len(codes))
+            if new := len(self._interner) - len(self._by_id[name]):
+                self._by_id[name] = np.concatenate([self._by_id[name], np.full(new, NONE, np.int32)])
+            return self._by_id[name]
 
     def _one_spelling(self) -> EntityGraph:
         """Return this graph with all spellings of a UUID as one id."""
@@ -603,7 +593,7 @@ class EntityGraph:
             sources, targets = table.ends
             graph._links[name] = LinkTable.of(code_of[sources], code_of[targets])
         graph._link_ids, graph._link_metadata = link_ids, self._link_metadata
-        graph._anywhere, graph._type_of, graph._several = graph._index_all()
+        graph._by_id, graph._type_of, graph._several = graph._index_all()
         return graph
 
     def _index_of(self, name: str) -> EntityIndex:

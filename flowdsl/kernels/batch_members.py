@@ -212,7 +212,8 @@ class ItemLists(StateObject):
         """For each member the place of its window in `windows`, -1 where it is not among them."""
         order = stable_order(windows)
         at = Places(windows.take(order)).of(self.windows)
-        return np.where(at >= 0, order.take(at), -1) if len(order) else at
+        # place -1 is the last one
+        return np.append(order, -1).take(at)
 
 
 def _concatenated(parts: Sequence[Later[Column]]) -> Column:

@@ -26,7 +26,7 @@ from flowdsl.values.state_objects import StateObject, StateReader, keeps
 Ints = npt.NDArray[np.int64]
 # tiers are no longer than this: so long it takes to sort one
 _LARGEST: Final = 1 << 17
-# windows are asked for their keys where these are not fewer by this factor, and otherwise keys for their windows
+# keys look for their windows where they are fewer by this factor, and otherwise windows for their keys
 _FEWER: Final = 8
 # so many members of closed windows are always kept
 _FEW: Final = 1 << 10

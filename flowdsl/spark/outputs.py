@@ -1,4 +1,4 @@
-"""What a task gives back: parts of tables, and its numbers, as rows of a stream."""
+"""Rows that a task gives back: parts of tables, and its numbers."""
 
 from __future__ import annotations
 
