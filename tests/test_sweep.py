@@ -103,16 +103,16 @@ def test_any_measure_can_be_plotted_with_its_unit(log: fd.MemoryEventLog):
         sweep.plot("delay")
 
 
-def test_colour_says_better_or_worse_where_that_is_known(log: fd.MemoryEventLog):
+def test_colour_and_letters_say_better_or_worse_where_that_is_known(log: fd.MemoryEventLog):
     html = fd.sweep(DIGEST, log, batch_window=["1m", "5m"])._repr_mimebundle_()["text/html"]
     # on a narrow screen a cell stands without its head, and says it
-    cells = re.findall(r'<td data-label="(\w+)" class="n ?(better|worse|)">([^<]*)</td>', html)
+    cells = re.findall(r'<td data-label="(\w+)" class="n ?(better|worse|)">((?:<[bi]>)?[^<]*)', html)
     first, second = (
         {name: (standing, text) for name, standing, text in row} for row in (cells[:11], cells[11:])
     )
     # fewer messages are better, and a shorter wait; nobody knows whether it is good that more is absorbed
-    assert (first["deliveries"], second["deliveries"]) == (("worse", "6"), ("better", "4"))
-    assert (first["delay_p95"], second["delay_p95"]) == (("better", "1 min"), ("worse", "5 min"))
+    assert (first["deliveries"], second["deliveries"]) == (("worse", "<i>6"), ("better", "<b>4"))
+    assert (first["delay_p95"], second["delay_p95"]) == (("better", "<b>1 min"), ("worse", "<i>5 min"))
     assert (first["absorbed"], second["absorbed"]) == (("", "1"), ("", "2"))
     assert (first["recipients"], second["recipients"]) == (("", "1"), ("", "1"))
 
