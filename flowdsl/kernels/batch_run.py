@@ -149,8 +149,10 @@ class BatchRun:
         # those that a context may join or close, and those that are due
         latest = FOREVER if until.ending else max(until.clock, int(incoming.contexts.moment.max(initial=0)))
         self.carried, self.members = kernel.windows.take_out(self.groups.places, latest)
-        # for each window carried in the group of its key, -1 for none
-        self.group_of_carried = self.groups.places.of(self.carried.keys)
+        group_of_carried = self.groups.places.of(self.carried.keys)
+        # the windows carried in that contexts may join, and the groups of these
+        self.growing = np.flatnonzero(group_of_carried >= 0)
+        self.joining = group_of_carried.take(self.growing)
 
     def run(self) -> StepOutcome:
         joined = self._end_of_carried()
@@ -182,10 +184,11 @@ class BatchRun:
 
     def _end_of_carried(self) -> Ints:
         """For each group the first row that does not join the window it carried in."""
-        start = self.groups.starts.copy()
-        present = np.flatnonzero(self.group_of_carried >= 0)
-        group, some = self.group_of_carried[present], self.carried.take(present)
-        start[group] = self.reach.ends_of_open(group, some.due, some.limit, some.counts)
+        start, carried = self.groups.starts.copy(), self.carried
+        due, limits, counts = (
+            array.take(self.growing) for array in (carried.due, carried.limit, carried.counts)
+        )
+        start[self.joining] = self.reach.ends_of_open(self.joining, due, limits, counts)
         return start
 
     def _grown(self, joined: Ints) -> tuple[Open, Ints]:
@@ -193,25 +196,23 @@ class BatchRun:
         -1 where none joined.
         """
         groups, carried = self.groups, self.carried
-        at = self.group_of_carried
-        present = np.flatnonzero(at >= 0)
+        ends = joined.take(self.joining)
+        sizes = ends - groups.starts.take(self.joining)
+        grows = np.flatnonzero(sizes)
+        rows, ends = self.growing.take(grows), ends.take(grows) - 1
         more = np.zeros(len(carried.keys), np.int64)
-        more[present] = (joined - groups.starts)[at[present]]
+        more[self.growing] = sizes
         last = np.full(len(carried.keys), -1, np.int64)
         last_at, due_at = carried.last_at.copy(), carried.due.copy()
-        rows = np.flatnonzero(more > 0)
-        ends = joined[at[rows]] - 1
-        last[rows], last_at[rows] = groups.order[ends], groups.times[ends]
-        due_at[rows] = self.spans.dues(carried.limit[rows], lambda: last_at[rows], ends)
+        last[rows], last_at[rows] = groups.order.take(ends), groups.times.take(ends)
+        due_at[rows] = self.spans.dues(carried.limit.take(rows), lambda: last_at.take(rows), ends)
         return replace(carried, counts=carried.counts + more, last_at=last_at, due=due_at), last
 
     def _touched(self, joined: Ints, found: Windows) -> _Touched:
         groups, first, end = self.groups, found.first, found.end
         grown, last = self._grown(joined)
-        at = self.group_of_carried
-        present = np.flatnonzero(at >= 0)
         row_from = np.zeros(len(grown), np.int64)
-        row_from[present] = groups.starts[at[present]]
+        row_from[self.growing] = groups.starts.take(self.joining)
         # numbers ascend in the order in which windows open: timers due at the same moment fire in that order
         numbers = self.kernel.next_number + np.arange(len(found))
         self.kernel.next_number += len(found)
