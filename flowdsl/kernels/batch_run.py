@@ -185,9 +185,8 @@ class BatchRun:
     def _end_of_carried(self) -> Ints:
         """For each group the first row that does not join the window it carried in."""
         start, carried = self.groups.starts.copy(), self.carried
-        due, limits, counts = (
-            array.take(self.growing) for array in (carried.due, carried.limit, carried.counts)
-        )
+        due, limits = carried.due.take(self.growing), carried.limit.take(self.growing)
+        counts = carried.counts.take(self.growing)
         start[self.joining] = self.reach.ends_of_open(self.joining, due, limits, counts)
         return start
 
