@@ -28,7 +28,7 @@ from flowdsl.kernels.outcome import Failed, StepOutcome, Until
 from flowdsl.values.json_types import Index
 
 # branches that go on together: more only cost memory
-STREAMED = 1 << 18
+STREAMED = 1 << 20
 
 
 class OutcomeSink(Protocol):
@@ -95,6 +95,8 @@ class StepExecutor:
         self.counts = StepCounts(held_before=kernel.held)
         # where production stops in the contexts that are run
         self.stop: Crash | None = None
+        # branches that go on together
+        self.together = STREAMED
         self._gates = gates
         self._caps = caps if caps is not None and caps.concerns(step) else None
         self._spares = spares
@@ -131,12 +133,12 @@ class StepExecutor:
     def streamed(self, contexts: ContextBatch) -> list[ContextBatch]:
         """Return contexts in pieces that make no more branches each than can go on together."""
         most = self.kernel.most_branches(contexts) if len(contexts) > 1 else None
-        if most is None or int(most.sum()) <= STREAMED:
+        if most is None or int(most.sum()) <= self.together:
             return [contexts]
         total, pieces, at = np.cumsum(most), [], 0
         while at < len(contexts):
             before = int(total[at - 1]) if at else 0
-            end = max(int(np.searchsorted(total, before + STREAMED, side="right")), at + 1)
+            end = max(int(np.searchsorted(total, before + self.together, side="right")), at + 1)
             pieces.append(contexts.slice(at, end))
             at = end
         return pieces
@@ -244,14 +246,14 @@ def _run_places(
         outcome = step.run(entered, until, recorder)
         if trace is not None and not step.holds(outcome):
             trace.write(step.step, entered, outcome)
-        *early, passed[place] = _pieces(outcome.passed)
+        *early, passed[place] = _pieces(outcome.passed, step.together)
         for piece in early:
             _run_places(steps, behind, {place: piece}, Until(last_moment(piece)), recorder, trace)
 
 
-def _pieces(contexts: ContextBatch) -> list[ContextBatch]:
+def _pieces(contexts: ContextBatch, most: int) -> list[ContextBatch]:
     """Return contexts in pieces of no more than can go on together: one event may have more branches."""
-    return [contexts.slice(at, at + STREAMED) for at in range(0, len(contexts), STREAMED)] or [contexts]
+    return [contexts.slice(at, at + most) for at in range(0, len(contexts), most)] or [contexts]
 
 
 def last_moment(contexts: ContextBatch) -> int:

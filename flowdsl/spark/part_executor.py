@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from flowdsl.results.table_writer import TableRecorder
 from flowdsl.spark.failures import PartRecorder
 from flowdsl.spark.job import Job, PartTotals
 from flowdsl.spark.rows import events_of, without_bad_json
+
+# branches that go on together in a task, which has less memory than a replay on one machine
+_TOGETHER: Final = 1 << 18
 
 
 class PartExecutor(LocalExecutor):
@@ -51,6 +54,8 @@ class PartExecutor(LocalExecutor):
         recorder = PartRecorder(store, trace=job.trace)
         recorder.whole = job.whole
         super().__init__(plan, graph, recorder, executors=executors)
+        for one in self.steps:
+            one.together = min(one.together, _TOGETHER)
         # a task has one core, and a gate no twin
         self._workers = [Worker(branches, alone=True) for _, branches in self._entries]
         self._raw = job.raw
