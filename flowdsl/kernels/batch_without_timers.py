@@ -188,8 +188,8 @@ class UntimedBatchKernel(Kernel):
         """
         window, carried = self._window, self._open
         start = groups.starts.copy()
-        place = np.searchsorted(groups.keys, carried.keys).clip(0, len(groups.keys) - 1)
-        touched = np.flatnonzero(groups.keys[place] == carried.keys)
+        place = groups.places.of(carried.keys)
+        touched = np.flatnonzero(place >= 0)
         group = place[touched]
         ends = groups.first_at_or_after(groups.ends[group], carried.opened[touched] + window)
         start[group] = np.minimum(ends + 1, groups.ends[group])
