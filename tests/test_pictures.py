@@ -425,6 +425,14 @@ def test_a_narrow_screen_shows_several_flows_below_one_another(result: fd.Result
     assert b64decode(source[1]).decode() == picture.narrow
 
 
+def test_a_narrow_screen_shows_what_leaves_a_step_below_it(result: fd.Result):
+    picture = fd.replay(LIKE, result.options.source, progress=False).picture()
+    assert picture.narrow is not None
+    assert float(parsed(picture.narrow).get("width", 0)) <= 400 < float(parsed(picture.svg).get("width", 0))
+    # nothing is left out or cut
+    assert " ".join(texts(picture.narrow)).split() == " ".join(texts(picture.svg)).split()
+
+
 def test_what_cannot_be_drawn_is_not_hidden(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("flowdsl.diagrams.flows.operator_graph", lambda flow: 1 / 0)
     with pytest.raises(ZeroDivisionError):

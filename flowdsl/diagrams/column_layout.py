@@ -1,10 +1,12 @@
-"""Layout of one flow as a column: steps run downwards, and what leaves a step goes to the right."""
+"""Layout of one flow as a column: steps run downwards, and what leaves a step goes to the right, or for a narrow
+screen is below the step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from flowdsl.diagrams.diagram import TRIGGER, Diagram, FlowDiagram, Node, Outflow, SinkNode, Target
 from flowdsl.diagrams.shapes import (
@@ -46,17 +48,19 @@ _SHIFT: Final = 30.0
 PILL: Final = 240.0
 
 
-def draw_column(diagram: Diagram) -> tuple[Canvas, float, float]:
+def draw_column(diagram: Diagram, *, narrow: bool = False) -> tuple[Canvas, float, float]:
     """Draw a diagram of one flow; return the canvas, its width and its height."""
     canvas, chain = Canvas(), diagram.chains[0]
-    column = _Column(canvas, diagram, chain)
+    column = (_NarrowColumn if narrow else _Column)(canvas, diagram, chain)
     top = column.heading(MARGIN)
-    above = bottom = top
+    above = bottom = side = top
     for number, (node, place) in enumerate(zip(chain.nodes, column.places, strict=True), TRIGGER):
         if number > TRIGGER:
-            down(canvas, column.spine, above, top + place.card, node.into, column.scale)
+            clear = side if narrow else None
+            down(canvas, column.spine, above, top + place.card, node.into, column.scale, clear=clear)
         above = column.node(top, number, node, place)
-        bottom = max(bottom, above, top + place.side + _side_height(node))
+        side = top + place.side + _side_height(node)
+        bottom = max(bottom, above, side)
     return canvas, column.wide, bottom + MARGIN
 
 
@@ -76,6 +80,9 @@ class _Place:
 class _Column:
     """Positions of the parts of one flow, and their drawing."""
 
+    # whether edges to sinks turn at a right angle
+    bent: ClassVar = False
+
     def __init__(self, canvas: Canvas, diagram: Diagram, chain: FlowDiagram) -> None:
         self.canvas, self.diagram, self.chain = canvas, diagram, chain
         self.scale = Scale(diagram.most)
@@ -92,11 +99,7 @@ class _Column:
         self.arm = _ARM if straight else _ARM + 16
         labels = [edge_label(target.mark) for node in chain.nodes for target in node.targets]
         self.sink_arm = max([self.arm, *(width(label, COUNT, bold=True) + 30 for label in labels)])
-        self.wide = max(self._right_side(), self.right + MARGIN, min(self._heading_width(), 640))
-
-    def _heading_width(self) -> float:
-        notes = [width(note, 12) for note in (*self.diagram.notes, self.chain.description or "")]
-        return max(width(self.chain.name, 16, bold=True), *notes) + 2 * MARGIN
+        self.wide = max(self._right_side(), self.right + MARGIN)
 
     def heading(self, y: float) -> float:
         """Draw the name, the description and the notes; return the position below them."""
@@ -199,11 +202,12 @@ class _Column:
     def _target(self, target: Target, left: float, middle: float, start: float | None) -> None:
         canvas, mark, arm = self.canvas, target.mark, self.sink_arm
         canvas.open(f"to {target.sink}" + (f": {mark.title}" if mark.title else ""), "edge")
-        across(canvas, left, left + arm, middle, mark, self.scale, start=start)
+        across(canvas, left, left + arm, middle, mark, self.scale, start=start, bent=self.bent)
         if mark.label:
             half = self.scale.thickness(mark) / 2
             # on the far side of the curve
-            y = middle - half - 4 if start is None or start >= middle else middle + half + 12
+            above = self.bent or start is None or start >= middle
+            y = middle - half - 4 if above else middle + half + 12
             canvas.text(left + arm - 14, y, edge_label(mark), f"halo {label_css(mark)}", COUNT, anchor="end")
         canvas.close()
         pill = self._pill(target)
@@ -214,15 +218,51 @@ class _Column:
         return SinkNode(target.sink, self.types.get(target.sink))
 
     def _right_side(self) -> float:
-        wide = self.right + MARGIN
+        """Return where the heading and what leaves the cards end."""
+        notes = [width(note, 12) for note in (*self.diagram.notes, self.chain.description or "")]
+        heading = max(width(self.chain.name, 16, bold=True), *notes) + 2 * MARGIN
+        return max(min(heading, 640), self._exits_end(self.right, self.arm))
+
+    def _exits_end(self, left: float, arm: float) -> float:
+        wide = 0.0
         for node in self.chain.nodes:
             for target in node.targets:
-                pill = min(pill_width(self._pill(target)), PILL)
-                wide = max(wide, self.right + self.sink_arm + pill + MARGIN)
+                wide = max(wide, left + self.sink_arm + min(pill_width(self._pill(target)), PILL) + MARGIN)
             for way in node.exits:
                 text = width(way.mark.label, EXIT, bold=True) + 5 + width(way.reason, EXIT)
-                wide = max(wide, self.right + self.arm + min(18 + text, EXIT_ROOM) + MARGIN)
+                wide = max(wide, left + arm + min(18 + text, EXIT_ROOM) + MARGIN)
         return wide
+
+
+class _NarrowColumn(_Column):
+    """The same with what leaves a card below it, next to the edge to the next card."""
+
+    bent = True
+
+    def _place_cards(self) -> list[_Place]:
+        places: list[_Place] = []
+        card = 0.0
+        for node in self.chain.nodes:
+            tall = self.height(node)
+            # labels of edges to sinks are above them
+            side = card + tall + (6 if node.targets else 0)
+            places.append(_Place(card, tall, side))
+            card = side + _side_height(node) + self.gap
+        return places
+
+    def _right_side(self) -> float:
+        return self._exits_end(self.left + LEAD, 0.0)
+
+    def _draw_exits(self, top: float, node: Node, place: _Place) -> None:
+        left, y = self.left + LEAD, top + place.side
+        for target in node.targets:
+            self._target(target, left, y + _SINK_ROW / 2, top + place.card + place.tall)
+            y += _SINK_ROW
+        for way in node.exits:
+            self.canvas.open(exit_title(way), f"exit {way.leave}")
+            exit_row(self.canvas, left, y + _ROW / 2 + 4, way, EXIT_ROOM, EXIT)
+            self.canvas.close()
+            y += _ROW
 
 
 def _text_width(node: Node) -> float:

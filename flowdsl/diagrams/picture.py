@@ -16,6 +16,8 @@ from flowdsl.diagrams.svg import Canvas, image_html, themed
 from flowdsl.diagrams.text_renderer import outline
 from flowdsl.errors import DataError, did_you_mean
 
+# a picture of one flow that is as wide is not shrunk much on a narrow screen
+FITS: Final = 480
 FORMATS: Final = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".txt": "text"}
 
 
@@ -49,14 +51,17 @@ class Picture:
 
     @cached_property
     def narrow(self) -> str | None:
-        """The same for a narrow screen: several flows as columns, one below the other; None if there is
-        no need.
+        """The same for a narrow screen: flows as narrow columns, one below the other; None if there is no
+        need.
         """
-        if not 1 < len(self.diagram.chains) <= SHARED:
+        chains = self.diagram.chains
+        one = len(chains) == 1
+        if not 1 <= len(chains) <= SHARED or (one and draw_column(self.diagram)[1] <= FITS):
             return None
         canvas, widest, bottom = Canvas(), 0.0, 0.0
-        for chain in self.diagram.chains:
-            column, wide, tall = draw_column(replace(self.diagram, chains=(chain,), notes=()))
+        for chain in chains:
+            notes = self.diagram.notes if one else ()
+            column, wide, tall = draw_column(replace(self.diagram, chains=(chain,), notes=notes), narrow=True)
             canvas.place(column, bottom)
             widest, bottom = max(widest, wide), bottom + tall
         return canvas.svg(widest, bottom, self.diagram.title, self.text)

@@ -73,15 +73,25 @@ def head_css(mark: Annotation, plain: str = "band") -> str:
     return f"k-{plain if mark.tone in ('plain', 'passed') else mark.tone}"
 
 
-def down(canvas: Canvas, x: float, top: float, bottom: float, mark: Annotation, scale: Scale) -> None:
-    """Draw an edge downwards, as wide as its volume, with its label next to it."""
+def down(
+    canvas: Canvas,
+    x: float,
+    top: float,
+    bottom: float,
+    mark: Annotation,
+    scale: Scale,
+    *,
+    clear: float | None = None,
+) -> None:
+    """Draw an edge downwards, as wide as its volume, with its label next to it, below `clear`."""
     thick = scale.thickness(mark)
     head = min(6 + thick * 0.45, (bottom - top) * 0.6)
     half = max(4.5, thick * 0.5 + 3)
     canvas.path(f"M{x:.1f} {top:.1f}V{bottom - head:.1f}", edge_css(mark) + " flat", width=thick)
     canvas.path(f"M{x - half:.1f} {bottom - head:.1f}h{2 * half:.1f}L{x:.1f} {bottom:.1f}z", head_css(mark))
     if mark.label:
-        canvas.text(x + thick / 2 + 8, (top + bottom) / 2 + 3, edge_label(mark), label_css(mark), COUNT)
+        middle = ((top if clear is None else clear) + bottom) / 2
+        canvas.text(x + thick / 2 + 8, middle + 3, edge_label(mark), label_css(mark), COUNT)
 
 
 def across(
@@ -95,9 +105,10 @@ def across(
     plain: str = "band",
     back: bool = False,
     start: float | None = None,
+    bent: bool = False,
 ) -> None:
-    """Draw an edge to the right, or with `back` one that comes in from there; it curves if it starts at
-    another height.
+    """Draw an edge to the right, or with `back` one that comes in from there; if it starts at another
+    height it curves, or with `bent` turns at a right angle.
     """
     thick = scale.thickness(mark)
     head, half = 5 + thick * 0.4, max(4, thick * 0.5 + 2.5)
@@ -105,7 +116,8 @@ def across(
     tip, at, tail, end = (left, near, right, y) if back else (right, y, left, near)
     neck = tip + head if back else tip - head
     bend = (tail + neck) / 2
-    run = f"H{neck:.1f}" if at == end else f"C{bend:.1f} {end:.1f} {bend:.1f} {at:.1f} {neck:.1f} {at:.1f}"
+    curve = f"C{bend:.1f} {end:.1f} {bend:.1f} {at:.1f} {neck:.1f} {at:.1f}"
+    run = f"V{at:.1f}H{neck:.1f}" if bent else f"H{neck:.1f}" if at == end else curve
     canvas.path(f"M{tail:.1f} {end:.1f}{run}", edge_css(mark, plain) + " flat", width=thick)
     canvas.path(f"M{neck:.1f} {at - half:.1f}v{2 * half:.1f}L{tip:.1f} {at:.1f}z", head_css(mark, plain))
 

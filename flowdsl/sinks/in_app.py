@@ -394,9 +394,9 @@ class InApp(Recipients, KeptSink[Row]):
             (*recipients, self._kept_at_most),
         ).fetchall()
         connection.executemany(
-            "delete from notifications where recipient = ?1 and number <= "
-            "(select number from notifications where recipient = ?1 order by number desc limit 1 offset ?2)",
-            [(recipient, self._kept_at_most) for (recipient,) in full],
+            "delete from notifications where recipient = ? and number <= "
+            "(select number from notifications where recipient = ? order by number desc limit 1 offset ?)",
+            [(recipient, recipient, self._kept_at_most) for (recipient,) in full],
         )
 
     def _on_change(self) -> None:

@@ -108,7 +108,8 @@ def format_json(value: Any) -> str:
 
 def label_cells(rows: str, heads: Iterable[str]) -> str:
     """Return rows of a table in which each cell has the head of its column, as `data-label`."""
-    labels = [f'<td data-label="{escape(head)}"' for head in heads]
+    # a long name may break where it has a `_`
+    labels = ['<td data-label="{}"'.format(escape(head).replace("_", "_\u200b")) for head in heads]
 
     def labelled(row: str) -> str:
         before, *cells = row.split("<td")
