@@ -311,6 +311,9 @@ def _arrow(value: Any, wanted: Callable[[str], bool]) -> pa.Table | None:
         table = value.to_table()
     elif isinstance(value, pa.Table):
         table = value
+    # not as a stream, in which pyarrow 18 does not keep views of text
+    elif isinstance(value, pa.RecordBatch):
+        table = pa.Table.from_batches([value])
     elif hasattr(value, "__arrow_c_stream__"):
         table = pa.RecordBatchReader.from_stream(value).read_all()
     elif hasattr(value, "__arrow_c_array__"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from flowdsl.cli.main import main
 from flowdsl.samples.notebooks import copy_notebooks, notebook_files
@@ -47,6 +49,14 @@ def test_the_wheel_is_smaller_than_two_megabytes_and_has_the_notebooks(built: Pa
     assert sorted(Path(name).name for name in inside if name.endswith(".ipynb")) == NAMES
     assert any(name.endswith("flowdsl/schema.json") for name in inside)
     assert not [name for name in inside if name.startswith("tests/")]
+
+
+@pytest.mark.parametrize("installed", ["pandas 2.2.0", "numpy 1.26.0", "pyarrow 18.0.0", "tzdata 2022.7"])
+def test_an_environment_of_pandas_2_stays_as_it_is(installed: str):
+    name, version = installed.split()
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    [wanted] = [one for one in map(Requirement, declared) if one.name == name]
+    assert wanted.specifier.contains(version)
 
 
 @pytest.mark.parametrize("how", ["--prefix", "--target"])
