@@ -96,3 +96,40 @@ def test_no_notebook_reads_what_lies_around_it(path: Path):
     assert "../" not in text.replace("](../", "](")
     assert 'repository = \\".\\"' not in text
     assert "data/sample" not in text
+
+
+# a stand-in for Windows: the modules and functions that Python has on Linux and macOS only
+WINDOWS = """
+import os, sys
+for name in ("fcntl", "resource", "termios", "pwd", "grp"):
+    sys.modules[name] = None
+for name in ("fork", "register_at_fork", "fdatasync", "pread", "pwrite", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_DIRECTORY"):
+    delattr(os, name)
+
+import flowdsl as fd
+from flowdsl.samples import write_sample
+
+sample = write_sample("sample", events=500)
+flows = fd.load(sample.flows)
+result = fd.replay(flows, sample.log, fd.read_graph(sample.graph), out="result", progress=False)
+result.report("report.html")
+assert len(fd.read_result("result")) == len(result) > 0
+log = fd.MemoryEventLog()
+log.append(fd.link_created("likes", "ann", "p"))
+inbox = fd.sinks.InApp()
+flow = fd.on("link.created").map(recipient_id="bob", title="liked").deliver("in-app")
+fd.Runtime(flow, log, sinks={"in-app": inbox}).run_until_idle()
+assert inbox.total("bob") == 1
+try:
+    fd.ParquetEventLog("log").append(fd.link_created("likes", "ann", "p"))
+except fd.DataError as error:
+    print(error)
+"""
+
+
+def test_windows_lacks_nothing_but_logs_in_folders(tmp_path: Path):
+    run = subprocess.run(
+        [sys.executable, "-c", WINDOWS], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (run.stderr, run.returncode) == ("", 0)
+    assert "needs the file locks of Linux or macOS\n  hint: MemoryEventLog works everywhere" in run.stdout

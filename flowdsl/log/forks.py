@@ -64,4 +64,6 @@ def _after_in_child() -> None:
             _logger.exception("%r: what the parent has open is not let go", held)
 
 
-os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+# Windows has no forks
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

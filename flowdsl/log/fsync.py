@@ -7,9 +7,9 @@ next time. After such a failure a new file is written.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ def make_folder(folder: Path, *, inside: bool = False) -> None:
     """Create a folder for its owner only; an existing one is kept, but `inside` of a log it must not be a
     link.
     """
+    _refuse_windows(folder)
     if inside and folder.is_symlink():
         raise DataError("is a symbolic link", place=str(folder), allowed="a folder", hint=_NO_OTHER)
     if not folder.is_dir():
@@ -29,11 +30,21 @@ def make_folder(folder: Path, *, inside: bool = False) -> None:
         sync_folder(folder.parent)
 
 
+def _refuse_windows(folder: Path) -> None:
+    if not hasattr(os, "O_NOFOLLOW"):
+        raise DataError(
+            "a log in a folder needs the file locks of Linux or macOS",
+            place=str(folder),
+            hint="MemoryEventLog works everywhere, and so do replays of files and frames",
+        )
+
+
 def open_own(path: Path, flags: int, *, alone: bool = False) -> int:
     """Open a file of a log, which must be a regular file: no link, no pipe.
 
     `alone`: nor one that has another name, somewhere else.
     """
+    _refuse_windows(path.parent)
     try:
         # a pipe would wait for its other end
         handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
@@ -81,9 +92,10 @@ def created(path: Path) -> int:
 
 def sync(handle: int) -> None:
     """Flush an open file to disk."""
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is not None:
-        fcntl.fcntl(handle, full)
+    if sys.platform == "darwin":
+        import fcntl
+
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
     else:
         os.fdatasync(handle)
 

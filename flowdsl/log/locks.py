@@ -8,7 +8,6 @@ locked.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import re
@@ -109,7 +108,7 @@ class FileLock:
 
     def _take(self, refused: Callable[[str], FlowError], going: float) -> None:
         end = time.monotonic() + going
-        while not _locked(self._handles[0], fcntl.LOCK_EX):
+        while not _locked(self._handles[0]):
             # a reader that asks `has_writer` holds it for a moment as well
             if time.monotonic() > end:
                 raise refused(_holder(self._handles[0]))
@@ -118,7 +117,7 @@ class FileLock:
         self._handles.append(folder)
         # not every file system locks folders
         with contextlib.suppress(OSError):
-            while not _locked(folder, fcntl.LOCK_EX):
+            while not _locked(folder):
                 if time.monotonic() > end:
                     raise refused(f"a process whose {self.path.name} was removed")
                 time.sleep(0.005)
@@ -146,7 +145,7 @@ def note(path: Path, number: int) -> None:
         return
     try:
         kept = read_note(path)
-        if kept is not None and _locked(handle, fcntl.LOCK_EX):
+        if kept is not None and _locked(handle):
             os.pwrite(handle, replace(kept, number=number).encoded(), 0)
     finally:
         os.close(handle)
@@ -203,17 +202,20 @@ def _is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not _locked(handle, fcntl.LOCK_SH)
+        return not _locked(handle, shared=True)
     except OSError:
         return False
     finally:
         os.close(handle)
 
 
-def _locked(handle: int, kind: int) -> bool:
+def _locked(handle: int, *, shared: bool = False) -> bool:
     """Try to lock an open file or folder; return whether it worked."""
+    # Windows, where no log has locks, lacks the module
+    import fcntl
+
     try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

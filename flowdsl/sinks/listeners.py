@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -132,5 +131,10 @@ class Guest(ServerConnection):
 
 def most_connections() -> int:
     """Return how many file descriptors connections may use: half of those of the process."""
+    try:
+        import resource
+    except ImportError:
+        # Windows has no such limit
+        return 1 << 30
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 30 if soft == resource.RLIM_INFINITY else soft // 2
