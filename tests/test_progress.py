@@ -211,7 +211,7 @@ def test_the_upkeep_of_a_log_tells(events: pl.DataFrame, tmp_path: Path):
 def test_understanding_one_event_tells_of_the_replay_up_to_it(what: str, events: pl.DataFrame):
     result = fd.replay(REMEMBERING, events, progress=False)
     more = ("u5",) if what == "why" else ()
-    heard = told(lambda tell: getattr(result, what)(200_000, *more, progress=tell))
+    heard = told(lambda tell: getattr(result, what)(290_000, *more, progress=tell))
     assert len(heard) >= 2
     assert heard[-1] == (SIZE, SIZE)
 

@@ -18,7 +18,7 @@ from flowdsl.batches.variables import EntityVariable, Versions
 from flowdsl.engine.counts import StepCounts, StepTotals
 from flowdsl.engine.crashes import Crash, Stopped
 from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, run_steps
-from flowdsl.engine.range import BEGINNING, CHUNK, ReplayRange, micros
+from flowdsl.engine.range import BEGINNING, CHUNK, STATEFUL_CHUNK, ReplayRange, micros
 from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.scheduler import WORKERS, Worker
 from flowdsl.engine.sink_caps import SinkCaps
@@ -118,7 +118,7 @@ class LocalExecutor:
         passed: list[int] = []
         frames = source.chunks(
             wanted,
-            chunk_size or CHUNK,
+            chunk_size or _chunk_size(self.plan),
             self.position,
             self._interest(marks, ahead, span, passed.append, whole=judge is not None),
         )
@@ -458,6 +458,11 @@ class LocalExecutor:
         for one in self.steps:
             yield from one.kernel.held_versions()
         yield from self.recorder.held_versions()
+
+
+def _chunk_size(plan: Plan) -> int:
+    """Return how many events are read at once; documents take so much memory that there are fewer."""
+    return CHUNK if plan.stateless or plan.event_paths else STATEFUL_CHUNK
 
 
 def without_ahead(

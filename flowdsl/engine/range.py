@@ -10,8 +10,8 @@ import polars as pl
 
 from flowdsl.batches.chunk import Chunk, Micros
 
-# events that are read at once
-CHUNK = 1 << 17
+# events read at once: more where steps remember, which go through what they hold for each chunk
+CHUNK, STATEFUL_CHUNK = 1 << 17, 1 << 18
 # the log clock (µs) before the first event
 BEGINNING = -(1 << 62)
 

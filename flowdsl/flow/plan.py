@@ -186,6 +186,11 @@ class Plan:
         return any(step.timed for step in self.steps)
 
     @cached_property
+    def stateless(self) -> bool:
+        """True if no step remembers anything from one event to the next."""
+        return not self.caps and all(step.stateless for step in self.steps)
+
+    @cached_property
     def may_stop(self) -> bool:
         """True if production may stop in the middle of the log."""
         return any(step.can_crash for step in self.steps)
