@@ -92,16 +92,11 @@ class InProcessRun(ClusterRun):
         hidden = ["part", "own"] if job.in_place else []
         if not self.layout.gates:
             return self._run(RangeStage, job, OUT, rows, ranges.count, ["seq_no"], hidden=hidden).to_dicts()
-        between = [("own", pa.bool_()), ("changes", pa.bool_()), ("clock", pa.int64())]
-        fields = [
-            *between,
-            *((one.name, one.type) for one in narrow(events).schema),
-            *((one.name, one.type) for one in OUT),
-        ]
-        sent = self._run(RangeStage, job, pa.schema(fields), rows, ranges.count, ["seq_no"], hidden=hidden)
+        between = pa.schema([("seq_no", pa.int64()), *OUT])
+        sent = self._run(RangeStage, job, between, rows, ranges.count, ["seq_no"], hidden=hidden)
         if job.parted:
-            sent = pl.concat([sent, self.given_links(job)], how="diagonal")
-        return self._run(ShardStage, job, OUT, sent, job.shards, ["seq_no", "own"], [False, True]).to_dicts()
+            sent = pl.concat([sent, pl.from_arrow(self.given_links(job))], how="diagonal")
+        return self._run(ShardStage, job, OUT, sent, job.shards, ["seq_no"]).to_dicts()
 
     def _run(
         self,
@@ -111,13 +106,12 @@ class InProcessRun(ClusterRun):
         rows: pl.DataFrame,
         parts: int,
         order: Sequence[str],
-        descending: Any = False,
         hidden: Sequence[str] = (),
     ) -> pl.DataFrame:
         """Shuffle rows to their parts, sort them, and run the task of each."""
         task, made = stage(dataclasses.replace(job, schema=schema)), []
         for number in range(parts):
-            mine = rows.filter(pl.col("part") == number).sort(order, descending=descending, nulls_last=False)
+            mine = rows.filter(pl.col("part") == number).sort(order)
             made += list(task(self._batches(mine.drop(hidden))))
         return pl.from_arrow(pa.Table.from_batches(made, schema))
 

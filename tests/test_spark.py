@@ -97,14 +97,11 @@ def assert_as_here(log: Any, here: Any, **options: Any) -> fd.Result:
 
 @pytest.mark.spark
 @settings(max_examples=60)
-@given(case=cases(), keep=st.booleans(), partitions=st.integers(1, 5), trace=st.booleans())
-def test_spark_says_what_the_rules_say_in_many_cases(
-    case: Case, keep: bool, partitions: int, trace: bool
-) -> None:
-    options = {"open_windows": windows(keep), "trace": trace}
-    result = replayed(case, spark(partitions), **options)
+@given(case=cases(), keep=st.booleans(), partitions=st.integers(1, 5))
+def test_spark_says_what_the_rules_say_in_many_cases(case: Case, keep: bool, partitions: int) -> None:
+    result = replayed(case, spark(partitions), open_windows=windows(keep))
     assert_same(said_by_engine(result, case.flows), interpreted(case, keep=keep))
-    assert_same_result(result, replayed(case, **options))
+    assert_same_result(result, replayed(case, open_windows=windows(keep)))
 
 
 @pytest.mark.spark

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
+import pyarrow as pa
 
 from flowdsl.engine.counts import StepCounts, StepTotals
 from flowdsl.engine.range import BEGINNING, CHUNK
@@ -24,6 +25,7 @@ from flowdsl.progress import ProgressReporter
 from flowdsl.results.engine import RunTotals
 from flowdsl.results.options import Options
 from flowdsl.results.store import FolderStore, Store, TablePart
+from flowdsl.spark.blocks import SCHEMA, to_batches
 from flowdsl.spark.events import RunEvents, changes_graph, open_events
 from flowdsl.spark.failures import spelled_out
 from flowdsl.spark.job import Job, PartTotals, sent_graph
@@ -32,7 +34,6 @@ from flowdsl.spark.outputs import TOTALS
 from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.ranges import Cut, Ranges
 from flowdsl.spark.rows import decoded, encoded
-from flowdsl.spark.sources import spark_table
 from flowdsl.spark.spread_fans import Heavy, heavy_in, heavy_of, shared_out
 from flowdsl.spark.stage_progress import followed
 from flowdsl.spark.tasks import RangeStage, ShardStage, WholeStage
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 # events that a range and a shard have at least, where there are so many: to begin with a part takes a tenth
 # of a second, as long as some thousand events
 LEAST_ROWS: Final = 20_000
-LEAST_SHARD: Final = 100_000
+LEAST_SHARD: Final = 250_000
 _OUT: Final = (
     "part int, stage int, origin int, ordinal int, name string, meta string, content binary, place string"
 )
@@ -157,10 +158,11 @@ class ClusterRun:
                 found.update(events.frequent(name, end, self.most_branches))
         return heavy_of(counts, self.most_branches)
 
-    def given_links(self, job: Job) -> pl.DataFrame:
-        """Return the links of the snapshot that are shared out, with their shards."""
+    def given_links(self, job: Job) -> pa.Table:
+        """Return the links of the snapshot that are shared out, in blocks for their shards."""
         links = pl.concat([self._graph.link_ends(name) for name in job.parted])
-        return shared_out(links, job.parted, job.shards, job.heavy)
+        blocks = shared_out(links, job.parted, job.shards, job.heavy)
+        return pa.Table.from_batches(to_batches(blocks), SCHEMA)
 
     def _ran(
         self, events: RunEvents, ranges: Ranges, job: Job
@@ -241,14 +243,12 @@ class ClusterRun:
             rows = self._shuffled(events.select(ranges.number().alias("part"), changes, "*"), ranges, job)
         if not self.layout.gates:
             return rows.mapInArrow(RangeStage(self._with(job, _OUT)), _OUT)
-        between = f"own boolean, changes boolean, clock bigint, {_ddl(events)}, {_OUT}"
+        between = f"seq_no bigint, {_OUT}"
         sent = rows.mapInArrow(RangeStage(self._with(job, between)), between)
         if job.parted:
-            given = self._session.createDataFrame(spark_table(self.given_links(job)))
+            given = self._session.createDataFrame(self.given_links(job))
             sent = sent.unionByName(given, allowMissingColumns=True)
-        shards = sent.repartitionById(job.shards, "part").sortWithinPartitions(
-            F.col("part"), F.col("seq_no").asc_nulls_first(), F.col("own").desc()
-        )
+        shards = sent.repartitionById(job.shards, "part").sortWithinPartitions("part", "seq_no")
         return shards.mapInArrow(ShardStage(self._with(job, _OUT)), _OUT)
 
     def _shuffled(self, events: DataFrame, ranges: Ranges, job: Job) -> DataFrame:
@@ -365,7 +365,3 @@ def _staged(store: Store) -> Iterator[Path | None]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _ddl(events: DataFrame) -> str:
-    return ", ".join(f"`{name}` {kind}" for name, kind in events.dtypes)

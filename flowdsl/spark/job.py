@@ -21,7 +21,7 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.rules import WindowsAtEnd
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.parted_links import Parted
-from flowdsl.spark.rows import decoded
+from flowdsl.spark.rows import decoded, without_bad_json
 from flowdsl.spark.spread_fans import Heavy
 
 if TYPE_CHECKING:
@@ -98,11 +98,12 @@ class Job:
             yield from past.head(before).iter_slices(self.chunk_size)
 
     def all_changes(self) -> pl.DataFrame:
-        """Return the events that change the graph."""
+        """Return the events that change the graph, with null for text that is not JSON."""
         assert self.changes is not None
         if self.token not in _CHANGES:
             _CHANGES.clear()
-            _CHANGES[self.token] = decoded(self.changes)
+            found = decoded(self.changes)
+            _CHANGES[self.token] = without_bad_json(found)[0] if self.raw else found
         return _CHANGES[self.token]
 
 

@@ -22,7 +22,7 @@ from flowdsl.results.store import Store
 from flowdsl.results.table_writer import TableRecorder
 from flowdsl.spark.failures import PartRecorder
 from flowdsl.spark.job import Job, PartTotals
-from flowdsl.spark.rows import events_of, without_bad_json
+from flowdsl.spark.rows import events_of
 
 # branches that go on together in a task, which has less memory than a replay on one machine
 _TOGETHER: Final = 1 << 18
@@ -58,15 +58,13 @@ class PartExecutor(LocalExecutor):
             one.together = min(one.together, _TOGETHER)
         # a task has one core, and a gate no twin
         self._workers = [Worker(branches, alone=True) for _, branches in self._entries]
-        self._raw = job.raw
         if job.final_graph:
             for frame in job.all_changes().iter_slices(job.chunk_size):
                 self._change_graph(frame, reported=gathers)
             graph.frozen = True
 
     def _change_graph(self, frame: pl.DataFrame, *, reported: bool) -> None:
-        whole = without_bad_json(frame)[0] if self._raw else frame
-        events = EventRows(events_of(whole), self.graph.interner)
+        events = EventRows(events_of(frame), self.graph.interner)
         clock = np.zeros(len(events), np.int64)
         unmet = self.graph.advance(events)
         if reported and len(unmet):

@@ -16,10 +16,8 @@ from flowdsl.events import JSON_COLUMNS
 from flowdsl.log.columns import KIND, TIME
 from flowdsl.log.validation import bad_json
 
-OUT_COLUMNS: Final = ("stage", "origin", "ordinal", "name", "meta", "content", "place")
-"""The columns of an output: where it was made, and a part of a table as bytes or as the place of a file."""
 Batches = Iterable[pa.RecordBatch]
-_MARKS: Final = ("part", "own", "changes", "clock", "time", *OUT_COLUMNS)
+_MARKS: Final = ("part", "own", "changes", "clock", "time")
 
 
 def events_of(frame: pl.DataFrame) -> pl.DataFrame:
@@ -91,19 +89,6 @@ def _by_part(
     ends = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(batch)]
     for start, end in pairwise(ends):
         yield int(parts[start]), batch.slice(start, end - start)
-
-
-def to_batches(frame: pl.DataFrame, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
-    """Yield rows as Arrow batches of a schema; columns that they lack are null."""
-    assert schema is not None
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    columns = [
-        table.column(one.name).cast(one.type)
-        if one.name in table.column_names
-        else pa.nulls(len(table), one.type)
-        for one in schema
-    ]
-    yield from pa.Table.from_arrays(columns, schema=schema).combine_chunks().to_batches()
 
 
 def encoded(frame: pl.DataFrame) -> bytes:

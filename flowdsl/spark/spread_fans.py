@@ -8,7 +8,7 @@ these shards have the links of the id.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import polars as pl
 
 from flowdsl.flow.plan import Branch, Plan
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.spark.blocks import LINKS, Block, stretches, to_arrow, to_bytes
 from flowdsl.spark.parted_links import ENDS, Parted, shards_of_ids
 from flowdsl.values.masks import where_equal
 
@@ -26,6 +27,8 @@ HeavyIds = Mapping[str, int]
 Heavy = Mapping[tuple[str, str], HeavyIds]
 """By link type and the column of the end that links are looked up by."""
 NONE_HEAVY: Final[Heavy] = {}
+# links of the snapshot in a block
+_IN_BLOCK: Final = 1 << 16
 
 
 class Copies(NamedTuple):
@@ -102,23 +105,21 @@ def tasks_of(ids: pl.Series, heavy: HeavyIds, shards: int) -> Numbers:
     return np.minimum(tasks, shards)
 
 
-def shared_out(links: pl.DataFrame, parted: Parted, shards: int, heavy: Heavy) -> pl.DataFrame:
-    """Return the links of a snapshot as the first rows of the streams of their shards."""
-    parts = []
+def shared_out(links: pl.DataFrame, parted: Parted, shards: int, heavy: Heavy) -> Iterator[Block]:
+    """Yield the links of a snapshot as the first blocks of their shards."""
+    rows, places = [], []
     for name, end in parted.items():
-        rows = np.flatnonzero(where_equal(links["link_type"], name))
-        copies = _copies(links[end][rows], heavy.get((name, end), {}), shards)
-        mine = rows[copies.rows]
-        parts.append(
-            links[mine].select(
-                pl.Series("part", copies.shards, pl.Int32),
-                pl.Series("seq_no", mine - (links.height - 1), pl.Int64),
-                "link_type",
-                "source_id",
-                "target_id",
-            )
-        )
-    return pl.concat(parts)
+        mine = np.flatnonzero(where_equal(links["link_type"], name))
+        copies = _copies(links[end][mine], heavy.get((name, end), {}), shards)
+        rows.append(mine[copies.rows])
+        places.append(copies.shards)
+    row, place = np.concatenate(rows), np.concatenate(places)
+    order = np.argsort(place, kind="stable")
+    row = row[order]
+    for shard, start, behind in stretches(place[order]):
+        for first in range(start, behind, _IN_BLOCK):
+            some = to_arrow(links[row[first : min(first + _IN_BLOCK, behind)]])
+            yield Block(shard, first - len(row), LINKS, to_bytes(some, "zstd"))
 
 
 def moved_links(

@@ -6,12 +6,11 @@ the tables of the result, the numbers of the run, and, from a range of the log, 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,85 +21,61 @@ from flowdsl.engine.executor import StepExecutor
 from flowdsl.engine.local import ExecutorFactory
 from flowdsl.errors import DataError
 from flowdsl.flow.plan import CompiledStep, Plan
+from flowdsl.spark.blocks import (
+    EVENTS,
+    LINKS,
+    NUMBERS,
+    Block,
+    divided,
+    frame_of,
+    stretches,
+    table_of,
+    to_arrow,
+    to_batches,
+    to_bytes,
+)
 from flowdsl.spark.executors import AbsentExecutor, GateExecutor, RoutingExecutor, SilentExecutor
 from flowdsl.spark.job import Job
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.outputs import Outputs
 from flowdsl.spark.part_executor import PartExecutor
 from flowdsl.spark.parted_links import GivenLinks
-from flowdsl.spark.rows import Batches, events_of, in_parts, to_batches, without_bad_json
+from flowdsl.spark.rows import Batches, events_of, in_parts, without_bad_json
 from flowdsl.spark.spread_fans import moved_links
 
 
-class PartRun(Protocol):
-    """The run of one part: a range of the log, or a shard."""
+class RangeStage:
+    """Runs what judges each context by itself over ranges of the log, and sends events to shards.
 
-    def taken(self, frame: pl.DataFrame, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
-        """Take the next rows of the part, and yield their results."""
-        ...
+    A partition holds some ranges, one after the other.
+    """
 
-    def ended(self) -> Iterator[pa.RecordBatch]:
-        """Yield the results of the end of the part."""
-        ...
-
-
-class PartStage(ABC):
-    """Runs the parts that a partition holds, one after the other; the rows of one part follow one another."""
+    number = 0
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
     def __call__(self, batches: Batches) -> Iterator[pa.RecordBatch]:
         """Take the rows of a partition."""
-        plan = self.job.plan()
-        layout = self.job.layout(plan)
-        part: int | None = None
-        run: PartRun | None = None
+        job = self.job
+        plan = job.plan()
+        layout = job.layout(plan)
+        run: _RangeRun | None = None
+        starts = np.array(job.starts) if job.in_place else None
         with ThreadPoolExecutor(1) as pool:
-            for this, rows in self.parts(batches):
-                frame, passing = self.divided(rows)
-                if passing is not None:
-                    yield from to_batches(passing, self.job.schema)
-                if not frame.height:
-                    continue
-                if run is None or this != part:
+            for part, frame in in_parts(batches, job.chunk_size, starts):
+                if run is None or part != run.part:
                     if run is not None:
                         yield from run.ended()
-                    part, run = this, self.begun(plan, layout, this)
+                    run = _RangeRun(job, plan, layout, part)
                 yield from run.taken(frame, pool)
             if run is not None:
                 yield from run.ended()
 
-    def parts(self, batches: Batches) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Yield the rows of a partition with the part that they belong to."""
-        return in_parts(batches, self.job.chunk_size)
-
-    def divided(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-        """Return the rows that are run, and those that pass through."""
-        return rows, None
-
-    @abstractmethod
-    def begun(self, plan: Plan, layout: Layout, part: int) -> PartRun:
-        """Return the run of a part."""
-
-
-class RangeStage(PartStage):
-    """Runs what judges each context by itself over ranges of the log, and sends events to shards."""
-
-    number = 0
-
-    def parts(self, batches: Batches) -> Iterator[tuple[int, pl.DataFrame]]:
-        if not self.job.in_place:
-            return super().parts(batches)
-        return in_parts(batches, self.job.chunk_size, np.array(self.job.starts))
-
-    def begun(self, plan: Plan, layout: Layout, part: int) -> PartRun:
-        return _RangeRun(self.job, plan, layout, part)
-
 
 class _RangeRun:
     def __init__(self, job: Job, plan: Plan, layout: Layout, part: int) -> None:
-        self._job, self._layout, self._part = job, layout, part
+        self._job, self._layout, self.part = job, layout, part
         self._routers: list[RoutingExecutor] = []
         self._outputs = Outputs(job, RangeStage.number, part)
         executors = _by_place(plan, self._executor)
@@ -129,10 +104,11 @@ class _RangeRun:
         frame, clock = self._ran(frame, own, pool)
         yield from self._outputs.taken()
         if self._layout.gates:
-            yield from self._sent(frame, own, clock)
+            assert self._job.schema is not None
+            yield from to_batches(self._sent(frame, own, clock), self._job.schema)
 
     def ended(self) -> Iterator[pa.RecordBatch]:
-        totals = replace(self._run.part_totals(), part=self._part, taken=self._taken, ordered=self._ordered)
+        totals = replace(self._run.part_totals(), part=self.part, taken=self._taken, ordered=self._ordered)
         self._outputs.add_totals(totals)
         yield from self._outputs.taken()
 
@@ -147,25 +123,29 @@ class _RangeRun:
 
     def _sent(
         self, frame: pl.DataFrame, own: npt.NDArray[np.bool_], clock: npt.NDArray[np.int64]
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Iterator[Block]:
         """Yield the events that go to shards: those with contexts for them, and to all of them those that
         change the graph.
         """
-        shards = self._job.shards
+        if not own.any():
+            return
+        shards, first = self._job.shards, int(frame["seq_no"].filter(frame["own"])[0])
         pairs = [pairs for router in self._routers for pairs in router.routed()]
         routed = np.unique(np.concatenate([np.zeros(0, np.int64), *pairs]))
-        changing = np.flatnonzero(own & frame["changes"].to_numpy())
         moved = moved_links(frame, own, self._job.parted, shards, self._job.heavy)
-        rows = np.concatenate([routed // shards, np.repeat(changing, shards), moved.rows])
-        if not len(rows):
-            return
-        targets = np.concatenate([routed % shards, np.tile(np.arange(shards), len(changing)), moved.shards])
-        mine = np.zeros(len(rows), np.bool_)
-        mine[: len(routed)] = True
-        sent = frame[rows].with_columns(
-            pl.Series("part", targets, pl.Int32), pl.Series("own", mine), pl.Series("clock", clock[rows])
-        )
-        yield from to_batches(sent, self._job.schema)
+        sent = np.union1d(routed, moved.rows * shards + moved.shards)
+        sent = sent[np.argsort(sent % shards, kind="stable")]
+        events = frame.select(pl.exclude("part", "own", "changes"), clock=clock)
+        mine = pl.Series(np.isin(sent, routed, assume_unique=True))
+        rows = to_arrow(events[sent // shards].with_columns(own=mine))
+        for shard, start, end in stretches(sent % shards):
+            yield Block(shard, first, EVENTS, to_bytes(rows.slice(start, end - start)))
+        changing = events.filter(own & frame["changes"].to_numpy()).with_columns(own=pl.lit(value=False))
+        if changing.height:
+            known = self._job.changes is not None
+            content = to_bytes(to_arrow(changing.select("seq_no", "clock") if known else changing))
+            for shard in range(shards):
+                yield Block(shard, first, NUMBERS if known else EVENTS, content)
 
     def _check_order(self, numbers: pl.Series) -> None:
         """Refuse numbers that come twice, and note where they do not ascend: files promise no order."""
@@ -179,31 +159,47 @@ class _RangeRun:
         self._last = numbers[-1] if len(numbers) else self._last
 
 
-class ShardStage(PartStage):
+class ShardStage:
     """Runs what remembers something, over all events of some keys; outputs of the ranges pass through."""
 
     number = 1
 
-    def begun(self, plan: Plan, layout: Layout, part: int) -> PartRun:
-        return _ShardRun(self.job, plan, layout, part)
+    def __init__(self, job: Job) -> None:
+        self.job = job
 
-    def divided(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-        outputs = rows.filter(pl.col("name").is_not_null())
-        return rows.filter(pl.col("name").is_null()), outputs if outputs.height else None
+    def __call__(self, batches: Batches) -> Iterator[pa.RecordBatch]:
+        """Take the rows of a partition, which holds some shards, one after the other."""
+        job = self.job
+        plan = job.plan()
+        layout = job.layout(plan)
+        run: _ShardRun | None = None
+        with ThreadPoolExecutor(1) as pool:
+            for batch in batches:
+                blocks, outputs = divided(batch, job.schema)
+                if len(outputs):
+                    yield outputs
+                for block in blocks:
+                    if run is None or block.part != run.part:
+                        if run is not None:
+                            yield from run.ended(pool)
+                        run = _ShardRun(job, plan, layout, block.part)
+                    yield from run.taken(block, pool)
+            if run is not None:
+                yield from run.ended(pool)
 
 
 class _ShardRun:
     def __init__(self, job: Job, plan: Plan, layout: Layout, part: int) -> None:
-        self._part = part
+        self.part = part
         self._job, self._layout, self._plan = job, layout, plan
         self._outputs = Outputs(job, ShardStage.number, part, ordered=False)
-        self._last = 0
+        self._waiting, self._chunk = _Blocks(), _Blocks()
 
     def _executor(self, place: int, *args: Any, **options: Any) -> StepExecutor:
         layout = self._layout
         if place in layout.gates:
             gate = layout.gates[place]
-            return GateExecutor(*args, gate=gate, shard=self._part, shards=self._job.shards, **options)
+            return GateExecutor(*args, gate=gate, shard=self.part, shards=self._job.shards, **options)
         if place in layout.behind:
             return StepExecutor(*args, **options)
         return (SilentExecutor if place in layout.feeding else AbsentExecutor)(*args, **options)
@@ -221,21 +217,28 @@ class _ShardRun:
         del self._links
         return PartExecutor(self._job, self._plan, self._outputs, executors, graph)
 
-    def taken(self, frame: pl.DataFrame, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
-        if self._job.parted:
-            # the links of a snapshot come first
-            given = frame.filter(pl.col("seq_no") <= 0)
-            if given.height:
-                self._links.add(given)
-                frame = frame.filter(pl.col("seq_no") > 0)
-            if not frame.height:
-                return
-        # what changes the graph comes to all shards, and before that, where it has contexts, as their own
-        numbers = frame["seq_no"].to_numpy()
-        first = np.concatenate([[numbers[0] != self._last], numbers[1:] != numbers[:-1]])
-        self._last = int(numbers[-1])
-        frame = frame.filter(pl.Series(first))
-        if frame.height:
+    def taken(self, block: Block, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
+        """Take the next block, and yield results of earlier ones."""
+        if block.name == LINKS:
+            # they come first
+            self._links.add(frame_of([table_of(block.content)]))
+            return
+        if block.seq_no != self._chunk.seq_no:
+            yield from self._put_behind(pool)
+            self._chunk = _Blocks(block.seq_no)
+        self._chunk.add(block)
+
+    def _put_behind(self, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
+        """Put the blocks of a chunk that are all here behind earlier ones, which are run if those are many."""
+        if self._waiting.rows + self._chunk.rows > self._job.chunk_size:
+            yield from self._ran(pool)
+        self._waiting.extend(self._chunk)
+
+    def _ran(self, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
+        """Run the blocks that wait."""
+        waiting, self._waiting = self._waiting, _Blocks()
+        if waiting.rows:
+            frame = waiting.frame(self._job)
             clock, own = frame["clock"].to_numpy(), frame["own"].to_numpy()
             self._run.take_shard(events_of(frame), own, clock, pool, self._own_links(frame))
             yield from self._outputs.taken()
@@ -246,13 +249,53 @@ class _ShardRun:
             return None
         moved = moved_links(frame, np.ones(frame.height, np.bool_), self._job.parted, self._job.shards)
         mine = np.zeros(frame.height, np.bool_)
-        mine[moved.rows] = moved.shards == self._part
+        mine[moved.rows] = moved.shards == self.part
         return mine
 
-    def ended(self) -> Iterator[pa.RecordBatch]:
+    def ended(self, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
+        """Yield the results of the end of the log."""
+        yield from self._put_behind(pool)
+        yield from self._ran(pool)
         self._run.end(self._job)
         self._outputs.add_totals(self._run.part_totals())
         yield from self._outputs.taken()
+
+
+class _Blocks:
+    """Blocks of one chunk of the log, or of several that follow one another."""
+
+    def __init__(self, seq_no: int | None = None) -> None:
+        self.seq_no = seq_no
+        self.rows = 0
+        self._tables: dict[str, list[pa.Table]] = {EVENTS: [], NUMBERS: []}
+
+    def add(self, block: Block) -> None:
+        """Take another block."""
+        table = table_of(block.content)
+        self._tables[block.name].append(table)
+        self.rows += len(table)
+
+    def extend(self, more: _Blocks) -> None:
+        """Take the blocks of the chunk behind these."""
+        for name, tables in more._tables.items():
+            self._tables[name] += tables
+        self.rows += more.rows
+
+    def frame(self, job: Job) -> pl.DataFrame:
+        """Return all events, in order, each once: what changes the graph comes to all shards, and besides,
+        where it has contexts, as their own.
+        """
+        frames = [frame_of(self._tables[EVENTS])] if self._tables[EVENTS] else []
+        if self._tables[NUMBERS]:
+            numbers = frame_of(self._tables[NUMBERS])
+            known = job.all_changes()
+            changes = known[known["seq_no"].search_sorted(numbers["seq_no"])]
+            frames.append(changes.with_columns(numbers["clock"], own=pl.lit(value=False)))
+        frame = pl.concat(frames, how="diagonal_relaxed")
+        seq = frame["seq_no"].to_numpy()
+        order = np.lexsort((~frame["own"].to_numpy(), seq))
+        first = np.diff(seq[order], prepend=-1) > 0
+        return frame if first.all() and (np.diff(order) == 1).all() else frame[order[first]]
 
 
 class WholeStage:

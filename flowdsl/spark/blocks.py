@@ -1,0 +1,105 @@
+"""Blocks: the events that one chunk of the log sends to one shard, as bytes in one row.
+
+So Spark shuffles and sorts a row for each chunk and shard, and not one for each event. All blocks of a chunk
+have the number of its first event, by which those of a shard are put in the order of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+EVENTS: Final = "events"
+"""The name of a block of events with all of their columns."""
+NUMBERS: Final = "numbers of events"
+"""The name of a block of events that every task has: their numbers, and the clock at each."""
+LINKS: Final = "links"
+"""The name of a block of links of the snapshot, which come before all events."""
+_NAMES: Final = pa.array([EVENTS, NUMBERS, LINKS])
+SCHEMA: Final = pa.schema(
+    [("part", pa.int32()), ("seq_no", pa.int64()), ("name", pa.string()), ("content", pa.binary())]
+)
+"""The columns of blocks among those that go to shards."""
+# bytes of blocks that are given to Spark together
+_TOGETHER: Final = 16 << 20
+
+
+class Block(NamedTuple):
+    """Rows for a shard, as bytes."""
+
+    part: int
+    seq_no: int
+    name: str
+    content: bytes
+
+
+def to_bytes(table: pa.Table, compression: str | None = None) -> bytes:
+    """Return rows as bytes; what is shuffled is compressed by Spark."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
+        stream.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def to_arrow(frame: pl.DataFrame) -> pa.Table:
+    """Return rows as an Arrow table in the types of which a stretch is written without the rest."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+
+
+def table_of(content: bytes) -> pa.Table:
+    """Return the rows of a block, over its bytes."""
+    return pa.ipc.open_stream(content).read_all()
+
+
+def frame_of(tables: Sequence[pa.Table]) -> pl.DataFrame:
+    """Return tables of the same columns as one frame."""
+    # column by column: a text that is kept would hold the block that it came in
+    frame = pl.from_arrow(pa.concat_tables(tables).combine_chunks())
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def stretches(shards: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """Yield each shard with its first row and the one behind its last; rows are in the order of shards."""
+    if len(shards):
+        for start, end in pairwise([0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(shards)]):
+            yield int(shards[start]), start, end
+
+
+def to_batches(blocks: Iterable[Block], schema: pa.Schema = SCHEMA) -> Iterator[pa.RecordBatch]:
+    """Yield blocks as rows of a schema, whose other columns are null."""
+    waiting: list[Block] = []
+    size = 0
+    for block in blocks:
+        waiting.append(block)
+        size += len(block.content)
+        if size >= _TOGETHER:
+            yield _batch(waiting, schema)
+            waiting, size = [], 0
+    if waiting:
+        yield _batch(waiting, schema)
+
+
+def _batch(blocks: Sequence[Block], schema: pa.Schema) -> pa.RecordBatch:
+    values: dict[str, Any] = dict(zip(Block._fields, zip(*blocks, strict=True), strict=True))
+    none = [None] * len(blocks)
+    arrays = [pa.array(values.get(one.name, none), one.type) for one in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def divided(batch: pa.RecordBatch, schema: pa.Schema) -> tuple[list[Block], pa.RecordBatch]:
+    """Return the blocks among rows, and the others as rows of a schema."""
+    are_blocks = pc.is_in(batch.column("name"), _NAMES)
+    found = batch.filter(are_blocks).select(Block._fields)
+    others = batch.filter(pc.invert(are_blocks)).select(schema.names)
+    outputs = pa.RecordBatch.from_arrays(others.columns, schema=schema)
+    return [Block(**row) for row in found.to_pylist()], outputs
