@@ -89,6 +89,7 @@ class StepExecutor:
         *,
         caps: SinkCaps | None = None,
         spares: bool = False,
+        together: int | None = None,
     ) -> None:
         self.step = step
         self.kernel = kernel
@@ -96,14 +97,21 @@ class StepExecutor:
         # where production stops in the contexts that are run
         self.stop: Crash | None = None
         # branches that go on together
-        self.together = STREAMED
+        self.together = STREAMED if together is None else together
         self._gates = gates
         self._caps = caps if caps is not None and caps.concerns(step) else None
         self._spares = spares
 
     def twin(self) -> StepExecutor:
         """Return the same step, whose kernel remembers nothing, with counts of its own."""
-        return type(self)(self.step, self.kernel.fork(), self._gates, caps=self._caps, spares=self._spares)
+        return type(self)(
+            self.step,
+            self.kernel.fork(),
+            self._gates,
+            caps=self._caps,
+            spares=self._spares,
+            together=self.together,
+        )
 
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         """Return what becomes of contexts, timers firing up to a moment; it is counted and written down."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -53,9 +54,7 @@ class PartExecutor(LocalExecutor):
         graph = start.start(needs, plan.rules)
         recorder = PartRecorder(store, trace=job.trace)
         recorder.whole = job.whole
-        super().__init__(plan, graph, recorder, executors=executors)
-        for one in self.steps:
-            one.together = min(one.together, _TOGETHER)
+        super().__init__(plan, graph, recorder, executors=partial(executors, together=_TOGETHER))
         # a task has one core, and a gate no twin
         self._workers = [Worker(branches, alone=True) for _, branches in self._entries]
         if job.final_graph:
