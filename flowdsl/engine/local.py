@@ -206,7 +206,7 @@ class LocalExecutor:
             events = EventRows(rows, self.graph.interner, self.plan.event_paths)
             events.prepare({*self.plan.id_columns, *self._coded})
             if self.plan.event_paths:
-                events.narrow(np.logical_or.reduce([_meets(entry, events) for entry in self.plan.entries]))
+                events.narrow(self._met(events))
             for path, values in read.items():
                 events.documents(path[0]).know(path[1:], values)
             for path in self.plan.event_paths:
@@ -227,6 +227,13 @@ class LocalExecutor:
                     break
             if waiting is not None:
                 yield wait_with_progress(waiting)
+
+    def _met(self, events: EventRows) -> npt.NDArray[np.bool_]:
+        """Return which events some trigger takes."""
+        met: npt.NDArray[np.bool_] = np.logical_or.reduce(
+            [_meets(entry, events) for entry in self.plan.entries]
+        )
+        return met
 
     def gather_final_graph(self, source: EventSource, span: ReplayRange, progress: Tick = noop) -> None:
         """Take in what the whole log does to the graph, and let nothing change it from here on."""

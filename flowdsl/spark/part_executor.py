@@ -76,7 +76,7 @@ class PartExecutor(LocalExecutor):
         """Take some of the events of a range through the flows, and return the clock at each; those that are
         not its `own` come before it, and only change the graph.
         """
-        events = self._read(frame)
+        events = self._read(frame, own)
         seq = events.frame["seq_no"].to_numpy()
         times = np.where(own, micros(events.frame), BEGINNING)
         moving, still = without_ahead(times, seq, job.ahead) if job.ahead.height else (times, None)
@@ -105,7 +105,7 @@ class PartExecutor(LocalExecutor):
         """Take some of the events of a shard through the flows; those that are not its `own` only change the
         graph. Those of `links` are of links that no other shard has.
         """
-        events = self._read(frame)
+        events = self._read(frame, own)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
         unmet = self.graph.advance(events)
         if links is not None and len(unmet := unmet[links[unmet]]):
@@ -114,7 +114,7 @@ class PartExecutor(LocalExecutor):
 
     def take_whole(self, frame: pl.DataFrame, job: Job, pool: ThreadPoolExecutor) -> None:
         """Take the next events of the whole log through the flows."""
-        self._chunk(self._read(frame), job.span, job.marks, job.ahead, pool)
+        self._chunk(self._read(frame, None), job.span, job.marks, job.ahead, pool)
 
     def end(self, job: Job) -> None:
         """End the log."""
@@ -140,9 +140,11 @@ class PartExecutor(LocalExecutor):
             self.stopped,
         )
 
-    def _read(self, frame: pl.DataFrame) -> EventRows:
+    def _read(self, frame: pl.DataFrame, own: npt.NDArray[np.bool_] | None) -> EventRows:
         events = EventRows(frame, self.graph.interner, self.plan.event_paths)
         events.prepare(self.plan.id_columns)
+        if self.plan.event_paths:
+            events.narrow(self._met(events) if own is None else self._met(events) & own)
         return events
 
     def _advanced(self, chunk: Chunk, runs: npt.NDArray[np.bool_], pool: ThreadPoolExecutor) -> None:
