@@ -1,5 +1,5 @@
-"""Layout of one flow as a column: steps run downwards, and what leaves a step goes to the right, or for a narrow
-screen is below the step.
+"""Layout of one flow as a column: steps run downwards, and what leaves a step goes to the right, or, for a
+narrow screen, is below the step.
 """
 
 from __future__ import annotations
