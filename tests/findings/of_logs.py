@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import polars as pl
+
 import flowdsl as fd
 from findings import ENTITY, FAN, Case, flow
 from flowdsl import on
@@ -28,8 +30,12 @@ def posts(*numbers: Any) -> fd.MemoryEventLog:
 
 def followers(count: int) -> fd.MemoryEventLog:
     """Somebody is followed by so many, and then likes something."""
-    links = [fd.link_created("follows", f"fan-{i}", "star") for i in range(count)]
-    return log(*links, fd.link_created("likes", "ann", "star"))
+    made = fd.MemoryEventLog()
+    link = {"kind": "link.created", "timestamp": "2026-01-01T00:00:00Z", "target_id": "star"}
+    fans = pl.select(source_id=pl.format("fan-{}", pl.int_range(count)), link_type=pl.lit("follows"))
+    made.append(fans.with_columns(**{name: pl.lit(value) for name, value in link.items()}))
+    made.append(fd.link_created("likes", "ann", "star"), timestamp=link["timestamp"])
+    return made
 
 
 def unfollows(count: int, met: int) -> fd.MemoryEventLog:
