@@ -42,6 +42,7 @@ def checked() -> list[tuple[dict[str, Any], dict[str, set[str]]]]:
     return found
 
 
+@pytest.mark.xdist_group("recorded")
 def test_where_production_delivered_to_somebody_else_than_the_payload_says_there_is_a_finding(checked):
     seen = 0
     for scenario, codes in checked:
@@ -61,6 +62,7 @@ def test_where_production_delivered_to_somebody_else_than_the_payload_says_there
     assert seen > 50
 
 
+@pytest.mark.xdist_group("recorded")
 def test_where_a_flow_of_production_failed_there_is_a_finding_that_says_it_can(checked):
     seen = 0
     for scenario, codes in checked:

@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from flowdsl.cli.main import main
 from flowdsl.samples.notebooks import copy_notebooks, notebook_files
 
+# built once
+pytestmark = pytest.mark.xdist_group("package")
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 

@@ -18,6 +18,8 @@ from oracle.comparing import bytes_of, said_by_engine, said_by_oracle
 import flowdsl as fd
 from flowdsl.operators import OPERATORS
 
+# the page is run once
+pytestmark = pytest.mark.xdist_group("recipes")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "recipes.md"
 
