@@ -21,9 +21,11 @@ from this_rs_strategies import ProductionCase, production_cases
 import flowdsl as fd
 from flowdsl.flow.plan import Plan
 from flowdsl.spark import job
+from flowdsl.spark.blocks import EVENTS, NUMBERS
 from flowdsl.spark.cluster_run import ClusterRun
 from flowdsl.spark.executors import GateExecutor
 from flowdsl.spark.layout import Layout
+from flowdsl.spark.tasks import ShardStage
 
 pytestmark = [
     SLIPS_ARE_LIKELY,
@@ -219,6 +221,35 @@ def test_windows_that_stay_open_are_in_the_order_in_which_they_opened(partitions
         found = fd.replay(ends, log, engine=InProcess(partitions, 5), open_windows="keep")
         assert_same_result(found, fd.replay(ends, log, open_windows="keep"))
         assert len(found.open)
+
+
+@pytest.mark.parametrize(("most_sent", "as_numbers"), [(1000, 4), (0, 0)])
+def test_a_chunk_goes_to_a_shard_as_one_row(
+    most_sent: int, as_numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[str] = []
+    run = ShardStage.__call__
+
+    def counted(self: ShardStage, batches: Any) -> Any:
+        rows = list(batches)
+        came.extend(name for batch in rows for name in batch.column("name").to_pylist())
+        return run(self, rows)
+
+    monkeypatch.setattr(ShardStage, "__call__", counted)
+    likes = [fd.link_created("likes", f"u{n}", f"p{n % 40}") for n in range(400)]
+    users = [fd.entity_created("user", f"u{n}", {"name": f"user {n}"}) for n in range(100)]
+    log = [{"timestamp": "2026-01-01T00:00:00Z", "event": event} for event in [*users, *likes]]
+    flow = (
+        LIKES.cap(9, per="day", key="target_id")
+        .resolve("source_id", as_="who", required=False)
+        .map(name="{{ who.name | default(value='?') }}")
+        .deliver("push")
+    )
+    found = fd.replay(flow, log, engine=InProcess(4, 1000, most_sent))
+    assert_same_result(found, fd.replay(flow, log))
+    # four ranges of one chunk each, and four shards; the users are in the first range, and go to all shards
+    assert came.count(NUMBERS) == as_numbers
+    assert came.count(EVENTS) == 4 * 4 + 4 - as_numbers
 
 
 # -- fan-outs over several tasks --------------------------------------------------------------------------
