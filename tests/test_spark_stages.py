@@ -210,6 +210,25 @@ def test_ids_of_parts_do_not_pile_up_in_a_process(monkeypatch: pytest.MonkeyPatc
         assert len(started) == graphs
 
 
+def test_links_of_shards_do_not_pile_up_in_a_process() -> None:
+    ids = [f"u{n}" for n in range(8)]
+    graph = fd.EntityGraph(
+        {"user": {one: {} for one in ids}},
+        [{"link_type": "follows", "source_id": one, "target_id": "u0"} for one in ids[1:]],
+    )
+    log = [
+        {"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("follows", ids[n % 8], ids[n * 3 % 8])}
+        for n in range(40)
+    ]
+    flow = (
+        LIKES.fan_out("target_id", via="follows", direction="reverse", as_="fan").map(a="b").deliver("push")
+    )
+    found = fd.replay(flow, log, graph, engine=InProcess(4, 5, most_links=-1))
+    assert_same_result(found, fd.replay(flow, log, graph))
+    (started,) = job._GRAPHS.values()
+    assert started.new_ids == 0
+
+
 @pytest.mark.parametrize("partitions", [1, 2, 5])
 def test_windows_that_stay_open_are_in_the_order_in_which_they_opened(partitions: int) -> None:
     log = [

@@ -51,6 +51,11 @@ class LinkKeyTables(StateObject):
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> LinkKeyTables:
         return cls(**fields)
 
+    @property
+    def count(self) -> int:
+        """Number of keys."""
+        return len(self.ids) - 1 + sum(map(len, self.pairs.values()))
+
     def pair_codes(self, kind: str, sources: Codes, targets: Codes) -> Codes:
         """Return the codes of pairs of ids, for links of one type."""
         with self.lock:

@@ -456,6 +456,8 @@ class EntityGraph:
         graph = object.__new__(EntityGraph)
         graph.__dict__.update(self.__dict__)
         graph._lock, graph._known_links, graph._spelled = threading.Lock(), {}, None
+        # replays over it would leave the keys of all links that they meet to this one
+        graph._tables = LinkKeyTables()
         for name in ("_links", "_link_ids", "_link_metadata"):
             kept = {kind: value for kind, value in getattr(self, name).items() if kind not in without}
             setattr(graph, name, kept)

@@ -27,7 +27,8 @@ from flowdsl.spark.spread_fans import Heavy
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# ids that the parts which a process runs may leave behind: a part makes some hundred thousand
+# ids, and keys of links, that the parts which a process runs may leave behind: a part makes some hundred
+# thousand
 MOST_NEW_IDS = 1_000_000
 
 
@@ -129,12 +130,14 @@ def sent_graph(session: SparkSession, graph: EntityGraph) -> Iterator[Any]:
 class _StartedGraph:
     def __init__(self, graph: EntityGraph) -> None:
         self.graph = graph
-        self._interner = graph.start(GraphRequirements()).interner
-        self._own = len(self._interner)
+        state = graph.start(GraphRequirements())
+        self._interner, self._keys = state.interner, state.tables
+        self._own = len(self._interner) + sum(graph.link_counts.values())
 
     @property
     def new_ids(self) -> int:
-        return len(self._interner) - self._own
+        """Return how many ids and keys of links the parts have left behind."""
+        return len(self._interner) + self._keys.count - self._own
 
 
 def _taken_apart(sent: Any) -> EntityGraph:
