@@ -60,14 +60,6 @@ def table_of(content: bytes) -> pa.Table:
     return pa.ipc.open_stream(content).read_all()
 
 
-def frame_of(tables: Sequence[pa.Table]) -> pl.DataFrame:
-    """Return tables of the same columns as one frame."""
-    # column by column: a text that is kept would hold the block that it came in
-    frame = pl.from_arrow(pa.concat_tables(tables).combine_chunks())
-    assert isinstance(frame, pl.DataFrame)
-    return frame
-
-
 def stretches(shards: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
     """Yield each shard with its first row and the one behind its last; rows are in the order of shards."""
     if len(shards):

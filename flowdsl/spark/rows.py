@@ -70,10 +70,16 @@ def in_parts(
 
 
 def _chunk(pieces: Sequence[pa.RecordBatch], starts: npt.NDArray[np.int64] | None) -> pl.DataFrame:
-    # column by column: a text that is kept would hold all of the batch that it came in
-    frame = pl.from_arrow(pa.Table.from_batches(pieces).combine_chunks())
-    assert isinstance(frame, pl.DataFrame)
+    frame = frame_of(pa.Table.from_batches(pieces))
     return frame if starts is None else frame.with_columns(pl.lit(value=True).alias("own"))
+
+
+def frame_of(table: pa.Table) -> pl.DataFrame:
+    """Return the rows of an Arrow table."""
+    # column by column: a text that is kept would hold all of the batch that it came in
+    frame = pl.from_arrow(table.combine_chunks())
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def _by_part(

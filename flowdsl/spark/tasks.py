@@ -27,7 +27,6 @@ from flowdsl.spark.blocks import (
     NUMBERS,
     Block,
     divided,
-    frame_of,
     stretches,
     table_of,
     to_arrow,
@@ -40,7 +39,7 @@ from flowdsl.spark.layout import Layout
 from flowdsl.spark.outputs import Outputs
 from flowdsl.spark.part_executor import PartExecutor
 from flowdsl.spark.parted_links import GivenLinks
-from flowdsl.spark.rows import Batches, events_of, in_parts, without_bad_json
+from flowdsl.spark.rows import Batches, events_of, frame_of, in_parts, without_bad_json
 from flowdsl.spark.spread_fans import moved_links
 
 
@@ -221,7 +220,7 @@ class _ShardRun:
         """Take the next block, and yield results of earlier ones."""
         if block.name == LINKS:
             # they come first
-            self._links.add(frame_of([table_of(block.content)]))
+            self._links.add(frame_of(table_of(block.content)))
             return
         if block.seq_no != self._chunk.seq_no:
             yield from self._put_behind(pool)
@@ -285,9 +284,9 @@ class _Blocks:
         """Return all events, in order, each once: what changes the graph comes to all shards, and besides,
         where it has contexts, as their own.
         """
-        frames = [frame_of(self._tables[EVENTS])] if self._tables[EVENTS] else []
+        frames = [frame_of(pa.concat_tables(self._tables[EVENTS]))] if self._tables[EVENTS] else []
         if self._tables[NUMBERS]:
-            numbers = frame_of(self._tables[NUMBERS])
+            numbers = frame_of(pa.concat_tables(self._tables[NUMBERS]))
             known = job.all_changes()
             changes = known[known["seq_no"].search_sorted(numbers["seq_no"])]
             frames.append(changes.with_columns(numbers["clock"], own=pl.lit(value=False)))
