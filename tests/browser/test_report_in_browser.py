@@ -193,3 +193,22 @@ def test_a_saved_notebook_that_is_not_trusted_shows_pictures_and_tables(
     assert "Who gets most" in text
     # no texts of drawings one after the other
     assert "deliveries in each" not in text
+
+
+def test_a_sweep_that_is_not_trusted_is_as_wide_as_the_screen(notebook: Any, tmp_path: Path):
+    flow = on("link.created").batch("target_id", window="1m").map(title="x").deliver("push")
+    log = fd.MemoryEventLog()
+    log.append([fd.link_created("likes", f"u{n}", "p") for n in range(9)])
+    swept = fd.sweep(flow, log, window=["1m", "1h"], progress=False)
+    cell = nbformat.v4.new_code_cell("swept")
+    bundle = swept._repr_mimebundle_()
+    cell.outputs = [nbformat.v4.new_output("execute_result", data=bundle, execution_count=1)]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "saved.ipynb")
+    shown = notebook(tmp_path / "saved.ipynb", run=False)
+    output = shown.output(0).locator(".jp-OutputArea-output")
+    output.locator("table").wait_for()
+    for width in (1000, 480):
+        shown.page.set_viewport_size({"width": width, "height": 1400})
+        assert output.evaluate("e => e.scrollWidth <= e.clientWidth")
+    # heads are said in each row, once
+    assert output.get_by_text("each_p95").locator("visible=true").count() == 2
