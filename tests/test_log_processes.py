@@ -192,6 +192,30 @@ print("ok", ok)
     assert ParquetEventLog(tmp_path).verify().ok
 
 
+@pytest.mark.parametrize("opened", [1, 2], ids=["a catalog is made", "a catalog is opened"])
+def test_no_process_is_forked_off_while_another_thread_is_in_sqlite(tmp_path: Path, opened: int) -> None:
+    code = f"""
+import sqlite3, threading, time
+connect, inside, left, calls = sqlite3.connect, threading.Event(), threading.Event(), []
+def slow(*arguments, **options):
+    calls.append(arguments)
+    if len(calls) != {opened}:
+        return connect(*arguments, **options)
+    inside.set()
+    time.sleep(0.2)
+    left.set()
+    return connect(*arguments, **options)
+sqlite3.connect = slow
+thread = threading.Thread(target=lambda: append(fd.ParquetEventLog(sys.argv[1]), "a"))
+thread.start()
+inside.wait()
+_, status = os.waitpid(forked(lambda: os._exit(0 if left.is_set() else 1)), 0)
+thread.join()
+print("status", status)
+"""
+    assert run(code, tmp_path) == ["a 1", "status 0"]
+
+
 SECOND = """
 append(fd.ParquetEventLog(sys.argv[1]), "second")
 """

@@ -91,7 +91,7 @@ class Catalog:
         quiet(self._lock)
         for name in (NAME, f"{NAME}-journal"):
             check_own(folder / name)
-        with self._errors():
+        with self._errors(), self._lock:
             self._connection = sqlite3.connect(
                 f"{self._path.absolute().as_uri()}?mode=rw",
                 uri=True,
@@ -354,19 +354,21 @@ def is_identity(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch("[0-9a-f]{32}", name) is not None
 
 
+# held while a catalog is made
+_MAKING: Final = threading.RLock()
+quiet(_MAKING)
+
+
 def make_catalog(folder: Path, identity: str) -> None:
     """Create the catalog of a new log atomically; an empty file is never taken for one."""
     hidden = folder / f".{NAME}.part"
     os.close(created(hidden))
     try:
-        connection = sqlite3.connect(hidden, isolation_level=None)
-        try:
+        with _MAKING, contextlib.closing(sqlite3.connect(hidden, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = MEMORY")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
             connection.execute("INSERT INTO identity VALUES (?, ?)", (identity, row_checksum((identity,))))
-        finally:
-            connection.close()
     except sqlite3.Error as error:
         raise DataError(
             f"the log's catalog cannot be made: {error}", place=str(folder / NAME), hint="is the disk full?"
