@@ -72,6 +72,25 @@ class Scope:
         for path in sorted(paths):
             self._check_one(path, what)
 
+    def _hint(self, path: Path) -> str | None:
+        """Return what may have been meant by a path whose first part is no variable here."""
+        for name, shape in self.variables.items():
+            if path[0] in (shape.fields or ()) and not name.startswith("_"):
+                return f"write {path_text((name, *path))}"
+        near = None if path[0] in _PAYLOAD else did_you_mean(path[0], self.variables)
+        return near or self._carried(path) or self._where_it_is(path)
+
+    def _carried(self, path: Path) -> str | None:
+        """Return where an event carries a field that is named alone, or as one of a payload."""
+        inner = path[1:] if path[0] in _PAYLOAD and len(path) > 1 else path
+        if len(path) > 1 and inner is path:
+            return None
+        if "data" in self.variables:
+            return f"the fields of the entity are in data: {path_text(('data', *inner))}"
+        if "metadata" in self.variables:
+            return f"what a link carries is in metadata: {path_text(('metadata', *inner))}"
+        return None
+
     def _where_it_is(self, path: Path) -> str | None:
         """Return where the value at a path may be that is not a variable here."""
         if path[0] in _BEFORE:
@@ -95,7 +114,7 @@ class Scope:
             raise BuildError(
                 f"{what} reads {path_text(path)!r}, but there is no variable {path[0]!r} at this step",
                 allowed=", ".join(known),
-                hint=did_you_mean(path[0], self.variables) or self._where_it_is(path),
+                hint=self._hint(path),
             )
         for depth, part in enumerate(path[1:], 1):
             if shape.scalar:
@@ -109,13 +128,17 @@ class Scope:
                 raise BuildError(
                     f"{what} reads {path_text(path)!r}, but {path_text(path[:depth])!r} has no {part!r}",
                     allowed=", ".join(shape.fields),
-                    hint=did_you_mean(part, shape.fields),
+                    hint=f"write {path_text(path[depth:])}"
+                    if part in self.variables
+                    else did_you_mean(part, shape.fields) or self._hint(path[depth:]),
                 )
             shape = shape.fields[part]
 
 
 # what other languages call the entity before an update
 _BEFORE: Final = ("before", "previous", "prev", "old", "original", "was")
+# what other languages call the fields of an entity
+_PAYLOAD: Final = ("entity", "payload", "attributes", "fields", "properties", "props", "body", "after")
 
 
 def check_name(name: object, what: str) -> str:

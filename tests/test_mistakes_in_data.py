@@ -107,7 +107,7 @@ REFUSED: dict[str, tuple[Read, str | None, str, str]] = {
     "nothing that says the kind": (lambda f: fd.read_events(frame(), {"timestamp": "at"}), "frame", "nothing says what kind", "literal"),
     "a shape that is unknown": (lambda f: read([ROW], shape="mixpannel"), None, "shape='mixpannel'", "did you mean 'mixpanel'"),
     "rows of a known shape without it": (lambda f: fd.read_events([{"userId": 1, "movieId": 2, "rating": 3, "timestamp": 964982703}]), "list", "nothing says what kind", "shape='movielens'"),
-    "a list to explode that is not a column": (lambda f: read(frame(), explode="whats"), "frame", "explode='whats'", "did you mean 'what'"),
+    "a list to explode that is not a column": (lambda f: read(frame(), explode="whats"), "frame", "explode names 'whats'", "did you mean 'what'"),
     "a path to explode that is none": (lambda f: read([ROW], explode=3), None, "explode=3", "dotted path"),
     "a zone that is none": (lambda f: read([ROW], time_zone="Berlin"), None, "time_zone='Berlin'", "Europe/Berlin"),
     "an offset for a zone": (lambda f: read([ROW], time_zone="+01:00"), None, r"time_zone='\+01:00'", "IANA"),

@@ -31,6 +31,20 @@ L.for_each("data.mentions", as_="x") | 0 (for_each) | no variable 'data' | did y
 E.for_each("add(data.mentions)", as_="x") | 0 (for_each) | no function 'add' | did you mean 'added'?
 E.for_each("data.mentions[]", as_="x") | 0 (for_each) | unexpected ']' | path["odd key"]
 E.for_each("data.mentions", as_="x").where("y.kind == 1") | 1 (where) | no variable 'y' | as_='y'
+fd.on("link.created", "likes") | - | on takes the kind, and the rest by name | link_type='likes'
+E.where("float(data.total) > 10") | 0 (where) | no function 'float' | types={'total': float}
+E.where("isnull(data.total)") | 0 (where) | no function 'isnull' | write x == null
+E.where("now() > event.timestamp") | 0 (where) | no function 'now' | event.timestamp is when the event was
+E.where("entity_id.startsWith('a')") | 0 (where) | 'startsWith' is called as a method | write startswith(
+E.where("data.title.toLowerCase() == 'a'") | 0 (where) | is called as a method | write lower(x)
+E.where("data.tags.wat()") | 0 (where) | 'wat' is called as a method | functions with the value in parentheses
+E.where("total > 10") | 0 (where) | no variable 'total' | data.total
+E.where("entity.total > 10") | 0 (where) | no variable 'entity' | data.total
+E.where("event.data.total > 10") | 0 (where) | 'event' has no 'data' | write data.total
+E.where("timestamp > '2026-01-01'") | 0 (where) | no variable 'timestamp' | write event.timestamp
+L.where("weight > 10") | 0 (where) | no variable 'weight' | metadata.weight
+L.where("event.source_id == 'ann'") | 0 (where) | 'event' has no 'source_id' | write source_id
+B.where("count > 3") | 1 (where) | no variable 'count' | write batch.count
 L.batch("target_id") | 0 (batch) | needs what closes its windows | window='5m'
 L.batch(window="5m") | 0 (batch) | batch needs 'key' | such as batch("target_id", window="5m")
 L.batch([], window="5m") | 0 (batch) | key is an empty list | one path or more

@@ -204,7 +204,7 @@ SLIPS: dict[str, tuple[fd.Flow, str, str | None]] = {
     "two paths of different types": (
         COMMENTED.where("data.rank == data.author.rank"),
         "data.rank is always a number, and data.author.rank text: data.rank == data.author.rank is never true",
-        "values of different types are never equal: compare values of one type",
+        "values of different types are never equal: read_events(…, types={'author.rank': float}) reads such texts as numbers",
     ),
     "a first link": (
         LIKED.where("first_link(target_id, 'ownss').role == 'x'"),

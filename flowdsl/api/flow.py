@@ -13,6 +13,7 @@ from flowdsl.events import EventKind
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator, refuse_unknown
 from flowdsl.rules import FLOWDSL, Target
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -411,7 +412,7 @@ class Flow(FlowSpec, Steps):
 
 def on(
     kind: EventKind,
-    *,
+    *given: Never,
     link_type: str | None = None,
     entity_type: str | None = None,
     name: str | None = None,
@@ -448,5 +449,11 @@ def on(
     >>> on("entity.updated", entity_type="post")
     <Flow 'entity.updated post': on('entity.updated', entity_type='post')>
     """
+    if given:
+        raise BuildError(
+            f"on takes the kind, and the rest by name: {short_repr(given[0])} has none",
+            allowed="link_type, entity_type, name, description",
+            hint=f'such as on("link.created", link_type={short_repr(given[0])})',
+        )
     refuse_unknown("on", unknown, ("link_type", "entity_type", "name", "description"))
     return Flow.begin(kind, link_type, entity_type, name, description)

@@ -35,6 +35,7 @@ SUMMARY = "append files of other shapes to a log"
 _COMMA: Final = re.compile(r",(?![^(]*\))")
 _PART: Final = re.compile(r"\s*(?P<kind>[^()]+?)\s*(?:\((?P<own>[^()]*)\))?\s*")
 _SHOWN: Final = 10
+_TYPES: Final[dict[str, Any]] = {"int": int, "float": float, "bool": bool}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +78,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,NAME",
         help="the names of the columns of a CSV file whose first line does not name them",
     )
+    parser.add_argument(
+        "--type",
+        action="append",
+        default=[],
+        metavar="COLUMN=TYPE",
+        help="a column whose text is a number or true or false: int, float or bool",
+    )
+    parser.add_argument("--decimal", choices=(".", ","), help="the decimal sign of such numbers (.)")
     parser.add_argument(
         "--time-unit", choices=("s", "ms", "us", "ns"), help="unit of timestamps that are numbers"
     )
@@ -129,6 +138,8 @@ def run(options: argparse.Namespace) -> int:
             explode=options.explode,
             records=options.records,
             header=None if options.header is None else options.header.split(","),
+            types={column: _TYPES.get(name, name) for column, name in pairs(options.type, "--type")},
+            decimal=options.decimal,
             time_unit=options.time_unit,
             time_format=options.time_format,
             time_zone=options.time_zone,

@@ -6,7 +6,7 @@ from typing import Final, overload
 
 from flowdsl.errors import did_you_mean
 from flowdsl.expressions.aggregates import AGGREGATES, Aggregate, aggregate, meant_aggregate
-from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.functions import FUNCTIONS, meant_function
 from flowdsl.expressions.var import Var, called, compared
 
 
@@ -29,7 +29,7 @@ class Functions:
 
     def __getattr__(self, name: str) -> _Plugin:
         if name.startswith("__") or name not in FUNCTIONS:
-            hint = did_you_mean(name, [*FUNCTIONS, *AGGREGATES]) or meant_aggregate(name)
+            hint = did_you_mean(name, AGGREGATES) or meant_function(name) or meant_aggregate(name)
             raise AttributeError(
                 f"there is no function {name!r}; there are {', '.join(FUNCTIONS)}; and for collect="
                 f" {', '.join(AGGREGATES)}" + (f"; {hint}" if hint else "")

@@ -12,6 +12,7 @@ import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.errors import did_you_mean
+from flowdsl.events import JSON_COLUMNS
 from flowdsl.expressions.conditions.nodes import (
     Compare,
     ConditionLiteral,
@@ -56,6 +57,7 @@ _KINDS: Final = {
     Tag.ARRAY: "a list",
 }
 _OTHER_TYPES: Final = "values of different types are never equal"
+_READ: Final = {"a number": ("float", "numbers"), "true or false": ("bool", "truth values")}
 
 
 @dataclass
@@ -177,7 +179,7 @@ class SeenValues:
         for (step, node), pair in self._pairs.items():
             unlike = _pair(node, pair)
             if unlike is not None:
-                hint = f"{_OTHER_TYPES}: compare values of one type"
+                hint = f"{_OTHER_TYPES}: {_reading(node, pair) or 'compare values of one type'}"
                 yield from self._found(step, "unknown-value", unlike, hint, flows, places)
 
     def _found(
@@ -290,6 +292,16 @@ def _pair(node: Compare, pair: _Pair) -> str | None:
     left, right = (" or ".join(sorted(kinds)) for kinds in (pair.left, pair.right))
     outcome = "always" if node.operator == "!=" else "never"
     return f"{node.left} is always {left}, and {node.right} {right}: {clipped(node)} is {outcome} true"
+
+
+def _reading(node: Compare, pair: _Pair) -> str | None:
+    """Return how the texts of events are read as what they are compared with."""
+    sides = ((node.left, pair.left, pair.right), (node.right, pair.right, pair.left))
+    side, others = next(((one, more) for one, kinds, more in sides if kinds == {"text"}), (node, {""}))
+    name, values = _READ.get(min(others), ("", ""))
+    if not name or not isinstance(side, Reference) or side.path[0] not in JSON_COLUMNS:
+        return None
+    return f"read_events(…, types={{{path_text(side.path[1:])!r}: {name}}}) reads such texts as {values}"
 
 
 def _kind(value: object) -> str:

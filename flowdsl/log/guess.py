@@ -75,6 +75,18 @@ _CLOCK: Final = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?")
 # order_no is an id as order_id is
 _NUMBERED: Final = re.compile(r"_(no|nr|num|number|code|key|uuid|guid)$")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{1,9})?")
+# digits that count nothing: 01234 is a postcode, and so may 10115 be
+_NO_AMOUNT: Final = re.compile(
+    r"(^|_)(id|no|nr|num|number|code|key|zip|postcode|plz|phone|tel|mobile|sku|isbn|version)$"
+)
+_WHOLE: Final = r"-?(0|[1-9][0-9]{0,8})"
+_AMOUNTS: Final = {
+    "whole": re.compile(_WHOLE),
+    ".": re.compile(rf"{_WHOLE}(\.[0-9]{{1,9}})?"),
+    ",": re.compile(rf"({_WHOLE}|-?[1-9][0-9]{{0,2}}(\.[0-9]{{3}})+)(,[0-9]{{1,9}})?"),
+    "truth": re.compile(r"true|false", re.IGNORECASE),
+}
+_KINDS: Final = {"whole": int, ".": float, "truth": bool}
 
 
 @dataclass(frozen=True)
@@ -226,6 +238,7 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
         columns |= known
     else:
         _event(source, rows, rest, options, notes)
+        options |= _types(rest, columns)
     return Guess(_code(source, options), options, tuple(notes), rows)
 
 
@@ -248,6 +261,23 @@ def _event(
         _entity(source, columns, options, action, own, rest, notes)
     else:
         _link(columns, source_id, target_id, action, rest, notes)
+
+
+def _types(paths: Mapping[str, list[Any]], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the types of columns of text that hold amounts or truth values, and their decimal sign."""
+    found = {path: _amount(path, paths[path]) for path in paths if path not in columns.values()}
+    comma = "," in found.values() and "." not in found.values()
+    kinds = {**_KINDS, ",": float} if comma else _KINDS
+    types = {path: kinds[amount] for path, amount in found.items() if amount in kinds}
+    decimal = {"decimal": ","} if comma else {}
+    return {"types": types, **decimal} if types else {}
+
+
+def _amount(path: str, values: Sequence[Any]) -> str | None:
+    """Return the form of texts that count something; None where they do not."""
+    if not values or _NO_AMOUNT.search(_word(path)):
+        return None
+    return next((amount for amount, form in _AMOUNTS.items() if _are(values, form)), None)
 
 
 def _of_event_table(rows: Rows, paths: Mapping[str, list[Any]]) -> dict[str, str]:
@@ -501,8 +531,8 @@ def _code(source: TableLike, options: Mapping[str, Any]) -> str:
 
 
 def _spelled(value: Any) -> str:
-    if value is dict:
-        return "dict"
+    if isinstance(value, type):
+        return value.__name__
     if isinstance(value, str):
         return _quoted(value)
     constant = getattr(value, "value", None)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -30,12 +30,13 @@ from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.recognition import hint_for
 from flowdsl.log.repeats import Repeated
 from flowdsl.log.row_mapper import ROW, check_columns, excerpt_of, map_block, requests_of
-from flowdsl.log.shape import Columns, Kinds, RowShape, Shape, formats_of, with_options
+from flowdsl.log.shape import Columns, Kinds, RowShape, Shape, Types, formats_of, with_options
 from flowdsl.log.shapes import shape_of
 from flowdsl.log.sources import ParquetFiles
 from flowdsl.log.table import EventTable, refuse_repeated, reported
 from flowdsl.log.text_readers import TextBlock, with_objects
 from flowdsl.log.timestamps import TimeReader, TimeUnit
+from flowdsl.log.typed_columns import TextTypes
 from flowdsl.log.validation import faults, without
 from flowdsl.pluralize import count_text
 from flowdsl.progress import Progress, run_in_background, track
@@ -57,6 +58,8 @@ def read_events(  # noqa: PLR0913 -- all of them by name
     explode: str | None = None,
     records: str | None = None,
     header: Sequence[str] | None = None,
+    types: Types | None = None,
+    decimal: Literal[".", ","] | None = None,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
     time_zone: str | None = None,
@@ -91,6 +94,11 @@ def read_events(  # noqa: PLR0913 -- all of them by name
         The path of the list of rows in each JSON document.
     header
         The names of the columns of a CSV file whose first line does not name them.
+    types
+        Columns or dotted paths whose text is a number or true or false, as in CSV: `{"total": float}`. The
+        others stay as they are. A row with other text there is a problem.
+    decimal
+        The decimal sign of such numbers, `"."` or `","`; with the latter a point sets thousands apart.
     time_unit
         `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers; by default inferred from their size.
     time_format
@@ -138,6 +146,8 @@ def read_events(  # noqa: PLR0913 -- all of them by name
         explode=explode,
         records=records,
         header=header,
+        types=types,
+        decimal=decimal,
         time_unit=time_unit,
         time_format=time_format,
         time_zone=time_zone,
@@ -195,6 +205,8 @@ def convert(  # noqa: PLR0913 -- all of them by name
     explode: str | None = None,
     records: str | None = None,
     header: Sequence[str] | None = None,
+    types: Types | None = None,
+    decimal: Literal[".", ","] | None = None,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
     time_zone: str | None = None,
@@ -232,6 +244,11 @@ def convert(  # noqa: PLR0913 -- all of them by name
         The path of the list of rows in each JSON document.
     header
         The names of the columns of a CSV file whose first line does not name them.
+    types
+        Columns or dotted paths whose text is a number or true or false, as in CSV: `{"total": float}`. The
+        others stay as they are. A row with other text there is a problem.
+    decimal
+        The decimal sign of such numbers, `"."` or `","`; with the latter a point sets thousands apart.
     time_unit
         `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers; by default inferred from their size.
     time_format
@@ -278,6 +295,8 @@ def convert(  # noqa: PLR0913 -- all of them by name
         explode=explode,
         records=records,
         header=header,
+        types=types,
+        decimal=decimal,
         time_unit=time_unit,
         time_format=time_format,
         time_zone=time_zone,
@@ -317,6 +336,7 @@ class EventImporter:
         self._drops = duplicates == "drop"
         self.shape = RowShape(shape)
         self._requests = requests_of(self.shape)
+        self._types = TextTypes(shape.types, shape.decimal)
         # of a known shape it is known that its times are counts
         note = not shape.marks
         self._times = TimeReader(shape.time_unit, formats_of(shape), shape.time_zone, note=note)
@@ -332,6 +352,7 @@ class EventImporter:
             if self.shape.explode is not None and len(block.rows):
                 block, without_items = exploded(block, self.shape.explode)
                 self.skipped += without_items
+            block = self._types.read(block, self.problems)
             if not len(block.rows):
                 check_columns(block, self.shape)
                 continue

@@ -247,7 +247,7 @@ def _field_at(row: dict[str, Any], name: str, origin: str, modes: dict[Path, str
 def _envelope_field(row: dict[str, Any], name: str) -> JsonField:
     """Return a field that an envelope of production has next to its event."""
     key = "id" if name == "event_id" else name
-    return JsonField(name, ((key,),), mode=_own_mode(name, in_json=True)) if key in row else JsonField(name)
+    return _field_of(row, name, (key,), in_json=True)
 
 
 def _known_field(row: dict[str, Any], name: str) -> JsonField:
@@ -267,8 +267,7 @@ def _known_field(row: dict[str, Any], name: str) -> JsonField:
         if not isinstance(fields.get("kind"), str) or not isinstance(fields["action"], str):
             raise _UnfitError
         return JsonField(name, ((*within, "kind"), (*within, "action")), between=".")
-    mode = _own_mode(name, in_json="action" in fields)
-    return JsonField(name, ((*within, name),), mode=mode) if name in fields else JsonField(name)
+    return _field_of(fields, name, (*within, name), in_json="action" in fields)
 
 
 def _cloud_field(row: dict[str, Any], name: str) -> JsonField:
@@ -279,14 +278,16 @@ def _cloud_field(row: dict[str, Any], name: str) -> JsonField:
         return JsonField(name, (("source",), ("id",)), between=" ")
     if name in ("timestamp", "kind"):
         key = {"timestamp": "time", "kind": "type"}[name]
-        return (
-            JsonField(name, ((key,),), mode=_own_mode(name, in_json=True)) if key in row else JsonField(name)
-        )
+        return _field_of(row, name, (key,), in_json=True)
     data = row.get("data")
-    there = isinstance(data, dict) and name in data
-    return (
-        JsonField(name, (("data", name),), mode=_own_mode(name, in_json=True)) if there else JsonField(name)
-    )
+    return _field_of(data if isinstance(data, dict) else {}, name, ("data", name), in_json=True)
+
+
+def _field_of(fields: dict[str, Any], name: str, path: Path, *, in_json: bool) -> JsonField:
+    """Return a field at a path to one of these fields, which may not be there."""
+    if path[-1] not in fields:
+        return JsonField(name)
+    return JsonField(name, (path,), mode=_own_mode(name, in_json=in_json))
 
 
 def _at(row: Any, path: Path) -> Any:

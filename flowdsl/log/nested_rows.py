@@ -24,7 +24,7 @@ def records_of(block: TextBlock, path: str, problems: RowProblems) -> TextBlock:
     """
     paths, rows, numbers = Paths(), list[dict[str, Any]](), list[int]()
     for row, content in zip(block.rows, rows_of(block), strict=True):
-        found = _at(paths, content, path)
+        found = at_path(paths, content, path)
         if isinstance(found, Mapping):
             found = [found]
         if not isinstance(found, Sequence) or isinstance(found, str):
@@ -53,21 +53,26 @@ def exploded(block: TextBlock, path: str) -> tuple[TextBlock, int]:
     """
     content = block.content
     if isinstance(content, pl.DataFrame):
-        if path.partition(".")[0] not in content.columns and path not in content.columns:
-            raise DataError(
-                f"explode={path!r}, and there is no such column",
-                place=block.place,
-                allowed=", ".join(content.columns),
-                hint=did_you_mean(path, content.columns),
-            )
+        check_path("explode", path, block.place, content.columns)
         if path in content.columns and isinstance(content.schema[path], (pl.List, pl.Array)):
             return _exploded_table(block, content, path)
     paths, rows, at = Paths(), list[dict[str, Any]](), list[int]()
     for place, row in enumerate(rows_of(block)):
         items = _items(paths, row, path)
-        rows += [_with(row, path, item) for item in items]
+        rows += [with_value(row, path, item) for item in items]
         at += [place] * len(items)
-    return _taken(block, rows, at), len(block.rows) - len(set(at))
+    return replace(taken(block, rows, at), groups=at), len(block.rows) - len(set(at))
+
+
+def check_path(option: str, path: str, place: str, columns: Sequence[str]) -> None:
+    """Refuse a path that begins with no column of a table."""
+    if path not in columns and path.partition(".")[0] not in columns:
+        raise DataError(
+            f"{option} names {path!r}, and there is no such column",
+            place=place,
+            allowed=", ".join(columns),
+            hint=did_you_mean(path, columns),
+        )
 
 
 def columns_around(block: TextBlock) -> dict[str, Any]:
@@ -82,6 +87,36 @@ def rows_of(block: TextBlock) -> Iterable[Mapping[str, Any]]:
         return content.iter_rows(named=True)
     assert isinstance(content, list), "rows are read whole where they are looked into"
     return content
+
+
+def taken(block: TextBlock, content: Any, at: Sequence[int]) -> TextBlock:
+    """Return a block with other content, which was made of these of its rows."""
+    numbers = np.asarray(block.rows)[np.asarray(at, np.int64)] if at else np.zeros(0, np.int64)
+    texts = None if block.texts is None else _TakenTexts(block.texts, at)
+    groups = None if block.groups is None else [block.groups[i] for i in at]
+    return replace(block, rows=numbers, content=content, texts=texts, groups=groups)
+
+
+def with_value(row: Mapping[str, Any], path: str, item: Any) -> dict[str, Any]:
+    """Return a row with another value at a path."""
+    if path in row or "." not in path:
+        return {**row, path: item}
+    first, _, rest = path.partition(".")
+    # a path that goes through JSON text was read on the way here
+    inner = json_value(row[first]) if isinstance(row[first], str) else row[first]
+    if isinstance(inner, list):
+        place = rest.partition(".")[0]
+        made = with_value({place: inner[int(place)]}, rest, item)
+        return {**row, first: [*inner[: int(place)], made[place], *inner[int(place) + 1 :]]}
+    return {**row, first: with_value(inner, rest, item)}
+
+
+def at_path(paths: Paths, row: Mapping[str, Any], path: str) -> Any:
+    """Return what is at a path in a row; None also where the path leads into text."""
+    try:
+        return paths.at(row, path)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -101,17 +136,11 @@ def _exploded_table(block: TextBlock, table: pl.DataFrame, path: str) -> tuple[T
     rows = table.filter(there)
     found = rows.with_columns(pl.int_range(pl.len()).alias("__at")).explode(path)
     at = there.arg_true().gather(found["__at"]).to_list()
-    return _taken(block, found.drop("__at"), at), table.height - rows.height
-
-
-def _taken(block: TextBlock, content: Any, at: Sequence[int]) -> TextBlock:
-    numbers = np.asarray(block.rows)[np.asarray(at, np.int64)] if at else np.zeros(0, np.int64)
-    texts = None if block.texts is None else _TakenTexts(block.texts, at)
-    return replace(block, rows=numbers, content=content, texts=texts, groups=at)
+    return replace(taken(block, found.drop("__at"), at), groups=at), table.height - rows.height
 
 
 def _items(paths: Paths, row: Mapping[str, Any], path: str) -> list[Any]:
-    found = _at(paths, row, path)
+    found = at_path(paths, row, path)
     if isinstance(found, str) and found.lstrip()[:1] == "[":
         # text that only begins like a list is one item
         with suppress(ValueError, RecursionError):
@@ -119,24 +148,6 @@ def _items(paths: Paths, row: Mapping[str, Any], path: str) -> list[Any]:
     if isinstance(found, (list, tuple)):
         return list(found)
     return [] if found is None or found == "" else [found]
-
-
-def _with(row: Mapping[str, Any], path: str, item: Any) -> dict[str, Any]:
-    """Return a row with another value at a path."""
-    if path in row or "." not in path:
-        return {**row, path: item}
-    first, _, rest = path.partition(".")
-    # a path that goes through JSON text was read on the way here
-    inner = json_value(row[first]) if isinstance(row[first], str) else row[first]
-    return {**row, first: _with(inner, rest, item)}
-
-
-def _at(paths: Paths, row: Mapping[str, Any], path: str) -> Any:
-    try:
-        return paths.at(row, path)
-    # a path that leads into text
-    except ValueError:
-        return None
 
 
 def _no_list(path: str, found: Any, row: Mapping[str, Any]) -> str:

@@ -39,10 +39,14 @@ class ScanFilter:
 
     def met_by(self, there: Statistics) -> bool:
         """Return True if a segment may contain an event that matters."""
-        links = any(kind.startswith("link.") for kind in there.kinds)
-        if self.entities and any(kind.startswith("entity.") for kind in there.kinds):
+        families = {kind.partition(".")[0] for kind in there.kinds}
+        if self.entities and "entity" in families:
             return True
-        if self.link_types and links and (there.link_ids or _meet(self.link_types, there.link_types)):
+        if (
+            self.link_types
+            and "link" in families
+            and (there.link_ids or _meet(self.link_types, there.link_types))
+        ):
             return True
         for kind, wanted in self.triggers:
             types = there.link_types if kind.startswith("link.") else there.entity_types

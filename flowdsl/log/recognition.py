@@ -25,7 +25,7 @@ _DEEP: Final = 3
 
 def needs_no_shape(rows: Rows) -> str | None:
     """Return the name of what rows are if `read_events` takes them as they are; None if it does not."""
-    if all(isinstance(row.get("kind"), str) and row["kind"] in KINDS and "timestamp" in row for row in rows):
+    if all(row.get("kind") in KINDS and "timestamp" in row for row in rows):
         return "event table"
     names = [name for name, known in ROW_FORMATS.items() if all(known.matches(dict(row)) for row in rows)]
     # CloudEvents whose types are not kinds need `kinds=`
@@ -55,7 +55,7 @@ def path_of_records(rows: Rows) -> str | None:
     >>> path_of_records([{"ok": True, "data": {"items": [{"id": 1}, {"id": 2}]}}])
     'data.items'
     """
-    if not rows or len(rows) > _LOOKED_AT:
+    if not 0 < len(rows) <= _LOOKED_AT:
         return None
     found = [dict(_lists(row)) for row in rows]
     paths = [path for path in found[0] if all(path in one for one in found)]

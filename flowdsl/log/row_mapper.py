@@ -80,7 +80,7 @@ def requests_of(shape: RowShape) -> list[Request] | None:
         # a shape of another package looks at whole rows
         return None
     asked = list(shape.origins())
-    if shape.needs_whole_rows or shape.explode or shape.records:
+    if shape.needs_whole_rows or shape.explode or shape.records or shape.types:
         return None
     if any(isinstance(origin, Mapping) for _, origin in asked):
         return None

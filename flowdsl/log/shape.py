@@ -26,6 +26,7 @@ from flowdsl.text import short_repr
 from flowdsl.values.zones import zone_names
 
 Columns: TypeAlias = "Mapping[str, Origin]"
+Types: TypeAlias = "Mapping[str, type[int] | type[float] | type[bool]]"
 Kinds: TypeAlias = "Mapping[Any, str | None] | Callable[[Row], str | None]"
 # the kind that stands for all that `kinds` and `split` do not name
 OTHERS: Final = "*"
@@ -52,6 +53,8 @@ class Shape:
         The path of the list of rows in each JSON document.
     header
         The names of the columns of a CSV file whose first line does not name them.
+    types, decimal
+        The columns whose text is a number or true or false, and the decimal sign.
     time_unit, time_format, time_zone
         How timestamps are read.
     marks
@@ -85,6 +88,8 @@ class Shape:
     explode: str | None = None
     records: str | None = None
     header: Sequence[str] | None = None
+    types: Types = field(default_factory=dict)
+    decimal: str = "."
     time_unit: TimeUnit | None = None
     time_format: str | Sequence[str] | None = None
     time_zone: str | None = None
@@ -100,8 +105,9 @@ class Shape:
         if not callable(self.kinds):
             mapping_of(self.kinds, "kinds", "a mapping from kinds, or a function")
             for kind in self.kinds.values():
-                if kind is not None and not (isinstance(kind, str) and kind in self.split):
+                if kind not in (None, *self.split):
                     check_kind(kind)
+        _check_types(self.types, self.decimal)
         _check_times(self)
         for name in ("explode", "records"):
             path = getattr(self, name)
@@ -122,6 +128,7 @@ class RowShape:
         self.records = shape.records
         self.files = shape.files
         self.header = shape.header
+        self.types = shape.types
         # a row may make several events, which cannot all have its number
         self.makes_several = bool(shape.split or shape.explode or shape.records)
         self.needs_whole_rows = callable(shape.kinds) or any(
@@ -149,7 +156,7 @@ class RowShape:
         if self.needs_whole_rows:
             return None
         asked = [*EVENT_COLUMNS, *(text for _, origin in self.origins() for text in texts_of(origin))]
-        asked += [path for path in (self.explode, self.records) if path is not None]
+        asked += [path for path in (self.explode, self.records, *self.types) if path is not None]
         return frozenset(name for path in asked for name in (path, path.partition(".")[0]))
 
     @cached_property
@@ -197,8 +204,8 @@ def with_options(shape: Shape, **given: Any) -> Shape:
 
 def formats_of(shape: Shape) -> tuple[str, ...]:
     """Return the formats of timestamps, the first to be tried first."""
-    formats = shape.time_format
-    return () if formats is None else (formats,) if isinstance(formats, str) else tuple(formats)
+    formats: Any = shape.time_format
+    return tuple(formats) if isinstance(formats, (list, tuple)) else () if formats is None else (formats,)
 
 
 def kind_text(value: object) -> str:
@@ -217,25 +224,32 @@ def _without(part: Any, columns: Mapping[str, Any]) -> Any:
     return {name: origin for name, origin in part.items() if name == "kind" or name not in columns}
 
 
+def _check_types(types: object, decimal: object) -> None:
+    """Refuse types that no text can be read as."""
+    for name, wanted in mapping_of(types, "types", "a mapping from columns to int, float or bool").items():
+        if wanted not in (int, float, bool) or not isinstance(name, str):
+            raise DataError(
+                f"types has {short_repr(name, 40)}: {short_repr(wanted, 40)}",
+                allowed="columns or dotted paths, each with int, float or bool",
+                hint="types={'total': float}; what is not named stays as it is",
+            )
+    if decimal not in (".", ","):
+        raise DataError(f"decimal={short_repr(decimal, 20)}", allowed="'.' or ','")
+
+
 def _check_times(shape: Shape) -> None:
     unit, zone = shape.time_unit, shape.time_zone
-    if unit is not None and not (isinstance(unit, str) and unit in PER_SECOND):
+    if unit not in (None, *PER_SECOND):
         raise DataError(f"time_unit={short_repr(unit)}", allowed="'s', 'ms', 'us' or 'ns'")
-    if zone is not None and (not isinstance(zone, str) or zone not in zone_names()):
+    if zone not in (None, *zone_names()):
         raise DataError(
             f"time_zone={short_repr(zone, 60)}",
             allowed="names of the IANA time zone database, such as 'Europe/Berlin' or 'UTC'",
             hint=did_you_mean(zone, zone_names()),
         )
-    if shape.time_format is not None and not isinstance(shape.time_format, (str, Sequence)):
-        raise _no_format(shape.time_format)
     for spelling in formats_of(shape):
         if not isinstance(spelling, str) or not spelling.isprintable():
-            raise _no_format(spelling)
-
-
-def _no_format(spelling: object) -> DataError:
-    return DataError(
-        f"time_format has {short_repr(spelling, 80)}",
-        allowed="strptime formats, such as '%d.%m.%Y %H:%M'",
-    )
+            raise DataError(
+                f"time_format has {short_repr(spelling, 80)}",
+                allowed="strptime formats, such as '%d.%m.%Y %H:%M'",
+            )

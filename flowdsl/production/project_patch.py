@@ -108,8 +108,7 @@ def _merged_project(document: dict[str, Any], base: ProjectSpec, project: Projec
 
 def _merged_other(document: dict[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in document.items() if key in new or key not in old}
-    unchanged = {key for key, value in new.items() if key in old and old[key] == value}
-    return kept | {key: value for key, value in new.items() if key not in unchanged}
+    return kept | {key: value for key, value in new.items() if key not in old or old[key] != value}
 
 
 def _set(mapping: dict[str, Any], key: str, value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from flowdsl.errors import did_you_mean
 from flowdsl.expressions.conditions.declaration import ANY, PATH, Function, Vectorized
 from flowdsl.expressions.conditions.graph_functions import GRAPH_FUNCTIONS
 from flowdsl.expressions.conditions.semantics import OperandTypeError, equal, kind
@@ -139,3 +140,39 @@ MEMBERSHIP: Final = Function(
     _column("within"),
 )
 """The operator `in`, which is `contains` turned around."""
+
+_ELSEWHERE: Final = {
+    **dict.fromkeys(
+        ("int", "float", "number", "numeric", "tonumber", "parseint", "parsefloat", "decimal", "cast"),
+        "read_events(…, types={'total': float}) reads texts as numbers",
+    ),
+    **dict.fromkeys(
+        ("now", "today", "utcnow", "currenttimestamp"),
+        "event.timestamp is when the event was, and wait(…) lets time pass",
+    ),
+    **dict.fromkeys(
+        ("match", "matches", "regex", "regexp", "like", "includes", "search"),
+        "write startswith(x, s), endswith(x, s) or contains(x, s)",
+    ),
+    **dict.fromkeys(
+        ("isnull", "isnone", "isna", "notnull", "isnotnull", "defined", "has", "isempty"),
+        "write x == null, exists(path) or not exists(path)",
+    ),
+    **dict.fromkeys(("ifnull", "nvl", "default", "if", "iff"), "write coalesce(a, b)"),
+    **dict.fromkeys(("size", "length"), "write len(x)"),
+    **dict.fromkeys(("strip", "lstrip", "rstrip"), "write trim(x)"),
+    **dict.fromkeys(("tolowercase", "casefold"), "write lower(x)"),
+    **dict.fromkeys(("touppercase",), "write upper(x)"),
+    **dict.fromkeys(("year", "month", "dayofweek"), "write date(x) or weekday(x)"),
+    **dict.fromkeys(("floor", "ceil", "trunc"), "write round(x)"),
+}
+
+
+def meant_function(name: str) -> str | None:
+    """Return what to write in place of a function that there is not, by its name here or elsewhere; None for
+    what is like none.
+
+    >>> meant_function("startsWith"), meant_function("is_null")
+    ("did you mean 'startswith'?", 'write x == null, exists(path) or not exists(path)')
+    """
+    return _ELSEWHERE.get(name.replace("_", "").casefold()) or did_you_mean(name, FUNCTIONS)

@@ -11,7 +11,7 @@ from typing import Final
 
 from flowdsl.errors import ConditionError, did_you_mean
 from flowdsl.expressions.conditions import lexer
-from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.functions import FUNCTIONS, meant_function
 from flowdsl.expressions.conditions.graph_calls import call_of, part_of
 from flowdsl.expressions.conditions.lexer import Token, syntax_error
 from flowdsl.expressions.conditions.nodes import (
@@ -246,6 +246,14 @@ class _Parser:
         start = self.tokens[self.at - 1]
         parts += tuple(part for _, part in self.parts())
         path = self.placed(start, Reference, parts)
+        if self.token.text == "(" and self.token.kind == "sign" and parts:
+            known = FUNCTIONS.get(parts[-1].casefold())
+            raise self.error(
+                self.token,
+                f"{parts[-1]!r} is called as a method",
+                allowed="functions with the value in parentheses, such as lower(owner.name)",
+                hint=f"write {known.usage}" if known else meant_function(parts[-1]),
+            )
         if self.takes("exists"):
             return FunctionCall("exists", (path,))
         return Not(FunctionCall("exists", (path,))) if self.takes("not_exists") else path

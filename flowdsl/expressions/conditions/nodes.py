@@ -17,7 +17,7 @@ from flowdsl.errors import ConditionError, did_you_mean
 from flowdsl.expressions.conditions.declaration import PATH, Function
 from flowdsl.expressions.conditions.expression import MAX_DEPTH as MAX_DEPTH
 from flowdsl.expressions.conditions.expression import Expression as Expression
-from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.functions import FUNCTIONS, meant_function
 from flowdsl.expressions.conditions.typecheck import (
     Scalar,
     check_text,
@@ -241,7 +241,7 @@ def _function(name: str) -> Function:
         raise ConditionError(
             f"there is no function {name!r}",
             allowed=", ".join(FUNCTIONS),
-            hint=did_you_mean(name, FUNCTIONS),
+            hint=meant_function(name),
         )
     return known
 
