@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flowdsl.charts.axes import thin_labels
@@ -250,6 +250,7 @@ def test_the_day_stands_below_the_hours_and_the_year_below_the_days():
     assert [t.label for t in years] == [str(year) for year in range(2018, 2027)]
 
 
+@example([(0, "000"), (21, "0")])
 @given(st.lists(st.tuples(st.integers(0, 900), st.text("0k–:", min_size=1, max_size=12)), max_size=30))
 def test_labels_never_run_into_one_another(named: list[tuple[int, str]]):
     shown = list(thin_labels(sorted(named), 5_000))

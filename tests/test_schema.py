@@ -34,6 +34,7 @@ BEYOND_THE_SHAPE = (
     r"at character \d+: ",  # conditions that do not parse
     r"the template ",  # templates that do not parse
     r"is too long",  # durations beyond 10,000 years
+    r"is not a time zone",  # names that no zone has
     r"(min_count|max|step|count|_id|: id) is a number",  # 1.0, which JSON Schema counts as a whole number
     r"the key '\w+' is not known",  # a key beside events and sinks that looks like a misspelling of one
     r"timestamp .* is not RFC 3339",  # moments that no calendar has

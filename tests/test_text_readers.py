@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from flowdsl.errors import DataError
@@ -157,6 +157,7 @@ PATHS: Any = [
 
 
 @quiet
+@example(['{"specversion": "1.0", "id": "a", "source": "a", "type": "link.created"}'], [], {}, 1, b"")
 @given(
     st.lists(LINES, max_size=4), st.lists(st.integers(0, 3), max_size=10), st.sampled_from(PATHS), st.integers(1, 400),
     st.sampled_from([b"", b"", b"", "\ufeff".encode(), b"\xff\n"]),

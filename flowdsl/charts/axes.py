@@ -139,14 +139,18 @@ def _distinguishable(places: Sequence[float]) -> bool:
 def thin_labels(named: Sequence[tuple[float, str]], limit: float) -> Iterator[tuple[float, str]]:
     """Yield the labels that do not overlap: every nth of evenly spaced ones, otherwise those that fit."""
     widths = [width(label, FONT) for _, label in named]
+    # at the ends labels are moved inwards
+    middles = [
+        min(max(x, wide / 2 + 2), limit - wide / 2 - 2) for (x, _), wide in zip(named, widths, strict=True)
+    ]
 
     def apart(one: int, other: int) -> bool:
-        return named[other][0] - named[one][0] >= (widths[one] + widths[other]) / 2 + 6
+        return middles[other] - middles[one] >= (widths[one] + widths[other]) / 2 + 6
 
     gaps = [later[0] - earlier[0] for earlier, later in pairwise(named)]
     even = not gaps or max(gaps) <= 2 * min(gaps)
     for i in _every_nth(len(named), apart) if even else _fitting(len(named), apart):
-        yield min(max(named[i][0], widths[i] / 2 + 2), limit - widths[i] / 2 - 2), named[i][1]
+        yield middles[i], named[i][1]
 
 
 Apart = Callable[[int, int], bool]

@@ -48,6 +48,11 @@ class LineTexts:
         begin, end = self.bounds[self.lines[row] : self.lines[row] + 2]
         return self.data[begin:end].decode(errors="replace").strip()
 
+    def objects(self, most: int) -> list[dict[str, Any]]:
+        """Return the first objects with all of their fields."""
+        found = (_object_in(self[row])[0] for row in range(min(most, len(self.lines))))
+        return [value for value in found if value is not None]
+
 
 @dataclass
 class FoundRows:

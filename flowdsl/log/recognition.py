@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from flowdsl.events import KINDS
 from flowdsl.log.file_places import fits
+from flowdsl.log.json_lines import LineTexts
 from flowdsl.log.nested_rows import rows_of
 from flowdsl.log.origins import Paths
 from flowdsl.log.row_formats import ROW_FORMATS
@@ -69,9 +70,14 @@ def hint_for(block: TextBlock, shape: RowShape) -> str | None:
     """
     if shape.columns or shape.records:
         return None
-    if isinstance(block.content, list) or hasattr(block.content, "iter_rows"):
-        rows: list[Mapping[str, Any]] = [dict(row) for row in islice(rows_of(block), _LOOKED_AT)]
-        name = recognised(rows, block.around) if rows else None
+    rows: list[Mapping[str, Any]] = []
+    if isinstance(block.texts, LineTexts):
+        # of lines that are read fast, only the fields of events were read
+        rows.extend(block.texts.objects(_LOOKED_AT))
+    elif isinstance(block.content, list) or hasattr(block.content, "iter_rows"):
+        rows.extend(dict(row) for row in islice(rows_of(block), _LOOKED_AT))
+    if rows:
+        name = recognised(rows, block.around)
         if name is not None:
             return f"the rows look like {name}: read_events(…, shape={name!r})"
         path = path_of_records(rows)
