@@ -72,6 +72,13 @@ def test_a_decimal_comma_is_read_where_it_is_said(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize("text", ["12.5", "1.23", "1234.567", "1.2345", "1,2,3", "1..234", "x"])
+def test_a_point_that_sets_no_thousands_apart_is_not_passed_over(text: str):
+    data, [reason] = read([order(1, text), order(2, ",5")], types={"total": float}, decimal=",")
+    assert data == [{"total": 0.5}]
+    assert reason.startswith(f"total is {text!r}, not a number")
+
+
 def test_a_text_that_is_no_number_is_a_problem_of_its_row_and_blanks_are_null(tmp_path: Path):
     path = csv(
         tmp_path,

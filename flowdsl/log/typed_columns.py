@@ -21,12 +21,15 @@ _TRUTH: Final = {
     **dict.fromkeys(("false", "f", "no", "n", "0"), False),
 }
 _SAID: Final = {int: "a whole number of 64 bits", float: "a number", bool: "true or false"}
-_FORMS: Final = {
-    int: r"^[+-]?[0-9]+$",
-    float: r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
-}
-# what sets thousands apart where the decimal sign is a comma
 _APART: Final = r"[.\s'’]"
+_GROUPED: Final = rf"[0-9]+|[0-9]{{1,3}}({_APART}[0-9]{{3}})+"
+# what a number is like by its type and decimal sign; where that is a comma, thousands may be set apart
+_FORMS: Final = {
+    (int, "."): r"^[+-]?[0-9]+$",
+    (float, "."): r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
+    (int, ","): rf"^[+-]?({_GROUPED})$",
+    (float, ","): rf"^[+-]?(({_GROUPED})(,[0-9]*)?|,[0-9]+)$",
+}
 
 
 class TextTypes:
@@ -86,16 +89,20 @@ class TextTypes:
     def _refused(self, name: str, text: str) -> str:
         wanted = self._types[name]
         said = f"{name} is {short_repr(text, 40)}, not {_SAID[wanted]}"
-        if wanted is bool or self._decimal == "," or "," not in text:
-            return said
-        return f"{said}; decimal=',' reads a comma as the decimal sign"
+        hints = {
+            ".": "; decimal=',' reads a comma as the decimal sign",
+            ",": "; with decimal=',' a point is none",
+        }
+        other = "," if self._decimal == "." else "."
+        return f"{said}{hints[self._decimal]}" if other in text and wanted is not bool else said
 
 
 def _numbers(texts: pl.Series, wanted: type[int] | type[float], decimal: str) -> pl.Series:
     """Return texts as numbers, null where they are none."""
+    well_formed = texts.str.contains(_FORMS[wanted, decimal])
     if decimal == ",":
         texts = texts.str.replace_all(_APART, "").str.replace(",", ".", literal=True)
     numbers = texts.cast(pl.Int64 if wanted is int else pl.Float64, strict=False)
     # JSON has no number that no float holds
-    good = texts.str.contains(_FORMS[wanted]) & numbers.is_finite()
+    good = well_formed & numbers.is_finite()
     return numbers.zip_with(good.fill_null(value=False), numbers.clear(len(numbers)))
