@@ -159,7 +159,9 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"flowdsl.{name}")
     if name not in _HOME:
-        raise AttributeError(f"module 'flowdsl' has no attribute {name!r}")
+        from flowdsl.api.missing import missing_in_package
+
+        raise AttributeError(missing_in_package(name, __all__))
     value = getattr(importlib.import_module(f"flowdsl.{_HOME[name]}"), name)
     globals()[name] = value
     return value

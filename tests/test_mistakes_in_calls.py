@@ -34,6 +34,16 @@ flow.filter("a == 1") | Flow | has no attribute 'filter' | that is 'where' here
 flow.delay("1h") | Flow | has no attribute 'delay' | that is 'wait' here
 flow.fanout("source_id") | Flow | has no attribute 'fanout' | that is 'fan_out' here
 flow.throttle(3) | Flow | has no attribute 'throttle' | that is 'rate_limit' here
+flow.run(log) | Flow | has no attribute 'run' | fd.replay(flow, log) runs it
+flow.plot() | Flow | has no attribute 'plot' | flow.picture() draws it
+flow.export() | Flow | has no attribute 'export' | flow.to_yaml() exports it
+flow.lint() | Flow | has no attribute 'lint' | flow.check() looks for mistakes
+fd.replya(flow, log) |  | has no attribute 'replya' | did you mean 'replay'?
+fd.explain(result, 1) |  | has no attribute 'explain' | result.explain(…) is a method
+fd.to_yaml(flow) |  | has no attribute 'to_yaml' | flow.to_yaml(…) is a method
+result.in_app |  | has no attribute 'in_app' | result['in-app'] is the table of that sink
+result.delivery |  | has no attribute 'delivery' | did you mean 'deliveries'?
+result.to_csv("out.csv") |  | has no attribute 'to_csv' | result.deliveries.to_csv
 flow.send("in-app") | Flow | has no attribute 'send' | that is 'deliver' here
 flow.where("source_id = 'a'") | flow 'told', step 0 (where) | unexpected '=' at character 11 | equality is ==
 flow.where("source_id ==") | flow 'told', step 0 (where) | the condition ends too early at character 13 | a path, a number

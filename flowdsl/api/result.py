@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
+from flowdsl.api.missing import missing_in_result
 from flowdsl.errors import ReplayError
 from flowdsl.progress import Progress
 from flowdsl.results.result_data import ResultData
@@ -52,6 +53,12 @@ class Result(ResultData):
     """
 
     _shown: dict[str, Report] = field(default_factory=dict)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            sinks = self.sinks if "manifest" in self.__dict__ else ()
+            raise AttributeError(missing_in_result(name, sinks, dir(type(self))))
 
     @classmethod
     def of(cls, data: ResultData) -> Result:

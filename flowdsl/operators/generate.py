@@ -26,11 +26,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Never, Self
 
 from flowdsl.api.calls import answered
+from flowdsl.api.missing import missing_in_flow
 from flowdsl.expressions.aggregates import Aggregate
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.operators import missing_method
 from flowdsl.operators.base import Operator, as_step
 from flowdsl.operators.options import Direction, Strategy
 from flowdsl.operators.wait import Outside
@@ -82,7 +82,7 @@ class Steps:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Never:
-            raise AttributeError(missing_method(type(self).__name__, name))
+            raise AttributeError(missing_in_flow(type(self).__name__, name))
 '''
 
 

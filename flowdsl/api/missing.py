@@ -1,0 +1,69 @@
+"""What to say of names that the package, a flow or a result does not have."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from flowdsl.errors import did_you_mean
+from flowdsl.operators import missing_method
+
+_PICTURE: Final = "flow.picture() draws it"
+_OF_FLOWS: Final = {
+    **dict.fromkeys(("run", "replay"), "fd.replay(flow, log) runs it"),
+    **{name: f"fd.{name}(flow, …) takes a flow" for name in ("sweep", "tune", "design")},
+    **dict.fromkeys(("plot", "show", "draw", "display", "visualize", "render", "graph"), _PICTURE),
+    **dict.fromkeys(("export", "dump", "to_json", "to_dict", "yaml"), "flow.to_yaml() exports it"),
+    **dict.fromkeys(("validate", "lint", "verify"), "flow.check() looks for mistakes"),
+}
+# whose methods are looked for as functions of the package
+_FACADES: Final = {
+    "flow": ("flow", "Flow"),
+    "result": ("result", "Result"),
+    "project": ("project", "Project"),
+}
+
+
+def missing_in_package(name: str, known: Iterable[str]) -> str:
+    """Return what to say where the package has no such name.
+
+    >>> missing_in_package("explain", ["replay"])
+    "module 'flowdsl' has no attribute 'explain'; result.explain(…) is a method"
+    """
+    message = f"module 'flowdsl' has no attribute {name!r}"
+    if name.startswith("_"):
+        return message
+    for owner, (module, facade) in _FACADES.items():
+        if hasattr(getattr(importlib.import_module(f"flowdsl.api.{module}"), facade), name):
+            return f"{message}; {owner}.{name}(…) is a method"
+    return _with_hint(message, did_you_mean(name, known))
+
+
+def missing_in_flow(owner: str, name: str) -> str:
+    """Return what to say where a flow or trigger has no such attribute."""
+    if name in _OF_FLOWS:
+        return f"{owner!r} object has no attribute {name!r}; {_OF_FLOWS[name]}"
+    return missing_method(owner, name)
+
+
+def missing_in_result(name: str, sinks: Iterable[str], known: Iterable[str]) -> str:
+    """Return what to say where a result has no such attribute.
+
+    >>> missing_in_result("in_app", ["in-app"], [])
+    "'Result' object has no attribute 'in_app'; result['in-app'] is the table of that sink"
+    """
+    message = f"'Result' object has no attribute {name!r}"
+    if name.startswith("_"):
+        return message
+    named: Mapping[str, str] = {sink.replace("-", "_"): sink for sink in sinks}
+    if name in named:
+        return f"{message}; result[{named[name]!r}] is the table of that sink"
+    hint = did_you_mean(name, known)
+    if hint is None and hasattr(importlib.import_module("pandas").DataFrame, name):
+        hint = f"tables have it: result.deliveries.{name}"
+    return _with_hint(message, hint)
+
+
+def _with_hint(message: str, hint: str | None) -> str:
+    return message if hint is None else f"{message}; {hint}"
