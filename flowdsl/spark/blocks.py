@@ -16,6 +16,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flowdsl.values.json_types import Mask
+
 EVENTS: Final = "events"
 """The name of a block of events with all of their columns."""
 NUMBERS: Final = "numbers of events"
@@ -37,7 +39,7 @@ class Block(NamedTuple):
     part: int
     seq_no: int
     name: str
-    content: bytes
+    content: bytes | pa.Buffer
 
 
 def to_bytes(table: pa.Table, compression: str | None = None) -> bytes:
@@ -55,7 +57,7 @@ def to_arrow(frame: pl.DataFrame) -> pa.Table:
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
 
 
-def table_of(content: bytes) -> pa.Table:
+def table_of(content: bytes | pa.Buffer) -> pa.Table:
     """Return the rows of a block, over its bytes."""
     return pa.ipc.open_stream(content).read_all()
 
@@ -88,10 +90,22 @@ def _batch(blocks: Sequence[Block], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def divided(batch: pa.RecordBatch, schema: pa.Schema) -> tuple[list[Block], pa.RecordBatch]:
-    """Return the blocks among rows, and the others as rows of a schema."""
-    are_blocks = pc.is_in(batch.column("name"), _NAMES)
-    found = batch.filter(are_blocks).select(Block._fields)
-    others = batch.filter(pc.invert(are_blocks)).select(schema.names)
-    outputs = pa.RecordBatch.from_arrays(others.columns, schema=schema)
-    return [Block(**row) for row in found.to_pylist()], outputs
+def blocks_in(batch: pa.RecordBatch) -> Iterator[Block]:
+    """Yield the blocks among rows, over the bytes of the rows."""
+    for row in np.flatnonzero(_are_blocks(batch)).tolist():
+        part, seq_no, name = (batch.column(one)[row].as_py() for one in Block._fields[:3])
+        yield Block(part, seq_no, name, batch.column("content")[row].as_buffer())
+
+
+def outputs_in(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch | None:
+    """Return the rows that are no blocks, in a schema; None where there are none."""
+    are_blocks = _are_blocks(batch)
+    if are_blocks.all():
+        return None
+    rows = batch.filter(pa.array(~are_blocks)).select(schema.names)
+    return pa.RecordBatch.from_arrays(rows.columns, schema=schema)
+
+
+def _are_blocks(batch: pa.RecordBatch) -> Mask:
+    mask: Mask = pc.is_in(batch.column("name"), _NAMES).to_numpy(zero_copy_only=False)
+    return mask

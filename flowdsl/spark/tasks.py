@@ -26,7 +26,8 @@ from flowdsl.spark.blocks import (
     LINKS,
     NUMBERS,
     Block,
-    divided,
+    blocks_in,
+    outputs_in,
     stretches,
     table_of,
     to_arrow,
@@ -174,10 +175,10 @@ class ShardStage:
         run: _ShardRun | None = None
         with ThreadPoolExecutor(1) as pool:
             for batch in batches:
-                blocks, outputs = divided(batch, job.schema)
-                if len(outputs):
+                outputs = outputs_in(batch, job.schema)
+                if outputs is not None:
                     yield outputs
-                for block in blocks:
+                for block in blocks_in(batch):
                     if run is None or block.part != run.part:
                         if run is not None:
                             yield from run.ended(pool)
