@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 
 import flowdsl as fd
 from flowdsl import on, progress
+from flowdsl.engine import local
 from flowdsl.log import convert
 from flowdsl.samples.datasets import write_sample
 
@@ -208,10 +209,13 @@ def test_the_upkeep_of_a_log_tells(events: pl.DataFrame, tmp_path: Path):
 
 
 @pytest.mark.parametrize("what", ["explain", "why", "as_test"])
-def test_understanding_one_event_tells_of_the_replay_up_to_it(what: str, events: pl.DataFrame):
+def test_understanding_one_event_tells_of_the_replay_up_to_it(
+    what: str, events: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(local, "STATEFUL_CHUNK", SIZE // 2)
     result = fd.replay(REMEMBERING, events, progress=False)
     more = ("u5",) if what == "why" else ()
-    heard = told(lambda tell: getattr(result, what)(290_000, *more, progress=tell))
+    heard = told(lambda tell: getattr(result, what)(200_000, *more, progress=tell))
     assert len(heard) >= 2
     assert heard[-1] == (SIZE, SIZE)
 

@@ -23,6 +23,7 @@ from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.scheduler import WORKERS, Worker
 from flowdsl.engine.sink_caps import SinkCaps
 from flowdsl.engine.state import State, StepState, flows_of
+from flowdsl.events import JSON_COLUMNS
 from flowdsl.flow.plan import CompiledStep, Entry, Plan
 from flowdsl.graph.state import GraphState
 from flowdsl.graph.versions import Compaction
@@ -468,8 +469,8 @@ class LocalExecutor:
 
 
 def _chunk_size(plan: Plan) -> int:
-    """Return how many events are read at once; documents take so much memory that there are fewer."""
-    return CHUNK if plan.stateless or plan.event_paths else STATEFUL_CHUNK
+    """Return how many events are read at once; of events with documents there are fewer, for their memory."""
+    return CHUNK if plan.stateless or plan.event_columns.intersection(JSON_COLUMNS) else STATEFUL_CHUNK
 
 
 def without_ahead(

@@ -11,7 +11,7 @@ import polars as pl
 from flowdsl.batches.chunk import Chunk, Micros
 
 # events read at once: more where steps remember, which go through what they hold for each chunk
-CHUNK, STATEFUL_CHUNK = 1 << 17, 1 << 18
+CHUNK, STATEFUL_CHUNK = 1 << 17, 1 << 19
 # the log clock (µs) before the first event
 BEGINNING = -(1 << 62)
 
