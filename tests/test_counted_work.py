@@ -201,7 +201,7 @@ def test_times_that_windows_collect_are_written_for_those_who_read_them(
 
 
 def test_ids_that_windows_remember_are_coded_ahead_of_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "STATEFUL_CHUNK", EVENTS // 10)
+    monkeypatch.setattr(local, "LARGE_CHUNK", EVENTS // 10)
     flow = on("link.created").batch("target_id", every="week", on="mon", at="09:00", tz="UTC")
     ahead = counting(monkeypatch, Interner, "intern_all", 1)
     late = counting(monkeypatch, Interner, "intern", 1)

@@ -18,7 +18,7 @@ from flowdsl.batches.variables import EntityVariable, Versions
 from flowdsl.engine.counts import StepCounts, StepTotals
 from flowdsl.engine.crashes import Crash, Stopped
 from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, run_steps
-from flowdsl.engine.range import BEGINNING, CHUNK, STATEFUL_CHUNK, ReplayRange, micros
+from flowdsl.engine.range import BEGINNING, CHUNK, LARGE_CHUNK, ReplayRange, micros
 from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.scheduler import WORKERS, Worker
 from flowdsl.engine.sink_caps import SinkCaps
@@ -119,7 +119,7 @@ class LocalExecutor:
         passed: list[int] = []
         frames = source.chunks(
             wanted,
-            chunk_size or _chunk_size(self.plan),
+            chunk_size or _chunk_size(source, self.plan),
             self.position,
             self._interest(marks, ahead, span, passed.append, whole=judge is not None),
         )
@@ -216,7 +216,7 @@ class LocalExecutor:
 
         with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-prepare") as pool:
             waiting: Future[EventRows] | None = None
-            for whole in frames:
+            for whole in _ramped(frames):
                 frame, ended = span.cut(whole)
                 if ended:
                     self._behind = int(whole["seq_no"][frame.height])
@@ -468,9 +468,23 @@ class LocalExecutor:
         yield from self.recorder.held_versions()
 
 
-def _chunk_size(plan: Plan) -> int:
-    """Return how many events are read at once; of events with documents there are fewer, for their memory."""
-    return CHUNK if plan.stateless or plan.event_columns.intersection(JSON_COLUMNS) else STATEFUL_CHUNK
+def _chunk_size(source: EventSource, plan: Plan) -> int:
+    """Return how many events are read at once.
+
+    Fewer take less memory, and more take less time: steps that remember go through what they hold for each
+    chunk. Functions of the user's may take so long that someone wants to see progress.
+    """
+    large = source.in_memory or not (plan.stateless or plan.event_columns.intersection(JSON_COLUMNS))
+    return LARGE_CHUNK if large and all(step.paths is not None for step in plan.steps) else CHUNK
+
+
+def _ramped(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Yield frames, a large first one in two: its beginning is run while the rest is prepared."""
+    for number, frame in enumerate(frames):
+        if number or frame.height <= CHUNK:
+            yield frame
+        else:
+            yield from (frame.head(CHUNK), frame.slice(CHUNK))
 
 
 def without_ahead(

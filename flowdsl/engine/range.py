@@ -10,8 +10,8 @@ import polars as pl
 
 from flowdsl.batches.chunk import Chunk, Micros
 
-# events read at once: more where steps remember, which go through what they hold for each chunk
-CHUNK, STATEFUL_CHUNK = 1 << 17, 1 << 19
+# events read at once; the larger number where that takes little memory
+CHUNK, LARGE_CHUNK = 1 << 17, 1 << 19
 # the log clock (µs) before the first event
 BEGINNING = -(1 << 62)
 

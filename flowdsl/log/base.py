@@ -201,6 +201,11 @@ class EventLog(ABC):
         0
         """
 
+    @property
+    def in_memory(self) -> bool:
+        """True if the events lie in memory."""
+        return False
+
     @abstractmethod
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None

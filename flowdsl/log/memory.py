@@ -166,6 +166,10 @@ class MemoryEventLog(EventLog):
     def last_seq_no(self) -> int:
         return self._last
 
+    @property
+    def in_memory(self) -> bool:
+        return True
+
     def count(self) -> int | None:
         with self._changed:
             return self._blocks.height + len(self._tail)

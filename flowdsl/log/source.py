@@ -31,6 +31,11 @@ class EventSource(Protocol):
         """Number of rows that the last reading skipped because they cannot be events."""
         ...
 
+    @property
+    def in_memory(self) -> bool:
+        """True if the events lie in memory, so that a chunk of any size is no copy."""
+        ...
+
     def count(self) -> int | None:
         """Return the number of rows, broken ones included.
 

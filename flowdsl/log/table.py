@@ -17,7 +17,7 @@ from flowdsl.log.columns import SCHEMA, TIME, SchemaCoercer, are_plain, asked_co
 from flowdsl.log.external_sort import POSITION, KeySample, SortedTable
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
-from flowdsl.log.sources import LazyTable, ParquetFiles, RawTable, TableSlice
+from flowdsl.log.sources import FrameTable, LazyTable, ParquetFiles, RawTable, TableSlice
 from flowdsl.log.validation import bad_rows, excerpt, faults
 from flowdsl.progress import Tick, track, wait_with_progress
 
@@ -66,6 +66,11 @@ class EventTable:
             for schema in self._raw.schemas().values()
         )
         return list(self._raw.schemas()) if plain else []
+
+    @property
+    def in_memory(self) -> bool:
+        """True for a frame."""
+        return isinstance(self._raw, FrameTable)
 
     def count(self) -> int | None:
         """Return the number of rows, broken ones included; None if unknown without reading."""

@@ -36,6 +36,11 @@ class Wrapped:
         """Number of rows that cannot be events."""
         return self._source.broken
 
+    @property
+    def in_memory(self) -> bool:
+        """True if the events lie in memory."""
+        return self._source.in_memory
+
     def count(self) -> int | None:
         """Return the number of rows."""
         return self._source.count()

@@ -105,6 +105,11 @@ class SparkEvents:
             with quiet():
                 self.frame = numbered(self.frame)
 
+    @property
+    def in_memory(self) -> bool:
+        """False: the events lie in the cluster."""
+        return False
+
     def count(self) -> int | None:
         """Return the number of rows."""
         return int(self.frame.count())
