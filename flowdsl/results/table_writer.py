@@ -244,9 +244,9 @@ def step_meta(step: CompiledStep) -> dict[str, Any]:
 
 def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Iterable[str]) -> TablePart:
     contexts, payload, refused = delivered.contexts, delivered.payload, delivered.refused or {}
-    frame = pl.DataFrame({"seq_no": contexts.seq})
     time = contexts.chunk.column(("event", "timestamp_us"), contexts.rows)
     columns: list[pl.Series] = [
+        pl.Series("seq_no", contexts.seq),
         _optional_text("event_id", contexts),
         pl.Series("event_time", time.ints).cast(MOMENT),
         pl.Series("delivered_at", contexts.moment).cast(MOMENT),
@@ -272,7 +272,7 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
     }
     if masks:
         meta["refused"] = {sink: mask.name for sink, mask in masks.items()}
-    return TablePart(frame.with_columns(columns), meta)
+    return TablePart(pl.DataFrame(columns), meta)
 
 
 def _numbered(name: str, parts: Iterable[npt.NDArray[Any]]) -> list[pl.Series]:
