@@ -183,7 +183,8 @@ class Comparison:
     def stopped(self) -> Stopped | None:
         """The stop of production in the result after, else in the one before; None if neither stops."""
         sides = [pair.after for pair in self._pairs] + [pair.before for pair in self._pairs]
-        return next((s.result.stopped for s in sides if s is not None and s.result.stopped is not None), None)
+        stops = [side.result.stopped for side in sides if side is not None]
+        return next(filter(None, stops), None)
 
     def totals(self) -> dict[str, int]:
         """Return the counts of all flows and sinks together.

@@ -624,7 +624,7 @@ def _rows(entities: Mapping[str, Any], links: Any) -> int | None:
     """Return the total number of rows, or None if one is unknown."""
     given = [one for one in (*entities.values(), links) if one is not None and not callable(one)]
     rows = [rows_in(one) for one in given]
-    return None if None in rows else sum(row for row in rows if row is not None)
+    return None if None in rows else sum(filter(None, rows))
 
 
 def _last_of_each_id(links: pl.DataFrame) -> pl.DataFrame:

@@ -32,7 +32,7 @@ def needs_no_shape(rows: Rows) -> str | None:
     # CloudEvents whose types are not kinds need `kinds=`
     if names[:1] == ["cloudevents"] and not all(row["type"] in KINDS for row in rows):
         return None
-    return names[0] if names else None
+    return next(iter(names), None)
 
 
 def recognised(rows: Rows, around: Mapping[str, Any] | None = None) -> str | None:
