@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeGuard, TypeVar
 
 from flowdsl.errors import DataError, FlowError, did_you_mean
@@ -45,6 +45,11 @@ def is_integer(value: object) -> TypeGuard[int]:
 def is_number(value: object) -> TypeGuard[int | float]:
     """Return True for an integer or a float, which True and False are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_text_in(value: object, known: Container[str]) -> TypeGuard[str]:
+    """Return True for a text that is among the known ones; other values may not even be comparable."""
+    return isinstance(value, str) and value in known
 
 
 def whole_numbers(value: object, name: str) -> list[int]:
@@ -92,7 +97,7 @@ def choice_of(value: object, name: str, allowed: Sequence[str], *, error: type[F
     >>> choice_of("drop", "duplicates", ("keep", "drop"))
     'drop'
     """
-    if not isinstance(value, str) or value not in allowed:
+    if not is_text_in(value, allowed):
         raise error(
             f"{name}={short_repr(value, 200)} is not known",
             allowed=" or ".join(map(repr, allowed)),

@@ -16,7 +16,7 @@ from crash_rounds import MANY, ROUNDS
 
 from flowdsl.errors import DataError
 from flowdsl.events import entity_created
-from flowdsl.log import ParquetEventLog
+from flowdsl.log import ParquetEventLog, recovery
 
 ROOT = Path(__file__).parents[1]
 # threads that append one by one and in lists, while the log seals, compacts and keeps positions; each line printed
@@ -107,6 +107,22 @@ with log.subscribe("reader", "beginning") as events:
         if envelope["event"]["entity_id"] == "end":
             break
 """
+
+
+def test_a_log_that_is_made_while_a_reader_looks_is_not_taken_for_one_that_lost_its_catalog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looks(path: Path) -> object:
+        monkeypatch.undo()
+        with ParquetEventLog(tmp_path / "log", "none") as written:
+            written.append(entity_created("user", "ann", {}))
+        return recovery.read_note(path)
+
+    monkeypatch.setattr(recovery, "read_note", looks)
+    # the first look finds nothing yet, the next one all that was made meanwhile
+    with ParquetEventLog(tmp_path / "log") as log:
+        assert log.last_seq_no() in (0, 1)
+        assert log.last_seq_no() == 1
 
 
 def test_a_second_process_reads_everything_once_and_in_order_while_it_is_written(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What to say of names that the package, a flow or a result does not have."""
+"""Messages about names that the package, a flow or a result does not have."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from flowdsl.arguments import is_text_in
 from flowdsl.comparison.comparison import Comparison
 from flowdsl.comparison.grid import Variant
 from flowdsl.comparison.inputs import FlowPair, FlowResult
@@ -62,7 +63,7 @@ class VariantsData:
 
     def _number(self, name: str) -> int:
         names = [variant.name for variant in self.variants]
-        if not isinstance(name, str) or name not in names:
+        if not is_text_in(name, names):
             raise ReplayError(
                 f"there is no variant {short_repr(name)}",
                 allowed=", ".join(names),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from flowdsl.arguments import is_text_in
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, id_text, json_value
 from flowdsl.text import short_repr
@@ -135,7 +136,7 @@ def _is_origin(origin: object, *, in_object: bool) -> bool:
 
 def check_kind(kind: object) -> None:
     """Refuse what is not a kind of event."""
-    if not isinstance(kind, str) or kind not in KINDS:
+    if not is_text_in(kind, KINDS):
         raise DataError(
             f"{short_repr(kind)} is not a kind of event",
             allowed=", ".join(KINDS),

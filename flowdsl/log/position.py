@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from flowdsl.arguments import is_integer
+from flowdsl.arguments import is_integer, is_text_in
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import id_text
 from flowdsl.text import short_repr
@@ -46,7 +46,7 @@ def first_after(position: Position | str | int, acknowledged: int, last: int) ->
             )
         return max(position - 1, 0)
     ends = {Position.BEGINNING: 0, Position.LATEST: last, Position.LAST_ACKNOWLEDGED: acknowledged}
-    if not isinstance(position, str) or position not in ends:
+    if not is_text_in(position, ends):
         names = ", ".join(repr(str(name)) for name in Position)
         raise DataError(
             f"unknown position {short_repr(position, 200)}",

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from flowdsl.arguments import is_text_in
 from flowdsl.events import KINDS
 from flowdsl.log.file_places import fits
 from flowdsl.log.json_lines import LineTexts
@@ -26,7 +27,7 @@ _DEEP: Final = 3
 
 def needs_no_shape(rows: Rows) -> str | None:
     """Return the name of what rows are if `read_events` takes them as they are; None if it does not."""
-    if all(row.get("kind") in KINDS and "timestamp" in row for row in rows):
+    if all(is_text_in(row.get("kind"), KINDS) and "timestamp" in row for row in rows):
         return "event table"
     names = [name for name, known in ROW_FORMATS.items() if all(known.matches(dict(row)) for row in rows)]
     # CloudEvents whose types are not kinds need `kinds=`

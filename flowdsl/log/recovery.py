@@ -145,8 +145,12 @@ def free_name(path: Path) -> Path:
 
 def lacks_catalog(folder: Path) -> bool:
     """Return True if a folder was a log whose catalog is lost."""
-    if has_catalog(folder):
-        return False
+    # a writer may make it while the other files are looked at
+    return not has_catalog(folder) and _was_log(folder) and not has_catalog(folder)
+
+
+def _was_log(folder: Path) -> bool:
+    """Return True if the files of a folder are those of a log that had a catalog."""
     note = read_note(folder / WRITER)
     if note is not None and note.number:
         return True

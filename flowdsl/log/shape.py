@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, TypeAlias
 
-from flowdsl.arguments import mapping_of
+from flowdsl.arguments import is_text_in, mapping_of
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
 from flowdsl.log.origins import (
@@ -105,7 +105,7 @@ class Shape:
         if not callable(self.kinds):
             mapping_of(self.kinds, "kinds", "a mapping from kinds, or a function")
             for kind in self.kinds.values():
-                if kind not in (None, *self.split):
+                if kind is not None and not is_text_in(kind, self.split):
                     check_kind(kind)
         _check_types(self.types, self.decimal)
         _check_times(self)
@@ -227,21 +227,21 @@ def _without(part: Any, columns: Mapping[str, Any]) -> Any:
 def _check_types(types: object, decimal: object) -> None:
     """Refuse types that no text can be read as."""
     for name, wanted in mapping_of(types, "types", "a mapping from columns to int, float or bool").items():
-        if wanted not in (int, float, bool) or not isinstance(name, str):
+        if not isinstance(name, str) or not any(wanted is one for one in (int, float, bool)):
             raise DataError(
                 f"types has {short_repr(name, 40)}: {short_repr(wanted, 40)}",
                 allowed="columns or dotted paths, each with int, float or bool",
                 hint="types={'total': float}; what is not named stays as it is",
             )
-    if decimal not in (".", ","):
+    if not is_text_in(decimal, (".", ",")):
         raise DataError(f"decimal={short_repr(decimal, 20)}", allowed="'.' or ','")
 
 
 def _check_times(shape: Shape) -> None:
     unit, zone = shape.time_unit, shape.time_zone
-    if unit not in (None, *PER_SECOND):
+    if unit is not None and not is_text_in(unit, PER_SECOND):
         raise DataError(f"time_unit={short_repr(unit)}", allowed="'s', 'ms', 'us' or 'ns'")
-    if zone not in (None, *zone_names()):
+    if zone is not None and not is_text_in(zone, zone_names()):
         raise DataError(
             f"time_zone={short_repr(zone, 60)}",
             allowed="names of the IANA time zone database, such as 'Europe/Berlin' or 'UTC'",

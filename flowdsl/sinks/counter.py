@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
-from flowdsl.arguments import is_number
+from flowdsl.arguments import is_number, is_text_in
 from flowdsl.errors import SinkError, did_you_mean
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of
@@ -114,7 +114,7 @@ class Counter(KeptSink[Change]):
     ) -> None:
         if field is not None and (not isinstance(field, str) or not field):
             raise SinkError(f"field is {short_repr(field)}", allowed="text that is not empty, or None")
-        if not isinstance(operation, str) or operation not in OPERATIONS:
+        if not is_text_in(operation, OPERATIONS):
             raise SinkError(
                 f"operation {short_repr(operation)} is not known",
                 allowed=", ".join(OPERATIONS),
@@ -188,7 +188,7 @@ class Counter(KeptSink[Change]):
         if isinstance(counted, Failure):
             return counted
         operation = payload.get("operation") or self._operation
-        if not isinstance(operation, str) or operation not in OPERATIONS:
+        if not is_text_in(operation, OPERATIONS):
             return Failure(
                 f"counter has no operation {_shown(operation)}: it has {', '.join(OPERATIONS)}",
                 permanent=True,

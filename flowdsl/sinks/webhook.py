@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from flowdsl.arguments import text_of, texts_of, whole_number
+from flowdsl.arguments import is_text_in, text_of, texts_of, whole_number
 from flowdsl.errors import BuildError, SinkError
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.operators.options import DURATION_PATTERN, Option, text_schema
@@ -157,7 +157,7 @@ class Webhook(Sink):
         self._shown = shown_url(url)
         if self._url.plain is not None:
             origin(url, "url")
-        if not isinstance(method, str) or method not in METHODS:
+        if not is_text_in(method, METHODS):
             raise SinkError(f"method {short_repr(method, 20)} is not known", allowed=", ".join(METHODS))
         self._method = method
         self._headers = _headers({} if headers is None else headers)

@@ -229,7 +229,7 @@ class _ShardRun:
         self._chunk.add(block)
 
     def _put_behind(self, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
-        """Put the blocks of a chunk that are all here behind earlier ones, which are run if those are many."""
+        """Put the blocks of a chunk that is whole behind earlier ones; those are run if they are many."""
         if self._waiting.rows + self._chunk.rows > self._job.chunk_size:
             yield from self._ran(pool)
         self._waiting.extend(self._chunk)
