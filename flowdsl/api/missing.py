@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from flowdsl.errors import did_you_mean
@@ -18,11 +18,7 @@ _OF_FLOWS: Final = {
     **dict.fromkeys(("validate", "lint", "verify"), "flow.check() looks for mistakes"),
 }
 # whose methods are looked for as functions of the package
-_FACADES: Final = {
-    "flow": ("flow", "Flow"),
-    "result": ("result", "Result"),
-    "project": ("project", "Project"),
-}
+_FACADES: Final = ("flow", "result", "project")
 
 
 def missing_in_package(name: str, known: Iterable[str]) -> str:
@@ -34,8 +30,8 @@ def missing_in_package(name: str, known: Iterable[str]) -> str:
     message = f"module 'flowdsl' has no attribute {name!r}"
     if name.startswith("_"):
         return message
-    for owner, (module, facade) in _FACADES.items():
-        if hasattr(getattr(importlib.import_module(f"flowdsl.api.{module}"), facade), name):
+    for owner in _FACADES:
+        if hasattr(getattr(importlib.import_module(f"flowdsl.api.{owner}"), owner.title()), name):
             return f"{message}; {owner}.{name}(…) is a method"
     return _with_hint(message, did_you_mean(name, known))
 
@@ -56,7 +52,7 @@ def missing_in_result(name: str, sinks: Iterable[str], known: Iterable[str]) -> 
     message = f"'Result' object has no attribute {name!r}"
     if name.startswith("_"):
         return message
-    named: Mapping[str, str] = {sink.replace("-", "_"): sink for sink in sinks}
+    named = {sink.replace("-", "_"): sink for sink in sinks}
     if name in named:
         return f"{message}; result[{named[name]!r}] is the table of that sink"
     hint = did_you_mean(name, known)

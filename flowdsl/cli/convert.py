@@ -35,7 +35,6 @@ SUMMARY = "append files of other shapes to a log"
 _COMMA: Final = re.compile(r",(?![^(]*\))")
 _PART: Final = re.compile(r"\s*(?P<kind>[^()]+?)\s*(?:\((?P<own>[^()]*)\))?\s*")
 _SHOWN: Final = 10
-_TYPES: Final[dict[str, Any]] = {"int": int, "float": float, "bool": bool}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +115,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Convert, print a summary, and return 1 if rows could not be read."""
     from flowdsl.log import ParquetEventLog, convert
+    from flowdsl.log.shape import TYPES
 
     if options.guess:
         from flowdsl.log.guess import guess
@@ -126,6 +126,7 @@ def run(options: argparse.Namespace) -> int:
     if options.log is None:
         raise UsageError("LOG is needed, the folder of the log to append to")
     columns = _columns(options)
+    types: dict[str, Any] = {kind.__name__: kind for kind in TYPES}
     splits = {value: _parts(parts) for value, parts in pairs(options.split, "--split")}
     with _source(options) as source, ParquetEventLog(options.log) as log:
         done = convert(
@@ -138,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
             explode=options.explode,
             records=options.records,
             header=None if options.header is None else options.header.split(","),
-            types={column: _TYPES.get(name, name) for column, name in pairs(options.type, "--type")},
+            types={column: types.get(name, name) for column, name in pairs(options.type, "--type")},
             decimal=options.decimal,
             time_unit=options.time_unit,
             time_format=options.time_format,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from flowdsl.arguments import MOST, whole_number
+from flowdsl.arguments import MOST, is_text_in, whole_number
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.events import KINDS
 from flowdsl.operators.base import Operator
@@ -119,7 +119,7 @@ class FlowSpec:
         >>> Flow.begin("link.created").steps
         ()
         """
-        if not isinstance(kind, str) or kind not in KINDS:
+        if not is_text_in(kind, KINDS):
             raise BuildError(
                 f"{short_repr(kind, 200)} is not a kind of event",
                 allowed=", ".join(KINDS),

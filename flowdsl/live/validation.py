@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from flowdsl.arguments import seconds_of
+from flowdsl.arguments import is_text_in, seconds_of
 from flowdsl.engine.state import State
 from flowdsl.errors import BuildError, LiveError
 from flowdsl.expressions.durations import parse_duration
@@ -106,7 +106,7 @@ def checked_state(state: Any) -> State | str | None:
     """Return a state, `"keep"`, `"discard"`, or None."""
     if state is None or isinstance(state, State):
         return state
-    if isinstance(state, str) and state in (KEEP, DISCARD):
+    if is_text_in(state, (KEEP, DISCARD)):
         return state
     raise LiveError(f"state is {short_repr(state)}", allowed='result.state of a replay, "keep" or "discard"')
 

@@ -28,6 +28,8 @@ from flowdsl.values.zones import zone_names
 Columns: TypeAlias = "Mapping[str, Origin]"
 Types: TypeAlias = "Mapping[str, type[int] | type[float] | type[bool]]"
 Kinds: TypeAlias = "Mapping[Any, str | None] | Callable[[Row], str | None]"
+TYPES: Final = (int, float, bool)
+"""What texts can be read as."""
 # the kind that stands for all that `kinds` and `split` do not name
 OTHERS: Final = "*"
 
@@ -227,7 +229,7 @@ def _without(part: Any, columns: Mapping[str, Any]) -> Any:
 def _check_types(types: object, decimal: object) -> None:
     """Refuse types that no text can be read as."""
     for name, wanted in mapping_of(types, "types", "a mapping from columns to int, float or bool").items():
-        if not isinstance(name, str) or not any(wanted is one for one in (int, float, bool)):
+        if not isinstance(name, str) or not any(wanted is one for one in TYPES):
             raise DataError(
                 f"types has {short_repr(name, 40)}: {short_repr(wanted, 40)}",
                 allowed="columns or dotted paths, each with int, float or bool",

@@ -66,9 +66,9 @@ class TextTypes:
         return table.with_columns(self._values(text.cast(pl.String), broken) for text in texts)
 
     def _of_rows(self, block: TextBlock, broken: dict[int, str]) -> list[dict[str, Any]]:
-        rows = [dict(row) for row in rows_of(block)]
+        rows, paths = [dict(row) for row in rows_of(block)], Paths()
         for path in self._types:
-            found = [at_path(Paths(), row, path) for row in rows]
+            found = [at_path(paths, row, path) for row in rows]
             texts = [value if isinstance(value, str) else None for value in found]
             values = self._values(pl.Series(path, texts, dtype=pl.String), broken)
             for i in np.flatnonzero([text is not None for text in texts]).tolist():

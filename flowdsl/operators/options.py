@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from flowdsl.arguments import is_integer
+from flowdsl.arguments import is_integer, is_text_in
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions import Condition, Expression, parse_expression
 from flowdsl.expressions.conditions.graph_calls import GraphCall, graph_calls
@@ -338,7 +338,7 @@ def choice(*values: str, example: str, meanings: str | None = None) -> OptionTyp
     """Return the type of one of some words; `meanings` says in a message what they are."""
 
     def read(value: Any, what: str) -> str:
-        if not isinstance(value, str) or value not in values:
+        if not is_text_in(value, values):
             raise BuildError(
                 f"{what} {short_repr(value, 200)} is not known",
                 allowed=meanings or " or ".join(map(repr, values)),

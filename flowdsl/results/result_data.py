@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from flowdsl.arguments import flag_of, texts_of
+from flowdsl.arguments import flag_of, is_text_in, texts_of
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
@@ -398,13 +398,13 @@ class ResultData:
     def _check_names(self, sink: object, table: object) -> None:
         """Refuse what names no table, and no sink of one."""
         known = ("deliveries", *DerivedTables(self.store, self.manifest).makers)
-        if not isinstance(table, str) or table not in known:
+        if not is_text_in(table, known):
             raise ReplayError(
                 f"a result has no table {short_repr(table, 200)}",
                 allowed=", ".join(known),
                 hint=did_you_mean(table, known),
             )
-        if sink is not None and (not isinstance(sink, str) or sink not in self.sinks):
+        if sink is not None and not is_text_in(sink, self.sinks):
             raise ReplayError(
                 f"no flow delivers to {short_repr(sink, 200)}",
                 allowed=", ".join(self.sinks),
