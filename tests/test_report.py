@@ -486,6 +486,16 @@ def test_ids_in_payloads_have_their_names_when_a_result_is_read_back(tmp_path: P
     assert figures.types == {"u1": "user", "p1": "post"}
 
 
+def test_a_graph_that_is_small_beside_the_deliveries_is_kept_whole(tmp_path: Path):
+    flow = on("link.created").map(recipient_id="{{ source_id }}").deliver("push")
+    graph = fd.EntityGraph({"user": {"u1": {"name": "Ann"}, "u2": {"name": "Bob"}}})
+    for times, kept in ((7, ["u1"]), (8, ["u1", "u2"])):
+        fd.replay(flow, logged(*["u1"] * times), graph, out=tmp_path / str(times))
+        again = fd.read_result(tmp_path / str(times))
+        assert sorted(again.entity_names(["u1", "u2"]).names) == kept
+        assert again.report().figures.names == {"u1": "Ann"}
+
+
 def logged(*who: str, what: str = "p") -> fd.MemoryEventLog:
     log = fd.MemoryEventLog()
     log.append([fd.link_created("likes", one, what) for one in who])

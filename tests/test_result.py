@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -239,6 +242,46 @@ def test_a_result_in_a_folder_reads_back_the_same(tmp_path: Path, how: str) -> N
         assert again[sink].equals(live[sink])
     for part in ("deliveries", "errors", "dropped", "steps", "late", "open"):
         assert getattr(again, part).equals(getattr(live, part)), part
+
+
+@pytest.mark.parametrize("texts", ["alike", "different"])
+def test_tables_of_a_folder_are_read_by_duckdb_and_pandas(tmp_path: Path, texts: str) -> None:
+    flow = LIKED.map(recipient_id=var.source_id, title="{{ target_id }}", n=var.metadata.n).deliver("s")
+    rows = [f' {n} | ann | {n % 2 if texts == "alike" else n} | {{"n": {n}}}' for n in range(3000)]
+    made = fd.replay(flow, log_of("at | source | target | data\n" + "\n".join(rows)), out=tmp_path / "out")
+    files = str(tmp_path / "out/deliveries/*/*.parquet")
+    columns = ["seq_no", "event_time", "recipient_id", "title"]
+    there = made["s"][columns].to_numpy().tolist()
+    stored = ["seq_no", "event_time", "recipient_id", "payload.title"]
+    by_duckdb = duckdb.read_parquet(files).order("seq_no").pl().select(stored).rows()
+    assert [[n, pd.Timestamp(at), *texts] for n, at, *texts in by_duckdb] == there
+    by_pandas = pd.concat(map(pd.read_parquet, sorted(tmp_path.glob("out/deliveries/*/*.parquet"))))
+    assert by_pandas.sort_values("seq_no")[stored].to_numpy().tolist() == there
+
+
+FULL_DISK = """
+import resource, sys
+import flowdsl as fd
+log = fd.MemoryEventLog()
+log.append([fd.link_created("likes", f"source {n}", f"target {n}") for n in range(2000)])
+flow = fd.on("link.created").map(title="{{ source_id }} liked {{ target_id }}").deliver("in-app")
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    fd.replay(flow, log, out=sys.argv[1])
+except fd.ReplayError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_is_full_is_told_as_an_error_of_the_folder(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="the size of files is limited by POSIX")
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith(f"the folder '{out}' cannot be written: "), done.stderr
+    with pytest.raises(fd.FlowError, match="holds no result"):
+        fd.read_result(out)
 
 
 def test_a_result_that_was_read_back_has_no_state_and_explains_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from flowdsl.text import short_repr
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
-from flowdsl.values.json_texts import only
+from flowdsl.values.json_texts import joined_json, only
 from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.masks import where_present
 from flowdsl.values.paths import Path
@@ -135,7 +135,7 @@ class EventRows(StateObject):
 
     def column_at(self, path: Path, rows: Index) -> Column:
         """Return the values at some rows; what is dear to make is made only there."""
-        if path in _DEAR and path not in self._columns and len(rows) * 8 < len(self):
+        if path in _DEAR and path not in self._columns and len(rows) * 2 < len(self):
             return self.gather(rows).column(path)
         if path[0] in DOCUMENT_COLUMNS and self._read_of is not None and not self._read_of.take(rows).all():
             return self.gather(rows).column(path)
@@ -183,9 +183,9 @@ class EventRows(StateObject):
     def _read_envelope(self, below: Path) -> Column:
         names = {"id": "event_id", "kind": "kind", "timestamp": "timestamp", "seq_no": "seq_no"}
         if not below:
-            return Column.from_series(
-                self.frame.select(**{k: v for k, v in names.items() if v in self.frame.columns}).to_struct()
-            )
+            there = {k: self.frame[v] for k, v in names.items() if v in self.frame.columns}
+            texts = {name: _absent_is_missing(series).to_json() for name, series in there.items()}
+            return Column(len(self), Tag.OBJECT, nested=joined_json(len(self), texts))
         if below == ("timestamp_us",):
             return Column(len(self), Tag.INT, ints=self.frame["timestamp"].cast(pl.Int64).to_numpy())
         name = names.get(below[0])

@@ -1,11 +1,12 @@
 """Table of the entities that deliveries mention: who an id is, for a result that is read without a graph.
 
-It has a row for each recipient, and for each id in a field of text, that is an entity of the graph.
+It has a row for each recipient, and for each id in a field of text, that is an entity of the graph; of a graph that is
+small beside the deliveries it has all entities, since looking who is mentioned would take longer than that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,7 +14,7 @@ import polars as pl
 
 from flowdsl.graph.names import SCHEMA, EntityNames, are_entities, entity_rows
 from flowdsl.results.manifest_schema import DeliverRow
-from flowdsl.results.store import Store, TablePart
+from flowdsl.results.store import Store, StoredPart, TablePart
 from flowdsl.results.table_writer import FIELD
 from flowdsl.values.interner import Codes
 
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
 ENTITIES: Final = "entities"
 # values by which a field is known to hold ids, or not
 _LOOKED_AT: Final = 64
+# deliveries for each entity from which on all entities are kept
+_SMALL: Final = 4
 
 
 def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -> TablePart | None:
     """Return the entities that the deliveries of a result mention; None if they mention none."""
-    codes = [*_mentioned(store, steps, graph)]
-    if not codes:
-        return None
-    frame = entity_rows(graph, np.unique(np.concatenate(codes)))
+    pieces = [piece for table in dict.fromkeys(s["table"] for s in steps) for piece in store.pieces(table)]
+    codes = np.flatnonzero(graph.type_of >= 0).astype(np.int32)
+    if len(codes) * _SMALL > sum(piece.rows for piece in pieces):
+        mentioned = [*_mentioned(pieces, graph)]
+        codes = np.unique(np.concatenate(mentioned)) if mentioned else codes[:0]
+    frame = entity_rows(graph, codes)
     return TablePart(frame) if frame.height else None
 
 
@@ -45,15 +50,14 @@ def stored_names(store: Store, ids: Collection[str]) -> EntityNames:
     return EntityNames.of(pl.concat(frames)) if frames else EntityNames()
 
 
-def _mentioned(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -> Iterator[Codes]:
+def _mentioned(pieces: Iterable[TablePart | StoredPart], graph: GraphState) -> Iterator[Codes]:
     prefix = FIELD.format("")
-    for table in dict.fromkeys(step["table"] for step in steps):
-        for piece in store.pieces(table):
-            frame = piece.read(lambda name: name == "recipient_id" or name.startswith(prefix))
-            for column in frame.iter_columns():
-                if column.dtype == pl.String and (column.name == "recipient_id" or _holds_ids(column, graph)):
-                    codes = graph.interner.find(column.unique())
-                    yield codes[are_entities(graph, codes)]
+    for piece in pieces:
+        frame = piece.read(lambda name: name == "recipient_id" or name.startswith(prefix))
+        for column in frame.iter_columns():
+            if column.dtype == pl.String and (column.name == "recipient_id" or _holds_ids(column, graph)):
+                codes = graph.interner.find(column.unique())
+                yield codes[are_entities(graph, codes)]
 
 
 def _holds_ids(column: pl.Series, graph: GraphState) -> bool:

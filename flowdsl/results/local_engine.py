@@ -29,7 +29,7 @@ _GATHERING: Final = 0.3
 
 
 class LocalEngine:
-    """Runs a plan in this process, on two threads at most."""
+    """Runs a plan in this process, on two threads at most, beside one that writes to a folder."""
 
     def run(self, plan: Plan, options: Options, store: Store, request: RunRequest) -> RunTotals:
         """Run a plan, write the tables of its result to a store, and return its totals."""

@@ -6,9 +6,8 @@ when somebody asks, or before the entity versions that they refer to are renumbe
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +30,7 @@ from flowdsl.progress import ProgressReporter, Tick, heartbeat, noop
 from flowdsl.results.store import MemoryStore, Store, TablePart
 from flowdsl.sinks.frame import CLOSED, MOMENT
 from flowdsl.values.columns import Column
-from flowdsl.values.json_texts import only
+from flowdsl.values.json_texts import joined_json, only
 from flowdsl.values.json_types import Index, Tag
 
 BRANCH = "branch_{}"
@@ -387,25 +386,10 @@ def error_texts(failures: Failures) -> pl.Series:
 
 def variables_json(contexts: ContextBatch) -> pl.Series:
     """All variables of each context as one JSON object, those that are missing left out."""
-    return joined_json(len(contexts), {name: variable_text(name, contexts) for name in contexts.roots()})
+    texts = {name: variable_text(name, contexts) for name in contexts.roots()}
+    return joined_json(len(contexts), texts).alias("variables")
 
 
 def variable_text(name: str, contexts: ContextBatch) -> pl.Series:
     """Return a variable of each context as JSON text, null where it is missing."""
     return contexts.column((name,)).to_json()
-
-
-def joined_json(size: int, texts: Mapping[str, pl.Series]) -> pl.Series:
-    """Return JSON objects of values that are JSON text, those that are null left out."""
-    pieces: list[pl.Expr] = []
-    columns: dict[str, pl.Series] = {}
-    for place, (name, values) in enumerate(texts.items()):
-        if values.null_count() < size:
-            columns[str(place)] = values
-            key = json.dumps(name, ensure_ascii=False)
-            pieces.append(pl.concat_str([pl.lit(f"{key}:"), pl.col(str(place))]))
-    if not pieces:
-        return pl.Series("variables", ["{}"]).new_from_index(0, size)
-    inside = pl.concat_str(pieces, separator=",", ignore_nulls=True)
-    whole = pl.concat_str([pl.lit("{"), inside, pl.lit("}")]).alias("variables")
-    return pl.DataFrame(columns).select(whole).to_series()

@@ -28,11 +28,11 @@ from flowdsl.results.table_writer import (
     branch_texts,
     error_part,
     error_texts,
-    joined_json,
     step_meta,
     variable_text,
 )
 from flowdsl.spark.events import RunEvents
+from flowdsl.values.json_texts import joined_json
 
 _OWN = "variable.{}"
 
@@ -80,8 +80,9 @@ def spelled_out(failed: Sequence[TablePart], events: RunEvents) -> Iterator[Tabl
             else variable_text(name, alone)
             for name in roots
         }
-        columns = [frame["branch"], frame["error"], joined_json(frame.height, texts)]
-        yield TablePart(found.with_columns(pl.col("kind").cast(pl.String), *columns), meta)
+        variables = joined_json(frame.height, texts).alias("variables")
+        columns = [pl.col("kind").cast(pl.String), frame["branch"], frame["error"], variables]
+        yield TablePart(found.with_columns(columns), meta)
 
 
 def _of_events(found: pl.DataFrame, graph: GraphState, roots: Sequence[str]) -> ContextBatch:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -81,6 +83,21 @@ def quoted(texts: pl.Series) -> pl.Series:
     # {"t":"…"} without its frame; a null text gives {"t":null}
     body = wrapped.str.slice(5).str.head(-1)
     return pl.select(pl.when(texts.is_not_null()).then(body)).to_series()
+
+
+def joined_json(size: int, texts: Mapping[str, pl.Series]) -> pl.Series:
+    """Return JSON objects of values that are JSON text, those that are null left out."""
+    pieces: list[pl.Expr] = []
+    columns: dict[str, pl.Series] = {}
+    for place, (name, values) in enumerate(texts.items()):
+        if values.null_count() < size:
+            columns[str(place)] = values
+            key = json.dumps(name, ensure_ascii=False)
+            pieces.append(pl.concat_str([pl.lit(f"{key}:"), pl.col(str(place))]))
+    if not pieces:
+        return pl.Series(["{}"]).new_from_index(0, size)
+    inside = pl.concat_str(pieces, separator=",", ignore_nulls=True)
+    return pl.DataFrame(columns).select(pl.concat_str([pl.lit("{"), inside, pl.lit("}")])).to_series()
 
 
 def storable(text: str) -> str:
