@@ -21,7 +21,7 @@ from flowdsl.reports.page import render_style
 from flowdsl.results.store import MemoryStore, TablePart
 
 GOLDEN = Path(__file__).parent / "golden" / "report"
-VOID = {"meta", "br", "img", "hr", "link"}
+VOID = {"wbr", "meta", "br", "img", "hr", "link"}
 HOSTILE = [
     "<script>window.hacked=1</script>", '"><img src=x onerror="window.hacked=1">', "</style><script>window.hacked=1</script>",
     "x" * 3_000, "\u05e9\u05dc\u05d5\u05dd \u202eturned", "👩‍👩‍👧 é", "a'b&amp;<b>", "]]>--><!--", "\x00\x1b[31m\x85",
@@ -334,7 +334,7 @@ def test_hostile_names_are_shown_as_text():
     known = {
         "html", "head", "meta", "title", "style", "body", "div", "h1", "h2", "h3", "p", "b", "span", "ul", "li", "section", "svg",
         "desc", "rect", "text", "g", "path", "line", "circle", "table", "thead", "tbody", "tr", "th", "td", "i", "code", "bdi",
-        "details", "summary", "dl", "dt", "dd", "ellipse", "polygon", "tspan",
+        "details", "summary", "dl", "dt", "dd", "ellipse", "polygon", "tspan", "small", "wbr",
     }  # fmt: skip
     assert {tag for tag, _ in page.elements} <= known
     assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]

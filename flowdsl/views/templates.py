@@ -9,10 +9,11 @@ cannot be seen or that turn the direction of text are made visible; only drawing
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from functools import cache
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.charts.chart import SERIES
 from flowdsl.charts.formats import moment_text, number_text, share_text, span_text
@@ -22,6 +23,12 @@ from flowdsl.pluralize import count_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+_CELL: Final = re.compile('<td((?: class="([a-z]+)[^"]*")?[^>]*)>')
+_ROW: Final = '<tr style="display:flex;flex-wrap:wrap;align-items:flex-end">'
+_LABEL: Final = '<small class="label" style="display:block;font-size:10px">{}</small>'
+# of cells of a class, where a row is a block
+_WIDTHS: Final = {"n": ' style="width:5.6em"', "whole": ' style="width:100%;text-align:left"'}
 
 
 def render(template: str, **context: Any) -> str:
@@ -107,15 +114,17 @@ def format_json(value: Any) -> str:
 
 
 def label_cells(rows: str, heads: Iterable[str]) -> str:
-    """Return rows of a table in which each cell has the head of its column, as `data-label`."""
+    """Return rows of a table in which each cell has the head of its column as a label, and each row is a block
+    where no style sheet says otherwise, as in a notebook that is not trusted.
+    """
     # a long name may break where it has a `_`
-    labels = ['<td data-label="{}"'.format(escape(head).replace("_", "_\u200b")) for head in heads]
+    labels = [_LABEL.format(escape(head).replace("_", "_<wbr>")) if head else "" for head in heads]
 
     def labelled(row: str) -> str:
-        before, *cells = row.split("<td")
-        return before + "".join(label + cell for label, cell in zip(labels, cells, strict=False))
+        left = iter(labels)
+        return _CELL.sub(lambda cell: f"<td{cell[1]}{_WIDTHS.get(cell[2], '')}>{next(left, '')}", row)
 
-    return "<tr".join(map(labelled, str(rows).split("<tr")))
+    return _ROW.join(map(labelled, str(rows).split("<tr>")))
 
 
 def printable_lines(text: str, most: int) -> str:

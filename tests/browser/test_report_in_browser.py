@@ -195,20 +195,34 @@ def test_a_saved_notebook_that_is_not_trusted_shows_pictures_and_tables(
     assert "deliveries in each" not in text
 
 
-def test_a_sweep_that_is_not_trusted_is_as_wide_as_the_screen(notebook: Any, tmp_path: Path):
-    flow = on("link.created").batch("target_id", window="1m").map(title="x").deliver("push")
+def test_wide_tables_that_are_not_trusted_are_as_wide_as_the_screen(notebook: Any, tmp_path: Path):
+    flow = on("link.created", name="a-flow-of-likes").batch("target_id", window="1m")
+    flow = flow.map(recipient_id="{{ target_id }}", title="x").deliver("push", "in-app")
     log = fd.MemoryEventLog()
     log.append([fd.link_created("likes", f"u{n}", "p") for n in range(9)])
-    swept = fd.sweep(flow, log, window=["1m", "1h"], progress=False)
-    cell = nbformat.v4.new_code_cell("swept")
-    bundle = swept._repr_mimebundle_()
-    cell.outputs = [nbformat.v4.new_output("execute_result", data=bundle, execution_count=1)]
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "saved.ipynb")
+    before, after = (fd.replay(one, log) for one in (flow, flow.with_step(0, window="1h")))
+    shown_there = (
+        fd.sweep(flow, log, window=["1m", "1h"], progress=False),
+        fd.tune(flow, log, vary={"window": ["1m", "1h"]}, subject_to="reach >= 1", progress=False),
+        fd.compare(before, after),
+        before,
+    )
+    cells = [nbformat.v4.new_code_cell("shown") for _ in shown_there]
+    for cell, one in zip(cells, shown_there, strict=True):
+        bundle = one._repr_mimebundle_()
+        cell.outputs = [nbformat.v4.new_output("execute_result", data=bundle, execution_count=1)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "saved.ipynb")
     shown = notebook(tmp_path / "saved.ipynb", run=False)
-    output = shown.output(0).locator(".jp-OutputArea-output")
-    output.locator("table").wait_for()
+    # the notebook alone, as on a narrow screen
+    shown.page.goto(f"{shown.lab.address}/doc/tree/{shown.name}.ipynb?reset&token={shown.lab.token}")
     for width in (1000, 480):
         shown.page.set_viewport_size({"width": width, "height": 1400})
-        assert output.evaluate("e => e.scrollWidth <= e.clientWidth")
+        for number in range(len(shown_there)):
+            output = shown.output(number).locator(".jp-OutputArea-output")
+            output.scroll_into_view_if_needed()
+            output.locator("table").first.wait_for()
+            assert output.evaluate("e => e.scrollWidth <= e.clientWidth"), f"{number} at {width}"
     # heads are said in each row, once
-    assert output.get_by_text("each_p95").locator("visible=true").count() == 2
+    for number, head in enumerate(("each_p95", "no other beats it", "same", "in a day: most")):
+        said = shown.output(number).get_by_text(head, exact=True).locator("visible=true")
+        assert said.count() == (3 if number == 3 else 2)
