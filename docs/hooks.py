@@ -42,7 +42,7 @@ REFERENCE: dict[str, tuple[str, tuple[str, ...]]] = {
     "errors": (
         "Errors",
         (
-            "FlowError", "BuildError", "ConditionError", "TemplateError", "LoadError", "ExportError", "DataError",
+            "FlowError", "BuildError", "CallError", "ConditionError", "TemplateError", "LoadError", "ExportError", "DataError",
             "ReplayError", "LiveError", "SinkError", "PluginError", "FlowWarning",
         ),
     ),

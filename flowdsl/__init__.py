@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flowdsl.comparison.comparison import Comparison, compare
     from flowdsl.errors import (
         BuildError,
+        CallError,
         ConditionError,
         DataError,
         ExportError,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BuildError": "errors",
+    "CallError": "errors",
     "Cap": "flow.sink_cap",
     "Comparison": "comparison.comparison",
     "ConditionError": "errors",
@@ -104,6 +106,7 @@ _MODULES = ("sinks", "testing")
 
 __all__ = [
     "BuildError",
+    "CallError",
     "Cap",
     "Comparison",
     "ConditionError",

@@ -7,6 +7,7 @@
     │   ├── ConditionError        condition that does not parse or cannot be evaluated
     │   ├── TemplateError         template that does not parse or is rejected
     │   └── ExportError           flow that production cannot express; `.problems` lists every part
+    ├── CallError                 call with arguments that the function does not take (also a TypeError)
     ├── LoadError                 rejected YAML; `.problems` lists every error
     ├── DataError                 invalid events, entities, links or files (also a ValueError)
     ├── ReplayError               replay that cannot start or continue
@@ -126,6 +127,10 @@ class ExportError(BuildError):
 
     def __str__(self) -> str:
         return self.what
+
+
+class CallError(FlowError, TypeError):
+    """Call with too many or too few arguments, or with one that the function does not have."""
 
 
 class DataError(FlowError, ValueError):

@@ -8,6 +8,7 @@ is imported here.
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 import uuid
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from numbers import Integral
 from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args
 
+from flowdsl.calls import answered
 from flowdsl.errors import DataError, did_you_mean, warn
 from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR, far_number, infinity
@@ -85,6 +87,7 @@ class EventRow(NamedTuple):
     metadata: str | None
 
 
+@answered
 def link_created(
     link_type: str,
     source_id: str | int,
@@ -131,6 +134,7 @@ def link_created(
     )
 
 
+@answered
 def link_deleted(
     link_type: str | None = None,
     source_id: str | int | None = None,
@@ -170,6 +174,7 @@ def link_deleted(
     )
 
 
+@answered
 def entity_created(entity_type: str, entity_id: str | int, data: Any) -> dict[str, Any]:
     """Return the event of a new entity.
 
@@ -200,6 +205,7 @@ def entity_created(entity_type: str, entity_id: str | int, data: Any) -> dict[st
     return _made("entity", "created", entity_type=entity_type, entity_id=entity_id, data=data)
 
 
+@answered
 def entity_updated(entity_type: str, entity_id: str | int, data: Any) -> dict[str, Any]:
     """Return the event that replaces the data of an entity.
 
@@ -230,6 +236,7 @@ def entity_updated(entity_type: str, entity_id: str | int, data: Any) -> dict[st
     return _made("entity", "updated", entity_type=entity_type, entity_id=entity_id, data=data)
 
 
+@answered
 def entity_deleted(entity_type: str, entity_id: str | int) -> dict[str, Any]:
     """Return the event of a deleted entity.
 
@@ -336,6 +343,8 @@ def id_text(value: Any, name: str, place: str | None = None) -> str | None:
     >>> id_text(12, "source_id"), id_text("Ünal ", "source_id")
     ('12', 'Ünal ')
     """
+    if isinstance(value, enum.Enum):
+        value = value.value
     if value is None:
         return None
     if isinstance(value, str):

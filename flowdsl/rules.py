@@ -119,6 +119,9 @@ def rules_of(target: str | None) -> Rules:
         raise FlowError(
             f"target={short_repr(target)} is not known",
             allowed=f"None, {', '.join(map(repr, TARGETS))}",
-            hint=did_you_mean(target, TARGETS),
+            # the first argument of check and others
+            hint=did_you_mean(target, TARGETS)
+            if isinstance(target, str)
+            else "log= and graph= are given by name",
         )
     return TARGETS[target]

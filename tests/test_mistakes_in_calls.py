@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,42 @@ full.resolve("target_id", as_="o", required=[1]) | step 2 (resolve) | required m
 full.check(target="production") |  | target='production' is not known | 'this-rs'
 """
 
+# the call; what is said of it; what to do
+REFUSED = """
+fd.compare(full, full, log) | compare takes 2 arguments without a name, and here are 3 | compare(replay(before, log), replay(after, log))
+fd.compare(full, full, log=log) | compare has no option 'log' | compare(replay(before, log), replay(after, log))
+fd.replay(full, log, None, 5) | replay takes 3 arguments without a name, and here are 4 | replay(…, start=5)
+fd.replay(full) | replay needs 'log' | allowed: flows, log, graph
+fd.replay(full, log, grph=None) | replay has no option 'grph' | did you mean 'graph'?
+fd.replay(full, log, flows=full) | replay is given 'flows' twice | allowed: flows, log
+fd.sweep(full, log, None, ["1m"]) | sweep takes 3 arguments without a name | sweep(…, window=['1m'])
+fd.tune(full, log, None, {"window": ["1m"]}) | tune takes 3 arguments without a name | tune(…, vary={'window': ['1m']})
+fd.tune(full, log) | tune needs 'vary' | subject_to, best
+fd.read_events(log, {}, {}, {}, "s") | read_events takes 4 arguments without a name | read_events(…, shape='s')
+fd.convert(log) | convert needs 'log' | allowed: source, log
+fd.guess(log, columns={}) | guess has no option 'columns' | read_events and convert take the columns
+fd.read_graph("folder", "latest") | read_graph takes one argument without a name | read_graph(…, merge='latest')
+fd.load("text", None, True) | load takes 2 arguments without a name | load(…, skip_invalid=True)
+fd.design(log, None, full, "this-rs") | design takes 3 arguments without a name | design(…, target='this-rs')
+fd.EntityGraph({}, [], "latest") | EntityGraph takes 2 arguments without a name | EntityGraph(…, merge='latest')
+fd.MemoryEventLog().append(log, None, "drop") | append takes 2 arguments without a name | append(…, duplicates='drop')
+fd.ParquetEventLog("folder", "sync", 3) | ParquetEventLog takes 2 arguments without a name | ParquetEventLog(…, seal_rows=3)
+fd.Runtime(full, log, None, {}, "c", {}) | Runtime takes 5 arguments without a name | Runtime(…, caps={})
+fd.link_created("follows", "ann") | link_created needs 'target_id' | link_type, source_id
+on("link.created", "likes") | on takes one argument without a name | on(…, link_type='likes')
+full.check("this-rs", log) | check takes one argument without a name | check(…, log=…)
+full.check(log) | is not known | log= and graph= are given by name
+full.save("flows.yaml", True) | save takes one argument without a name | save(…, overwrite=True)
+full.with_step(0, "1m") | with_step takes one argument without a name | with_step(…, window='1m')
+full.to_yaml("flows.yaml") | to_yaml takes no argument without a name, and here is 1 | save(path) writes a file
+full.picture("flow.svg") | picture takes no argument without a name | picture().save(path) writes a file
+result.explain() | explain needs 'seq_no' | seq_no, flow
+result.why(1) | why needs 'recipient' | seq_no, recipient
+result.to_parquet("folder", True) | to_parquet takes one argument without a name | to_parquet(…, overwrite=True)
+result.to_polars("in-app", [], "errors") | to_polars takes 2 arguments without a name | to_polars(…, table='errors')
+fd.testing.FlowTest("name") | FlowTest takes no argument without a name | FlowTest(…, name='name')
+"""
+
 # the arguments; the exit code; what is said of it; what was allowed, or what to do
 COMMANDS = """
  | 2 | the following arguments are required | COMMAND
@@ -156,6 +194,39 @@ def test_a_mistake_in_a_call_is_answered(
         or " has no attribute " in said
         or "there is no function" in said
     )
+
+
+@pytest.mark.parametrize(("call", "what", "way_out"), rows(REFUSED), ids=lambda text: text[:60])
+def test_a_call_that_python_refuses_is_answered_as_others(call: str, what: str, way_out: str):
+    with pytest.raises(fd.FlowError) as caught:
+        eval(call, dict(NAMES))
+    assert what in caught.value.what
+    assert way_out in str(caught.value)
+
+
+def test_every_public_callable_answers_an_argument_that_it_has_not():
+    # sweep takes the options of steps
+    for name in {*fd.__all__} - {"sweep"}:
+        public = getattr(fd, name)
+        if inspect.isfunction(public) or name in ("Runtime", "EntityGraph", "Cap", "Shape", "Spark"):
+            with pytest.raises(fd.CallError, match=f"{name} has no option 'nonsense'"):
+                public(*[None] * _needed(public), nonsense=1)
+
+
+def test_the_mistakes_of_a_function_itself_stay_as_they_are():
+    def events() -> Iterator[Any]:
+        raise TypeError("it is not for the call")
+        yield
+
+    with pytest.raises(TypeError, match="it is not for the call") as caught:
+        fd.MemoryEventLog().append(events())
+    assert not isinstance(caught.value, fd.FlowError)
+
+
+def _needed(public: Any) -> int:
+    """How many arguments without a name a call must have."""
+    several = inspect.signature(public).parameters.values()
+    return len([one for one in several if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD])
 
 
 @pytest.mark.parametrize(("arguments", "code", "what", "way_out"), rows(COMMANDS), ids=lambda text: text[:60])

@@ -31,7 +31,7 @@ L.for_each("data.mentions", as_="x") | 0 (for_each) | no variable 'data' | did y
 E.for_each("add(data.mentions)", as_="x") | 0 (for_each) | no function 'add' | did you mean 'added'?
 E.for_each("data.mentions[]", as_="x") | 0 (for_each) | unexpected ']' | path["odd key"]
 E.for_each("data.mentions", as_="x").where("y.kind == 1") | 1 (where) | no variable 'y' | as_='y'
-fd.on("link.created", "likes") | - | on takes the kind, and the rest by name | link_type='likes'
+fd.on("link.created", "likes") | - | on takes one argument without a name | link_type='likes'
 E.where("float(data.total) > 10") | 0 (where) | no function 'float' | types={'total': float}
 E.where("isnull(data.total)") | 0 (where) | no function 'isnull' | write x == null
 E.where("now() > event.timestamp") | 0 (where) | no function 'now' | event.timestamp is when the event was

@@ -162,7 +162,7 @@ REFUSED: list[tuple[Act, str, str | None]] = [
 
 @pytest.mark.parametrize(("act", "what", "hint"), REFUSED, ids=[what for _, what, _ in REFUSED])
 def test_a_mistake_is_refused_on_the_line_that_makes_it(act: Act, what: str, hint: str | None) -> None:
-    with pytest.raises(fd.BuildError) as caught:
+    with pytest.raises(fd.FlowError) as caught:
         act()
     assert caught.value.what == what
     if hint is not None:

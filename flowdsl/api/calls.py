@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from flowdsl.calls import is_refused
 from flowdsl.operators import OPERATORS
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -21,10 +22,12 @@ def answered(method: Method) -> Method:
     def call(self: Any, *given: object, **options: object) -> Any:
         try:
             return method(self, *given, **options)
-        except TypeError:
+        except TypeError as error:
+            if not is_refused(error):
+                raise
             [operator] = [one for one in OPERATORS.own.values() if one.method == method.__name__]
             with self._reading(operator.method):
                 operator.refuse_call(given, options, inspect.signature(method))
-            raise
+            raise  # for type checkers: that raised
 
     return cast("Method", call)

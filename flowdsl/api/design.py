@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowdsl.api.flow import Flow
+from flowdsl.calls import answered
 from flowdsl.log.source import LogLike
 from flowdsl.notebook.designer import FlowDesigner
 from flowdsl.rules import Target
@@ -27,6 +28,7 @@ class Designer(FlowDesigner):
         return Flow.of(super().flow)
 
 
+@answered
 def design(
     log: LogLike,
     graph: EntityGraph | None = None,

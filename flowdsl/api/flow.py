@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any
 
 from flowdsl.api.steps import Steps
+from flowdsl.calls import answered, answering
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.events import EventKind
 from flowdsl.flow.spec import FlowSpec
-from flowdsl.operators.base import Operator, refuse_unknown
+from flowdsl.operators.base import Operator
 from flowdsl.rules import FLOWDSL, Target
-from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from flowdsl.reports.finding_table import FindingTable
 
 
+@answering
 class Flow(FlowSpec, Steps):
     """Trigger and steps: what to do on events of a kind. A flow is a value, equal to every flow with the same
     parts.
@@ -410,14 +411,14 @@ class Flow(FlowSpec, Steps):
         return mime_bundle(self.picture(), str(self))
 
 
+@answered
 def on(
     kind: EventKind,
-    *given: Never,
+    *,
     link_type: str | None = None,
     entity_type: str | None = None,
     name: str | None = None,
     description: str | None = None,
-    **unknown: Never,
 ) -> Flow:
     """Start a flow for events of a kind.
 
@@ -449,11 +450,4 @@ def on(
     >>> on("entity.updated", entity_type="post")
     <Flow 'entity.updated post': on('entity.updated', entity_type='post')>
     """
-    if given:
-        raise BuildError(
-            f"on takes the kind, and the rest by name: {short_repr(given[0])} has none",
-            allowed="link_type, entity_type, name, description",
-            hint=f'such as on("link.created", link_type={short_repr(given[0])})',
-        )
-    refuse_unknown("on", unknown, ("link_type", "entity_type", "name", "description"))
     return Flow.begin(kind, link_type, entity_type, name, description)

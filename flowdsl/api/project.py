@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.api.flow import Flow
+from flowdsl.calls import answered, answering
 from flowdsl.errors import SinkError
 from flowdsl.log.source import LogLike
 from flowdsl.paths import path_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from flowdsl.sinks.base import Sink
 
 
+@answering
 @dataclass(frozen=True, repr=False, eq=False)
 class Project(ProjectSpec):
     """Flows with their sinks and consumers, as in a YAML file. `replay` accepts a project.
@@ -298,6 +300,7 @@ class Project(ProjectSpec):
         return mime_bundle(self.picture(), str(self) or repr(self))
 
 
+@answered
 def load(
     source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any],
     target: Target | None = None,

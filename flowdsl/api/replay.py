@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from flowdsl.api.engines import engine_of, log_of
 from flowdsl.api.result import Result
 from flowdsl.arguments import flag_of
+from flowdsl.calls import answered
 from flowdsl.engine.state import State
 from flowdsl.errors import ReplayError
 from flowdsl.findings.slips import warn_of_likely_slips
@@ -27,6 +28,7 @@ from flowdsl.rules import AsOf, Target, WindowsAtEnd
 from flowdsl.sinks.base import SinkLike
 
 
+@answered
 def replay(  # noqa: PLR0913 -- all of them by name
     flows: FlowLike,
     log: LogLike,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Never
 
 from flowdsl.api.missing import missing_in_result
+from flowdsl.calls import answered, answering
 from flowdsl.errors import ReplayError
 from flowdsl.progress import Progress
 from flowdsl.results.result_data import ResultData
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from flowdsl.reports.report import Report
 
 
+@answering
 @dataclass(repr=False)
 class Result(ResultData):
     """Result of a replay: what every sink would have received, and the outcome of everything else.
@@ -322,6 +324,7 @@ class Result(ResultData):
         return {**self.report()._repr_mimebundle_(), "text/plain": repr(self)}
 
 
+@answered
 def read_result(folder: str | os.PathLike[str]) -> Result:
     """Read a result that `replay(…, out=folder)` or `result.to_parquet(folder)` wrote. Tables are read when
     they are used.

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
+from flowdsl.calls import answering
 from flowdsl.engine.local import LocalExecutor
 from flowdsl.engine.state import State
 from flowdsl.errors import LiveError
@@ -77,6 +78,7 @@ _COLUMNS: Final = (
 )
 
 
+@answering
 class Runtime:
     """Run flows live: events appended to a log go through the flows as they come, and deliveries to real
     sinks.

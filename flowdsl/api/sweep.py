@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.api.flow import Flow
 from flowdsl.api.result import Result
+from flowdsl.calls import answered, answering
 from flowdsl.comparison.sweep import SweepData, variants_to_try
 from flowdsl.comparison.variants import options_of_variants
 from flowdsl.findings.slips import warn_of_likely_slips
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flowdsl.log.source import LogLike
 
 
+@answering
 @dataclass(frozen=True, repr=False)
 class Sweep(SweepData):
     """The outcome of each variant of a flow.
@@ -88,6 +90,7 @@ class Sweep(SweepData):
         return Flow.of(super().flow(name))
 
 
+@answered
 def sweep(
     flow: Flow | Mapping[str, Flow],
     log: LogLike,

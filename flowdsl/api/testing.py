@@ -9,6 +9,7 @@ from typing import Any
 from flowdsl.api.project import Project
 from flowdsl.api.result import Result
 from flowdsl.arguments import all_of
+from flowdsl.calls import answered, answering
 from flowdsl.errors import FlowError
 from flowdsl.flow.inputs import FlowLike
 from flowdsl.flow_tests import runner
@@ -16,6 +17,7 @@ from flowdsl.flow_tests.cases import FlowTestSpec
 from flowdsl.flow_tests.runner import RunOutcome
 
 
+@answering
 class FlowTest(FlowTestSpec):
     """Test of flows: events, a graph, and the deliveries, drops and failures they must lead to.
 
@@ -134,6 +136,7 @@ class FlowTest(FlowTestSpec):
             raise AssertionError(f"{self.name}\n{outcome.diff}")
 
 
+@answering
 @dataclass(frozen=True, repr=False)
 class Outcome(RunOutcome):
     """Outcome of a test.
@@ -188,6 +191,7 @@ class Outcome(RunOutcome):
         return cls(FlowTest.from_spec(run.test), FlowTest.from_spec(run.settled), result, run.error)
 
 
+@answered
 def read_tests(source: Any) -> tuple[FlowTest, ...]:
     """Read the tests of a project.
 
@@ -214,6 +218,7 @@ def read_tests(source: Any) -> tuple[FlowTest, ...]:
     return tuple(map(FlowTest.of, runner.read_tests(source)))
 
 
+@answered
 def run_tests(project: Project, tests: Iterable[FlowTest] | None = None) -> list[Outcome]:
     """Run tests of a project.
 

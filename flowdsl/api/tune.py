@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.api.flow import Flow
 from flowdsl.api.result import Result
+from flowdsl.calls import answered, answering
 from flowdsl.comparison.delays import Delays, member_trace
 from flowdsl.comparison.demands import parse_demands
 from flowdsl.comparison.measures import Figure
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from flowdsl.log.source import LogLike
 
 
+@answering
 @dataclass(frozen=True, repr=False)
 class Tuning(TuningData):
     """The settings of a flow, what each gives, and which keep what is asked.
@@ -95,6 +97,7 @@ class Tuning(TuningData):
         return Flow.of(super().flow(name))
 
 
+@answered
 def tune(  # noqa: PLR0913 -- all of them by name
     flow: Flow,
     log: LogLike,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flowdsl.calls import answered, answering
 from flowdsl.comparison import alignment, attribution
 from flowdsl.comparison.counterparts import Counterparts, counterparts, sides_of
 from flowdsl.comparison.inputs import FlowPair, pairs_of
@@ -42,6 +43,7 @@ ROWS: Final[dict[str, Any]] = {
 COUNTS: Final = ("before", "after", SAME, *CHANGES)
 
 
+@answering
 class Comparison:
     """The differences between two results, delivery by delivery.
 
@@ -277,6 +279,7 @@ class Comparison:
         return {"text/plain": repr(self), "text/html": comparison_html(self)}
 
 
+@answered
 def compare(before: ResultData, after: ResultData, *, progress: Progress = None) -> Comparison:
     """Compare the deliveries of two results.
 

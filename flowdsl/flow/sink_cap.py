@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flowdsl.calls import answering
 from flowdsl.errors import BuildError
 from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.operators.cap import KeyCap
 from flowdsl.operators.time_options import ZONE_NAME
 
 
+@answering
 @dataclass(frozen=True)
 class Cap:
     """Cap of a sink: at most so many deliveries to each recipient in a time, of all flows together.

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flowdsl.calls import answered
 from flowdsl.errors import DataError
 from flowdsl.frames import to_polars
 from flowdsl.graph.snapshot import EntityGraph
@@ -38,6 +39,7 @@ _SIMPLE: Final = (
 _AT_ONCE: Final = 1 << 16
 
 
+@answered
 def read_graph(
     folder: str | os.PathLike[str], *, merge: Iterable[str] = (), progress: Progress = None
 ) -> EntityGraph:

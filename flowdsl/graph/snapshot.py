@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import text_of, texts_of
+from flowdsl.calls import answering
 from flowdsl.errors import DataError
 from flowdsl.events import id_text
 from flowdsl.frames import rows_in
@@ -39,6 +40,7 @@ _INTERNED: Final = 1 << 20
 _NO_ID: Final = pl.Series([None], dtype=pl.Null)
 
 
+@answering
 class EntityGraph:
     """Entities and links as they were before the first event of a log.
 

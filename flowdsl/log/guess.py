@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.arguments import is_number
+from flowdsl.calls import answered
 from flowdsl.errors import DataError, FlowError
 from flowdsl.events import EVENT_COLUMNS, KINDS
 from flowdsl.log.blocks import TableLike, first_rows
@@ -147,6 +148,7 @@ class Guess:
         return str(self)
 
 
+@answered
 def guess(source: TableLike) -> Guess:
     """Propose how to read a file or frame as events, from its first rows.
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.arguments import one_of
+from flowdsl.calls import answered
 from flowdsl.errors import DataError, warned_once
 from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import TableLike, blocks_of, count_rows
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _READING: Final = 0.7
 
 
+@answered
 def read_events(  # noqa: PLR0913 -- all of them by name
     source: TableLike,
     columns: Columns | None = None,
@@ -194,6 +196,7 @@ class Converted:
     dropped: int = 0
 
 
+@answered
 def convert(  # noqa: PLR0913 -- all of them by name
     source: TableLike,
     log: ParquetEventLog,

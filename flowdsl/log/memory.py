@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from flowdsl.arguments import seconds_of, whole_number, whole_numbers
+from flowdsl.calls import answering
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _TAIL: Final = 65_536
 
 
+@answering
 class MemoryEventLog(EventLog):
     """Log in memory, safe for several threads.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from flowdsl.arguments import is_text_in
+from flowdsl.calls import answered
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, id_text, json_value
 from flowdsl.text import short_repr
@@ -38,6 +39,7 @@ _ALLOWED: Final = (
 )
 
 
+@answered
 def literal(value: Any) -> ConstantOrigin:
     """Declare a field that is the same in every row, for `read_events(columns=…)`.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from flowdsl.arguments import choice_of, flag_of, seconds_of, whole_number, whole_numbers
+from flowdsl.calls import answering
 from flowdsl.errors import DataError, warn
 from flowdsl.events import EVENT_COLUMNS, timestamp_us
 from flowdsl.expressions.durations import parse_duration
@@ -52,6 +53,7 @@ SEAL_AT: Final = 32_768
 SEAL_BYTES: Final = 1 << 26
 
 
+@answering
 class ParquetEventLog(EventLog):
     """Durable log in a folder, created by the first append.
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 from flowdsl.arguments import is_text_in, mapping_of
+from flowdsl.calls import answering
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
 from flowdsl.log.origins import (
@@ -34,6 +35,7 @@ TYPES: Final = (int, float, bool)
 OTHERS: Final = "*"
 
 
+@answering
 @dataclass(frozen=True)
 class Shape:
     """Declaration of a shape of rows, and of the events that they become: what `read_events(shape=…)` takes.

@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
+from flowdsl.calls import refusal
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.expressions.conditions.scalar import looked_up
@@ -322,27 +323,12 @@ class Operator:
 
     @classmethod
     def refuse_call(
-        cls, given: Sequence[object], options: Iterable[str], signature: inspect.Signature
-    ) -> None:
-        """Refuse a call of the builder method that Python would refuse: with too few or too many
-        arguments.
-        """
-        parameters = [p for p in signature.parameters.values() if p.name not in ("self", "unknown")]
-        by_name = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        first = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
-        cls.refuse_options([name for name in options if name not in {*first, *by_name}], (*first, *by_name))
-        there = {*first[: len(given)], *options}
-        missing = [
-            p.name for p in parameters if p.default is p.empty and p.name in {*first, *by_name} - there
-        ]
-        if len(given) > len(first):
-            count = {0: "no argument", 1: "one argument"}.get(len(first), f"{len(first)} arguments")
-            what = f"{cls.method} takes {count} without a name, and here are {len(given)}"
-        elif missing:
-            what = f"{cls.method} needs {' and '.join(map(repr, missing))}"
-        else:
-            return
-        raise BuildError(what, allowed=", ".join((*first, *by_name)), hint=f"such as {cls.example}")
+        cls, given: Sequence[object], options: Collection[str], signature: inspect.Signature
+    ) -> NoReturn:
+        """Refuse a call of the builder method that Python refused."""
+        known = [name for name in signature.parameters if name not in ("self", "unknown")]
+        cls.refuse_options([name for name in options if name not in known], known)
+        raise refusal(cls.method, signature, given, options, BuildError, f"such as {cls.example}")
 
     def with_options(self, **changes: Any) -> Operator:
         """Return the same step with some options, by field name, given anew as its builder method takes
@@ -365,16 +351,6 @@ def link_caption(start: Path, via: str | None, direction: str, end: str) -> str:
         return f"{path_text(start)} → {end}"
     arrow = f"–{via}→" if direction == "forward" else f"←{via}–"
     return f"{path_text(start)} {arrow} {end}"
-
-
-def refuse_unknown(method: str, unknown: Mapping[str, object], known: Sequence[str]) -> None:
-    """Refuse options that a builder method does not have."""
-    for name in unknown:
-        raise BuildError(
-            f"{method} has no option {name!r}",
-            allowed=", ".join(known) or "no options by name",
-            hint=did_you_mean(name, known),
-        )
 
 
 def as_step(step: object) -> Operator:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flowdsl.arguments import texts_of
+from flowdsl.calls import answered
 from flowdsl.events import EventKind
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
@@ -32,6 +33,7 @@ _KINDS: Final[Mapping[EventKind, str]] = {
 _FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
 
 
+@answered
 def schema(sinks: Iterable[str] = ()) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of YAML documents: a project, a list of flows, or a single flow.
 

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from flowdsl.calls import answering
 from flowdsl.errors import ReplayError
 from flowdsl.flow.inputs import FlowLike, as_flows
 from flowdsl.flow.plan import Plan
@@ -27,6 +28,7 @@ from flowdsl.spark.cluster_run import ClusterRun
 from flowdsl.spark.refusals import check, check_sendable, translated_failures
 
 
+@answering
 class Spark:
     """Engine that runs a replay on Apache Spark, with the same result as on one machine.
 
