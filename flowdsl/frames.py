@@ -35,6 +35,7 @@ ACCEPTED = "pandas, polars or pyarrow tables, DuckDB relations, anything with th
 _ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 # earlier ones hand on what is cut out of text views in a form that other libraries cannot read
 _VIEWS_CAN_BE_CUT: Final = int(pa.__version__.partition(".")[0]) >= 25
+_NO_VALUES: Final = {bytes, bytearray, memoryview, set, frozenset}
 
 
 class MixedColumnError(DataError):
@@ -347,6 +348,9 @@ def _from_pandas(source: Any, wanted: Callable[[str], bool], objects: Objects | 
 def _from_pandas_column(column: Any, name: str, objects: Objects | None) -> Any:
     import pandas as pd
 
+    if column.dtype == object and not _NO_VALUES.isdisjoint(map(type, column)):
+        # Arrow takes them for text and lists; in rows they are refused by their path
+        raise MixedColumnError(f"column {name!r} holds bytes or sets", hint="make them text or lists")
     if column.dtype == object and objects is not None:
         column = objects(name, column)
         if isinstance(column, pa.Array):

@@ -399,6 +399,9 @@ WRAPPED: dict[str, bytes] = {
     "pages one after the other": "\n".join(
         json.dumps({"data": {"likes": [row]}}, indent=1) for row in DOCUMENT["data"]["likes"]  # type: ignore[index]
     ).encode(),
+    "pages on one line": "".join(
+        json.dumps({"data": {"likes": [row]}}) for row in DOCUMENT["data"]["likes"]  # type: ignore[index]
+    ).encode(),
     "pages in a list": json.dumps([DOCUMENT]).encode(),
 }  # fmt: skip
 
@@ -421,10 +424,19 @@ class TestRecords:
         assert table(log, "source_id") == [("u0",), ("u1",), ("u0",)]
         assert log.problems[["row", "problem"]].values.tolist() == [[11, "broken"]]
 
-    def test_without_the_path_the_error_names_it(self, tmp_path: Path):
+    def test_objects_one_behind_the_other_without_line_breaks_are_rows(self, tmp_path: Path):
+        first, second, third = (json.dumps(row) for row in at(AT, AT, AT))
+        # as delivery streams write them, without an ending too
+        (tmp_path / "stream-1-2026").write_text(f"{first}{second}\n{{'oops': 1}}{third} {first}\n")
+        log = fd.read_events(tmp_path / "stream-1-2026", columns=LINKS)
+        assert table(log, "source_id") == [("u0",), ("u1",), ("u2",), ("u0",)]
+        assert log.problems[["row", "problem"]].values.tolist() == [[2, "broken"]]
+
+    @pytest.mark.parametrize("columns", [None, LINKS])
+    def test_without_the_path_the_error_names_it(self, columns: Any, tmp_path: Path):
         (tmp_path / "a.json").write_bytes(WRAPPED["pretty-printed"])
         with pytest.raises(fd.DataError, match=r"records='data.likes'"):
-            fd.read_events(tmp_path / "a.json")
+            fd.read_events(tmp_path / "a.json", columns)
         assert fd.guess(tmp_path / "a.json").options["records"] == "data.likes"
 
     def test_a_document_without_the_list_says_what_it_has(self):
@@ -448,6 +460,14 @@ def as_xml(rows: list[dict[str, Any]]) -> bytes:
 
 def lines(rows: list[dict[str, Any]]) -> bytes:
     return "\n".join(json.dumps(row) for row in rows).encode()
+
+
+def test_an_archive_that_is_not_whole_is_refused_with_its_place(tmp_path: Path):
+    write_zip(tmp_path / "a.zip", at(AT, AT))
+    for name in ("cut.zip", "cut.xlsx"):
+        (tmp_path / name).write_bytes((tmp_path / "a.zip").read_bytes()[:-30])
+        with pytest.raises(fd.DataError, match=f"{name}: a zip archive that cannot be read"):
+            fd.read_events(tmp_path / name, columns=LINKS)
 
 
 def write_zip(path: Path, rows: list[dict[str, Any]]) -> None:

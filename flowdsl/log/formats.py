@@ -205,7 +205,7 @@ def _zip_blocks(
     """
     with (
         reading(str(path)),
-        zipfile.ZipFile(path) as archive,
+        _archive(path) as archive,
         tempfile.TemporaryDirectory(prefix="flowdsl-zip-") as folder,
     ):
         names = [info for info in archive.infolist() if not info.is_dir()]
@@ -221,6 +221,15 @@ def _zip_blocks(
             )
         for info in sorted(read, key=lambda info: info.filename):
             yield from _member_blocks(archive, info, path, Path(folder), problems, wanted, header)
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(
+            f"a zip archive that cannot be read: {error}", place=str(path), hint="is the file whole?"
+        ) from error
 
 
 def _is_read(name: PurePosixPath, known: tuple[str, ...], files: str | None) -> bool:

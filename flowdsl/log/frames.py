@@ -68,14 +68,14 @@ def _of_one_type(name: str, column: Any, json_names: Collection[str]) -> Any:
         ]
         return pa.array(texts, pa.large_string())
     types = {type(value) for value in column}
-    if UUID in types or (int in types and str in types) or any(issubclass(one, enum.Enum) for one in types):
+    if any(issubclass(one, enum.Enum) for one in types):
+        column = column.map(lambda value: value.value if isinstance(value, enum.Enum) else value)
+    if UUID in types or (name in SCHEMA and {int, str} <= types):
         return column.map(_plain_id)
     return column
 
 
 def _plain_id(value: Any) -> Any:
-    if isinstance(value, enum.Enum):
-        value = value.value
     return str(value) if isinstance(value, (int, UUID)) and not isinstance(value, bool) else value
 
 

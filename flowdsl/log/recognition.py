@@ -66,10 +66,10 @@ def path_of_records(rows: Rows) -> str | None:
 
 
 def hint_for(block: TextBlock, shape: RowShape) -> str | None:
-    """Return a hint for an error about rows that are read without a shape; None where nothing
-    helps.
+    """Return a hint for an error about rows that are read without a shape, or lie deeper than it says; None
+    where nothing helps.
     """
-    if shape.columns or shape.records:
+    if shape.records:
         return None
     rows: list[Mapping[str, Any]] = []
     if isinstance(block.texts, LineTexts):
@@ -77,8 +77,9 @@ def hint_for(block: TextBlock, shape: RowShape) -> str | None:
         rows.extend(block.texts.objects(_LOOKED_AT))
     elif isinstance(block.content, list) or hasattr(block.content, "iter_rows"):
         rows.extend(dict(row) for row in islice(rows_of(block), _LOOKED_AT))
-    if rows:
-        name = recognised(rows, block.around)
+    named = {origin.partition(".")[0] for origin in shape.columns.values() if isinstance(origin, str)}
+    if rows and not any(named.intersection(row) for row in rows):
+        name = None if named else recognised(rows, block.around)
         if name is not None:
             return f"the rows look like {name}: read_events(…, shape={name!r})"
         path = path_of_records(rows)

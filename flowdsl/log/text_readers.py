@@ -27,8 +27,9 @@ from flowdsl.log.text_lines import opened, whole_lines
 _BLOCK: Final = 20_000
 # the second line of an object that runs over lines, and where the next document begins
 _INSIDE: Final = re.compile(rb'\s*("(?:[^"\\]|\\.)*"\s*:|\}|[\]\[,])')
+_SEVERAL: Final = re.compile(rb"\}[ \t]*\{")
 _START: Final = re.compile(r"\S")
-_NEXT: Final = re.compile(r"^\{", re.MULTILINE)
+_NEXT: Final = re.compile(r"^\{|(?<=\})\{", re.MULTILINE)
 
 
 class RowTexts(Protocol):
@@ -71,8 +72,8 @@ def beginning(path: Path) -> bytes:
 
 
 def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """Return the objects of a file of JSON lines, of one JSON array, or of documents that run over lines;
-    rows are lines from 1 (items of an array from 0).
+    """Return the objects of a file of JSON lines, of one JSON array, or of documents that run over lines or
+    stand on one; rows are lines from 1 (items of an array from 0).
     """
     place = str(path)
     with reading(place), opened(path) as file:
@@ -83,7 +84,7 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
         reader, line = JsonLines(), 1
         pieces = whole_lines(file, utf16=True)
         first = next(pieces, b"")
-        if _runs_over_lines(first):
+        if _runs_over_lines(first) or _holds_several(first):
             yield from _document_blocks(b"".join([first, *pieces]), place, problems)
             return
         for data in chain([first] if first else [], pieces):
@@ -100,10 +101,23 @@ def _runs_over_lines(data: bytes) -> bool:
     return bool(_INSIDE.match(rest))
 
 
-def _document_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator[TextBlock]:
-    """Return documents written over several lines, one after the other; rows are the lines on which they
-    begin.
+def _holds_several(data: bytes) -> bool:
+    """Return True if another JSON object begins behind the first one on the first line, as in files that
+    streams are written to without line breaks.
     """
+    line = data.lstrip().partition(b"\n")[0]
+    if not line.startswith(b"{") or _SEVERAL.search(line) is None:
+        return False
+    text = line.decode(errors="replace")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return text[end:].lstrip().startswith("{")
+
+
+def _document_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator[TextBlock]:
+    """Return documents one after the other, wherever lines end; rows are the lines on which they begin."""
     decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
     text = content.decode(errors="replace")
     rows: list[int] = []
@@ -115,7 +129,7 @@ def _document_blocks(content: bytes, place: str, problems: RowProblems) -> Itera
         try:
             value, end = decode(text, at)
         except (ValueError, RecursionError) as error:
-            # the next document begins where a line does
+            # the next document begins where a line does, or behind the end of one
             after = _NEXT.search(text, at + 1)
             end = len(text) if after is None else after.start()
             problems.add(place, line, "broken", f"a document that is not JSON ({error})", text[at : at + 300])

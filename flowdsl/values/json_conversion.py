@@ -140,10 +140,9 @@ def _as_json_has_it(cells: pl.Expr, dtype: Any) -> pl.Expr:
     if _in_json(dtype) == dtype:
         return cells
     if isinstance(dtype, pl.Struct):
-        foreign = [f for f in dtype.fields if _in_json(f.dtype) != f.dtype]
-        return cells.struct.with_fields(
-            *(_as_json_has_it(pl.field(f.name), f.dtype).alias(f.name) for f in foreign)
-        )
+        # Polars' struct.with_fields fails for times in a list in a struct
+        fields = (_as_json_has_it(cells.struct.field(f.name), f.dtype).alias(f.name) for f in dtype.fields)
+        return pl.when(cells.is_not_null()).then(pl.struct(*fields))
     if isinstance(dtype, pl.List):
         return cells.list.eval(_as_json_has_it(pl.element(), dtype.inner))
     if isinstance(dtype, pl.Array):
