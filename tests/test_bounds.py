@@ -80,6 +80,17 @@ def test_an_event_with_too_many_branches_fails_from_there_on_and_the_others_go_o
     assert result.steps["failed"].tolist() == [0, 54, 0, 0]
 
 
+def test_an_event_branches_into_as_many_links_as_the_graph_has(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("flowdsl.kernels.branch_limit.MAX_BRANCHES", 10)
+    once = (
+        on("entity.created")
+        .fan_out("data.by", via="follows", direction="reverse", as_="one")
+        .map(title="x")
+        .deliver("s")
+    )
+    assert fd.replay(once, POSTS, GRAPH)["s"]["seq_no"].value_counts().to_dict() == {1: 30, 3: 30}
+
+
 def test_one_long_text_is_searched_in_another_as_python_does():
     rows = [("a" * 100, "a" * 70 + "b"), ("ab" * 100, "ba" * 50), ("é" * 80, "é" * 80), ("x", ""), ("", "x")]
     flow = on("link.created").where("contains(metadata.text, metadata.piece)").map(title="x").deliver("s")

@@ -1,17 +1,23 @@
-"""Limit of the branches that one event may go into at a step."""
+"""Limit of the branches that one event may go into where branches branch again.
+
+What an event itself branches into is there already: links of the graph, or a list of the event.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.row_source import Failures
 from flowdsl.values.json_types import Index, Mask
 
 MAX_BRANCHES: Final = 1 << 25
-"""The branches that one event may go into at a step."""
+"""The branches that one event may go into at a step behind another that branches."""
+
+Places = npt.NDArray[np.int32]
 
 
 class BranchLimit:
@@ -28,7 +34,7 @@ class BranchLimit:
         """Return which contexts would give their event too many branches, with those made before; None where
         none does.
         """
-        over = self._over(contexts, branches)
+        over = self._over(contexts, branches) if contexts.branches else None
         if over is None:
             return None
         return Failures.where(over, f"its event goes into more than {MAX_BRANCHES:,} branches here")
@@ -55,7 +61,7 @@ class BranchLimit:
         return over if over.any() else None
 
 
-def positions(row: Index, counts: Index) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def positions(row: Index, counts: Index) -> Places:
     """Return 0, 1, 2 … within each context's branches; `row` is the context of each branch."""
     starts = (np.cumsum(counts) - counts).astype(np.int32)
     return np.arange(len(row), dtype=np.int32) - np.repeat(starts, counts)
