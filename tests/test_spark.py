@@ -205,7 +205,10 @@ def test_a_table_may_be_joined_of_several(tmp_path: Path) -> None:
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("large_batches")
-def test_links_are_shared_out_over_the_shards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("most_branches", [1000, 10])
+def test_links_are_shared_out_over_the_shards(
+    most_branches: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     flow = (
         on("link.created", link_type="likes")
         .fan_out("target_id", via="owns", direction="reverse", as_="owner")
@@ -216,6 +219,8 @@ def test_links_are_shared_out_over_the_shards(monkeypatch: pytest.MonkeyPatch, t
     log = long_log().with_columns(link_id=pl.lit(None, pl.String))
     write_log(tmp_path, [log[:30_000], log[30_000:]])
     monkeypatch.setattr(ClusterRun, "most_links", 0)
+    # the log makes 60 links of one id
+    monkeypatch.setattr(ClusterRun, "most_branches", most_branches)
     found = fd.replay(flow, tmp_path, GRAPH, engine=fd.Spark(session()))
     assert_same_result(found, fd.replay(flow, log, GRAPH))
     text = fd.Spark().explain(flow, GRAPH, log)

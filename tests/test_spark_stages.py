@@ -20,6 +20,7 @@ from this_rs_strategies import ProductionCase, production_cases
 
 import flowdsl as fd
 from flowdsl.flow.plan import Plan
+from flowdsl.graph.state import GraphState
 from flowdsl.spark import job
 from flowdsl.spark.blocks import EVENTS, NUMBERS
 from flowdsl.spark.cluster_run import ClusterRun
@@ -134,6 +135,8 @@ def gates(flow: fd.Flow) -> list[str]:
 
 
 LIKES = fd.on("link.created")
+POSTED = fd.on("entity.created", entity_type="post")
+REACHED = POSTED.fan_out("data.author", via="follows", direction="reverse", as_="fan")
 
 
 @pytest.mark.parametrize(
@@ -318,10 +321,65 @@ def test_branches_of_one_event_go_on_in_several_tasks(
     assert max(made) <= 2 * -(-fans // min(partitions, 6))
 
 
-# -- links that are shared out ---------------------------------------------------------------------------
+@pytest.mark.parametrize("partitions", [2, 5])
+def test_a_task_has_only_its_share_of_the_links_of_one_id(
+    partitions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    advance = GraphState.advance
 
-POSTED = fd.on("entity.created", entity_type="post")
-REACHED = POSTED.fan_out("data.author", via="follows", direction="reverse", as_="fan")
+    def counted(self: GraphState, events: Any) -> Any:
+        unmet = advance(self, events)
+        held.extend(table.size for table in self.links.values())
+        return unmet
+
+    fans = 60
+    graph = fd.EntityGraph(
+        links=[{"link_type": "follows", "source_id": f"u{n}", "target_id": "ann"} for n in range(fans)]
+    )
+    flow = (
+        fd.on("entity.created", entity_type="post")
+        .fan_out("data.author", via="follows", direction="reverse", as_="fan")
+        .map(recipient_id="{{ fan_id }}")
+        .deliver("push")
+    )
+    # they come, come again, and go, some of them twice
+    moves = [
+        fd.link_created("follows", f"u{n * 7 % 90}", "ann")
+        if n % 3
+        else fd.link_deleted("follows", f"u{n * 11 % 90}", "ann")
+        for n in range(120)
+    ]
+    posts = [fd.entity_created("post", f"p{n}", {"author": "ann"}) for n in range(8)]
+    events = [
+        event for n, event in enumerate(moves) for event in (event, *posts[n // 15 :: 8][: n % 15 == 7])
+    ]
+    log = [{"timestamp": "2026-01-01T00:00:00Z", "event": event} for event in events]
+    local = fd.replay(flow, log, graph, trace=True)
+    assert len(local.unmatched)
+    monkeypatch.setattr(GraphState, "advance", counted)
+    engine = InProcess(partitions, 7, most_links=-1, most_branches=10)
+    assert_same_result(fd.replay(flow, log, graph, engine=engine, trace=True, chunk_size=16), local)
+    # 60 of the snapshot and 80 that are made
+    assert 0 < max(held) <= 140 // partitions
+
+
+def test_one_task_has_all_links_of_an_id_where_other_steps_read_them_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ClusterRun, "most_links", -1)
+    monkeypatch.setattr(ClusterRun, "most_branches", 1)
+    graph = fd.EntityGraph(
+        links=[{"link_type": "follows", "source_id": f"u{n}", "target_id": "ann"} for n in range(4)]
+    )
+    told = REACHED.map(a="b").deliver("push").named("told")
+    first = POSTED.resolve("data.author", via="follows", direction="reverse", as_="first")
+    others = first.map(a="b").deliver("push").named("others")
+    assert "branches of 1 id over several" in fd.Spark().explain(told, graph)
+    assert "over several" not in fd.Spark().explain([told, others], graph)
+
+
+# -- links that are shared out ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -366,9 +424,14 @@ changes = st.tuples(
         st.sampled_from([1, 1000]),
     ),
     chunk=st.sampled_from([1, 3, None]),
+    only_fans=st.booleans(),
 )
 def test_links_that_are_shared_out_are_those_of_each_event(
-    links: list[tuple[str, str]], log: list[tuple[str, str, str, int]], engine: InProcess, chunk: int | None
+    links: list[tuple[str, str]],
+    log: list[tuple[str, str, str, int]],
+    engine: InProcess,
+    chunk: int | None,
+    only_fans: bool,
 ) -> None:
     graph = fd.EntityGraph(
         {"user": {"ann": {"name": "Ann"}, "bob": {"name": "Bob"}}},
@@ -400,5 +463,7 @@ def test_links_that_are_shared_out_are_those_of_each_event(
         .deliver("in-app")
         .named("others"),
     ]
+    # by themselves they need no more than a share of the links of an id
+    flows = flows[::2] if only_fans else flows
     found = fd.replay(flows, events, graph, engine=engine, trace=True, chunk_size=chunk)
     assert_same_result(found, fd.replay(flows, events, graph, trace=True, chunk_size=chunk))

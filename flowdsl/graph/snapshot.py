@@ -30,7 +30,7 @@ from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.text import short_repr, type_text
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
-from flowdsl.values.json_types import Tag
+from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.masks import where_present
 
 # share of the work spent on reading rows
@@ -366,8 +366,8 @@ class EntityGraph:
         ids = self._link_ids.get(text_of(name, "name"))
         return ids is not None and ids.null_count() < len(ids)
 
-    def link_ends(self, name: str) -> pl.DataFrame:
-        """Return the links of a type in their order.
+    def link_codes(self, name: str) -> tuple[Codes, Codes]:
+        """Return the links of a type in their order, as codes of ids.
 
         Parameters
         ----------
@@ -376,21 +376,39 @@ class EntityGraph:
 
         Returns
         -------
-        polars.DataFrame
-            The columns `link_type`, `source_id`, `target_id` and `link_id`.
+        tuple of numpy.ndarray
+            The sources and the targets.
 
         Examples
         --------
         >>> graph = EntityGraph(links=[{"link_type": "likes", "source_id": "ann", "target_id": "p1"}])
-        >>> graph.link_ends("likes").rows()
-        [('likes', 'ann', 'p1', None)]
+        >>> [graph.ids_of(codes).to_list() for codes in graph.link_codes("likes")]
+        [['ann'], ['p1']]
         """
-        name = text_of(name, "name")
-        ends = self._links[name].ends if name in self._links else (np.zeros(0, np.int32),) * 2
-        sources, targets = (self._interner.texts(codes) for codes in ends)
-        ids = self._link_ids.get(name, pl.Series(dtype=pl.String))
-        columns = {"source_id": sources, "target_id": targets, "link_id": ids.cast(pl.String)}
-        return pl.DataFrame(columns).with_columns(link_type=pl.lit(name)).select("link_type", *columns)
+        none = np.zeros(0, np.int32)
+        return self._links[name].ends if text_of(name, "name") in self._links else (none, none)
+
+    def ids_of(self, codes: Index) -> pl.Series:
+        """Return the ids that have some codes.
+
+        Parameters
+        ----------
+        codes
+            The codes, as `codes_of` gives them.
+
+        Returns
+        -------
+        polars.Series
+            The id of each code.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> graph = EntityGraph({"user": {"ann": {}, "bob": {}}})
+        >>> graph.ids_of(graph.codes_of(pl.Series(["bob"]))).to_list()
+        ['bob']
+        """
+        return self._interner.texts(codes)
 
     def codes_of(self, ids: pl.Series) -> Codes:
         """Return ids as the codes that the graph has for them; new ones get codes.

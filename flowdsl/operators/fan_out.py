@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from flowdsl.batches.variables import EntityVariable, ValueVariable
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE
-from flowdsl.kernels.branch_limit import BranchLimit, positions
+from flowdsl.kernels.branch_limit import BranchLimit, Places, positions
 from flowdsl.kernels.kernel import Kernel, NoDirectionKernel
 from flowdsl.kernels.outcome import Branched, StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.log.uuids import ID_COLUMNS, are_uuids
@@ -159,6 +159,21 @@ class FanOut(Operator):
         return FanOutKernel(self, rules)
 
 
+class Branches(NamedTuple):
+    """Branches of contexts: the context, the id at the other end and the position of each; and how many each
+    context has.
+    """
+
+    row: Index
+    others: Codes
+    place: Places
+    counts: Index
+
+    def take(self, index: Index) -> Branches:
+        """Return some of them; the counts stay those of all."""
+        return Branches(self.row.take(index), self.others.take(index), self.place.take(index), self.counts)
+
+
 class FanOutKernel(Kernel):
     """Repeats contexts over the links alive at each one's moment; what no branch changes stays with the
     parent.
@@ -168,8 +183,8 @@ class FanOutKernel(Kernel):
         self._options, self._rules = options, rules
         self._limit = limit or BranchLimit()
         self._looked_up: tuple[ContextBatch, Codes] | None = None
-        # which branches go on here, by their contexts and positions, where others go on elsewhere
-        self.share: Callable[[ContextBatch, Index, Index], Index] | None = None
+        # where other branches go on elsewhere: those that go on here, as they are among all
+        self.share: Callable[[ContextBatch, Branches], Branches] | None = None
 
     def fork(self) -> FanOutKernel:
         return FanOutKernel(self._options, self._rules, self._limit.fork())
@@ -191,7 +206,7 @@ class FanOutKernel(Kernel):
         ids = self._ids(contexts)
         seqs = chunk.seq_seen(contexts.seen)
         row, others = chunk.graph.expand(options.via, options.direction, ids, seqs)
-        counts = np.bincount(row, minlength=len(contexts))
+        counts: Index = np.bincount(row, minlength=len(contexts))
         refused = self._limit.refusals(contexts, counts)
         failed = failed_where(contexts, refused)
         if refused is not None:
@@ -201,13 +216,12 @@ class FanOutKernel(Kernel):
             row, others = np.repeat(np.arange(len(within)), counts), others[keep]
         if self._rules.uuids:
             ids = _known(contexts, ids, counts)
+        place = positions(row, counts)
+        if self.share is not None:
+            row, others, place, counts = self.share(contexts, Branches(row, others, place, counts))
         no_id = Failures.where(ids <= 0, f"{path_text(options.from_)!r} holds no id")
         failed += failed_where(contexts, no_id)
         dropped = dropped_rows(contexts, np.flatnonzero((counts == 0) & (ids > 0)), "no links")
-        place = positions(row, counts)
-        if self.share is not None:
-            here = self.share(contexts, row, place)
-            row, others, place = row[here], others[here], place[here]
         seen = contexts.seen.take(row) if chunk.graph.changing else contexts.seen
         versions = chunk.graph.find(others, seen, options.type)
         branches = contexts.fanned(

@@ -30,11 +30,12 @@ from flowdsl.spark.events import RunEvents, changes_graph, open_events
 from flowdsl.spark.failures import spelled_out
 from flowdsl.spark.job import Job, PartTotals, sent_graph
 from flowdsl.spark.layout import Layout
+from flowdsl.spark.link_shares import NO_EVENTS, LinkShares
 from flowdsl.spark.outputs import TOTALS
 from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.ranges import Cut, Ranges
 from flowdsl.spark.rows import decoded, encoded
-from flowdsl.spark.spread_fans import Heavy, heavy_in, heavy_of, shared_out
+from flowdsl.spark.spread_fans import Heavy, Spread, heavy_in, heavy_of, shared_out
 from flowdsl.spark.stage_progress import followed
 from flowdsl.spark.tasks import RangeStage, ShardStage, WholeStage
 
@@ -81,6 +82,7 @@ class ClusterRun:
         # a given number of partitions is used as it is
         self._in_place = partitions is None
         self._chunk = options.chunk_size or chunk_rows or CHUNK
+        self._spread: Spread = {}
         self.follower = ProgressReporter()
         self._marks = options.source.clock_marks()
         self._ahead = options.source.ahead_marks()
@@ -92,7 +94,9 @@ class ClusterRun:
         ranges = self._ranges(events, in_place=self._in_place)
         if ranges is None:
             return RunTotals(0, 0, None, self._totals([]), {})
-        self.layout = Layout.of(self.plan, self._parted(ranges), self._heavy(events, ranges))
+        parted = self._parted(ranges)
+        self.layout = Layout.of(self.plan, parted, self._heavy(events, ranges, parted))
+        self._spread = self._shares(events, ranges)
         self._tell(ranges)
         changes = self._changes(events, ranges)
         if ranges.in_place and changes is None and ranges.count > 1:
@@ -148,20 +152,28 @@ class ClusterRun:
             and max(counts.get(name, 0), ranges.links.get(name, 0)) > self.most_links
         }
 
-    def _heavy(self, events: RunEvents, ranges: Ranges) -> Heavy:
+    def _heavy(self, events: RunEvents, ranges: Ranges, parted: Parted) -> Heavy:
         """Return the ids with so many links that the branches of their fan-outs go on in several tasks."""
         if self.layout.whole is not None or not self.plan.rules.timers:
             return {}
-        counts = heavy_in(self._graph, self.plan, self.most_branches)
+        counts = heavy_in(self._graph, self.plan, parted, self.most_branches)
         for (name, end), found in counts.items():
             if ranges.links.get(name, 0) > self.most_branches:
                 found.update(events.frequent(name, end, self.most_branches))
-        return heavy_of(counts, self.most_branches)
+        return heavy_of(counts, self.most_branches, self._most)
+
+    def _shares(self, events: RunEvents, ranges: Ranges) -> Spread:
+        """Return how the links of these ids are shared out, where they are."""
+        found = {}
+        for (name, end), ids in self.layout.heavy.items():
+            if name in self.layout.parted:
+                log = events.links_of(name, end, [*ids]) if ranges.links.get(name, 0) else NO_EVENTS
+                found[name, end] = LinkShares.of_links(self._graph, name, end, ids, log)
+        return found
 
     def given_links(self, job: Job) -> pa.Table:
         """Return the links of the snapshot that are shared out, in blocks for their shards."""
-        links = pl.concat([self._graph.link_ends(name) for name in job.parted])
-        blocks = shared_out(links, job.parted, job.shards, job.heavy)
+        blocks = shared_out(self._graph, job.parted, job.shards, job.spread)
         return pa.Table.from_batches(to_batches(blocks), SCHEMA)
 
     def _ran(
@@ -206,6 +218,7 @@ class ClusterRun:
             self._final,
             self.layout.parted,
             self.layout.heavy,
+            self._spread,
         )
 
     def _shards(self, ranges: Ranges) -> int:

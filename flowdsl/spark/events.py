@@ -5,7 +5,7 @@ A DataFrame of events has `seq_no`, `time` (µs since 1970), `kind`, and columns
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
@@ -21,14 +21,18 @@ from flowdsl.log import EventSource
 from flowdsl.log.columns import SCHEMA, asked_columns, readable
 from flowdsl.results.table_writer import read_events_at
 from flowdsl.spark.ranges import Cut, Grid, Ranges
+from flowdsl.spark.rows import frame_of
 from flowdsl.spark.sources import SparkEvents, event_table, events_of_frame, spark_table
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, Row, SparkSession
 
 
+_OTHER: Final = {"source_id": "target_id", "target_id": "source_id"}
 # so many events of a log that Spark does not read itself are handed over at most
 HANDED_OVER: Final = 20_000_000
+# groups of ids that are counted before ids are
+_BUCKETS: Final = 1 << 16
 
 
 class RunEvents(Protocol):
@@ -57,6 +61,12 @@ class RunEvents(Protocol):
 
     def frequent(self, name: str, end: str, most: int) -> dict[str, int]:
         """Return the ids at an end of more than so many new links of a type, with their number."""
+        ...
+
+    def links_of(self, name: str, end: str, ids: Sequence[str]) -> pl.DataFrame:
+        """Return the events of links of a type that have one of some ids at an end, in the order of the log:
+        `seq_no`, whether a link is `made`, the `id`, and the `other` end.
+        """
         ...
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
@@ -146,6 +156,12 @@ class HandedOver:
     def frequent(self, name: str, end: str, most: int) -> dict[str, int]:
         made = self.rows.filter(pl.col("kind") == "link.created", pl.col("link_type") == name)
         return dict(made[end].value_counts().filter(pl.col("count") > most).iter_rows())
+
+    def links_of(self, name: str, end: str, ids: Sequence[str]) -> pl.DataFrame:
+        of_link = pl.col("kind").str.starts_with("link.") & (pl.col("link_type") == name)
+        found = self.rows.filter(of_link, pl.col(end).is_in(ids))
+        made = (pl.col("kind") == "link.created").alias("made")
+        return found.select("seq_no", made, pl.col(end).alias("id"), pl.col(_OTHER[end]).alias("other"))
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         return read_events_at(self._source, numbers.to_numpy())
@@ -257,8 +273,20 @@ class ClusterEvents:
         from pyspark.sql import functions as F  # noqa: N812
 
         made = self._frame.filter((F.col("kind") == "link.created") & (F.col("link_type") == name))
-        counted = made.groupBy(end).agg(F.count("*").alias("links")).filter(F.col("links") > most)
-        return {row[end]: row["links"] for row in counted.collect()}
+        # few sums are shuffled, and not a count for each id: an id has no more links than all of its bucket
+        bucket = F.pmod(F.xxhash64(end), F.lit(_BUCKETS))
+        many = [row["bucket"] for row in _counts(made, bucket.alias("bucket"), most)]
+        counted = _counts(made.filter(bucket.isin(*many)), F.col(end), most) if many else ()
+        return {row[end]: row["links"] for row in counted}
+
+    def links_of(self, name: str, end: str, ids: Sequence[str]) -> pl.DataFrame:
+        from pyspark.sql import functions as F  # noqa: N812
+
+        of_link = F.col("kind").startswith("link.") & (F.col("link_type") == name)
+        made = (F.col("kind") == "link.created").alias("made")
+        ends = F.col(end).alias("id"), F.col(_OTHER[end]).alias("other")
+        found = self._frame.filter(of_link & F.col(end).isin(*ids)).select("seq_no", made, *ends)
+        return frame_of(found.toArrow()).sort("seq_no")
 
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         from pyspark.sql import functions as F  # noqa: N812
@@ -269,6 +297,15 @@ class ClusterEvents:
         assert isinstance(found, pl.DataFrame)
         names = [name for name in EVENT_COLUMNS if name in (*found.columns, "timestamp")]
         return event_table(found, names).sort("seq_no")
+
+
+def _counts(rows: DataFrame, key: Column, most: int) -> list[Row]:
+    """Return the values of a key that more than so many rows have, with their number."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    counts = rows.groupBy(key).agg(F.count("*").alias("links"))
+    found: list[Row] = counts.filter(F.col("links") > most).collect()
+    return found
 
 
 def _cut_at_end(events: DataFrame, span: ReplayRange) -> tuple[DataFrame, int | None]:

@@ -11,8 +11,10 @@ import numpy.typing as npt
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.executor import Recorder, StepExecutor
 from flowdsl.kernels.outcome import Branched, Failed, StepOutcome, Until, dropped_rows
-from flowdsl.operators.fan_out import FanOutKernel
+from flowdsl.operators.fan_out import Branches, FanOutKernel
+from flowdsl.spark.job import Job
 from flowdsl.spark.layout import Gate
+from flowdsl.spark.link_shares import Counts
 from flowdsl.spark.spread_fans import Copies
 from flowdsl.values.json_types import Index, Mask
 
@@ -39,10 +41,11 @@ class SilentExecutor(StepExecutor):
 class GateExecutor(StepExecutor):
     """A gate in a shard: runs the contexts of the shard, and leaves the others to theirs."""
 
-    def __init__(self, *args: Any, gate: Gate, shard: int, shards: int, **options: Any) -> None:
+    def __init__(self, *args: Any, gate: Gate, shard: int, job: Job, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._gate, self._shard, self._shards = gate, shard, shards
-
+        self._gate, self._shard, self._shards = gate, shard, job.shards
+        self._shares = job.spread.get(gate.end) if gate.ids and gate.heavy else None
+        self._counts: dict[int, Counts] = {}
         if gate.heavy:
             assert isinstance(self.kernel, FanOutKernel)
             self.kernel.share = self._share
@@ -92,11 +95,23 @@ class GateExecutor(StepExecutor):
     def _places(self, contexts: ContextBatch) -> tuple[Pairs, Pairs]:
         """Return which of the shards of each context this one is, from 0 on, and how many it has."""
         first = self._gate.shards(contexts, self._shards)
-        return (self._shard - first) % self._shards, self._gate.tasks(contexts, self._shards)
+        return (self._shard - first) % self._shards, self._gate.tasks(contexts)
 
-    def _share(self, contexts: ContextBatch, row: Index, place: Index) -> Index:
+    def _share(self, contexts: ContextBatch, found: Branches) -> Branches:
+        """Return the branches that go on here: all that are found, behind those of earlier shares, where there
+        is a share of the links here, or else some of those of all links.
+        """
         number, tasks = self._places(contexts)
-        return np.flatnonzero(place % tasks[row] == number[row])
+        if self._shares is None:
+            return found.take(np.flatnonzero(found.place % tasks[found.row] == number[found.row]))
+        earlier, counts = np.zeros(len(contexts), np.int32), found.counts.copy()
+        seq, heavy = contexts.chunk.seq_seen(contexts.seen), self._gate.heavy_at(contexts)
+        for one in np.unique(heavy[heavy >= 0]).tolist():
+            rows = np.flatnonzero(heavy == one)
+            if one not in self._counts:
+                self._counts[one] = self._shares.before(one, int(number[rows[0]]))
+            earlier[rows], counts[rows] = self._counts[one].at(seq[rows])
+        return found._replace(place=found.place + earlier[found.row], counts=counts)
 
 
 class RoutingExecutor(StepExecutor):
@@ -110,7 +125,7 @@ class RoutingExecutor(StepExecutor):
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         if len(contexts):
             gate, shards = self._gate, self._shards
-            copies = Copies.of(gate.shards(contexts, shards), gate.tasks(contexts, shards), shards)
+            copies = Copies.of(gate.shards(contexts, shards), gate.tasks(contexts), shards)
             pairs = contexts.rows.astype(np.int64)[copies.rows] * shards + copies.shards
             self._routed.append(np.unique(pairs))
         return StepOutcome(_none_of(contexts))

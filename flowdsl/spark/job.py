@@ -22,7 +22,7 @@ from flowdsl.rules import WindowsAtEnd
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.rows import decoded, without_bad_json
-from flowdsl.spark.spread_fans import Heavy
+from flowdsl.spark.spread_fans import Heavy, Spread
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -67,6 +67,8 @@ class Job:
     parted: Parted = field(default_factory=dict)
     # the ids whose branches go on in several tasks
     heavy: Heavy = field(default_factory=dict)
+    # their links, where those are shared out
+    spread: Spread = field(default_factory=dict)
     # the graph as `sent_graph` has it
     graph: Any = None
     # of what a stage gives back

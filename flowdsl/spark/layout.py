@@ -22,7 +22,7 @@ from flowdsl.flow.plan import Branch, CompiledStep, Plan
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.operators.base import Kind
 from flowdsl.pluralize import count_text
-from flowdsl.spark.parted_links import Parted, one_ended, reads, shards_of_ids
+from flowdsl.spark.parted_links import ENDS, Parted, one_ended, reads, shards_of_ids
 from flowdsl.spark.spread_fans import NONE_HEAVY, Heavy, HeavyIds, end_of
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
@@ -52,6 +52,12 @@ class Gate:
     """The ids whose branches go on in several shards, where the step is a fan-out."""
 
     @property
+    def end(self) -> tuple[str, str]:
+        """Return the link type that a fan-out reads, and the end of the id that it starts from."""
+        ((name, use),) = self.step.links
+        return name, ENDS[use]
+
+    @property
     def single(self) -> bool:
         """True if all contexts go through one shard."""
         return not self.paths and not self.spread
@@ -64,16 +70,19 @@ class Gate:
         text = "the event" if self.spread else ", ".join(map(path_text, self.paths))
         return f"{text}, branches of {count_text(len(self.heavy), 'id')} over several" if self.heavy else text
 
-    def tasks(self, contexts: ContextBatch, count: int) -> Shards:
+    def heavy_at(self, contexts: ContextBatch) -> Shards:
+        """Return which of the heavy ids each context has, by its place among them; -1 for none."""
+        found: Shards = np.full(len(contexts), -1)
+        if self.heavy and self.step.link_path is not None:
+            codes = contexts.id_codes(self.step.link_path)
+            known = contexts.chunk.interner.find(pl.Series([*self.heavy], dtype=pl.String))
+            for place, code in enumerate(known):
+                found[(codes == code) & (codes > 0)] = place
+        return found
+
+    def tasks(self, contexts: ContextBatch) -> Shards:
         """Return to how many shards each context goes, from its own one on."""
-        ones: Shards = np.ones(len(contexts), np.int64)
-        if not self.heavy or self.step.link_path is None:
-            return ones
-        codes = contexts.id_codes(self.step.link_path)
-        known = contexts.chunk.interner.find(pl.Series([*self.heavy], dtype=pl.String))
-        for code, tasks in zip(known, self.heavy.values(), strict=True):
-            ones[(codes == code) & (codes > 0)] = min(tasks, count)
-        return ones
+        return np.array([*self.heavy.values(), 1])[self.heavy_at(contexts)]
 
     def shards(self, contexts: ContextBatch, count: int) -> Shards:
         """Return the shard of each context; one without a key, which fails, goes to any."""

@@ -23,8 +23,9 @@ def explained(
     """Return where the parts of a plan run, and what goes over the network."""
     layout = Layout.of(plan)
     if graph is not None and layout.whole is None:
-        counts = heavy_in(graph, plan, most_branches) if plan.rules.timers else {}
-        layout = Layout.of(plan, _parted(plan, graph, most_links), heavy_of(counts, most_branches))
+        parted = _parted(plan, graph, most_links)
+        counts = heavy_in(graph, plan, parted, most_branches) if plan.rules.timers else {}
+        layout = Layout.of(plan, parted, heavy_of(counts, most_branches))
     size = None if source is None else _size(plan, source)
     return "\n".join(
         [

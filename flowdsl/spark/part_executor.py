@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,17 @@ from flowdsl.results.table_writer import TableRecorder
 from flowdsl.spark.failures import PartRecorder
 from flowdsl.spark.job import Job, PartTotals
 from flowdsl.spark.rows import events_of
+from flowdsl.values.json_types import Mask
 
 # branches that go on together in a task, which has less memory than a replay on one machine
 _TOGETHER: Final = 1 << 18
+
+
+class OwnLinks(NamedTuple):
+    """The events of links that one shard has, and the events as they change the graph there, if otherwise."""
+
+    mask: Mask
+    changes: pl.DataFrame | None
 
 
 class PartExecutor(LocalExecutor):
@@ -100,15 +108,16 @@ class PartExecutor(LocalExecutor):
         own: npt.NDArray[np.bool_],
         clock: npt.NDArray[np.int64],
         pool: ThreadPoolExecutor,
-        links: npt.NDArray[np.bool_] | None = None,
+        links: OwnLinks | None = None,
     ) -> None:
         """Take some of the events of a shard through the flows; those that are not its `own` only change the
-        graph. Those of `links` are of links that no other shard has.
+        graph. Where links are shared out it says which of them are of `links` of this shard.
         """
         events = self._read(frame, own)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
-        unmet = self.graph.advance(events)
-        if links is not None and len(unmet := unmet[links[unmet]]):
+        changes = None if links is None else links.changes
+        unmet = self.graph.advance(events if changes is None else EventRows(changes, self.graph.interner))
+        if links is not None and len(unmet := unmet[links.mask[unmet]]):
             self.recorder.unmatched(chunk, unmet)
         self._advanced(chunk, own, pool)
 

@@ -1,8 +1,8 @@
 """Fan-outs whose branches go on in several tasks.
 
 An id with very many links makes one context as many branches. Such an event goes to several shards, which
-follow one another; each of them goes on with every so manieth branch. Where links are shared out, all of
-these shards have the links of the id.
+follow one another. Where links are shared out, each of them has a share of the links of the id; otherwise each
+has all links, and goes on with every so manieth branch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ import polars as pl
 from flowdsl.flow.plan import Branch, Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.spark.blocks import LINKS, Block, stretches, to_arrow, to_bytes
-from flowdsl.spark.parted_links import ENDS, Parted, shards_of_ids
+from flowdsl.spark.link_shares import LinkShares
+from flowdsl.spark.parted_links import ENDS, Parted, reads, shards_of_ids
+from flowdsl.values.interner import Codes
+from flowdsl.values.json_types import Mask
 from flowdsl.values.masks import where_equal
 
 Numbers = npt.NDArray[np.int64]
@@ -27,6 +30,10 @@ HeavyIds = Mapping[str, int]
 Heavy = Mapping[tuple[str, str], HeavyIds]
 """By link type and the column of the end that links are looked up by."""
 NONE_HEAVY: Final[Heavy] = {}
+Spread = Mapping[tuple[str, str], LinkShares]
+"""The same for links that are shared out, of which each task has a share."""
+# ids whose shards are worked out at a time
+_SCANNED: Final = 1 << 20
 # links of the snapshot in a block
 _IN_BLOCK: Final = 1 << 16
 
@@ -68,78 +75,102 @@ def _is_alone(branch: Branch, place: int) -> bool:
     return True
 
 
-def ends_of(plan: Plan) -> list[tuple[str, str]]:
-    """Return the link types and ends of all such fan-outs."""
+def ends_of(plan: Plan, parted: Parted) -> list[tuple[str, str]]:
+    """Return the link types and ends of all such fan-outs. Where links are shared out and other steps read them,
+    too, one task needs all links of an id.
+    """
     branches = [branch for entry in plan.entries for branch in entry.branches]
-    found = {end_of(branch, place) for branch in branches for place in range(len(branch))}
-    return sorted(one for one in found if one is not None)
+    places = [(branch, place) for branch in branches for place in range(len(branch))]
+    found = {end_of(*one) for one in places}
+    refused = {
+        name
+        for branch, place in places
+        if end_of(branch, place) is None
+        for name in reads(branch[place], parted)
+    }
+    return sorted(one for one in found if one is not None and one[0] not in refused)
 
 
-def heavy_in(graph: EntityGraph, plan: Plan, most: int) -> dict[tuple[str, str], Counter[str]]:
+def heavy_in(
+    graph: EntityGraph, plan: Plan, parted: Parted, most: int
+) -> dict[tuple[str, str], Counter[str]]:
     """Return the ids that have more than so many links in a graph, with their number, for all such
     fan-outs.
     """
     found = {}
-    for name, end in ends_of(plan):
+    for name, end in ends_of(plan, parted):
         found[name, end] = Counter[str]()
         if graph.link_counts.get(name, 0) > most:
-            counted = graph.link_ends(name)[end].value_counts().filter(pl.col("count") > most)
-            found[name, end].update(dict(counted.iter_rows()))
+            counts = np.bincount(dict(zip(ENDS.values(), graph.link_codes(name), strict=True))[end])
+            many = np.flatnonzero(counts > most)
+            found[name, end].update(dict(zip(graph.ids_of(many), counts[many].tolist(), strict=True)))
     return found
 
 
-def heavy_of(counts: Mapping[tuple[str, str], Mapping[str, int]], most: int) -> Heavy:
-    """Return the ids of which so many links are for one task."""
+def heavy_of(counts: Mapping[tuple[str, str], Mapping[str, int]], most: int, tasks: int = 1 << 30) -> Heavy:
+    """Return the ids of which so many links are for one task, where there are so many tasks."""
     found = {
-        end: {one: max(2, -(-count // most)) for one, count in links.items()} for end, links in counts.items()
+        end: {one: min(max(2, -(-count // most)), tasks) for one, count in links.items()}
+        for end, links in counts.items()
     }
-    return {end: ids for end, ids in found.items() if ids}
+    return {end: ids for end, ids in found.items() if ids and tasks > 1}
 
 
-def tasks_of(ids: pl.Series, heavy: HeavyIds, shards: int) -> Numbers:
-    """Return the number of shards that each id goes to."""
-    if not heavy:
-        return np.ones(len(ids), np.int64)
-    many = ids.replace_strict(pl.Series([*heavy], dtype=pl.String), [*heavy.values()], default=1)
-    tasks: Numbers = many.cast(pl.Int64).to_numpy()
-    return np.minimum(tasks, shards)
-
-
-def shared_out(links: pl.DataFrame, parted: Parted, shards: int, heavy: Heavy) -> Iterator[Block]:
+def shared_out(graph: EntityGraph, parted: Parted, shards: int, spread: Spread) -> Iterator[Block]:
     """Yield the links of a snapshot as the first blocks of their shards."""
-    rows, places = [], []
     for name, end in parted.items():
-        mine = np.flatnonzero(where_equal(links["link_type"], name))
-        copies = _copies(links[end][mine], heavy.get((name, end), {}), shards)
-        rows.append(mine[copies.rows])
-        places.append(copies.shards)
-    row, place = np.concatenate(rows), np.concatenate(places)
-    order = np.argsort(place, kind="stable")
-    row = row[order]
-    for shard, start, behind in stretches(place[order]):
-        for first in range(start, behind, _IN_BLOCK):
-            some = to_arrow(links[row[first : min(first + _IN_BLOCK, behind)]])
-            yield Block(shard, first - len(row), LINKS, to_bytes(some, "zstd"))
+        ends = dict(zip(ENDS.values(), graph.link_codes(name), strict=True))
+        place = _given_shards(graph, ends[end], shards, spread.get((name, end)))
+        order = np.argsort(place, kind="stable")
+        for shard, start, behind in stretches(place[order]):
+            for first in range(start, behind, _IN_BLOCK):
+                rows = order[first : min(first + _IN_BLOCK, behind)]
+                ids = {one: graph.ids_of(codes[rows]) for one, codes in ends.items()}
+                links = to_arrow(pl.DataFrame(ids).with_columns(link_type=pl.lit(name)))
+                yield Block(shard, first - len(order), LINKS, to_bytes(links, "zstd"))
+
+
+def _given_shards(graph: EntityGraph, keys: Codes, shards: int, shares: LinkShares | None) -> Numbers:
+    """Return the shard of each link of the snapshot, by the codes of the ids that they are looked up by."""
+    codes = np.arange(int(keys.max(initial=0)) + 1)
+    parts = [
+        shards_of_ids(graph.ids_of(some), shards)
+        for some in np.array_split(codes, len(codes) // _SCANNED + 1)
+    ]
+    found = np.concatenate(parts)[keys]
+    for one, size in shares.sizes.items() if shares else ():
+        rows = np.flatnonzero(keys == graph.codes_of(pl.Series([one]))[0])
+        found[rows] = (found[rows] + np.arange(len(rows)) // size) % shards
+    return found
+
+
+class MovedLinks(NamedTuple):
+    """Events that make or end links that are shared out: the row of each, the shard, and whether it does no more
+    there than to end a link, whatever it is.
+    """
+
+    rows: Numbers
+    shards: Numbers
+    ending: Mask
 
 
 def moved_links(
-    frame: pl.DataFrame,
-    own: npt.NDArray[np.bool_],
-    parted: Parted,
-    shards: int,
-    heavy: Heavy = NONE_HEAVY,
-) -> Copies:
+    frame: pl.DataFrame, own: npt.NDArray[np.bool_], parted: Parted, shards: int, spread: Spread
+) -> MovedLinks:
     """Return which of the `own` events make or end links that are shared out, and their shards."""
     none = np.zeros(0, np.int64)
-    rows, places = [none], [none]
+    found = [MovedLinks(none, none, none.astype(np.bool_))]
     of_links = frame["kind"].cast(pl.String).str.starts_with("link.").to_numpy() & own
     for name, end in parted.items():
-        found = np.flatnonzero(of_links & where_equal(frame["link_type"], name))
-        copies = _copies(frame[end][found], heavy.get((name, end), {}), shards)
-        rows.append(found[copies.rows])
-        places.append(copies.shards)
-    return Copies(np.concatenate(rows), np.concatenate(places))
-
-
-def _copies(ids: pl.Series, heavy: HeavyIds, shards: int) -> Copies:
-    return Copies.of(shards_of_ids(ids, shards), tasks_of(ids, heavy, shards), shards)
+        rows = np.flatnonzero(of_links & where_equal(frame["link_type"], name))
+        first, shares = shards_of_ids(frame[end][rows], shards), spread.get((name, end))
+        if shares is None:
+            found.append(MovedLinks(rows, first, np.zeros(len(rows), np.bool_)))
+            continue
+        moves = shares.moves(frame["seq_no"].to_numpy()[rows])
+        # of other ids, or deletions that meet nothing
+        rest = np.delete(np.arange(len(rows)), moves.rows)
+        found.append(MovedLinks(rows[rest], first[rest], np.zeros(len(rest), np.bool_)))
+        places = (first[moves.rows] + moves.shares) % shards
+        found.append(MovedLinks(rows[moves.rows], places, moves.ending))
+    return MovedLinks(*map(np.concatenate, zip(*found, strict=True)))

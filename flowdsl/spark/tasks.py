@@ -38,7 +38,7 @@ from flowdsl.spark.executors import AbsentExecutor, GateExecutor, RoutingExecuto
 from flowdsl.spark.job import Job
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.outputs import Outputs
-from flowdsl.spark.part_executor import PartExecutor
+from flowdsl.spark.part_executor import OwnLinks, PartExecutor
 from flowdsl.spark.parted_links import GivenLinks
 from flowdsl.spark.rows import Batches, events_of, frame_of, in_parts, without_bad_json
 from flowdsl.spark.spread_fans import moved_links
@@ -132,7 +132,7 @@ class _RangeRun:
         shards, first = self._job.shards, int(frame["seq_no"].filter(frame["own"])[0])
         pairs = [pairs for router in self._routers for pairs in router.routed()]
         routed = np.unique(np.concatenate([np.zeros(0, np.int64), *pairs]))
-        moved = moved_links(frame, own, self._job.parted, shards, self._job.heavy)
+        moved = moved_links(frame, own, self._job.parted, shards, self._job.spread)
         sent = np.union1d(routed, moved.rows * shards + moved.shards)
         sent = sent[np.argsort(sent % shards, kind="stable")]
         events = frame.select(pl.exclude("part", "own", "changes"), clock=clock)
@@ -168,10 +168,8 @@ class ShardStage:
         self.job = job
 
     def __call__(self, batches: Batches) -> Iterator[pa.RecordBatch]:
-        """Take the rows of a partition, which holds some shards, one after the other."""
+        """Take the rows of a partition, which is one shard."""
         job = self.job
-        plan = job.plan()
-        layout = job.layout(plan)
         run: _ShardRun | None = None
         with ThreadPoolExecutor(1) as pool:
             for batch in batches:
@@ -179,19 +177,16 @@ class ShardStage:
                 if outputs is not None:
                     yield outputs
                 for block in blocks_in(batch):
-                    if run is None or block.part != run.part:
-                        if run is not None:
-                            yield from run.ended(pool)
-                        run = _ShardRun(job, plan, layout, block.part)
+                    run = run or _ShardRun(job, block.part)
                     yield from run.taken(block, pool)
             if run is not None:
                 yield from run.ended(pool)
 
 
 class _ShardRun:
-    def __init__(self, job: Job, plan: Plan, layout: Layout, part: int) -> None:
-        self.part = part
-        self._job, self._layout, self._plan = job, layout, plan
+    def __init__(self, job: Job, part: int) -> None:
+        self._job, self._part, self._plan = job, part, job.plan()
+        self._layout = job.layout(self._plan)
         self._outputs = Outputs(job, ShardStage.number, part, ordered=False)
         self._waiting, self._chunk = _Blocks(), _Blocks()
 
@@ -199,7 +194,7 @@ class _ShardRun:
         layout = self._layout
         if place in layout.gates:
             gate = layout.gates[place]
-            return GateExecutor(*args, gate=gate, shard=self.part, shards=self._job.shards, **options)
+            return GateExecutor(*args, gate=gate, shard=self._part, job=self._job, **options)
         if place in layout.behind:
             return StepExecutor(*args, **options)
         return (SilentExecutor if place in layout.feeding else AbsentExecutor)(*args, **options)
@@ -243,14 +238,26 @@ class _ShardRun:
             self._run.take_shard(events_of(frame), own, clock, pool, self._own_links(frame))
             yield from self._outputs.taken()
 
-    def _own_links(self, frame: pl.DataFrame) -> npt.NDArray[np.bool_] | None:
-        """Return which events are of links that this shard has and no other."""
-        if not self._job.parted:
+    def _own_links(self, frame: pl.DataFrame) -> OwnLinks | None:
+        """Return which events are of links that this shard has and no other, and what they do here."""
+        job, every = self._job, np.ones(frame.height, np.bool_)
+        if not job.parted:
             return None
-        moved = moved_links(frame, np.ones(frame.height, np.bool_), self._job.parted, self._job.shards)
-        mine = np.zeros(frame.height, np.bool_)
-        mine[moved.rows] = moved.shards == self.part
-        return mine
+        moved = moved_links(frame, every, job.parted, job.shards, job.spread)
+        here = moved.shards == self._part
+        made, ended = ~every, ~every
+        made[moved.rows[here & ~moved.ending]] = True
+        ended[moved.rows[here & moved.ending]] = True
+        if not job.spread:
+            return OwnLinks(made, None)
+        # where another shard makes the link, or this one has not met it, the event does nothing
+        mine = pl.Series(made | ended) | ~pl.col("link_type").is_in([*job.parted])
+        changes = frame.select(
+            pl.exclude("kind", "link_type"),
+            pl.when(pl.Series(ended & ~made)).then(pl.lit("link.deleted")).otherwise("kind").alias("kind"),
+            pl.when(mine).then("link_type").alias("link_type"),
+        )
+        return OwnLinks(made | ended, events_of(changes))
 
     def ended(self, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
         """Yield the results of the end of the log."""

@@ -40,7 +40,7 @@ SETTINGS = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.session.timeZone": "UTC",
-    "spark.driver.memory": "2g",
+    "spark.driver.memory": "4g",
     "spark.executor.memory": "1g",
     "spark.log.level": "ERROR",
 }
@@ -87,7 +87,9 @@ def prepare_hard(folder: Path, workload: str, events: int) -> None:
             "target_id": constant("u", events),
         }
         pq.write_table(pa.table(links), folder / "links.parquet")
-        pq.write_table(pa.table({"id": names.slice(0, events // 10)}), folder / "users.parquet")
+        # entities go to every task
+        users = names.slice(0, min(events // 10, 300_000))
+        pq.write_table(pa.table({"id": users}), folder / "users.parquet")
         posts = 20
         log = {
             "kind": constant("entity.created", posts),
@@ -127,7 +129,12 @@ def graph(folder: Path) -> fd.EntityGraph:
         if (path := folder / f"{name}.parquet").exists()
     }
     links = folder / "links.parquet"
-    return fd.EntityGraph(entities, links=pl.read_parquet(links) if links.exists() else None)
+    if not links.exists():
+        return fd.EntityGraph(entities)
+    file = pq.ParquetFile(links, pre_buffer=False)
+    return fd.EntityGraph(
+        entities, links=pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
+    )
 
 
 def flows(workload: str) -> list[fd.Flow]:
