@@ -64,7 +64,7 @@ class ClusterRun:
     # links of a type, and events of them, above which they are shared out where they can be
     most_links = 1_000_000
     # links of one id, in the snapshot or in the log, for each task that its branches go on in
-    most_branches = 2_000_000
+    most_branches = 1_000_000
 
     def __init__(
         self,

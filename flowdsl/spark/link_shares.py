@@ -108,27 +108,27 @@ class LinkShares:
         """Return how many links an id has, by its place in `sizes`: those of the shares before one, and all."""
         (one, size) = [*self.sizes.items()][number]
         mine = np.flatnonzero(self.of == number)
-        changes = self.changes[mine].astype(np.int64)
-        earlier = np.where(self.shares[mine] < share, changes, 0)
-        given = self.given[one]
-        return Counts(
-            self.seq[mine],
-            np.concatenate([[min(share * size, given)], earlier]).cumsum(),
-            np.concatenate([[given], changes]).cumsum(),
-        )
+        changes, given = self.changes[mine], self.given[one]
+        earlier = np.where(self.shares[mine] < share, changes, np.int8(0))
+        return Counts(self.seq[mine], _summed(min(share * size, given), earlier), _summed(given, changes))
 
 
 class Counts(NamedTuple):
     """Numbers of links, from each event on that changes them."""
 
     seq: Numbers
-    earlier: Numbers
-    total: Numbers
+    earlier: npt.NDArray[np.int32]
+    total: npt.NDArray[np.int32]
 
-    def at(self, seq: Numbers) -> tuple[Numbers, Numbers]:
+    def at(self, seq: Numbers) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return those after some events."""
         place = np.searchsorted(self.seq, seq, side="right")
         return self.earlier[place], self.total[place]
+
+
+def _summed(first: int, changes: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
+    """Return a number, and what it is after each change."""
+    return np.concatenate([[0], changes.cumsum(dtype=np.int32)], dtype=np.int32) + np.int32(first)
 
 
 def _given(

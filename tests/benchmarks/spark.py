@@ -90,20 +90,7 @@ def prepare_hard(folder: Path, workload: str, events: int) -> None:
         # entities go to every task
         users = names.slice(0, min(events // 10, 300_000))
         pq.write_table(pa.table({"id": users}), folder / "users.parquet")
-        posts = 20
-        log = {
-            "kind": constant("entity.created", posts),
-            "entity_type": constant("post", posts),
-            "entity_id": pa.array([f"p{n}" for n in range(posts)]),
-            # one of them reaches everybody
-            "data": pa.array(
-                [
-                    json.dumps({"title": f"Note {n}", "author_id": "u" if n == 10 else "x"})
-                    for n in range(posts)
-                ]
-            ),
-        }
-        numbers = numbers[:posts]
+        log, numbers = posts_among_moves(names, rng), numbers[: events // 10]
     else:
         keys = uuids(events, rng)
         if workload == "key":
@@ -118,6 +105,32 @@ def prepare_hard(folder: Path, workload: str, events: int) -> None:
     times = utc(1_767_225_600_000_000 + numbers * 1000)
     table = pa.table({"seq_no": pa.array(numbers), "timestamp": times, **log})
     pq.write_table(table, folder / "log.parquet", row_group_size=250_000, compression="zstd")
+
+
+def posts_among_moves(names: pa.Array, rng: np.random.Generator) -> dict[str, pa.Array]:
+    """Give the columns of twenty posts, one of which reaches everybody, among links of that id that come and go."""
+    size = len(names) // 10
+    number = np.arange(size)
+    # some come again, and some go that never came
+    known, new = take(names, rng.integers(0, len(names), size)), uuids(size, rng)
+    who = pl.Series(known).zip_with(pl.Series(rng.random(size) < 0.7), pl.Series(new))
+    given = {"number": number, "who": who, "comes": rng.random(size) < 0.5}
+    post = pl.col("number") % (size // 20) == size // 40
+    everybody = pl.col("number") == size // 40 + 10 * (size // 20)
+    author = pl.when(everybody).then(pl.lit("u")).otherwise(pl.lit("x"))
+    moved = {"link_type": pl.lit("follows"), "source_id": pl.col("who"), "target_id": pl.lit("u")}
+    posted = {
+        "entity_type": pl.lit("post"),
+        "entity_id": pl.format("p{}", "number"),
+        "data": pl.concat_str(pl.lit('{"title":"Note","author_id":"'), author, pl.lit('"}')),
+    }
+    kind = pl.when(post).then(pl.lit("entity.created")).when("comes").then(pl.lit("link.created"))
+    frame = pl.DataFrame(given).select(
+        kind.otherwise(pl.lit("link.deleted")).alias("kind"),
+        *(pl.when(~post).then(value).alias(name) for name, value in moved.items()),
+        *(pl.when(post).then(value).alias(name) for name, value in posted.items()),
+    )
+    return {name: frame[name].to_arrow() for name in frame.columns}
 
 
 def graph(folder: Path) -> fd.EntityGraph:
