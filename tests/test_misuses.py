@@ -18,6 +18,10 @@ D = L.map(a=1).deliver("push")
 
 # what is written | its step | what is wrong | what to do instead, or what is allowed
 BUILDER = """
+E.where("data.items[0].price > 3") | 0 (where) | unexpected '0' at character 12 | for_each('data.items', as_='item')
+E.where("data.items.0.price > 3") | 0 (where) | '0.price' is not a number | for_each('data.items', as_='item')
+E.where("data.items.0 == 3") | 0 (where) | unexpected '0' | for_each('data.items', as_='item')
+E.map(text="{{ data['Betrag (€)'] }}") | 0 (map) | is misread by Tera | columns={'data': {'amount'
 E.for_each("data.mentions") | 0 (for_each) | needs 'as_' | such as for_each("data.mentions", as_="who")
 E.for_each("data.mentions", into="who") | 0 (for_each) | no option 'into' | did you mean 'as_'?
 E.for_each("data.mentions", "who") | 0 (for_each) | takes one argument without a name | as_="who"

@@ -90,11 +90,13 @@ class _Parser:
     ) -> ConditionError:
         return syntax_error(self.source, token.start, what, allowed=allowed, hint=hint)
 
-    def unexpected(self, *, allowed: str) -> ConditionError:
+    def unexpected(self, *, allowed: str, in_path: bool = False) -> ConditionError:
         token = self.token
         if token.kind == "end":
             return self.error(token, "the condition ends too early", allowed=allowed)
         hint = "equality is ==" if token.text == "=" else None
+        if token.kind == "number" and in_path:
+            hint = lexer.NO_ITEMS
         if token.kind == "word":
             hint = _WORDS.get(token.text.lower())
             if token.text.lower() in ("and", "or", "not", "in"):
@@ -264,7 +266,7 @@ class _Parser:
             start = self.token
             if self.takes("."):
                 if self.token.kind != "word":
-                    raise self.unexpected(allowed='a name, or ["…"] in place of .name')
+                    raise self.unexpected(allowed='a name, or ["…"] in place of .name', in_path=True)
                 yield start, self.next().text
             elif start.text == "[" and start.kind == "sign":
                 yield start, self.key()
@@ -274,7 +276,7 @@ class _Parser:
     def key(self) -> str:
         opened = self.next()
         if self.token.kind != "text":
-            raise self.unexpected(allowed='a name in quotes: path["odd key"]')
+            raise self.unexpected(allowed='a name in quotes: path["odd key"]', in_path=True)
         name = lexer.text(self.source, self.next())
         self.expect("]", opened)
         return name

@@ -58,6 +58,10 @@ _SIMPLE: Final = {
 }
 
 
+# the hint for a number where a name is to be
+NO_ITEMS: Final = "a condition reads no item of a list: for_each('data.items', as_='item') goes on with each"
+
+
 @dataclass(frozen=True)
 class Token:
     """Token: its kind (number, text, word, sign or end), its text, and its position."""
@@ -144,7 +148,9 @@ def _refused(source: str, at: int, match: re.Match[str] | None) -> ConditionErro
     if match is not None and match.lastgroup == "bad_number":
         digits = match.group()
         hint = (
-            "write 0.5, 5.0 or 5e3"
+            NO_ITEMS
+            if source[:at].rstrip().endswith(".")
+            else "write 0.5, 5.0 or 5e3"
             if "." in digits
             else "numbers have no leading zeros, letters or separators"
         )

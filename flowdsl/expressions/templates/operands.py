@@ -148,6 +148,7 @@ class Operands(Scanner):
                 f"the key {match.group()} is misread by Tera",
                 at,
                 allowed="keys of ASCII letters, digits and signs but quotes, brackets, `\\` and `~`",
+                hint="read it under a plain name: columns={'data': {'amount': 'Betrag (€)'}}",
             )
         return step, match.end(), odd
 
