@@ -166,7 +166,8 @@ def large_batches() -> Iterator[None]:
 
 @pytest.mark.usefixtures("large_batches")
 @pytest.mark.parametrize("ordered", [True, pytest.param(False, marks=pytest.mark.spark)])
-def test_files_in_the_order_of_the_log_are_not_shuffled(ordered: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_path", [True, pytest.param(False, marks=pytest.mark.spark)])
+def test_files_in_the_order_of_the_log_are_not_shuffled(ordered: bool, by_path: bool, tmp_path: Path) -> None:
     log = long_log()
     files = [log[:30_000], log[30_000:]]
     if not ordered:
@@ -175,12 +176,35 @@ def test_files_in_the_order_of_the_log_are_not_shuffled(ordered: bool, tmp_path:
     write_log(tmp_path, files)
     context = session().sparkContext
     context.setJobGroup(str(tmp_path), "in place")
-    table = session().read.parquet(str(tmp_path))
+    table = tmp_path if by_path else session().read.parquet(str(tmp_path))
     found = fd.replay(ONE_BY_ONE, table, GRAPH, engine=fd.Spark(session()))
     assert_same_result(found, fd.replay(ONE_BY_ONE, log, GRAPH))
     tracker = context.statusTracker()
     last = tracker.getJobInfo(max(tracker.getJobIdsForGroup(str(tmp_path))))
     assert len(last.stageIds) == (1 if ordered else 2)
+    if ordered:
+        # tasks are given the numbers of the two ranges, and read the files of a path themselves
+        stage = context._jsc.sc().statusStore().lastStageAttempt(last.stageIds[0])
+        assert stage.inputRecords() == (2 if by_path else log.height)
+
+
+@pytest.mark.usefixtures("large_batches")
+def test_rows_of_files_that_are_no_events_are_counted_as_on_one_machine(tmp_path: Path) -> None:
+    log = long_log().with_columns(metadata=pl.lit('{"n": 1}'))
+    place = pl.int_range(pl.len())
+    log = log.with_columns(
+        kind=pl.when(place % 7 == 3).then(pl.lit("link.made")).otherwise("kind"),
+        target_id=pl.when(place % 11 == 5).then(pl.lit("")).otherwise("target_id"),
+        metadata=pl.when(place % 13 == 0).then(pl.lit("{nothing")).otherwise("metadata"),
+    )
+    write_log(tmp_path, [log[:30_000], log[30_000:]])
+    flow = on("link.created").where("metadata.n == 1").map(title="{{ target_id }}").deliver("push").named("n")
+    with pytest.warns(fd.FlowWarning, match=r"\d+ rows of the log are not events") as there:
+        found = fd.replay(flow, tmp_path, engine=fd.Spark(session()))
+    with pytest.warns(fd.FlowWarning, match=r"\d+ rows of the log are not events") as here:
+        local = fd.replay(flow, tmp_path)
+    assert [str(one.message) for one in there] == [str(one.message) for one in here]
+    assert_same_result(found, local)
 
 
 @pytest.mark.spark

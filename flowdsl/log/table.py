@@ -99,6 +99,19 @@ class EventTable:
         # a lazy frame may run Python code of the user's, which stays on the user's thread
         return events if isinstance(self._raw, LazyTable) else ahead(events)
 
+    def stretch(self, columns: Collection[str], size: int, first: int, last: int) -> Iterator[pl.DataFrame]:
+        """Yield the events from one number to another, in chunks, as they lie in files that are in their order: that
+        they are is left to the caller, and no text is judged as JSON.
+        """
+        names = asked_columns(columns, size, first - 1)
+        return ahead(together(cut(self._between(names, max(size, READ), first, last), size), size))
+
+    def _between(self, names: list[str], size: int, first: int, last: int) -> Iterator[pl.DataFrame]:
+        for frame, _ in self._good(names, size, first - 1):
+            yield _with_all(frame.filter(pl.col("seq_no").is_between(first, last)), names)
+            if frame.height and frame["seq_no"][-1] >= last:
+                return
+
     @property
     def problems(self) -> pd.DataFrame:
         """One row for each row of the table that could not be read or is unusual; found by reading it once.
@@ -184,13 +197,7 @@ class EventTable:
             if after:
                 frame = frame.filter(pl.col("seq_no") > after)
             frame, read = self._without_bad_json(frame, interest)
-            yield frame.select(
-                *(
-                    name if name in frame.columns else pl.lit(None, SCHEMA[name]).alias(name)
-                    for name in names
-                ),
-                *read,
-            )
+            yield _with_all(frame, names, read)
 
     def _without_bad_json(
         self, frame: pl.DataFrame, interest: ScanFilter | None
@@ -215,7 +222,7 @@ class EventTable:
     def _in_order(self, names: list[str], size: int, after: int) -> Iterator[pl.DataFrame]:
         sample = self._order
         if sample is None:
-            yield from (frame for frame, _ in self._good(names, size, after))
+            yield from (frame for frame, _ in self._good(names, size, after if self._numbered else 0))
             return
         asked = frozenset(names)
         if self._sorted is None or not asked <= self._sorted[0]:
@@ -243,10 +250,11 @@ class EventTable:
         return table
 
     def _good(self, names: list[str], size: int, after: int) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
-        """Yield the rows that can be events, unchanged, each with its position in the table."""
+        """Yield the rows that can be events, unchanged, each with its position in the table; of rows that are numbered
+        and in order, those up to `after` may be left out.
+        """
         begin = 0
-        skip = after if self._numbered and self._order is None else 0
-        for piece in self._raw.pieces(names, size, after=skip):
+        for piece in self._raw.pieces(names, size, after=after):
             shaped = self._shaper.shape(piece.frame, piece.place)
             positions = pl.int_range(begin, begin + shaped.height, dtype=pl.Int64, eager=True)
             begin += shaped.height
@@ -256,6 +264,12 @@ class EventTable:
                 self.broken += int(bad.sum())
                 shaped, positions = shaped.filter(~bad), positions.filter(~bad)
             yield shaped, positions
+
+
+def _with_all(frame: pl.DataFrame, names: Collection[str], more: Sequence[pl.Series] = ()) -> pl.DataFrame:
+    """Return these columns, null where the table lacks one, and others."""
+    absent = (pl.lit(None, SCHEMA[name]).alias(name) for name in names if name not in frame.columns)
+    return frame.with_columns(absent).select(*names, *more)
 
 
 def no_marks() -> pl.DataFrame:

@@ -214,6 +214,9 @@ class ClusterRun:
             events.whole,
             ranges.starts,
             ranges.in_place,
+            tuple(
+                zip(ranges.files, [*(start - 1 for start in ranges.starts[1:]), ranges.last], strict=False)
+            ),
             None if changes is None else encoded(changes),
             self._final,
             self.layout.parted,
@@ -250,7 +253,10 @@ class ClusterRun:
             return rows.sortWithinPartitions("seq_no").mapInArrow(WholeStage(self._with(job, _OUT)), _OUT)
         changes = changes_graph(self.plan, job.parted) if not job.final_graph else F.lit(False)
         changes = changes.alias("changes")
-        if ranges.in_place:
+        if ranges.files:
+            # a task for each, which is given no more than its number
+            rows = self._session.range(0, ranges.count, 1, ranges.count)
+        elif ranges.in_place:
             rows = events.select(changes, "*")
         else:
             rows = self._shuffled(events.select(ranges.number().alias("part"), changes, "*"), ranges, job)

@@ -5,9 +5,11 @@ A DataFrame of events has `seq_no`, `time` (µs since 1970), `kind`, and columns
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
@@ -80,7 +82,7 @@ def open_events(session: SparkSession, source: EventSource, span: ReplayRange, p
         return ClusterEvents(source.frame, span, plan)
     files = getattr(source, "numbered_files", None)
     if files:
-        return ClusterEvents(session.read.parquet(*files), span, plan)
+        return ClusterEvents(session.read.parquet(*files), span, plan, files)
     return HandedOver(session, source, span, plan)
 
 
@@ -170,8 +172,10 @@ class HandedOver:
 class ClusterEvents:
     """Events that the cluster reads."""
 
-    def __init__(self, table: DataFrame, span: ReplayRange, plan: Plan) -> None:
+    def __init__(self, table: DataFrame, span: ReplayRange, plan: Plan, files: Collection[str] = ()) -> None:
         self._table, self._plan = table, plan
+        # by the names that Spark has for them, where it reads them in folders of machines
+        self._files = {Path(os.path.abspath(file)).as_uri(): os.path.abspath(file) for file in files}
         self.raw = True
         self.whole = {*EVENT_COLUMNS} & {*table.columns} <= {"seq_no", "timestamp", *plan.event_columns}
         self._frame, self.behind = _cut_at_end(events_of_frame(table, plan.event_columns), span)
@@ -192,8 +196,11 @@ class ClusterEvents:
             return None
         in_place = grid.in_place(found, marks) if cut.in_place and "file" in found.columns else None
         counts = {name: int(found[name].sum()) for name in ("changing", "named", *self._link_types)}
+        ranges = in_place or grid.ranges(found, marks)
+        files = tuple(filter(None, map(self._files.get, ranges.blocks)))
         return replace(
-            in_place or grid.ranges(found, marks),
+            ranges,
+            files=files if len(files) == ranges.count else (),
             changing=counts.pop("changing"),
             named=counts.pop("named"),
             links={self._link_types[name]: count for name, count in counts.items()},

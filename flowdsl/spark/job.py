@@ -59,6 +59,8 @@ class Job:
     starts: tuple[int, ...] = ()
     # whether ranges are read as they lie in files, and the tasks have to say which range a row is of
     in_place: bool = False
+    # the file and the last number of each range, where tasks read files themselves
+    files: tuple[tuple[str, int], ...] = ()
     # the events that change the graph, as `encoded` has it; None where they come with the ranges
     changes: bytes | None = None
     # whether flows see the graph as it is after all changes, which are sent

@@ -50,8 +50,8 @@ class Ranges:
     """The first number of each range."""
     rows: tuple[int, ...]
     """The number of events of each range."""
-    in_place: bool = False
-    """Whether the ranges are blocks of files, which are read as they lie."""
+    blocks: tuple[str, ...] = ()
+    """What Spark calls the file of each range, where they are blocks of files, which are read as they lie."""
     begin: int = 0
     end: int = 0
     """The log clock at the first and the last event."""
@@ -61,6 +61,13 @@ class Ranges:
     """How many events are of links with ids, where links are read."""
     links: Mapping[str, int] = field(default_factory=dict)
     """How many events are of links of a type that is read."""
+    files: tuple[str, ...] = ()
+    """The paths of these files, where all machines have them in the same folders: tasks read them without Spark."""
+
+    @property
+    def in_place(self) -> bool:
+        """Return whether the ranges are blocks of files."""
+        return bool(self.blocks)
 
     def number(self) -> Column:
         """Return the range of an event."""
@@ -148,7 +155,7 @@ class Grid:
             (BEGINNING, *reached[:-1].tolist()),
             tuple(starts.tolist()),
             tuple(pieces["rows"].to_list()),
-            not of,
+            tuple(pieces["file"].to_list()) if "file" in pieces.columns else (),
             begin,
             int(reached[-1]),
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from flowdsl.engine.executor import StepExecutor
 from flowdsl.engine.local import ExecutorFactory
 from flowdsl.errors import DataError
 from flowdsl.flow.plan import CompiledStep, Plan
+from flowdsl.log.sources import ParquetFiles
+from flowdsl.log.table import EventTable
 from flowdsl.spark.blocks import (
     EVENTS,
     LINKS,
@@ -34,6 +37,7 @@ from flowdsl.spark.blocks import (
     to_batches,
     to_bytes,
 )
+from flowdsl.spark.events import where_graph_changes
 from flowdsl.spark.executors import AbsentExecutor, GateExecutor, RoutingExecutor, SilentExecutor
 from flowdsl.spark.job import Job
 from flowdsl.spark.layout import Layout
@@ -62,8 +66,9 @@ class RangeStage:
         layout = job.layout(plan)
         run: _RangeRun | None = None
         starts = np.array(job.starts) if job.in_place else None
+        parts = in_files(batches, job, plan) if job.files else in_parts(batches, job.chunk_size, starts)
         with ThreadPoolExecutor(1) as pool:
-            for part, frame in in_parts(batches, job.chunk_size, starts):
+            for part, frame in parts:
                 if run is None or part != run.part:
                     if run is not None:
                         yield from run.ended()
@@ -71,6 +76,26 @@ class RangeStage:
                 yield from run.taken(frame, pool)
             if run is not None:
                 yield from run.ended()
+
+
+def in_files(batches: Batches, job: Job, plan: Plan) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield the rows of the ranges that are given by their numbers, which this process reads in their files."""
+    changes = where_graph_changes(plan, job.parted) if not job.final_graph else pl.lit(value=False)
+    unread = {"link_id"} - plan.event_columns
+    for part in (part for batch in batches for part in batch.column(0).to_pylist()):
+        file, last = job.files[part]
+        table = EventTable(ParquetFiles([Path(file)]))
+        for frame in table.stretch(plan.event_columns | unread, job.chunk_size, job.starts[part], last):
+            yield (
+                part,
+                frame.select(
+                    pl.col("timestamp").cast(pl.Int64).alias("time"),
+                    pl.col("kind").cast(pl.String),
+                    pl.exclude("timestamp", "kind", *unread),
+                    changes.alias("changes"),
+                    pl.lit(value=True).alias("own"),
+                ),
+            )
 
 
 class _RangeRun:
