@@ -25,7 +25,7 @@ _WAYS_OUT: Final = {
 }
 
 
-def answered(function: Function, name: str | None = None) -> Function:
+def answered(function: Function) -> Function:
     """Return a public function that answers calls with too many or too few arguments, or one of another
     name.
     """
@@ -39,22 +39,19 @@ def answered(function: Function, name: str | None = None) -> Function:
                 raise
             signature = inspect.signature(function)
             method = "self" in signature.parameters
-            asked = name or function.__name__
-            raise refusal(
-                asked, signature, given[method:], options, CallError, _WAYS_OUT.get(asked)
-            ) from None
+            name = type(given[0]).__name__ if function.__name__ == "__init__" else function.__name__
+            raise refusal(name, signature, given[method:], options, CallError, _WAYS_OUT.get(name)) from None
 
     return cast("Function", call)
 
 
 def answering(public: Class) -> Class:
     """Return a class whose public methods, also those of its bases, are `answered`."""
-    for name in dir(public):
-        method = inspect.getattr_static(public, name)
-        called = public.__name__ if name == "__init__" else name
-        own = isinstance(method, FunctionType) and not hasattr(method, "__wrapped__")
-        if own and not called.startswith("_"):
-            setattr(public, name, answered(method, called))
+    for owner in public.__mro__:
+        for name, method in list(vars(owner).items()) if owner.__module__.startswith("flowdsl.") else ():
+            own = isinstance(method, FunctionType) and not hasattr(method, "__wrapped__")
+            if own and (name == "__init__" or not name.startswith("_")):
+                setattr(owner, name, answered(method))
     return public
 
 

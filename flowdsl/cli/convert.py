@@ -6,8 +6,8 @@ dotted path in JSON, or to a text with several of them in braces. --literal sets
 every row. --kind maps the values of the kind column.
 
   flowdsl convert stars.jsonl log --column kind=type --kind WatchEvent=link.created --kind '*=' \\
-      --literal link_type=stars --column source_id=actor --column
-      'target_id={repository.owner}/{repository.name}' \\ --column timestamp=created_at
+      --literal link_type=stars --column source_id=actor --column timestamp=created_at \\
+      --column 'target_id={repository.owner}/{repository.name}'
 
 Rows that cannot be read are reported with their place, and the exit code is 1.
 """
@@ -84,7 +84,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN=TYPE",
         help="a column whose text is a number or true or false: int, float or bool",
     )
-    parser.add_argument("--decimal", choices=(".", ","), help="the decimal sign of such numbers (.)")
+    parser.add_argument(
+        "--decimal", choices=(".", ","), metavar="SIGN", help="the decimal sign of such numbers: . or , (.)"
+    )
     parser.add_argument(
         "--time-unit", choices=("s", "ms", "us", "ns"), help="unit of timestamps that are numbers"
     )
