@@ -107,7 +107,18 @@ MADE = {
 # its methods get what flowdsl makes
 ENGINES = {"flowdsl.Spark"}
 CALLED_BY_THE_ENGINE = {
-    *("accepts", "forget_tickets", "fresh", "from_spec", "ids_of", "keep_tickets", "of", "over", "start", "tickets"),
+    *(
+        "accepts",
+        "forget_tickets",
+        "fresh",
+        "from_spec",
+        "ids_of",
+        "keep_tickets",
+        "of",
+        "over",
+        "start",
+        "tickets",
+    ),
 }
 
 

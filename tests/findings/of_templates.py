@@ -22,6 +22,16 @@ CASES = [
         mapped("{% for t in data.tags %}{{ t }}{% endfor %}", on=ENTITY),
     ),
     Case(
+        "items-are-ids",
+        mapped('{{ batch.items | map(attribute="name") | join(sep=", ") }}', BATCH),
+        mapped('{{ batch.items | slice(end=2) | join(sep=", ") }}', BATCH),
+    ),
+    Case(
+        "items-are-ids",
+        mapped("{% for fan in batch.items %}{{ fan.name }} {% endfor %}", BATCH),
+        mapped("{% for fan in batch.items %}{{ fan }} {% endfor %}", BATCH),
+    ),
+    Case(
         "can-stop-production",
         mapped("{{ data.at | date }}", on=ENTITY),
         mapped("{{ data.name | upper }}", on=ENTITY),

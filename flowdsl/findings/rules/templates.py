@@ -47,13 +47,32 @@ def object_printed(view: TemplateView) -> Iterator[Violation]:
 def list_printed(view: TemplateView) -> Iterator[Violation]:
     """Report a printed list, which has brackets and no quotes around its texts."""
     for expr in outputs(view):
-        items = isinstance(expr.value, Ident) and expr.value.text in ("batch.items", "_batch.items")
+        items = _is_items(expr)
         last = expr.filters[-1].name if expr.filters else None
         if last in _LISTS or (last is None and (items or isinstance(expr.value, Items))):
             yield view.remark(
                 "a list prints as [a, b], with brackets and without quotes",
                 'print list | join(sep=", "), or list | json_encode',
             )
+
+
+@rule("items-are-ids", "error", TemplateView)
+def items_are_ids(view: TemplateView) -> Iterator[Violation]:
+    """Report attributes that are read of `batch.items`, which are ids."""
+    names = {
+        node.value for node in all_nodes(view.body) if isinstance(node, For) and _is_items(node.container)
+    }
+    for expr in exprs_of(view.body):
+        filtered = _is_items(expr) and any("attribute" in dict(call.args) for call in expr.filters)
+        if filtered or (isinstance(expr.value, Ident) and expr.value.root in names and expr.value.steps):
+            yield view.remark(
+                "batch.items are ids, which have no attributes: nothing is found in them",
+                "batch(…, collect={'names': fn.unique(var.fan.name)}) keeps them as batch.names",
+            )
+
+
+def _is_items(expr: Expr) -> bool:
+    return isinstance(expr.value, Ident) and expr.value.text in ("batch.items", "_batch.items")
 
 
 @rule("number-becomes-text", "note", TemplateView)
