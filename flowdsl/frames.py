@@ -111,14 +111,14 @@ def to_polars(
 ) -> pl.DataFrame:
     """Convert a frame to Polars, without copying Arrow columns; `what` names it in errors.
 
-    Columns that are not `wanted` are left out before they are looked at; `objects` may prepare a pandas
-    column of Python objects. `DataError` where a column has no plain type.
+    Columns that are not `wanted` are left out before they are looked at; `objects` may prepare a column of
+    Python objects, as a pandas one. `DataError` where a column has no plain type.
     """
     with translated(what):
         if isinstance(value, pl.LazyFrame):
             value = value.collect()
         if isinstance(value, pl.DataFrame):
-            return _without_extensions(value)
+            return _without_extensions(_without_objects(value, wanted, objects))
         table = _from_pandas(value, wanted, objects) if is_pandas(value) else _arrow(value, wanted)
         if table is None:
             raise DataError(f"{type_text(value)} is not a frame", allowed=ACCEPTED)
@@ -296,6 +296,31 @@ def _uuid_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     frame = pl.DataFrame({str(i): part for i, part in enumerate(parts)})
     texts = frame.select(pl.concat_str(pl.all(), separator="-")).to_series()
     return pa.chunked_array([texts.to_arrow(compat_level=pl.CompatLevel.oldest())])
+
+
+def _without_objects(
+    frame: pl.DataFrame, wanted: Callable[[str], bool], objects: Objects | None
+) -> pl.DataFrame:
+    """Return a frame whose columns of Python objects, which Polars exports as addresses, are converted as
+    pandas columns are.
+    """
+    held = [name for name, dtype in frame.schema.items() if dtype == pl.Object]
+    if not held:
+        return frame
+    import pandas as pd
+
+    columns = {name: pd.Series(frame[name].to_list(), dtype=object) for name in held if wanted(name)}
+    converted = {name: _from_pandas_column(column, name, objects) for name, column in columns.items()}
+    kept = frame.drop(name for name in held if name not in converted)
+    return kept.with_columns(pl.DataFrame(plain(pa.table(converted)))) if converted else kept
+
+
+def rows_of_frame(frame: Any) -> list[dict[Any, Any]]:
+    """Return the rows of a pandas or Polars frame, which may hold Python objects."""
+    if is_pandas(frame):
+        records: list[dict[Any, Any]] = frame.to_dict("records")
+        return records
+    return (frame.collect() if isinstance(frame, pl.LazyFrame) else frame).to_dicts()
 
 
 def _without_extensions(frame: pl.DataFrame) -> pl.DataFrame:

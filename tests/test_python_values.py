@@ -159,6 +159,22 @@ def test_what_has_no_json_form_is_refused_in_columns_too(name: str):
         from_columns(value)
 
 
+def test_objects_in_a_polars_frame_are_what_they_are_in_a_pandas_one():
+    columns = {"timestamp": "at", "kind": fd.literal("entity.created"), "entity_type": fd.literal("thing")}
+    enums = pl.Series("v", [Colour.RED, Size.SMALL], dtype=pl.Object)
+    frame = pl.DataFrame({"at": [TIME] * 2, "id": [UUID(int=7), UUID(int=8)], "v": enums})
+    assert frame.dtypes[1:] == [pl.Object, pl.Object]
+    log = fd.read_events(frame, {**columns, "entity_id": "id", "data": {"v": "v", "id": "id"}})
+    [batch] = log.read()
+    assert batch["entity_id"].to_pylist() == [str(UUID(int=7)), str(UUID(int=8))]
+    assert batch["data"].to_pylist()[0] == f'{{"v":"red","id":"{UUID(int=7)}"}}'
+    graph = fd.EntityGraph({"thing": frame.drop("at")})
+    assert graph.counts_of_types([str(UUID(int=7))]) == {"thing": 1}
+    sets = frame.with_columns(pl.Series("v", [{1}, {2}], dtype=pl.Object))
+    with pytest.raises(fd.DataError, match=r"data.v holds a set, which has no order; make it a list"):
+        fd.read_events(sets.lazy(), {**columns, "entity_id": "id", "data": {"v": "v"}})
+
+
 def test_enums_are_ids_by_their_values():
     log = fd.MemoryEventLog()
     log.append(fd.link_created("likes", Colour.RED, Size.SMALL), timestamp=TIME)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from flowdsl.arguments import is_integer
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import LONGEST_ID, MAX_NESTING, json_text, too_deep
-from flowdsl.frames import MixedColumnError, is_frame, is_whole, rows_in, to_polars
+from flowdsl.frames import MixedColumnError, is_frame, is_whole, rows_in, rows_of_frame, to_polars
 from flowdsl.log.validation import bad_json
 from flowdsl.progress import Tick, count_items, noop, run_in_background
 from flowdsl.text import short_repr, type_text
@@ -68,12 +68,12 @@ def _from_any_frame(entities: Any, what: str) -> tuple[pl.Series, Documents]:
     try:
         return _from_frame(to_polars(entities, what), what)
     except MixedColumnError:
-        # a pandas column of JSON values: each row is an object of its own
+        # a column of JSON values: each row is an object of its own
         frame = to_polars(entities, what, "id".__eq__)
         if "id" not in frame.columns:
             raise
         ids = id_texts(frame["id"], f"{what}, column 'id'")
-        return ids, Documents(_json_texts(zip(ids, entities.to_dict("records"), strict=True), what))
+        return ids, Documents(_json_texts(zip(ids, rows_of_frame(entities), strict=True), what))
 
 
 def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import polars as pl
 
 from flowdsl.errors import DataError
-from flowdsl.frames import FrameLike, MixedColumnError, is_pandas, rows_in
+from flowdsl.frames import FrameLike, MixedColumnError, rows_in, rows_of_frame
 from flowdsl.log.errors import reading
 from flowdsl.log.file_places import fits
 from flowdsl.log.formats import file_blocks, row_count, suffixes
@@ -119,15 +119,13 @@ def _column_names(source: Any) -> list[str]:
 
 
 def _frame(source: Any, shape: RowShape, wanted: Callable[[str], bool]) -> Any:
-    """Return a source as a Polars frame where it is a frame; a pandas frame with values that no column can
-    have as a list of its rows.
+    """Return a source as a Polars frame where it is a frame; one with values that no column can have as a
+    list of its rows.
     """
     try:
         found = polars_frame(source, wanted, shape.json_names)
     except MixedColumnError:
-        if not is_pandas(source):
-            raise
-        return source.to_dict("records")
+        return rows_of_frame(source)
     return source if found is None else found
 
 
