@@ -73,7 +73,7 @@ class InProcessRun(ClusterRun):
         return dataclasses.replace(found, in_place=True)
 
     def outputs(self, source: HandedOver, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
-        events, job = source.rows, dataclasses.replace(job, graph=pickle.dumps(self.bare_graph))
+        events, job = source.rows, dataclasses.replace(job, graph=pickle.dumps(self.sent))
         if self.layout.whole is not None:
             rows = events.with_columns(pl.lit(0, pl.Int32).alias("part"))
             return self._run(WholeStage, job, OUT, rows, 1, ["seq_no"]).to_dicts()

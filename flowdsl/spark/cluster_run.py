@@ -173,7 +173,7 @@ class ClusterRun:
 
     def given_links(self, job: Job) -> pa.Table:
         """Return the links of the snapshot that are shared out, in blocks for their shards."""
-        blocks = shared_out(self._graph, job.parted, job.shards, job.spread)
+        blocks = shared_out(self._graph, job.parted, job.shards, self._spread)
         return pa.Table.from_batches(to_batches(blocks), SCHEMA)
 
     def _ran(
@@ -221,7 +221,6 @@ class ClusterRun:
             self._final,
             self.layout.parted,
             self.layout.heavy,
-            self._spread,
         )
 
     def _shards(self, ranges: Ranges) -> int:
@@ -233,16 +232,16 @@ class ClusterRun:
     def outputs(self, source: RunEvents, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
         """Run the tasks, and return what they give back."""
         shuffles = (not ranges.in_place) + (bool(self.layout.gates) and self.layout.whole is None)
-        with sent_graph(self._session, self.bare_graph) as graph:
+        with sent_graph(self._session, self.sent) as graph:
             rows = self._lazily(source, ranges, replace(job, graph=graph))
             found = followed(self._session, rows.toArrow, 1 + shuffles, self.follower, ranges.events)
             return found.to_pylist()  # type: ignore[no-any-return]
 
     @property
-    def bare_graph(self) -> EntityGraph:
-        """Return the graph without the links that are shared out."""
+    def sent(self) -> tuple[EntityGraph, Spread]:
+        """Return the graph without the links that are shared out, and how those of some ids are."""
         parted = self.layout.parted
-        return self._graph.with_links(without=parted) if parted else self._graph
+        return self._graph.with_links(without=parted) if parted else self._graph, self._spread
 
     def _lazily(self, source: RunEvents, ranges: Ranges, job: Job) -> DataFrame:
         from pyspark.sql import functions as F  # noqa: N812

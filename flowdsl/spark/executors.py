@@ -14,7 +14,6 @@ from flowdsl.kernels.outcome import Branched, Failed, StepOutcome, Until, droppe
 from flowdsl.operators.fan_out import Branches, FanOutKernel
 from flowdsl.spark.job import Job
 from flowdsl.spark.layout import Gate
-from flowdsl.spark.link_shares import Counts
 from flowdsl.spark.spread_fans import Copies
 from flowdsl.values.json_types import Index, Mask
 
@@ -45,7 +44,6 @@ class GateExecutor(StepExecutor):
         super().__init__(*args, **options)
         self._gate, self._shard, self._shards = gate, shard, job.shards
         self._shares = job.spread.get(gate.end) if gate.ids and gate.heavy else None
-        self._counts: dict[int, Counts] = {}
         if gate.heavy:
             assert isinstance(self.kernel, FanOutKernel)
             self.kernel.share = self._share
@@ -106,11 +104,9 @@ class GateExecutor(StepExecutor):
             return found.take(np.flatnonzero(found.place % tasks[found.row] == number[found.row]))
         earlier, counts = np.zeros(len(contexts), np.int32), found.counts.copy()
         seq, heavy = contexts.chunk.seq_seen(contexts.seen), self._gate.heavy_at(contexts)
-        for one in np.unique(heavy[heavy >= 0]).tolist():
-            rows = np.flatnonzero(heavy == one)
-            if one not in self._counts:
-                self._counts[one] = self._shares.before(one, int(number[rows[0]]))
-            earlier[rows], counts[rows] = self._counts[one].at(seq[rows])
+        for row in np.flatnonzero(heavy >= 0).tolist():
+            place = int(heavy[row]), int(number[row])
+            earlier[row], counts[row] = self._shares.counts_at(int(seq[row]), *place)
         return found._replace(place=found.place + earlier[found.row], counts=counts)
 
 

@@ -69,9 +69,7 @@ class Job:
     parted: Parted = field(default_factory=dict)
     # the ids whose branches go on in several tasks
     heavy: Heavy = field(default_factory=dict)
-    # their links, where those are shared out
-    spread: Spread = field(default_factory=dict)
-    # the graph as `sent_graph` has it
+    # the graph, and the shares of links, as `sent_graph` has them
     graph: Any = None
     # of what a stage gives back
     schema: pa.Schema | None = None
@@ -92,8 +90,15 @@ class Job:
         if found is None or found.new_ids > MOST_NEW_IDS:
             found = None
             _GRAPHS.clear()
-            _GRAPHS[self.token] = found = _StartedGraph(_taken_apart(self.graph))
+            _GRAPHS[self.token] = found = _StartedGraph(*_taken_apart(self.graph))
         return found.graph
+
+    @property
+    def spread(self) -> Spread:
+        """Return how the links of ids with very many are shared out."""
+        if self.token not in _GRAPHS:
+            self.start()
+        return _GRAPHS[self.token].spread
 
     def changes_before(self, part: int) -> Iterator[pl.DataFrame]:
         """Yield the events before a range that change the graph, where they do not come with the range."""
@@ -113,9 +118,9 @@ class Job:
 
 
 @contextmanager
-def sent_graph(session: SparkSession, graph: EntityGraph) -> Iterator[Any]:
-    """Broadcast a graph for a while, so that each executor is sent it once, and each worker takes it apart
-    once. A session of Spark Connect cannot: it sends the graph with each task.
+def sent_graph(session: SparkSession, graph: tuple[EntityGraph, Spread]) -> Iterator[Any]:
+    """Broadcast a graph, and the shares of links, for a while, so that each executor is sent them once, and each
+    worker takes them apart once. A session of Spark Connect cannot: it sends them with each task.
     """
     from pyspark.errors import PySparkException
 
@@ -132,8 +137,8 @@ def sent_graph(session: SparkSession, graph: EntityGraph) -> Iterator[Any]:
 
 
 class _StartedGraph:
-    def __init__(self, graph: EntityGraph) -> None:
-        self.graph = graph
+    def __init__(self, graph: EntityGraph, spread: Spread) -> None:
+        self.graph, self.spread = graph, spread
         state = graph.start(GraphRequirements())
         self._interner, self._keys = state.interner, state.tables
         self._own = len(self._interner) + sum(graph.link_counts.values())
@@ -144,14 +149,14 @@ class _StartedGraph:
         return len(self._interner) + self._keys.count - self._own
 
 
-def _taken_apart(sent: Any) -> EntityGraph:
-    graph: EntityGraph
+def _taken_apart(sent: Any) -> tuple[EntityGraph, Spread]:
+    found: tuple[EntityGraph, Spread]
     if isinstance(sent, bytes):
-        graph = pickle.loads(sent)
+        found = pickle.loads(sent)
     else:
         # its value would stay in the process
-        graph = sent.value if sent._path is None else sent.load_from_path(sent._path)
-    return graph
+        found = sent.value if sent._path is None else sent.load_from_path(sent._path)
+    return found
 
 
 # what a process has made of a job: once for all tasks that it runs

@@ -104,31 +104,17 @@ class LinkShares:
         ending = self.changes[here][mine] == _ENDED
         return Moves(rows[mine], self.shares[here][mine].astype(np.int64), ending)
 
-    def before(self, number: int, share: int) -> Counts:
-        """Return how many links an id has, by its place in `sizes`: those of the shares before one, and all."""
-        (one, size) = [*self.sizes.items()][number]
-        mine = np.flatnonzero(self.of == number)
-        changes, given = self.changes[mine], self.given[one]
-        earlier = np.where(self.shares[mine] < share, changes, np.int8(0))
-        return Counts(self.seq[mine], _summed(min(share * size, given), earlier), _summed(given, changes))
+    def counts_at(self, seq: int, number: int, share: int) -> tuple[int, int]:
+        """Return how many links an id has after an event, by its place in `sizes`: those before a share, and all.
 
-
-class Counts(NamedTuple):
-    """Numbers of links, from each event on that changes them."""
-
-    seq: Numbers
-    earlier: npt.NDArray[np.int32]
-    total: npt.NDArray[np.int32]
-
-    def at(self, seq: Numbers) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Return those after some events."""
-        place = np.searchsorted(self.seq, seq, side="right")
-        return self.earlier[place], self.total[place]
-
-
-def _summed(first: int, changes: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
-    """Return a number, and what it is after each change."""
-    return np.concatenate([[0], changes.cumsum(dtype=np.int32)], dtype=np.int32) + np.int32(first)
+        All moves up to the event are looked through: that is little beside the branches that it makes.
+        """
+        one, size = [*self.sizes.items()][number]
+        behind = int(np.searchsorted(self.seq, seq, side="right"))
+        mine, given = self.of[:behind] == number, self.given[one]
+        earlier = self.changes[:behind][mine & (self.shares[:behind] < share)]
+        total = self.changes[:behind][mine]
+        return min(share * size, given) + int(earlier.sum()), given + int(total.sum())
 
 
 def _given(
