@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
@@ -70,32 +70,55 @@ def refusal(
 ) -> FlowError:
     """Return the error for a call that Python refuses."""
     parameters = [p for p in signature.parameters.values() if p.name not in ("self", "unknown")]
-    first = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
-    by_name = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-    known = (*first, *(p.name for p in by_name))
-    filled = {*first[: len(given)], *options}
-    needed = [p.name for p in parameters if p.default is p.empty and p.name in {*known} - filled]
-    other = [option for option in options if option not in known]
+    first = _names(parameters, (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD))
+    known = [*first, *_names(parameters, (inspect.Parameter.KEYWORD_ONLY,))]
+    other = next((option for option in options if option not in known), None)
     if len(given) > len(first):
-        count = {0: "no argument", 1: "one argument"}.get(len(first), f"{len(first)} arguments")
-        are = "is" if len(given) == 1 else "are"
-        what = f"{name} takes {count} without a name, and here {are} {len(given)}"
+        what = f"{name} takes {_count_text(len(first))}, and here {_here_text(len(given))}"
+        filled = {*first, *options}
         hint = hint or _by_name(name, [p for p in parameters if p.name not in filled], given[len(first)])
-    elif other:
-        what = f"{name} has no option {other[0]!r}"
-        hint = did_you_mean(other[0], known) or hint
-    elif needed:
-        what = f"{name} needs {' and '.join(map(repr, needed))}"
+    elif other is not None:
+        what = f"{name} has no option {other!r}"
+        hint = did_you_mean(other, known) or hint
     else:
-        what = f"{name} is given {next(n for n in first[: len(given)] if n in options)!r} twice"
+        what = f"{name} {_missing_or_twice(parameters, first[: len(given)], options)}"
     return error(what, allowed=", ".join(known) or "no arguments", hint=hint)
+
+
+def _names(parameters: Iterable[inspect.Parameter], kinds: Collection[object]) -> list[str]:
+    return [p.name for p in parameters if p.kind in kinds]
+
+
+def _count_text(count: int) -> str:
+    shown = {0: "no argument", 1: "one argument"}.get(count, f"{count} arguments")
+    return f"{shown} without a name"
+
+
+def _here_text(count: int) -> str:
+    return f"{'is' if count == 1 else 'are'} {count}"
+
+
+def _missing_or_twice(parameters: list[inspect.Parameter], given: list[str], options: Collection[str]) -> str:
+    filled = {*given, *options}
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in optional]
+    missing = [repr(p.name) for p in needed if p.name not in filled]
+    if missing:
+        return f"needs {' and '.join(missing)}"
+    return f"is given {next(name for name in given if name in options)!r} twice"
 
 
 def _by_name(name: str, free: list[inspect.Parameter], value: object) -> str | None:
     """Return a hint with the argument that a value without a name was probably meant for."""
-    # sweep and with_step take the options of steps
-    likely = ["window"] if any(p.kind is p.VAR_KEYWORD for p in free) else []
-    likely += [p.name for p in free if isinstance(p.default, bool) and isinstance(value, bool)]
-    likely += [p.name for p in free if p.kind is p.KEYWORD_ONLY and p.name != "progress"]
+    likely = _likely(free, value)
     shown = short_repr(value)
-    return f"give it by name: {name}(…, {likely[0]}={shown if len(shown) < 40 else '…'})" if likely else None
+    return f"give it by name: {name}(…, {likely}={shown if len(shown) < 40 else '…'})" if likely else None
+
+
+def _likely(free: list[inspect.Parameter], value: object) -> str | None:
+    if any(p.kind is p.VAR_KEYWORD for p in free):
+        # sweep and with_step take the options of steps
+        return "window"
+    by_name = [p for p in free if p.kind is p.KEYWORD_ONLY and p.name != "progress"]
+    flags = [p for p in by_name if isinstance(value, bool) and isinstance(p.default, bool)]
+    return next((p.name for p in (*flags, *by_name)), None)

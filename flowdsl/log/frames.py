@@ -67,16 +67,20 @@ def _of_one_type(name: str, column: Any, json_names: Collection[str]) -> Any:
             value if value is None or isinstance(value, str) else _json_cell(value, name) for value in column
         ]
         return pa.array(texts, pa.large_string())
-    types = {type(value) for value in column}
-    if any(issubclass(one, enum.Enum) for one in types):
-        column = column.map(lambda value: value.value if isinstance(value, enum.Enum) else value)
-    if UUID in types or (name in SCHEMA and {int, str} <= types):
-        return column.map(_plain_id)
-    return column
+    if any(issubclass(one, (enum.Enum, UUID)) for one in set(map(type, column))):
+        column = column.map(_plain)
+    # numbers among texts are ids in these columns, and values in others
+    return column.map(_plain_id) if name in SCHEMA and {int, str} <= set(map(type, column)) else column
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        value = value.value
+    return str(value) if isinstance(value, UUID) else value
 
 
 def _plain_id(value: Any) -> Any:
-    return str(value) if isinstance(value, (int, UUID)) and not isinstance(value, bool) else value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _json_cell(value: Any, name: str) -> str | None:

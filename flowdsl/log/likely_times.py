@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -65,7 +65,6 @@ _NUMBER: Final = re.compile(r"[0-9]{1,19}(\.[0-9]{1,9})?")
 
 def time_of(paths: Paths, notes: list[str]) -> tuple[str, dict[str, Any]]:
     """Return the column of times, and how to read it."""
-    order = {name: place for place, name in enumerate(_TIMES)}
     read = {path: how for path, values in paths.items() if (how := _reading(values)) is not None}
     if not read:
         raise DataError(
@@ -74,13 +73,7 @@ def time_of(paths: Paths, notes: list[str]) -> tuple[str, dict[str, Any]]:
             "or numbers of seconds since 1970",
             hint=f"the columns are {', '.join(paths)}",
         )
-
-    def place(path: str) -> tuple[bool, int, int, str]:
-        # numbers of orders may look like days, and a time that many rows lack is not that of the event
-        odd = is_id(path) or len(paths[path]) < 0.9 * max(map(len, paths.values()))
-        return odd, order.get(word_of(path), len(order)), path.count("."), path
-
-    path = min(read, key=place)
+    path = _likeliest(read, paths)
     others = [repr(other) for other in read if other != path and not is_id(other)]
     if others:
         notes.append(f"other columns with times: {', '.join(others)}")
@@ -91,6 +84,18 @@ def time_of(paths: Paths, notes: list[str]) -> tuple[str, dict[str, Any]]:
     if how.get("time_format", "").startswith(("%d/%m", "%m/%d")):
         notes.append(f"look whether days or months come first in {path!r}")
     return path, how
+
+
+def _likeliest(found: Iterable[str], paths: Paths) -> str:
+    order = {name: place for place, name in enumerate(_TIMES)}
+    whole = 0.9 * max(map(len, paths.values()))
+
+    def place(path: str) -> tuple[bool, int, int, str]:
+        # numbers of orders may look like days, and a time that many rows lack is not that of the event
+        odd = is_id(path) or len(paths[path]) < whole
+        return odd, order.get(word_of(path), len(order)), path.count("."), path
+
+    return min(found, key=place)
 
 
 def clock_of(paths: Paths, day: str) -> str | None:

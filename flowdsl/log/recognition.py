@@ -77,8 +77,12 @@ def hint_for(block: TextBlock, shape: RowShape) -> str | None:
         rows.extend(block.texts.objects(_LOOKED_AT))
     elif isinstance(block.content, list) or hasattr(block.content, "iter_rows"):
         rows.extend(dict(row) for row in islice(rows_of(block), _LOOKED_AT))
+    return _hint_of_rows(rows, block, shape) if rows else None
+
+
+def _hint_of_rows(rows: Rows, block: TextBlock, shape: RowShape) -> str | None:
     named = {origin.partition(".")[0] for origin in shape.columns.values() if isinstance(origin, str)}
-    if rows and not any(named.intersection(row) for row in rows):
+    if not any(named.intersection(row) for row in rows):
         name = None if named else recognised(rows, block.around)
         if name is not None:
             return f"the rows look like {name}: read_events(…, shape={name!r})"

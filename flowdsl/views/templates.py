@@ -114,8 +114,8 @@ def format_json(value: Any) -> str:
 
 
 def label_cells(rows: str, heads: Iterable[str]) -> str:
-    """Return rows of a table in which each cell has the head of its column as a label, and each row is a block
-    where no style sheet says otherwise, as in a notebook that is not trusted.
+    """Return rows of a table in which each cell has the head of its column as a label, and each row is a
+    block where no style sheet says otherwise, as in a notebook that is not trusted.
     """
     # a long name may break where it has a `_`
     labels = [_LABEL.format(escape(head).replace("_", "_<wbr>")) if head else "" for head in heads]

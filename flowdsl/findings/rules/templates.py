@@ -18,7 +18,7 @@ from flowdsl.expressions.templates.nodes import (
     TemplateComparison,
     TemplateLiteral,
 )
-from flowdsl.expressions.templates.visitors import all_nodes, exprs_of
+from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, idents
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.type_inference import calls, kind_of, outputs, own_names, printed, values
 from flowdsl.findings.views import LINKED, OBJECTS, StepView, TemplateView
@@ -59,12 +59,11 @@ def list_printed(view: TemplateView) -> Iterator[Violation]:
 @rule("items-are-ids", "error", TemplateView)
 def items_are_ids(view: TemplateView) -> Iterator[Violation]:
     """Report attributes that are read of `batch.items`, which are ids."""
-    names = {
-        node.value for node in all_nodes(view.body) if isinstance(node, For) and _is_items(node.container)
-    }
+    loops = [node for node in all_nodes(view.body) if isinstance(node, For)]
+    names = {loop.value for loop in loops if _is_items(loop.container)}
     for expr in exprs_of(view.body):
         filtered = _is_items(expr) and any("attribute" in dict(call.args) for call in expr.filters)
-        if filtered or (isinstance(expr.value, Ident) and expr.value.root in names and expr.value.steps):
+        if filtered or any(ident.root in names and ident.steps for ident in idents(expr.value)):
             yield view.remark(
                 "batch.items are ids, which have no attributes: nothing is found in them",
                 "batch(…, collect={'names': fn.unique(var.fan.name)}) keeps them as batch.names",
