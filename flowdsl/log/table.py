@@ -100,8 +100,9 @@ class EventTable:
         return events if isinstance(self._raw, LazyTable) else ahead(events)
 
     def stretch(self, columns: Collection[str], size: int, first: int, last: int) -> Iterator[pl.DataFrame]:
-        """Yield the events from one number to another, in chunks, as they lie in files that are in their order: that
-        they are is left to the caller, and no text is judged as JSON.
+        """Yield the events from one number to another, in chunks, as they lie in files.
+
+        That these are in order is left to the caller, and no text is judged as JSON.
         """
         names = asked_columns(columns, size, first - 1)
         return ahead(together(cut(self._between(names, max(size, READ), first, last), size), size))
@@ -250,8 +251,9 @@ class EventTable:
         return table
 
     def _good(self, names: list[str], size: int, after: int) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
-        """Yield the rows that can be events, unchanged, each with its position in the table; of rows that are numbered
-        and in order, those up to `after` may be left out.
+        """Yield the rows that can be events, unchanged, each with its position in the table.
+
+        Of rows that are numbered and in order, those up to `after` may be left out.
         """
         begin = 0
         for piece in self._raw.pieces(names, size, after=after):

@@ -159,8 +159,8 @@ class NoStore:
 def write_part(path: Path, part: TablePart) -> None:
     """Write some rows of a table to a file.
 
-    Numbers and times mostly ascend and texts mostly differ: the dictionaries that Parquet would make of them cost
-    more time than all else.
+    Numbers and times mostly ascend and texts mostly differ: the dictionaries that Parquet would make of
+    them cost more time than all else.
     """
     import pyarrow.parquet as pq
 

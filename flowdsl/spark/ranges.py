@@ -62,7 +62,7 @@ class Ranges:
     links: Mapping[str, int] = field(default_factory=dict)
     """How many events are of links of a type that is read."""
     files: tuple[str, ...] = ()
-    """The paths of these files, where all machines have them in the same folders: tasks read them without Spark."""
+    """The paths of these files, where all machines have them in the same folders: tasks read them."""
 
     @property
     def in_place(self) -> bool:

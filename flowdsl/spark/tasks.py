@@ -79,7 +79,7 @@ class RangeStage:
 
 
 def in_files(batches: Batches, job: Job, plan: Plan) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Yield the rows of the ranges that are given by their numbers, which this process reads in their files."""
+    """Yield the rows of the ranges with the given numbers, which this process reads from files."""
     changes = where_graph_changes(plan, job.parted) if not job.final_graph else pl.lit(value=False)
     unread = {"link_id"} - plan.event_columns
     for part in (part for batch in batches for part in batch.column(0).to_pylist()):
