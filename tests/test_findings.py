@@ -24,8 +24,7 @@ from findings import (
 from findings.examples import example, with_examples
 from flowdsl import on
 from flowdsl.cli.main import main
-from flowdsl.findings import rules
-from flowdsl.findings.base import SEVERITIES
+from flowdsl.findings.base import SEVERITIES, rules
 
 CASES: list[Case] = [*of_flows.CASES, *of_templates.CASES, *of_production.CASES, *of_logs.CASES]
 DOCS = Path(__file__).parents[1] / "docs" / "findings.md"

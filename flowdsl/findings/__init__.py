@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from flowdsl.findings.base import Finding, rules
+from flowdsl.findings.base import Finding
 from flowdsl.findings.check import check_flow, check_project, check_sources
 
-__all__ = ["Finding", "check_flow", "check_project", "check_sources", "rules"]
+__all__ = ["Finding", "check_flow", "check_project", "check_sources"]

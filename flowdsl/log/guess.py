@@ -241,7 +241,7 @@ def _event(source: TableLike, rows: Rows, rest: Paths, options: dict[str, Any], 
     if event_id is not None:
         columns["event_id"] = event_id
     source_id, target_id = _ends(left, options, notes)
-    new = target_id is not None and _is_new_eachtime_of(source, target_id, left[target_id])
+    new = target_id is not None and _is_new_each_time(source, target_id, left[target_id])
     if source_id is None or target_id is None or new:
         own = (
             target_id
@@ -370,7 +370,7 @@ def _listed(values: Sequence[Any]) -> str:
     return ", ".join(texts[:6]) + (f" and {len(texts) - 6} more" if len(texts) > 6 else "")
 
 
-def _is_new_eachtime_of(source: TableLike, path: str, values: Sequence[Any]) -> bool:
+def _is_new_each_time(source: TableLike, path: str, values: Sequence[Any]) -> bool:
     """Return True if each row is about something new, as a table of orders has a row for each order."""
     if repeats(values):
         return False

@@ -6,93 +6,30 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+
+def words(text: str, between: str = " ") -> tuple[str, ...]:
+    """Return the words of a text."""
+    return tuple(text.split(between))
+
+
 # the values below each dotted path, nulls left out
 Paths = Mapping[str, list[Any]]
 # names of columns, the likeliest first
 IDS: Final = ["event_id", "eventid", "uuid", "message_id", "messageid", "insert_id"]
-ACTIONS: Final = [
-    "event",
-    "event_name",
-    "event_type",
-    "eventtype",
-    "type",
-    "kind",
-    "action",
-    "verb",
-    "op",
-    "operation",
-    "activity",
-    "topic",
-    "detail_type",
-    "name",
-]
+ACTIONS: Final = words(
+    "event event_name event_type eventtype type kind action verb op operation activity topic detail_type name"
+)
 # who acts, and what is acted on
-SOURCES: Final = [
-    "source_id",
-    "source",
-    "user_id",
-    "userid",
-    "user",
-    "actor",
-    "actor_id",
-    "who",
-    "customer_id",
-    "customer",
-    "author_id",
-    "author",
-    "follower_id",
-    "follower",
-    "from",
-    "from_id",
-    "sender_id",
-    "sender",
-    "member_id",
-    "member",
-    "visitor_id",
-    "visitor",
-    "subscriber_id",
-    "account_id",
-    "distinct_id",
-    "anonymous_id",
-    "user_pseudo_id",
-    "person_id",
-    "person",
-    "profile_id",
-]
-TARGETS: Final = [
-    "target_id",
-    "target",
-    "object_id",
-    "object",
-    "post_id",
-    "post",
-    "item_id",
-    "item",
-    "product_id",
-    "product",
-    "movie_id",
-    "movieid",
-    "page_id",
-    "page",
-    "repo_id",
-    "repo",
-    "repository",
-    "video_id",
-    "video",
-    "song_id",
-    "order_id",
-    "article_id",
-    "group_id",
-    "channel",
-    "channel_id",
-    "followee_id",
-    "followed_id",
-    "to",
-    "to_id",
-    "recipient_id",
-    "recipient",
-    "url",
-]
+SOURCES: Final = words(
+    "source_id source user_id userid user actor actor_id who customer_id customer author_id author "
+    "follower_id follower from from_id sender_id sender member_id member visitor_id visitor subscriber_id "
+    "account_id distinct_id anonymous_id user_pseudo_id person_id person profile_id"
+)
+TARGETS: Final = words(
+    "target_id target object_id object post_id post item_id item product_id product movie_id movieid "
+    "page_id page repo_id repo repository video_id video song_id order_id article_id group_id channel "
+    "channel_id followee_id followed_id to to_id recipient_id recipient url"
+)
 # order_no is an id as order_id is
 _NUMBERED: Final = re.compile(r"_(no|nr|num|number|code|key|uuid|guid)$")
 # {"$oid": "…"}, as MongoDB exports ids; the dot of `No.` is none of a path

@@ -10,52 +10,21 @@ import polars as pl
 
 from flowdsl.arguments import is_number
 from flowdsl.errors import DataError
-from flowdsl.log.likely_columns import Paths, is_id, word_of
+from flowdsl.log.likely_columns import Paths, is_id, word_of, words
 from flowdsl.log.timestamps import unit_by_size
 
 # names of columns, the likeliest first
-_TIMES: Final = [
-    "timestamp",
-    "time",
-    "ts",
-    "event_time",
-    "occurred_at",
-    "event_timestamp",
-    "created_at",
-    "createdat",
-    "originaltimestamp",
-    "sent_at",
-    "received_at",
-    "triggered_at",
-    "at",
-    "when",
-    "date",
-    "datetime",
-    "updated_at",
-    "order_date",
-    "purchased_at",
-    "logged_at",
-    "start_time",
-]
-_FORMATS: Final = [
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y %H:%M:%S",
-    "%d.%m.%Y",
-    "%d/%m/%Y %H:%M",
-    "%d/%m/%Y %H:%M:%S",
-    "%d/%m/%Y",
-    "%m/%d/%Y %H:%M",
-    "%m/%d/%Y %H:%M:%S",
-    "%m/%d/%Y",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y/%m/%d %H:%M",
-    "%Y/%m/%d",
-    "%Y%m%dT%H%M%S",
-    "%Y%m%d",
-    "%d %b %Y %H:%M:%S",
-    "%b %d, %Y",
-    "%a %b %d %H:%M:%S %z %Y",
-]
+_TIMES: Final = words(
+    "timestamp time ts event_time occurred_at event_timestamp created_at createdat originaltimestamp "
+    "sent_at received_at triggered_at at when date datetime updated_at order_date purchased_at logged_at "
+    "start_time"
+)
+_FORMATS: Final = words(
+    "%d.%m.%Y %H:%M|%d.%m.%Y %H:%M:%S|%d.%m.%Y|%d/%m/%Y %H:%M|%d/%m/%Y %H:%M:%S|%d/%m/%Y|"
+    "%m/%d/%Y %H:%M|%m/%d/%Y %H:%M:%S|%m/%d/%Y|%Y/%m/%d %H:%M:%S|%Y/%m/%d %H:%M|%Y/%m/%d|"
+    "%Y%m%dT%H%M%S|%Y%m%d|%d %b %Y %H:%M:%S|%b %d, %Y|%a %b %d %H:%M:%S %z %Y",
+    "|",
+)
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[+-]\d\d(:?\d\d)?)?)?")
 _ZONE: Final = re.compile(r":\d\d.*([Zz]|[+-]\d\d(:?\d\d)?)|[A-Z]{2,5}$|[+-]\d{4}\b")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")

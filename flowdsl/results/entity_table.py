@@ -1,7 +1,7 @@
 """Table of the entities that deliveries mention: who an id is, for a result that is read without a graph.
 
-It has a row for each recipient, and for each id in a field of text, that is an entity of the graph. Of a graph
-that is small beside the deliveries it has all entities: to look who is mentioned would take longer.
+It has a row for each recipient, and for each id in a field of text, that is an entity of the graph. Of a
+graph that is small beside the deliveries it has all entities: to look who is mentioned would take longer.
 """
 
 from __future__ import annotations

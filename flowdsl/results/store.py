@@ -157,34 +157,31 @@ class NoStore:
 
 
 def write_part(path: Path, part: TablePart) -> None:
-    """Write some rows of a table to a file.
-
-    Numbers and times mostly ascend and texts mostly differ: the dictionaries that Parquet would make of
-    them cost more time than all else.
-    """
+    """Write some rows of a table to a file."""
     import pyarrow.parquet as pq
 
-    frame = part.frame
-    ascending = [name for name, dtype in frame.schema.items() if dtype.is_temporal() or dtype == pl.Int64]
-    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    pq.write_table(
-        rows.replace_schema_metadata({META: json.dumps(part.meta).encode()}),
-        path,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=[name for name in frame.columns if name not in ascending and _repeats(frame[name])],
-        column_encoding=dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
+    rows = part.frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    rows = rows.replace_schema_metadata({META: json.dumps(part.meta).encode()})
+    pq.write_table(rows, path, compression="zstd", compression_level=1, **_encodings(part.frame))
+
+
+def _encodings(frame: pl.DataFrame) -> dict[str, Any]:
+    """Return how columns are best written: numbers and times mostly ascend, and texts mostly differ. To try a
+    dictionary for each of them would cost more time than all else.
+    """
+    texts = {name for name, dtype in frame.schema.items() if dtype == pl.String}
+    ascending = {name for name, dtype in frame.schema.items() if dtype == pl.Int64 or dtype.is_temporal()}
+    repeating = {name for name in texts if _repeats(frame[name])}
+    return {
+        "use_dictionary": [*({*frame.columns} - ascending - texts | repeating)],
+        "column_encoding": dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
         # least and greatest texts help no reader
-        write_statistics=[name for name in frame.columns if name not in texts],
-    )
+        "write_statistics": [*({*frame.columns} - texts)],
+    }
 
 
-def _repeats(values: pl.Series) -> bool:
-    """Return whether a column is text of which few rows differ."""
-    if values.dtype != pl.String:
-        return True
-    some = values.gather_every(max(len(values) // _LOOKED_AT, 1))
+def _repeats(texts: pl.Series) -> bool:
+    some = texts.gather_every(max(len(texts) // _LOOKED_AT, 1))
     return 2 * some.n_unique() <= len(some)
 
 

@@ -96,8 +96,8 @@ class GateExecutor(StepExecutor):
         return (self._shard - first) % self._shards, self._gate.tasks(contexts)
 
     def _share(self, contexts: ContextBatch, found: Branches) -> Branches:
-        """Return the branches that go on here: all that are found, behind those of earlier shares, where there
-        is a share of the links here, or else some of those of all links.
+        """Return the branches that go on here: where there is a share of the links here, all that are found,
+        behind those of earlier shares, or else some of those of all links.
         """
         number, tasks = self._places(contexts)
         if self._shares is None:

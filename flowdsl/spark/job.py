@@ -119,8 +119,8 @@ class Job:
 
 @contextmanager
 def sent_graph(session: SparkSession, graph: tuple[EntityGraph, Spread]) -> Iterator[Any]:
-    """Broadcast a graph, and the shares of links, for a while, so that each executor is sent them once, and each
-    worker takes them apart once. A session of Spark Connect cannot: it sends them with each task.
+    """Broadcast a graph, and the shares of links, for a while, so that each executor is sent them once, and
+    each worker takes them apart once. A session of Spark Connect cannot: it sends them with each task.
     """
     from pyspark.errors import PySparkException
 

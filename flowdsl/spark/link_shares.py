@@ -1,8 +1,9 @@
 """Shares of the links of ids with very many: consecutive stretches of them, one for each task.
 
 The place of a link among those of its id never changes: first come those of the snapshot, then those that the
-log makes. A task has the links of one stretch, and knows of all events that make and end links of the id which
-stretch they concern, but not between whom. So it can tell how many links there are before its own at any event.
+log makes. A task has the links of one stretch, and knows of all events that make and end links of the id
+which stretch they concern, but not between whom. So it can tell how many links there are before its own at
+any event.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _SCANNED: Final = 1 << 20
 
 
 class Moves(NamedTuple):
-    """What events do to links: the row of each, the share, and whether it ends a link there or makes one."""
+    """Changes that events make to links: of each the row, the share, and whether a link ends there."""
 
     rows: Numbers
     shares: Numbers
@@ -40,7 +41,7 @@ class Moves(NamedTuple):
 
 @dataclass(frozen=True)
 class LinkShares:
-    """The links of some ids, looked up by one end: how large a share of each id is, and what happens to it."""
+    """The links of some ids, looked up by one end: how large the share of each is, and what becomes of it."""
 
     sizes: Mapping[str, int]
     """The links of a share, by id."""
@@ -59,8 +60,8 @@ class LinkShares:
     ) -> LinkShares:
         """Cut the links of ids into as many shares as there are tasks for each.
 
-        `events` are those of the links, in the order of the log: `seq_no`, whether a link is `made`, the `id`, and
-        the `other` end.
+        `events` are those of the links, in the order of the log: `seq_no`, whether a link is `made`, the
+        `id`, and the `other` end.
         """
         numbers = {one: number for number, one in enumerate(tasks)}
         events = events.with_columns(pl.col("id").replace_strict(numbers, return_dtype=pl.Int32))
@@ -105,7 +106,8 @@ class LinkShares:
         return Moves(rows[mine], self.shares[here][mine].astype(np.int64), ending)
 
     def counts_at(self, seq: int, number: int, share: int) -> tuple[int, int]:
-        """Return how many links an id has after an event, by its place in `sizes`: those before a share, and all.
+        """Return how many links an id has after an event, by its place in `sizes`: before a share, and in
+        all.
 
         All moves up to the event are looked through: that is little beside the branches that it makes.
         """

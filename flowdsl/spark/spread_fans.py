@@ -1,8 +1,8 @@
 """Fan-outs whose branches go on in several tasks.
 
 An id with very many links makes one context as many branches. Such an event goes to several shards, which
-follow one another. Where links are shared out, each of them has a share of the links of the id; otherwise each
-has all links, and goes on with every so manieth branch.
+follow one another. Where links are shared out, each of them has a share of the links of the id; otherwise
+each has all links, and goes on with a part of the branches.
 """
 
 from __future__ import annotations
@@ -76,19 +76,19 @@ def _is_alone(branch: Branch, place: int) -> bool:
 
 
 def ends_of(plan: Plan, parted: Parted) -> list[tuple[str, str]]:
-    """Return the link types and ends of all such fan-outs. Where links are shared out and other steps read them,
-    too, one task needs all links of an id.
+    """Return the link types and ends of all such fan-outs. Where links are shared out and other steps read
+    them, too, one task needs all links of an id.
     """
-    branches = [branch for entry in plan.entries for branch in entry.branches]
-    places = [(branch, place) for branch in branches for place in range(len(branch))]
-    found = {end_of(*one) for one in places}
-    refused = {
-        name
-        for branch, place in places
-        if end_of(branch, place) is None
-        for name in reads(branch[place], parted)
-    }
-    return sorted(one for one in found if one is not None and one[0] not in refused)
+    ends: set[tuple[str, str]] = set()
+    refused: set[str] = set()
+    for branch in (branch for entry in plan.entries for branch in entry.branches):
+        for place, step in enumerate(branch):
+            end = end_of(branch, place)
+            if end is None:
+                refused.update(reads(step, parted))
+            else:
+                ends.add(end)
+    return sorted(end for end in ends if end[0] not in refused)
 
 
 def heavy_in(
@@ -145,8 +145,8 @@ def _given_shards(graph: EntityGraph, keys: Codes, shards: int, shares: LinkShar
 
 
 class MovedLinks(NamedTuple):
-    """Events that make or end links that are shared out: the row of each, the shard, and whether it does no more
-    there than to end a link, whatever it is.
+    """Events that make or end links that are shared out: the row of each, the shard, and whether it does no
+    more there than to end a link, whatever it is.
     """
 
     rows: Numbers

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowdsl import Flow, MemoryEventLog
-from flowdsl.findings import Finding, check_flow, check_sources, rules
+from flowdsl.findings import Finding, check_flow, check_sources
+from flowdsl.findings.base import rules
 
 LINK = "{kind: link.created, link_type: likes}"
 UNLINK = "{kind: link.deleted, link_type: likes}"
