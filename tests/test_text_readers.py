@@ -170,5 +170,7 @@ def test_json_lines_are_read_as_python_reads_them(
     text = "\n".join([*lines, *made])
     # that is one array
     assume(not text.lstrip().startswith("["))
+    # those are objects without line breaks between them
+    assume("}{" not in text)
     path.write_bytes(before + text.encode("utf-8", "surrogatepass"))
     check(path, piece, **how)
