@@ -76,14 +76,16 @@ def from_a_frame(value: Any) -> str:
     return shown(pd.DataFrame([row]).assign(data=pd.Series([{"v": value}], dtype=object)))
 
 
+THING: Any = {
+    "timestamp": "at",
+    "kind": fd.literal("entity.created"),
+    "entity_type": fd.literal("thing"),
+    "entity_id": fd.literal("t"),
+}
+
+
 def from_columns(value: Any) -> Any:
-    columns = {
-        "timestamp": "at",
-        "kind": fd.literal("entity.created"),
-        "entity_type": fd.literal("thing"),
-        "entity_id": fd.literal("t"),
-        "data": {"v": "v", "more": "more"},
-    }
+    columns = {**THING, "data": {"v": "v", "more": "more"}}
     frame = pd.DataFrame({"at": [TIME], "v": pd.Series([value], dtype=object)})
     return fd.read_events(frame.assign(more=pd.Series([{"in": [value]}], dtype=object)), columns)
 
@@ -93,13 +95,7 @@ def from_an_object_column(value: Any) -> str:
 
 
 def from_a_function_of_rows(value: Any) -> str:
-    columns = {
-        "timestamp": "at",
-        "kind": fd.literal("entity.created"),
-        "entity_type": fd.literal("thing"),
-        "entity_id": fd.literal("t"),
-        "data": lambda row: {"v": value},
-    }
+    columns = {**THING, "data": lambda row: {"v": value}}
     return shown(fd.read_events(pd.DataFrame({"at": [TIME]}), columns=columns))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -282,6 +283,11 @@ def test_a_disk_that_is_full_is_told_as_an_error_of_the_folder(tmp_path: Path) -
     assert done.stdout.startswith(f"the folder '{out}' cannot be written: "), done.stderr
     with pytest.raises(fd.FlowError, match="holds no result"):
         fd.read_result(out)
+
+
+def test_a_result_that_was_read_back_is_sent_to_other_processes(tmp_path: Path) -> None:
+    made = fd.replay(FLOW, LOG, out=tmp_path / "out")
+    assert pickle.loads(pickle.dumps(fd.read_result(tmp_path / "out")))["s"].equals(made["s"])
 
 
 def test_a_result_that_was_read_back_has_no_state_and_explains_nothing(tmp_path: Path) -> None:

@@ -170,7 +170,8 @@ def test_json_lines_are_read_as_python_reads_them(
     text = "\n".join([*lines, *made])
     # that is one array
     assume(not text.lstrip().startswith("["))
-    # those are objects without line breaks between them
-    assume("}{" not in text)
-    path.write_bytes(before + text.encode("utf-8", "surrogatepass"))
+    content = before + text.encode("utf-8", "surrogatepass")
+    # a file that begins so has no lines: test_data_forms reads it
+    assume(b"}{" not in content.lstrip().partition(b"\n")[0])
+    path.write_bytes(content)
     check(path, piece, **how)

@@ -67,10 +67,12 @@ def _of_one_type(name: str, column: Any, json_names: Collection[str]) -> Any:
             value if value is None or isinstance(value, str) else _json_cell(value, name) for value in column
         ]
         return pa.array(texts, pa.large_string())
-    if any(issubclass(one, (enum.Enum, UUID)) for one in set(map(type, column))):
+    types = set(map(type, column))
+    if any(issubclass(one, (enum.Enum, UUID)) for one in types):
         column = column.map(_plain)
+        types = set(map(type, column))
     # numbers among texts are ids in these columns, and values in others
-    return column.map(_plain_id) if name in SCHEMA and {int, str} <= set(map(type, column)) else column
+    return column.map(_plain_id) if name in SCHEMA and {int, str} <= types else column
 
 
 def _plain(value: Any) -> Any:

@@ -32,6 +32,7 @@ from flowdsl.log.likely_columns import (
     subject_of,
     unique_id,
     word_of,
+    words,
 )
 from flowdsl.log.likely_times import are_all, clock_of, time_of
 from flowdsl.log.origins import literal
@@ -49,11 +50,9 @@ _SHOWN: Final = 5
 # different values in as many rows, from which on each row counts as about something new
 _MANY: Final = 50
 _ACTED: Final = {
-    **dict.fromkeys(
-        ["c", "create", "created", "insert", "inserted", "add", "added", "new", "i", "r"], "created"
-    ),
-    **dict.fromkeys(["u", "update", "updated", "change", "changed", "modified", "edit", "edited"], "updated"),
-    **dict.fromkeys(["d", "delete", "deleted", "remove", "removed", "destroyed"], "deleted"),
+    **dict.fromkeys(words("c create created insert inserted add added new i r"), "created"),
+    **dict.fromkeys(words("u update updated change changed modified edit edited"), "updated"),
+    **dict.fromkeys(words("d delete deleted remove removed destroyed"), "deleted"),
 }
 # digits that count nothing: 01234 is a postcode, and so may 10115 be
 _NO_AMOUNT: Final = re.compile(
@@ -243,13 +242,8 @@ def _event(source: TableLike, rows: Rows, rest: Paths, options: dict[str, Any], 
     source_id, target_id = _ends(left, options, notes)
     new = target_id is not None and _is_new_each_time(source, target_id, left[target_id])
     if source_id is None or target_id is None or new:
-        own = (
-            target_id
-            if new
-            else "id"
-            if "id" in rest
-            else event_id or source_id or target_id or other_id(left)
-        )
+        likely = event_id or source_id or target_id or other_id(left)
+        own = target_id if new else "id" if "id" in rest else likely
         _entity(source, columns, options, action, own, rest, notes)
     else:
         _link(columns, source_id, target_id, action, rest, notes)

@@ -15,7 +15,7 @@ def words(text: str, between: str = " ") -> tuple[str, ...]:
 # the values below each dotted path, nulls left out
 Paths = Mapping[str, list[Any]]
 # names of columns, the likeliest first
-IDS: Final = ["event_id", "eventid", "uuid", "message_id", "messageid", "insert_id"]
+IDS: Final = words("event_id eventid uuid message_id messageid insert_id")
 ACTIONS: Final = words(
     "event event_name event_type eventtype type kind action verb op operation activity topic detail_type name"
 )
@@ -116,9 +116,9 @@ def unique_id(paths: Paths) -> str | None:
 
 def action_of(paths: Paths) -> str | None:
     """Return the column that says what happened: few different texts."""
-    words = {path: word_of(path) for path, values in paths.items() if "." not in path and _are_few(values)}
+    likely = {path: word_of(path) for path, values in paths.items() if "." not in path and _are_few(values)}
     for name in ACTIONS:
-        for path, word in words.items():
+        for path, word in likely.items():
             # X-Shopify-Topic
             if word == name or (name == "topic" and word.endswith("_topic")):
                 return path

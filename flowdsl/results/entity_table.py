@@ -33,8 +33,7 @@ def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -
     pieces = [piece for table in dict.fromkeys(s["table"] for s in steps) for piece in store.pieces(table)]
     codes = np.flatnonzero(graph.type_of >= 0).astype(np.int32)
     if len(codes) * _SMALL > sum(piece.rows for piece in pieces):
-        mentioned = [*_mentioned(pieces, graph)]
-        codes = np.unique(np.concatenate(mentioned)) if mentioned else codes[:0]
+        codes = np.unique(np.concatenate([codes[:0], *_mentioned(pieces, graph)]))
     frame = entity_rows(graph, codes)
     return TablePart(frame) if frame.height else None
 

@@ -200,8 +200,12 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._next: dict[str, int] = {}
-        self._thread = ThreadPoolExecutor(1, "writer")
         self._waiting: deque[Future[None]] = deque()
+
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        # only of stores that are written: a result that was read is copied, and sent to other processes
+        return ThreadPoolExecutor(1, "writer")
 
     @classmethod
     def create(

@@ -23,7 +23,7 @@ from flowdsl.log import EventSource
 from flowdsl.log.columns import SCHEMA, asked_columns, readable
 from flowdsl.results.table_writer import read_events_at
 from flowdsl.spark.ranges import Cut, Grid, Ranges
-from flowdsl.spark.rows import frame_of
+from flowdsl.spark.rows import frame_of, rows_of
 from flowdsl.spark.sources import SparkEvents, event_table, events_of_frame, spark_table
 
 if TYPE_CHECKING:
@@ -111,13 +111,7 @@ class HandedOver:
                 break
         self.broken = source.broken
         empty = pl.DataFrame(schema={name: SCHEMA[name] for name in asked_columns(columns, 1, 0)})
-        self.rows = pl.concat(frames, how="diagonal_relaxed") if frames else empty
-        self.rows = self.rows.select(
-            "seq_no",
-            pl.col("timestamp").cast(pl.Int64).alias("time"),
-            pl.col("kind").cast(pl.String),
-            pl.exclude("seq_no", "timestamp", "kind"),
-        )
+        self.rows = rows_of(pl.concat(frames, how="diagonal_relaxed") if frames else empty)
 
     def frame(self) -> DataFrame:
         return self._session.createDataFrame(spark_table(self.rows))

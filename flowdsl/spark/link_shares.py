@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.graph.snapshot import EntityGraph
-from flowdsl.spark.parted_links import ENDS
+from flowdsl.spark.parted_links import coded_ends
 from flowdsl.values.json_types import Mask
 
 Numbers = npt.NDArray[np.int64]
@@ -123,7 +123,7 @@ def _given(
     graph: EntityGraph, name: str, end: str, numbers: Mapping[str, int], events: pl.DataFrame
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """Return how many links the ids have in a graph, and those of them that events are of."""
-    ends = dict(zip(ENDS.values(), graph.link_codes(name), strict=True))
+    ends = coded_ends(graph, name)
     keys = ends.pop(end)
     (others,) = ends.values()
     counts, known = {}, [pl.DataFrame(schema={"id": pl.Int32, "other": pl.String, "place": pl.Int64})]

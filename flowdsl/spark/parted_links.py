@@ -27,6 +27,11 @@ Parted = Mapping[str, str]
 _SEED: Final = 0x1D
 
 
+def coded_ends(graph: EntityGraph, name: str) -> dict[str, Codes]:
+    """Return the codes of the ids at each end of the links of a type, by the column of the end."""
+    return dict(zip(ENDS.values(), graph.link_codes(name), strict=True))
+
+
 def one_ended(plan: Plan) -> Parted:
     """Return the link types that are looked up from one end alone, by steps that say from which id."""
     found: dict[str, set[str | None]] = {}

@@ -30,6 +30,16 @@ def events_of(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def rows_of(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events in the types that the rows of a stream have."""
+    return events.select(
+        pl.col("seq_no"),
+        pl.col("timestamp").cast(pl.Int64).alias("time"),
+        pl.col("kind").cast(pl.String),
+        pl.exclude("seq_no", "timestamp", "kind"),
+    )
+
+
 def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
     """Return rows without text that is not JSON, and where there was such text."""
     names = [name for name in JSON_COLUMNS if frame.schema.get(name) == pl.String]

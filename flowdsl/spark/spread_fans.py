@@ -19,7 +19,7 @@ from flowdsl.flow.plan import Branch, Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.spark.blocks import LINKS, Block, stretches, to_arrow, to_bytes
 from flowdsl.spark.link_shares import LinkShares
-from flowdsl.spark.parted_links import ENDS, Parted, reads, shards_of_ids
+from flowdsl.spark.parted_links import ENDS, Parted, coded_ends, reads, shards_of_ids
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Mask
 from flowdsl.values.masks import where_equal
@@ -101,7 +101,7 @@ def heavy_in(
     for name, end in ends_of(plan, parted):
         found[name, end] = Counter[str]()
         if graph.link_counts.get(name, 0) > most:
-            counts = np.bincount(dict(zip(ENDS.values(), graph.link_codes(name), strict=True))[end])
+            counts = np.bincount(coded_ends(graph, name)[end])
             many = np.flatnonzero(counts > most)
             found[name, end].update(dict(zip(graph.ids_of(many), counts[many].tolist(), strict=True)))
     return found
@@ -119,7 +119,7 @@ def heavy_of(counts: Mapping[tuple[str, str], Mapping[str, int]], most: int, tas
 def shared_out(graph: EntityGraph, parted: Parted, shards: int, spread: Spread) -> Iterator[Block]:
     """Yield the links of a snapshot as the first blocks of their shards."""
     for name, end in parted.items():
-        ends = dict(zip(ENDS.values(), graph.link_codes(name), strict=True))
+        ends = coded_ends(graph, name)
         place = _given_shards(graph, ends[end], shards, spread.get((name, end)))
         order = np.argsort(place, kind="stable")
         for shard, start, behind in stretches(place[order]):

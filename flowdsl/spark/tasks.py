@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from flowdsl.spark.layout import Layout
 from flowdsl.spark.outputs import Outputs
 from flowdsl.spark.part_executor import OwnLinks, PartExecutor
 from flowdsl.spark.parted_links import GivenLinks
-from flowdsl.spark.rows import Batches, events_of, frame_of, in_parts, without_bad_json
+from flowdsl.spark.rows import Batches, events_of, frame_of, in_parts, rows_of, without_bad_json
 from flowdsl.spark.spread_fans import moved_links
 
 
@@ -82,20 +83,12 @@ def in_files(batches: Batches, job: Job, plan: Plan) -> Iterator[tuple[int, pl.D
     """Yield the rows of the ranges with the given numbers, which this process reads from files."""
     changes = where_graph_changes(plan, job.parted) if not job.final_graph else pl.lit(value=False)
     unread = {"link_id"} - plan.event_columns
-    for part in (part for batch in batches for part in batch.column(0).to_pylist()):
+    for part in chain.from_iterable(batch.column(0).to_pylist() for batch in batches):
         file, last = job.files[part]
         table = EventTable(ParquetFiles([Path(file)]))
         for frame in table.stretch(plan.event_columns | unread, job.chunk_size, job.starts[part], last):
-            yield (
-                part,
-                frame.select(
-                    pl.col("timestamp").cast(pl.Int64).alias("time"),
-                    pl.col("kind").cast(pl.String),
-                    pl.exclude("timestamp", "kind", *unread),
-                    changes.alias("changes"),
-                    pl.lit(value=True).alias("own"),
-                ),
-            )
+            rows = rows_of(frame).with_columns(changes.alias("changes"), own=pl.lit(value=True))
+            yield part, rows.drop(unread)
 
 
 class _RangeRun:
