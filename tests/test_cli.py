@@ -257,7 +257,7 @@ def test_convert_appends_a_file_of_another_shape_to_a_log(capsys: Captured, file
     (files / "links.csv").write_text(CSV)
     code, out, err = run(capsys, "convert", "links.csv", "log", *MAPPING, "--kind", "look=")
     assert code == 1
-    assert out == "4 events appended to log, 1 rows left out; the last is event 4\n"
+    assert out == "4 events appended to log, 1 row left out; the last is event 4\n"
     assert "links.csv:5: timestamp 'nonsense' cannot be read" in err
     kinds = [row["kind"] for batch in fd.ParquetEventLog("log").read() for row in batch.to_pylist()]
     assert kinds == ["link.created", "link.deleted", "link.created", "link.deleted"]
@@ -300,7 +300,7 @@ def test_convert_reads_json_lines_from_stdin_and_joins_values(
         "--literal", "link_type=stars",
     )  # fmt: skip
     assert code == 0
-    assert out.startswith("1 events appended")
+    assert out.startswith("1 event appended")
     (batch,) = fd.ParquetEventLog("log").read()
     assert batch.to_pylist()[0]["target_id"] == "o/n"
 

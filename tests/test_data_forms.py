@@ -497,6 +497,10 @@ FILES: dict[str, Callable[[Path, list[dict[str, Any]]], Any]] = {
     "xml": lambda path, rows: path.write_bytes(as_xml(rows)),
     "archive": write_zip,
 }  # fmt: skip
+ACCESS = b"""\
+203.0.113.7 - - [10/Oct/2026:13:55:36 +0000] "GET /tea HTTP/1.1" 200 2326 "-" "Mozilla/5.0 (X11; \\"q\\")"
+::1 - frank [10/Oct/2026:13:55:37 -0700] "POST /cup?n=1 HTTP/1.1" 201 - "https://example.org/" "curl/8"
+"""
 UNREAD = {
     "a.xlsx": (b"PK", "an Excel workbook", "read_excel"), "a.avro": (b"Obj\x01", "an Avro file", "read_avro"),
     "a.sqlite": (b"SQLite format 3\0", "an SQLite database", "read_sql"), "a.7z": (b"7z", "a 7-Zip archive", "unpack"),
@@ -504,6 +508,9 @@ UNREAD = {
     "a.pkl": (b"\x80", "a pickle", "read_pickle"), "a.yaml": (b"- a: 1", "YAML", "safe_load"),
     "table": (b"SQLite format 3\0", "an SQLite database", "read_sql"), "a.pdf": (b"%PDF-1.4", "a PDF", "export"),
     "a.bson": (b"\x16", "BSON", "bsondump"), "page": (b"<!DOCTYPE html><html>", "a web page", "read_html"),
+    "access.log": (ACCESS, "a web server's log in the Common or Combined Log Format", "str.extract"),
+    "access.log.2.gz": (gzip.compress(b"example.org:80 " + ACCESS), "Common or Combined Log Format", "str.extract"),
+    "ratings.dat": (b"1::1193::5::978300760\n", "a file with '::' between its fields", "sep='::'"),
 }  # fmt: skip
 
 
@@ -577,6 +584,19 @@ class TestFiles:
         for read in (fd.read_events, fd.guess, lambda path: fd.convert(path, fd.MemoryEventLog())):
             with pytest.raises(fd.DataError, match=f"(?s){said}, which is not read.*{way}"):
                 read(tmp_path / name)
+
+    def test_the_way_to_a_server_s_log_can_be_pasted(self, tmp_path: Path):
+        timeout = b'203.0.113.7 - - [11/Oct/2026:09:00:00 +0000] "-" 408 0 "-" "-"\n'
+        (tmp_path / "access.log").write_bytes(ACCESS * 10 + timeout)
+        with pytest.raises(fd.DataError) as refused:
+            fd.guess(tmp_path / "access.log")
+        names: dict[str, Any] = {"pandas": pd, "path": tmp_path / "access.log", "fd": fd}
+        exec(str(refused.value.hint).partition("\n")[2], names)
+        names["source"] = names["frame"]
+        exec(fd.guess(names["frame"]).code, names)
+        found = table(names["log"], "source_id", "target_id")
+        assert found == [("203.0.113.7", "/tea")] * 10 + [("::1", "/cup?n=1")] * 10
+        assert names["log"].problem_counts["broken"] == 1
 
     @pytest.mark.parametrize("address", ["https://example.org/a.csv", "s3://bucket/a.parquet"])
     def test_addresses_are_refused_by_their_name(self, address: str):

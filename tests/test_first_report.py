@@ -233,4 +233,4 @@ def test_an_archive_of_an_hour_is_read_as_it_is_downloaded(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "hour.zip", "w") as archive:
         archive.writestr("2026-01-01-15.json", "\n".join(json.dumps(row) for row in rows * 200))
     log = fd.read_events(tmp_path / "hour.zip", shape="github", duplicates="drop")
-    assert (log.last_seq_no(), log.problem_counts["duplicate"]) == (11, 1791)
+    assert (log.last_seq_no(), log.problem_counts["duplicate"]) == (12, 1990)

@@ -21,7 +21,7 @@ from flowdsl.log.shapes import SHAPES
 DATA = Path(__file__).parent / "data" / "shapes"
 PATHS = {name: next(DATA.glob(f"{name}*"), None) for name in SHAPES.own}
 PAGE = {"records": "orderedItems"}
-ANN, BOB = "did:plc:" + 24 * "a", "did:plc:" + 24 * "b"
+ANN, BOB, EVE = ("did:plc:" + 24 * letter for letter in "abc")
 POST = f"at://{BOB}/app.bsky.feed.post/3p1"
 SOCIAL = "https://social.example"
 
@@ -32,7 +32,7 @@ EVENTS: dict[str, list[str]] = {
         "entity.created issue o/tea#12", "link.created opens ann-w o/tea#12", "link.created comments bob-k o/tea#12",
         "entity.created pull_request o/tea#13", "link.created opens eve-l o/tea#13",
         "link.created CreateEvent joe-m joe-m/cup", "link.created member_of eve-l o/tea",
-        "link.created closes bob-k o/tea#12",
+        "link.created closes bob-k o/tea#12", "link.created merges bob-k o/tea#13",
     ],
     "segment": [
         "entity.created page ajs-0", "entity.updated user u7", "entity.created Product Viewed ajs-2",
@@ -55,12 +55,13 @@ EVENTS: dict[str, list[str]] = {
     ],
     "debezium": [
         "entity.created customers 1004", "entity.updated customers 1004", "entity.created orders 7",
-        "entity.deleted orders 7",
+        "entity.deleted orders 7", "entity.created people 65f0c0de0000000000000001",
     ],
     "jetstream": [
         f"entity.created post {POST}", f"link.created likes {ANN} {POST}", f"link.created follows {ANN} {BOB}",
         f"entity.created post at://{ANN}/app.bsky.feed.post/3p2", f"link.created replies {ANN} {POST}",
         "link.deleted likes", f"entity.updated user {ANN}", f"entity.updated user {BOB}",
+        f"entity.deleted user {EVE}",
     ],
     "activitystreams": [
         f"link.created follows {SOCIAL}/users/ann https://other.example/users/bob",
@@ -75,7 +76,7 @@ EVENTS: dict[str, list[str]] = {
         "link.created posts U01 general", "entity.created message general/1767258120.000300",
         "link.created posts U02 general", "link.created replies U02 U01",
         "entity.created message general/1767258180.000400", "link.created posts B01 general",
-        "link.deleted member_of U02 general",
+        "link.deleted member_of U02 general", "link.created member_of U03 general",
     ],
     "movielens": [f"link.created rates {ends}" for ends in ("1 3", "1 1", "3 1", "2 3")],
     "stackexchange": [
@@ -85,7 +86,21 @@ EVENTS: dict[str, list[str]] = {
         "link.created links_to 4 1",
     ],
 }  # fmt: skip
-EVENTS["rudderstack"] = EVENTS["segment"]
+EVENTS["rudderstack"] = [*EVENTS["segment"], "link.created alias a-9f4 u7"]
+
+
+# what is in the archive beside the rows, and what is made of their file
+ARCHIVES: dict[str, dict[str, Any]] = {
+    "amplitude": {"7/7_2026-01-01_9#1.json.gz": gzip.compress},
+    "movielens": {
+        "ml/links.csv": "movieId,imdbId\n1,0114709\n", "ml/ratings.csv": bytes,
+        "ml/tags.csv": "userId,movieId,tag,timestamp\n2,1,funny,1445714994\n", "ml/README.txt": "Summary",
+    },
+    "activitystreams": {
+        "actor.json": '{"id": "https://social.example/users/ann", "type": "Person"}', "outbox.json": bytes,
+        "likes.json": '{"type": "OrderedCollection", "orderedItems": ["https://other.example/notes/1"]}',
+    },
+}  # fmt: skip
 
 
 def options(name: str) -> dict[str, Any]:
@@ -124,7 +139,7 @@ def test_the_same_rows_in_memory_are_the_same_events(name: str):
     path = PATHS[name]
     assert path is not None
     if path.suffix == ".jsonl":
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        rows = [row for line in path.read_text("utf-8").splitlines() if (row := json.loads(line))]
     else:
         rows = (
             json.loads(path.read_text("utf-8"))
@@ -143,7 +158,7 @@ def test_a_warehouse_table_of_the_same_rows_gives_the_same_events(name: str, tmp
     if path.suffix == ".csv":
         table = pl.read_csv(path)
     else:
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        rows = [row for line in path.read_text("utf-8").splitlines() if (row := json.loads(line))]
         # warehouses keep what is nested as JSON text
         flat = [
             {
@@ -158,7 +173,7 @@ def test_a_warehouse_table_of_the_same_rows_gives_the_same_events(name: str, tmp
     assert told(fd.read_events(table.to_pandas(), shape=name)) == EVENTS[name]
 
 
-def test_the_tab_separated_form_of_snowplow_has_no_header(tmp_path: Path):
+def test_the_tab_separated_forms_have_no_header(tmp_path: Path):
     rows = [json.loads(line) for line in (DATA / "snowplow.jsonl").read_text("utf-8").splitlines()]
     names = SHAPES["snowplow"].header
     assert names is not None
@@ -170,13 +185,23 @@ def test_the_tab_separated_form_of_snowplow_has_no_header(tmp_path: Path):
         )
         for row in rows
     ]
-    (tmp_path / "part-00000").write_text("\n".join(lines))
-    assert told(fd.read_events(tmp_path / "part-00000", shape="snowplow")) == EVENTS["snowplow"]
+    # a service names its files as it likes
+    (tmp_path / "run=2026-01-01").mkdir()
+    (tmp_path / "run=2026-01-01" / "part-00000").write_text("\n".join(lines[:2]))
+    (tmp_path / "run=2026-01-01" / "part-00001.7f3c.gz").write_bytes(
+        gzip.compress("\n".join(lines[2:]).encode())
+    )
+    assert fd.guess(tmp_path).options == {"shape": "snowplow"}
+    assert told(fd.read_events(tmp_path, shape="snowplow")) == EVENTS["snowplow"]
+    ratings = pl.read_csv(DATA / "movielens.csv")
+    ratings.write_csv(tmp_path / "u.data", separator="\t", include_header=False)
+    assert fd.guess(tmp_path / "u.data").options == {"shape": "movielens"}
+    assert told(fd.read_events(tmp_path / "u.data", shape="movielens")) == EVENTS["movielens"]
     (tmp_path / "table.tsv").write_text("\n".join(["\t".join(names), *lines]))
     assert told(fd.read_events(tmp_path / "table.tsv", shape="snowplow")) == EVENTS["snowplow"]
 
 
-@pytest.mark.parametrize("name", ["slack", "stackexchange", "amplitude"])
+@pytest.mark.parametrize("name", ["slack", "stackexchange", *ARCHIVES])
 def test_the_archive_that_is_downloaded_is_read_as_it_is(name: str, tmp_path: Path):
     path = PATHS[name]
     assert path is not None
@@ -184,9 +209,10 @@ def test_the_archive_that_is_downloaded_is_read_as_it_is(name: str, tmp_path: Pa
         shutil.make_archive(str(tmp_path / "export"), "zip", path)
     else:
         with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
-            archive.writestr("7/7_2026-01-01_9#1.json.gz", gzip.compress(path.read_bytes()))
-    assert fd.guess(tmp_path / "export.zip").options == {"shape": name}
-    assert sorted(told(fd.read_events(tmp_path / "export.zip", shape=name))) == sorted(EVENTS[name])
+            for member, made in ARCHIVES[name].items():
+                archive.writestr(member, made(path.read_bytes()) if callable(made) else made)
+    assert fd.guess(tmp_path / "export.zip").options == options(name)
+    assert sorted(told(fd.read_events(tmp_path / "export.zip", **options(name)))) == sorted(EVENTS[name])
 
 
 @pytest.mark.parametrize("name", SHAPES.own)
@@ -203,7 +229,7 @@ def test_what_a_call_says_goes_before_what_the_shape_says():
         DATA / "github.jsonl", {"source_id": "actor.id"}, {"CreateEvent": None}, shape="github"
     )
     assert told(log)[0] == "link.created stars 41000001001 o/tea"
-    assert told(log)[-1] == "link.created closes 41000001009 o/tea#12"
+    assert told(log)[-1] == "link.created merges 41000001009 o/tea#13"
     assert log.skipped == 1
 
 
@@ -240,6 +266,23 @@ def test_rows_of_a_known_shape_that_are_read_without_it_say_so():
 def test_the_command_line_knows_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["convert", str(PATHS["segment"]), str(tmp_path / "log"), "--shape", "segment"]) == 0
     assert "7 events appended" in capsys.readouterr().out
+    assert main(["convert", str(PATHS["slack"]), str(tmp_path / "log"), "--shape", "slack"]) == 0
+    assert f"{len(EVENTS['slack'])} events appended" in capsys.readouterr().out
+
+
+def test_ratings_are_numbers_and_other_keys_are_named():
+    flow = (
+        on("link.created").where("metadata.rating >= 4.5").map(recipient_id="{{ source_id }}").deliver("mail")
+    )
+    assert fd.replay(flow, fd.read_events(PATHS["movielens"], shape="movielens"))[
+        "mail"
+    ].recipient_id.tolist() == ["2"]
+    change = {"op": "d", "before": {"number": 7}, "after": None, "ts_ms": 1767258000000}
+    rows = [{**change, "source": {"connector": "mysql", "table": "orders", "ts_ms": 1767258000000}}]
+    with pytest.raises(fd.DataError, match=r"entity_id is null(?!.*shape=)"):
+        fd.read_events(rows, shape="debezium")
+    log = fd.read_events(rows, {"entity_id": ["after.number", "before.number"]}, shape="debezium")
+    assert told(log) == ["entity.deleted orders 7"]
 
 
 def test_a_flow_uses_the_names_that_the_export_uses():

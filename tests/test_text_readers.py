@@ -144,7 +144,7 @@ LINES = st.builds(
     st.one_of(ROWS, ROWS, ENVELOPES, CLOUD, VALUES), st.booleans(), st.booleans(),
     st.sampled_from([str, str, str, str, str, lambda s: s[:-1], lambda s: s + ",", lambda s: s[:-1] + ',"kind":"link.deleted"}',
                      lambda s: s.replace(":1", ":-0"), lambda s: s.replace("1.5", "1.50"), lambda s: s.replace("1.5", "15e-1"), lambda s: s.replace(":7", ":NaN"),
-                     lambda s: " " + s + "\r", lambda s: "\xa0" + s, lambda s: s.replace("}", ",}"), lambda s: "", lambda s: s.replace(":", " : "), lambda s: s + s]),
+                     lambda s: " " + s + "\r", lambda s: "\xa0" + s, lambda s: s.replace("}", ",}"), lambda s: "", lambda s: s.replace(":", " : "), lambda s: s + s, lambda s: s + " " + s[1:] + s]),
 )  # fmt: skip
 PATHS: Any = [
     {},
@@ -171,7 +171,5 @@ def test_json_lines_are_read_as_python_reads_them(
     # that is one array
     assume(not text.lstrip().startswith("["))
     content = before + text.encode("utf-8", "surrogatepass")
-    # a file that begins so has no lines: test_data_forms reads it
-    assume(b"}{" not in content.lstrip().partition(b"\n")[0])
     path.write_bytes(content)
     check(path, piece, **how)

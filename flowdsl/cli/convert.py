@@ -39,7 +39,7 @@ _SHOWN: Final = 10
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("source", metavar="SOURCE", help="a file or glob; - reads stdin")
+    parser.add_argument("source", metavar="SOURCE", help="a file, glob or folder; - reads stdin")
     parser.add_argument("log", metavar="LOG", nargs="?", help="folder of the log; created if missing")
     parser.add_argument(
         "--guess",
@@ -168,11 +168,11 @@ def _report(done: Converted, options: argparse.Namespace, last: int) -> int:
         )
     else:
         show(
-            f"{done.events:,} events appended to {options.log}, {done.skipped:,} rows left out; the last is "
-            f"event {last:,}"
+            f"{count_text(done.events, 'event')} appended to {options.log}, {count_text(done.skipped, 'row')} left "
+            f"out; the last is event {last:,}"
         )
         if done.dropped:
-            show(f"{done.dropped:,} events left out: their ids are there already")
+            show(f"{count_text(done.dropped, 'event')} left out, whose ids are there already")
     broken = done.problems[done.problems["problem"] == "broken"]
     # rows with one reason never hide those with another
     alike = broken.groupby(broken["reason"].map(reason_alike), sort=False)
@@ -181,7 +181,7 @@ def _report(done: Converted, options: argparse.Namespace, last: int) -> int:
         more = f" (and {count_text(len(rows) - 1, 'row')} like it)" if len(rows) > 1 else ""
         say(f"{first['place']}:{first['row']}: {first['reason']}{more}")
     for problem, count in counts.items():
-        say(f"{count:,} rows {'are ' if problem != 'broken' else 'could not be read: '}{problem}")
+        say(f"{count_text(count, 'row')} {'could not be read' if problem == 'broken' else problem}")
     return 1 if len(broken) else 0
 
 
@@ -216,7 +216,7 @@ def _columns(options: argparse.Namespace) -> dict[str, Any]:
 def _source(options: argparse.Namespace) -> Iterator[str]:
     if options.source != "-":
         if not any(sign in options.source for sign in "*?["):
-            existing(options.source, "file")
+            existing(options.source, "file or folder")
         yield options.source
         return
     with tempfile.TemporaryDirectory(prefix="flowdsl-stdin-") as folder:

@@ -74,7 +74,9 @@ def _files(source: str | os.PathLike[str], shape: RowShape) -> list[Path]:
         found = [one for one in found if fits(PurePosixPath(one.relative_to(path).as_posix()), shape.files)]
         if not found:
             raise DataError(
-                f"the folder holds no files {shape.files!r}, which the shape reads", place=str(path)
+                f"the folder holds no files {shape.files!r}, which the shape reads",
+                place=str(path),
+                hint=f"a glob reads files of any name: {str(path / '*')!r}",
             )
     return found
 

@@ -220,7 +220,7 @@ class _Records:
                 header, at = found or [], at + taken
         except StopIteration:
             pass
-        if names is not None and sum(field in names for field in header) * 2 <= len(header):
+        if names is not None and not _is_header(header, names):
             _check_width(header, names, self._place)
             return [*names], data
         self._before = at
@@ -324,6 +324,11 @@ def _delimiter(line: str, names: Sequence[str] | None) -> str:
     return (
         fitting[0] if fitting and names is not None and len(names) > 1 else max(_DELIMITERS, key=line.count)
     )
+
+
+def _is_header(fields: list[str], names: Sequence[str]) -> bool:
+    """Return True if the first line has most of the names, as a line of data does not."""
+    return sum(field in names for field in fields) * 2 >= max(min(len(fields), len(names)), 1)
 
 
 def _check_width(fields: list[str], names: Sequence[str], place: str) -> None:

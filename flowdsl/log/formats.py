@@ -123,8 +123,9 @@ def format_of(path: Path) -> FileFormat:
             if suffixes[-1] in known.suffixes:
                 return known
     with reading(str(path)):
-        refuse_unread(path, suffixes)
         begin = beginning(path)
+        refuse_unread(path, suffixes, begin)
+        begin = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next(known for known in FORMATS.own.values() if known.begins(begin))
 
 

@@ -44,6 +44,8 @@ from flowdsl.paths import path_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flowdsl.log.memory import MemoryEventLog
+
 
 _ROWS: Final = 1_000
 _SHOWN: Final = 5
@@ -108,11 +110,14 @@ class Guess:
     @property
     def events(self) -> pd.DataFrame:
         """The events of the first rows, as the code reads them."""
-        log = read_events(self.rows[:_SHOWN], **{**self.options, "records": None})
-        frames = [pl.DataFrame(batch) for batch in log.read()]
+        frames = [pl.DataFrame(batch) for batch in self._log().read()]
         shown = [name for name in SCHEMA if name not in ("event_id", "link_id")]
         table = pl.concat(frames).select(shown) if frames else pl.DataFrame()
         return table.select(s for s in table if s.null_count() < s.len()).to_pandas()
+
+    def _log(self) -> MemoryEventLog:
+        """Return the first rows as the code reads them."""
+        return read_events(self.rows[:_SHOWN], **{**self.options, "records": None})
 
     def __str__(self) -> str:
         notes = "".join(f"\n# {note}" for note in self.notes)
@@ -152,7 +157,7 @@ def guess(source: TableLike) -> Guess:
     >>> guess(rows).options["time_format"]
     '%d.%m.%Y'
     """
-    whole = _of_many_files(source)
+    whole = _of_files(source)
     if whole is not None:
         return whole
     rows, around = first_rows(source, _ROWS)
@@ -180,21 +185,25 @@ def _are_events(rows: Rows) -> bool:
     return False
 
 
-def _of_many_files(source: TableLike) -> Guess | None:
-    """Return the call that reads a folder or archive some of whose files are those of a known shape."""
+def _of_files(source: TableLike) -> Guess | None:
+    """Return the call that reads a folder or archive some of whose files are those of a known shape, or files
+    that do not name the columns of one.
+    """
     if not isinstance(source, (str, os.PathLike)):
         return None
     path = path_of(source)
-    if not path.is_dir() and path.suffix.lower() != ".zip":
-        return None
+    many = path.is_dir() or path.suffix.lower() == ".zip"
     for name, shape in SHAPES.items():
-        if shape.files is None:
+        if not (shape.files and many) and not shape.header:
             continue
-        # a folder without such files is one of another shape
+        # what has no such files is of another shape
         with suppress(DataError):
-            rows, around = first_rows(source, _ROWS, RowShape(Shape(files=shape.files)))
-            if rows and recognised(rows, around[0]) == name:
-                return _recognised(source, rows, around)
+            files = RowShape(Shape(files=shape.files, header=shape.header))
+            rows, around = first_rows(source, _ROWS, files)
+            found = _recognised(source, rows, around) if rows else None
+            # the names of columns alone would fit any file with as many
+            if found and found.options["shape"] == name and not found._log().problem_counts.get("broken"):
+                return found
     return None
 
 

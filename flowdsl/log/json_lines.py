@@ -4,9 +4,12 @@ Python.
 
 from __future__ import annotations
 
-from collections.abc import Sized
+import json
+import re
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +27,12 @@ _NEW: Final = 10
 _KEPT: Final = 30
 # blanks that Python's `strip` takes and JSON does not know are for Python
 _BLANK: Final = " \t\r\n"
+# where an object begins behind another one, and where the next document may begin
+_BEHIND: Final = re.compile(r"\}\s*\{")
+_START: Final = re.compile(r"\S")
+_NEXT: Final = re.compile(r"^\{|(?<=\})\{", re.MULTILINE)
+# what is shown of a document among others
+_SHOWN: Final = 300
 
 
 @dataclass(frozen=True)
@@ -38,20 +47,27 @@ class JsonRows:
 
 @dataclass(frozen=True)
 class LineTexts:
-    """The texts of some lines of a piece."""
+    """The texts of some rows of a piece: their lines, or what is at their place in one that holds several."""
 
     data: bytes
     bounds: Ints
     lines: Ints
+    own: Mapping[int, tuple[str, int]] = field(default_factory=dict)
 
     def __getitem__(self, row: int) -> str:
-        begin, end = self.bounds[self.lines[row] : self.lines[row] + 2]
-        return self.data[begin:end].decode(errors="replace").strip()
+        if row not in self.own:
+            return self._line(int(self.lines[row]))
+        line, at = self.own[row]
+        return line[at : at + _SHOWN]
 
     def objects(self, most: int) -> list[dict[str, Any]]:
         """Return the first objects with all of their fields."""
-        found = (_object_in(self[row])[0] for row in range(min(most, len(self.lines))))
-        return [value for value in found if value is not None]
+        found = (value for line in np.unique(self.lines) for value, _, _ in _objects_in(self._line(line)))
+        return list(islice((value for value in found if value is not None), most))
+
+    def _line(self, line: int) -> str:
+        begin, end = self.bounds[line : line + 2]
+        return self.data[begin:end].decode(errors="replace").strip()
 
 
 @dataclass
@@ -81,26 +97,30 @@ class JsonLines:
         found: list[tuple[Ints, dict[Request, pl.Series]]] = []
         if requests is not None and len(left) >= _FEW:
             left, found = self._shaped(lines_of(data, bounds), left, requests)
-        plain: dict[int, dict[str, Any]] = {}
+        plain: list[dict[str, Any]] = []
+        numbers: list[int] = []
+        shown: list[tuple[str, int] | None] = []
         for line in left.tolist():
             text = data[bounds[line] : bounds[line + 1]].decode().strip()
-            if text:
-                value, why = _object_in(text)
+            for value, why, at in _objects_in(text):
                 if value is None:
-                    broken.append((line, why, text))
+                    broken.append((line, why, text if at is None else text[at : at + _SHOWN]))
                 else:
-                    plain[line] = value
-        broken.sort()
-        slow = np.fromiter(plain, np.int64, len(plain))
-        if not found:
-            return FoundRows(slow, list(plain.values()), LineTexts(data, bounds, slow), broken)
+                    plain.append(value)
+                    numbers.append(line)
+                    shown.append(None if at is None else (text, at))
+        broken.sort(key=lambda one: one[0])
+        slow = np.array(numbers, np.int64)
         lines = np.concatenate([*(at for at, _ in found), slow])
-        order = np.argsort(lines)
-        lines = lines[order]
+        order = np.argsort(lines, kind="stable")
+        lines, places = lines[order], np.flatnonzero(order >= len(lines) - len(slow)).tolist()
+        texts = LineTexts(
+            data, bounds, lines, {at: text for at, text in zip(places, shown, strict=True) if text}
+        )
+        if not found:
+            return FoundRows(lines, plain, texts, broken)
         columns = _together([fields for _, fields in found], len(slow), order)
-        places = np.searchsorted(lines, slow).tolist()
-        rows = JsonRows(columns, dict(zip(places, plain.values(), strict=True)))
-        return FoundRows(lines, rows, LineTexts(data, bounds, lines), broken)
+        return FoundRows(lines, JsonRows(columns, dict(zip(places, plain, strict=True))), texts, broken)
 
     def _shaped(
         self, lines: pl.Series, left: Ints, requests: list[Request]
@@ -181,9 +201,48 @@ def _in_utf8(data: bytes) -> tuple[bytes, list[tuple[int, str, str]]]:
     return b"\n".join(lines), broken
 
 
-def _object_in(text: str) -> tuple[dict[str, Any] | None, str]:
+def _objects_in(text: str) -> Iterator[tuple[dict[str, Any] | None, str, int | None]]:
+    """Yield the object of a line, or why it is none; those of a line that holds several with their places."""
     try:
-        value = json_value(text)
+        value = json_value(text) if text else None
     except (ValueError, RecursionError) as error:
-        return None, f"a line that is not JSON ({error})"
-    return (value, "") if isinstance(value, dict) else (None, "a line that is not a JSON object")
+        if _BEHIND.search(text):
+            yield from ((value, why, at) for at, value, why in documents_in(text))
+        else:
+            yield None, f"a line that is not JSON ({error})", None
+    else:
+        if isinstance(value, dict):
+            yield value, "", None
+        # null is no row: a topic of Kafka has one behind what was deleted
+        elif value is not None:
+            yield None, "a line that is not a JSON object", None
+
+
+def documents_in(text: str) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
+    """Yield documents one after the other, wherever lines end: where each begins, and the object, or why it
+    is none.
+
+    >>> list(documents_in('{"a":1}{"a":2}'))
+    [(0, {'a': 1}, ''), (7, {'a': 2}, '')]
+    """
+    decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
+    at = 0
+    while (begin := _START.search(text, at)) is not None:
+        at = begin.start()
+        try:
+            value, end = decode(text, at)
+        except (ValueError, RecursionError) as error:
+            # the next document begins where a line does, or behind the end of one
+            after = _NEXT.search(text, at + 1)
+            end = len(text) if after is None else after.start()
+            yield at, None, f"a document that is not JSON ({error})"
+        else:
+            if isinstance(value, dict):
+                yield at, value, ""
+            elif value is not None:
+                yield at, None, "a document that is not a JSON object"
+        at = end
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

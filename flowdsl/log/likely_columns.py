@@ -23,12 +23,13 @@ ACTIONS: Final = words(
 SOURCES: Final = words(
     "source_id source user_id userid user actor actor_id who customer_id customer author_id author "
     "follower_id follower from from_id sender_id sender member_id member visitor_id visitor subscriber_id "
-    "account_id distinct_id anonymous_id user_pseudo_id person_id person profile_id"
+    "account_id distinct_id anonymous_id user_pseudo_id person_id person profile_id remote_addr remote_ip"
 )
 TARGETS: Final = words(
     "target_id target object_id object post_id post item_id item product_id product movie_id movieid "
     "page_id page repo_id repo repository video_id video song_id order_id article_id group_id channel "
-    "channel_id followee_id followed_id to to_id recipient_id recipient url"
+    "channel_id followee_id followed_id to to_id recipient_id recipient asin parent_asin business_id book_id url "
+    "request_uri uri request"
 )
 # order_no is an id as order_id is
 _NUMBERED: Final = re.compile(r"_(no|nr|num|number|code|key|uuid|guid)$")

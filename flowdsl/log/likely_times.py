@@ -22,7 +22,7 @@ _TIMES: Final = words(
 _FORMATS: Final = words(
     "%d.%m.%Y %H:%M|%d.%m.%Y %H:%M:%S|%d.%m.%Y|%d/%m/%Y %H:%M|%d/%m/%Y %H:%M:%S|%d/%m/%Y|"
     "%m/%d/%Y %H:%M|%m/%d/%Y %H:%M:%S|%m/%d/%Y|%Y/%m/%d %H:%M:%S|%Y/%m/%d %H:%M|%Y/%m/%d|"
-    "%Y%m%dT%H%M%S|%Y%m%d|%d %b %Y %H:%M:%S|%b %d, %Y|%a %b %d %H:%M:%S %z %Y",
+    "%Y%m%dT%H%M%S|%Y%m%d|%d %b %Y %H:%M:%S|%b %d, %Y|%a %b %d %H:%M:%S %z %Y|%d/%b/%Y:%H:%M:%S %z",
     "|",
 )
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[+-]\d\d(:?\d\d)?)?)?")

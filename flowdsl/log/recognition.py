@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
@@ -12,7 +13,7 @@ from flowdsl.events import KINDS
 from flowdsl.log.file_places import fits
 from flowdsl.log.json_lines import LineTexts
 from flowdsl.log.nested_rows import rows_of
-from flowdsl.log.origins import Paths
+from flowdsl.log.origins import Paths, texts_of
 from flowdsl.log.row_formats import ROW_FORMATS
 from flowdsl.log.shape import RowShape, Shape
 from flowdsl.log.shapes import SHAPES
@@ -44,7 +45,9 @@ def recognised(rows: Rows, around: Mapping[str, Any] | None = None) -> str | Non
     """
     paths = Paths(around)
     for name, shape in SHAPES.items():
-        if around and not fits(PurePosixPath(around["@folder"], around["@file"]), shape.files):
+        # a glob without an ending only chooses among the files of a folder
+        form = shape.files if shape.files and PurePosixPath(shape.files).suffix else None
+        if around and not fits(PurePosixPath(around["@folder"], around["@file"]), form):
             continue
         if shape.marks and sum(_has(paths, row, shape) for row in rows) >= max(_MOST * len(rows), 1):
             return name
@@ -52,17 +55,17 @@ def recognised(rows: Rows, around: Mapping[str, Any] | None = None) -> str | Non
 
 
 def path_of_records(rows: Rows) -> str | None:
-    """Return the path of the list of objects that is the most of each row; None if there is none.
+    """Return the path of the list that holds the most objects; None if they are fewer than the rows.
 
     >>> path_of_records([{"ok": True, "data": {"items": [{"id": 1}, {"id": 2}]}}])
     'data.items'
     """
     if not 0 < len(rows) <= _LOOKED_AT:
         return None
-    found = [dict(_lists(row)) for row in rows]
-    paths = [path for path in found[0] if all(path in one for one in found)]
-    most = max(paths, key=lambda path: sum(one[path] for one in found), default=None)
-    return most if most is not None and len(rows) <= sum(one[most] for one in found) else None
+    sizes: Counter[str] = Counter()
+    for row in rows:
+        sizes.update(dict(_lists(row)))
+    return next((path for path, size in sizes.most_common(1) if size >= len(rows)), None)
 
 
 def hint_for(block: TextBlock, shape: RowShape) -> str | None:
@@ -81,7 +84,7 @@ def hint_for(block: TextBlock, shape: RowShape) -> str | None:
 
 
 def _hint_of_rows(rows: Rows, block: TextBlock, shape: RowShape) -> str | None:
-    named = {origin.partition(".")[0] for origin in shape.columns.values() if isinstance(origin, str)}
+    named = {text.partition(".")[0] for _, origin in shape.origins() for text in texts_of(origin)}
     if not any(named.intersection(row) for row in rows):
         name = None if named else recognised(rows, block.around)
         if name is not None:

@@ -60,6 +60,7 @@ _GITHUB: Final = Shape(
             _link("opens", target_id=_PULL_REQUEST),
         ],
         "PullRequestEvent.closed": [_link("closes", target_id=_PULL_REQUEST)],
+        "PullRequestEvent.merged": [_link("merges", target_id=_PULL_REQUEST)],
         "PullRequestReviewEvent.created": [_link("reviews", target_id=_PULL_REQUEST)],
         "PullRequestReviewCommentEvent.created": [_link("comments", target_id=_PULL_REQUEST)],
     },
@@ -89,6 +90,9 @@ _SEGMENT: Final = Shape(
             _link("member_of", source_id=_USER, target_id="groupId"),
         ],
         "alias": [_link("alias", source_id="previousId", target_id="userId")],
+        "merge": [
+            _link("alias", source_id="mergeProperties.0.value", target_id="mergeProperties.1.value"),
+        ],
     },
     time_zone="UTC",
     marks=("type", "messageId", _USER, ("originalTimestamp", "sentAt", "receivedAt")),
@@ -211,7 +215,13 @@ _DEBEZIUM: Final = Shape(
         "timestamp": _in_payload("source.ts_ms", "ts_ms"),
         "kind": _in_payload("op"),
         "entity_type": _in_payload("source.table", "source.collection"),
-        "entity_id": _in_payload("after.id", "before.id", "after._id", "before._id"),
+        "entity_id": _in_payload(
+            *(
+                f"{row}.{key}"
+                for key in ("id", "_id.$oid", "_id.$numberLong", "_id")
+                for row in ("after", "before")
+            )
+        ),
         "data": _in_payload("after"),
     },
     kinds={
@@ -224,7 +234,7 @@ _DEBEZIUM: Final = Shape(
     },
     time_unit="ms",
     marks=(_in_payload("op"), _in_payload("source.connector"), _in_payload("ts_ms", "source.ts_ms")),
-    summary="change records of Debezium: a row of a table is an entity",
+    summary="change records of Debezium: a row of a table is an entity, known by its id or _id",
 )
 
 _RECORD: Final = "at://{did}/{commit.collection}/{commit.rkey}"
@@ -239,7 +249,10 @@ def _jetstream_link(collection: str, link_type: str, target: str) -> dict[str, l
 
 
 _JETSTREAM: Final = Shape(
-    columns={"timestamp": "time_us", "kind": ["{commit.collection} {commit.operation}", "kind"]},
+    columns={
+        "timestamp": "time_us",
+        "kind": ["{commit.collection} {commit.operation}", "{kind} {account.status}", "kind"],
+    },
     kinds={"*": None},
     split={
         **_jetstream_link("app.bsky.feed.like", "likes", "commit.record.subject.uri"),
@@ -255,6 +268,7 @@ _JETSTREAM: Final = Shape(
         "app.bsky.actor.profile create": [_entity("user", "did", "commit.record", "updated")],
         "app.bsky.actor.profile update": [_entity("user", "did", "commit.record", "updated")],
         "identity": [_entity("user", "did", {"handle": "identity.handle"}, "updated")],
+        "account deleted": [_entity("user", "did", literal(None), "deleted")],
     },
     time_unit="us",
     marks=("did", "time_us", "kind"),
@@ -294,13 +308,15 @@ _POSTED: Final = [
     _link("posts", source_id=_MEMBER, target_id=_CHANNEL),
     _link("replies", source_id=_MEMBER, target_id="parent_user_id"),
 ]
+_JOINED: Final = [_link("member_of", source_id=_MEMBER, target_id=_CHANNEL)]
+_LEFT: Final = [_link("member_of", "deleted", source_id=_MEMBER, target_id=_CHANNEL)]
 _SLACK: Final = Shape(
     columns={"timestamp": "ts", "event_id": _MESSAGE, "kind": ["subtype", "type"]},
     kinds={"*": None},
     split={
         **dict.fromkeys(("message", "thread_broadcast", "file_share", "me_message", "bot_message"), _POSTED),
-        "channel_join": [_link("member_of", source_id=_MEMBER, target_id=_CHANNEL)],
-        "channel_leave": [_link("member_of", "deleted", source_id=_MEMBER, target_id=_CHANNEL)],
+        **dict.fromkeys(("channel_join", "group_join"), _JOINED),
+        **dict.fromkeys(("channel_leave", "group_leave"), _LEFT),
     },
     time_unit="s",
     marks=("ts", "type", ("user", "bot_id")),
@@ -317,8 +333,12 @@ _MOVIELENS: Final = Shape(
         "target_id": ["movieId", "movie_id", "itemId", "item_id"],
         "metadata": {"rating": "rating"},
     },
+    header=("userId", "movieId", "rating", "timestamp"),
+    types={"rating": float},
     marks=(("userId", "user_id"), ("movieId", "movie_id", "itemId", "item_id"), "rating", "timestamp"),
-    summary="ratings as MovieLens has them: userId, movieId, rating, timestamp",
+    files="*rating*",
+    summary="ratings as MovieLens has them: userId, movieId, rating, timestamp; also in its zip archive, and "
+    "without a header",
 )
 
 _STACKEXCHANGE: Final = Shape(
@@ -355,7 +375,7 @@ SHAPES: Final[Registry[Shape]] = Registry(
         "github": _GITHUB,
         "rudderstack": replace(
             _SEGMENT,
-            marks=(*_SEGMENT.marks, ("rudderId", "channel")),
+            marks=(*_SEGMENT.marks, "rudderId"),
             summary="messages of RudderStack, which are those of Segment's spec",
         ),
         "segment": _SEGMENT,

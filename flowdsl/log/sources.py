@@ -308,9 +308,11 @@ def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> lis
 
 
 def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    inside = (f for f in sorted(folder.rglob("*")) if f.name.lower().endswith(suffixes) and f.is_file())
-    found = [f for f in inside if not _hidden(f.relative_to(folder))]
-    if found:
+    inside = [f for f in sorted(folder.rglob("*")) if f.is_file() and not _hidden(f.relative_to(folder))]
+    found = [f for f in inside if f.name.lower().endswith(suffixes)]
+    # what services write to a bucket has often no ending, or only that of its compression
+    nameless = (f for f in inside if f.suffix.lower() in ("", ".txt", ".log", *PACKED))
+    if found := found or ([*nameless] if len(suffixes) > 1 else []):
         return found
     plain = [suffix for suffix in suffixes if not suffix.endswith(PACKED)]
     raise DataError(

@@ -4,13 +4,12 @@ rest is read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +18,15 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.events import json_value
 from flowdsl.log.errors import reading
-from flowdsl.log.json_lines import JsonLines, JsonRows
+from flowdsl.log.json_lines import JsonLines, JsonRows, documents_in
 from flowdsl.log.json_shapes import Request
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.text_lines import opened, whole_lines
 
 _BLOCK: Final = 20_000
-# the second line of an object that runs over lines, and where the next document begins
-_INSIDE: Final = re.compile(rb'\s*("(?:[^"\\]|\\.)*"\s*:|\}|[\]\[,])')
-_SEVERAL: Final = re.compile(rb"\}[ \t]*\{")
-_START: Final = re.compile(r"\S")
-_NEXT: Final = re.compile(r"^\{|(?<=\})\{", re.MULTILINE)
+_FIRST: Final = 264
+# how the second line of an object begins, by the end of the first one
+_GOES_ON: Final = re.compile(rb'[\[:]\s*\n|[{,]\s*\n\s*("(?:[^"\\]|\\.)*"\s*:|\})|[^{}\[:,\s]\s*\n\s*[,}\]]')
 
 
 class RowTexts(Protocol):
@@ -66,14 +63,14 @@ class TextBlock:
 
 
 def beginning(path: Path) -> bytes:
-    """Return the first bytes of a file, unpacked, without a mark of the encoding and white space."""
+    """Return the first bytes of a file, unpacked."""
     with opened(path) as file:
-        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+        return file.read(_FIRST)
 
 
 def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """Return the objects of a file of JSON lines, of one JSON array, or of documents that run over lines or
-    stand on one; rows are lines from 1 (items of an array from 0).
+    """Return the objects of a file of JSON lines, of one JSON array, or of documents that run over lines;
+    rows are lines from 1 (items of an array from 0).
     """
     place = str(path)
     with reading(place), opened(path) as file:
@@ -84,7 +81,7 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
         reader, line = JsonLines(), 1
         pieces = whole_lines(file, utf16=True)
         first = next(pieces, b"")
-        if _runs_over_lines(first) or _holds_several(first):
+        if _runs_over_lines(first):
             yield from _document_blocks(b"".join([first, *pieces]), place, problems)
             return
         for data in chain([first] if first else [], pieces):
@@ -94,61 +91,27 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
 
 def _runs_over_lines(data: bytes) -> bool:
     """Return True if text begins with a JSON object that ends on a later line."""
-    line, _, rest = data.lstrip().partition(b"\n")
-    if not line.startswith(b"{") or not rest.strip() or line.rstrip().endswith(b"}"):
-        return False
-    # members of an object, and no line of its own
-    return bool(_INSIDE.match(rest))
-
-
-def _holds_several(data: bytes) -> bool:
-    """Return True if another JSON object begins behind the first one on the first line, as in files that
-    streams are written to without line breaks.
-    """
-    line = data.lstrip().partition(b"\n")[0]
-    if not line.startswith(b"{") or _SEVERAL.search(line) is None:
-        return False
-    text = line.decode(errors="replace")
-    try:
-        _, end = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        return False
-    return text[end:].lstrip().startswith("{")
+    line, end, rest = data.lstrip().partition(b"\n")
+    line = line.rstrip()
+    return line.startswith(b"{") and bool(rest.strip() and _GOES_ON.match(line[-1:] + end + rest))
 
 
 def _document_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator[TextBlock]:
     """Return documents one after the other, wherever lines end; rows are the lines on which they begin."""
-    decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
     text = content.decode(errors="replace")
     rows: list[int] = []
     found: list[dict[str, Any]] = []
-    at, line = 0, 1
-    while (begin := _START.search(text, at)) is not None:
-        line += text.count("\n", at, begin.start())
-        at = begin.start()
-        try:
-            value, end = decode(text, at)
-        except (ValueError, RecursionError) as error:
-            # the next document begins where a line does, or behind the end of one
-            after = _NEXT.search(text, at + 1)
-            end = len(text) if after is None else after.start()
-            problems.add(place, line, "broken", f"a document that is not JSON ({error})", text[at : at + 300])
+    line, before = 1, 0
+    for at, value, why in documents_in(text):
+        line += text.count("\n", before, at)
+        before = at
+        if value is None:
+            problems.add(place, line, "broken", why, text[at : at + 300])
         else:
-            if isinstance(value, dict):
-                rows.append(line)
-                found.append(value)
-            else:
-                problems.add(
-                    place, line, "broken", "a document that is not a JSON object", text[at : at + 300]
-                )
-        line += text.count("\n", at, end)
-        at = end
+            rows.append(line)
+            found.append(value)
     for i in range(0, len(rows), _BLOCK):
         yield TextBlock(place, rows[i : i + _BLOCK], found[i : i + _BLOCK])
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def with_objects(block: TextBlock, requests: list[Request] | None, problems: RowProblems) -> TextBlock:
@@ -177,7 +140,7 @@ def _array_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator
         ) from error
     rows = [row for row, item in enumerate(items) if isinstance(item, dict)]
     for row, item in enumerate(items):
-        if not isinstance(item, dict):
+        if not isinstance(item, dict) and item is not None:
             problems.add(place, row, "broken", "an item that is not a JSON object", str(item))
     for begin in range(0, len(rows), _BLOCK):
         some = rows[begin : begin + _BLOCK]

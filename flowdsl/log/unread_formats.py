@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,14 @@ from flowdsl.errors import DataError
 
 @dataclass(frozen=True)
 class UnreadFormat:
-    """A format that is not read: how its files are called and begin, and what reads them."""
+    """A format that is not read: how its files are called and begin (a regular expression), and what reads
+    them.
+    """
 
     name: str
     suffixes: tuple[str, ...]
     hint: str
-    begins: bytes = b""
-    at: int = 0
+    begins: bytes = rb"(?!)"
 
     def refused(self, path: Path) -> DataError:
         """Return the error about a file of this format."""
@@ -43,11 +45,11 @@ UNREAD: Final = (
         b"SQLite format 3\0",
     ),
     UnreadFormat(
-        "a DuckDB database", (".duckdb",), "read_events(duckdb.connect(path).sql(query), …)", b"DUCK", 8
+        "a DuckDB database", (".duckdb",), "read_events(duckdb.connect(path).sql(query), …)", b".{8}DUCK"
     ),
     UnreadFormat("a 7-Zip archive", (".7z",), _UNPACK, b"7z\xbc\xaf\x27\x1c"),
     UnreadFormat("a RAR archive", (".rar",), _UNPACK, b"Rar!\x1a\x07"),
-    UnreadFormat("a tar archive", (".tar", ".tgz", ".tbz2", ".txz"), _UNPACK, b"ustar", 257),
+    UnreadFormat("a tar archive", (".tar", ".tgz", ".tbz2", ".txz"), _UNPACK, b".{257}ustar"),
     UnreadFormat("a pickle", (".pkl", ".pickle"), "pandas.read_pickle(path), if you trust its author"),
     UnreadFormat(
         "an SQL dump", (".sql",), "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)"
@@ -79,20 +81,31 @@ UNREAD: Final = (
         "read_events(pandas.read_html(path)[0], …) reads a table",
         b"<!DOCTYPE html",
     ),
+    UnreadFormat(
+        "a web server's log in the Common or Combined Log Format",
+        (),
+        "this makes a frame of it, and guess(frame) proposes the rest:\n"
+        "lines = pandas.read_csv(path, sep='\\x01', names=['line'], quoting=3)['line']\n"
+        r"""frame = lines.str.extract(r'(?P<remote_addr>\S+) .*?\[(?P<time>.+?)\] ')"""
+        "\n"
+        r"""frame[['method', 'uri', 'status']] = lines.str.extract(r'"(\S+) (\S+).*?" (\d+)')""",
+        rb"(\S+ ){3,4}\[\d\d/[A-Z][a-z]{2}/\d{4}:",
+    ),
+    UnreadFormat(
+        "a file with '::' between its fields",
+        (),
+        "read_events(pandas.read_csv(path, sep='::', engine='python', names=[…]), …)",
+        rb"[^,;\t|\n]*::[^,;\t|\n]*::",
+    ),
 )
-_FIRST: Final = 264
 # the members of archives that are workbooks
 _WORKBOOKS: Final = {"xl/workbook.xml": UNREAD[0], "xl/workbook.bin": UNREAD[0], "content.xml": UNREAD[2]}
 
 
-def refuse_unread(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Raise `DataError` for a file of a format that is known and not read."""
-    with path.open("rb") as file:
-        begin = file.read(_FIRST)
+def refuse_unread(path: Path, suffixes: tuple[str, ...], begin: bytes) -> None:
+    """Raise `DataError` for a file of a format that is known and not read, by its name or how it begins."""
     for known in UNREAD:
-        if (known.begins and begin[known.at :].startswith(known.begins)) or (
-            suffixes and suffixes[-1] in known.suffixes
-        ):
+        if re.match(known.begins, begin, re.DOTALL) or (suffixes and suffixes[-1] in known.suffixes):
             raise known.refused(path)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,20 +37,48 @@ def json_block(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
             why = f"text that is not UTF-8, at byte {error.start} of the line"
             problems.add(str(path), number, "broken", why, line.decode(errors="replace").strip())
             continue
-        if not text:
-            continue
-        try:
-            value = json_value(text)
-        except (ValueError, RecursionError) as error:
-            problems.add(str(path), number, "broken", f"a line that is not JSON ({error})", text)
-            continue
-        if not isinstance(value, dict):
-            problems.add(str(path), number, "broken", "a line that is not a JSON object", text)
-            continue
-        rows.append(number)
-        found.append(value)
-        texts.append(text)
+        for value, why, own in _values(text):
+            if why:
+                problems.add(str(path), number, "broken", why, own)
+            elif value is not None:
+                rows.append(number)
+                found.append(value)
+                texts.append(own)
     yield TextBlock(str(path), rows, found, texts)
+
+
+def _values(text: str) -> Iterator[tuple[Any, str, str]]:
+    """Return the value of a line, or those of a line that holds several, with what is wrong and the text of each."""
+    if not text:
+        return
+    try:
+        yield _judged(json_value(text), "line", text)
+        return
+    except (ValueError, RecursionError) as error:
+        if not re.search(r"}\s*{", text):
+            yield None, f"a line that is not JSON ({error})", text
+            return
+    at, decode = 0, json.JSONDecoder(parse_constant=_no_constant).raw_decode
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        own = text[at : at + 300]
+        try:
+            value, at = decode(text, at)
+            yield _judged(value, "document", own)
+        except (ValueError, RecursionError) as error:
+            yield None, f"a document that is not JSON ({error})", own
+            at = text.find("}{", at) + 1 or len(text)
+
+
+def _judged(value: Any, what: str, text: str) -> tuple[Any, str, str]:
+    why = "" if value is None or isinstance(value, dict) else f"a {what} that is not a JSON object"
+    return value, why, text
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def csv_block(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
