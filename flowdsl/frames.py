@@ -373,9 +373,13 @@ def _from_pandas(source: Any, wanted: Callable[[str], bool], objects: Objects | 
 def _from_pandas_column(column: Any, name: str, objects: Objects | None) -> Any:
     import pandas as pd
 
-    if column.dtype == object and not _NO_VALUES.isdisjoint(map(type, column)):
+    types = {*map(type, column)} if column.dtype == object else set()
+    if not types.isdisjoint(_NO_VALUES):
         # Arrow takes them for text and lists; in rows they are refused by their path
         raise MixedColumnError(f"column {name!r} holds bytes or sets", hint="make them text or lists")
+    if types == {UUID}:
+        # Arrow knows them from version 19 on
+        column = column.map(str)
     if column.dtype == object and objects is not None:
         column = objects(name, column)
         if isinstance(column, pa.Array):

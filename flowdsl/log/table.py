@@ -17,7 +17,7 @@ from flowdsl.log.columns import SCHEMA, TIME, SchemaCoercer, are_plain, asked_co
 from flowdsl.log.external_sort import POSITION, KeySample, SortedTable
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
-from flowdsl.log.sources import FrameTable, LazyTable, ParquetFiles, RawTable, TableSlice
+from flowdsl.log.sources import FileStretch, FrameTable, LazyTable, ParquetFiles, RawTable, TableSlice
 from flowdsl.log.validation import bad_rows, excerpt, faults
 from flowdsl.progress import Tick, track, wait_with_progress
 
@@ -99,19 +99,19 @@ class EventTable:
         # a lazy frame may run Python code of the user's, which stays on the user's thread
         return events if isinstance(self._raw, LazyTable) else ahead(events)
 
-    def stretch(self, columns: Collection[str], size: int, first: int, last: int) -> Iterator[pl.DataFrame]:
-        """Yield the events from one number to another, in chunks, as they lie in files.
-
-        That these are in order is left to the caller, and no text is judged as JSON.
+    def stretches(self, rows: int) -> list[FileStretch]:
+        """Return numbered files cut into stretches of about so many rows; none where they do not tell which
+        numbers they have.
         """
-        names = asked_columns(columns, size, first - 1)
-        return ahead(together(cut(self._between(names, max(size, READ), first, last), size), size))
+        return (
+            self._raw.stretches(rows) if self.numbered_files and isinstance(self._raw, ParquetFiles) else []
+        )
 
-    def _between(self, names: list[str], size: int, first: int, last: int) -> Iterator[pl.DataFrame]:
-        for frame, _ in self._good(names, size, first - 1):
-            yield _with_all(frame.filter(pl.col("seq_no").is_between(first, last)), names)
-            if frame.height and frame["seq_no"][-1] >= last:
-                return
+    def as_they_lie(self, columns: Collection[str], size: int) -> Iterator[pl.DataFrame]:
+        """Yield the events in chunks, in no other order than they have, and judge no text as JSON."""
+        names = asked_columns(columns, size, 0)
+        frames = (_with_all(frame, names) for frame, _ in self._good(names, max(size, READ), 0))
+        return ahead(together(cut(frames, size), size))
 
     @property
     def problems(self) -> pd.DataFrame:

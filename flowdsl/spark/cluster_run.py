@@ -26,8 +26,9 @@ from flowdsl.results.engine import RunTotals
 from flowdsl.results.options import Options
 from flowdsl.results.store import FolderStore, Store, TablePart
 from flowdsl.spark.blocks import SCHEMA, to_batches
-from flowdsl.spark.events import RunEvents, changes_graph, open_events
+from flowdsl.spark.events import RunEvents, changes_graph
 from flowdsl.spark.failures import spelled_out
+from flowdsl.spark.file_events import open_events
 from flowdsl.spark.job import Job, PartTotals, sent_graph
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.link_shares import NO_EVENTS, LinkShares
@@ -214,9 +215,7 @@ class ClusterRun:
             events.whole,
             ranges.starts,
             ranges.in_place,
-            tuple(
-                zip(ranges.files, [*(start - 1 for start in ranges.starts[1:]), ranges.last], strict=False)
-            ),
+            ranges.files,
             None if changes is None else encoded(changes),
             self._final,
             self.layout.parted,

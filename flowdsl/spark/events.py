@@ -5,11 +5,8 @@ A DataFrame of events has `seq_no`, `time` (µs since 1970), `kind`, and columns
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
@@ -24,7 +21,7 @@ from flowdsl.log.columns import SCHEMA, asked_columns, readable
 from flowdsl.results.table_writer import read_events_at
 from flowdsl.spark.ranges import Cut, Grid, Ranges
 from flowdsl.spark.rows import frame_of, rows_of
-from flowdsl.spark.sources import SparkEvents, event_table, events_of_frame, spark_table
+from flowdsl.spark.sources import event_table, events_of_frame, spark_table
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -33,8 +30,8 @@ if TYPE_CHECKING:
 _OTHER: Final = {"source_id": "target_id", "target_id": "source_id"}
 # so many events of a log that Spark does not read itself are handed over at most
 HANDED_OVER: Final = 20_000_000
-# groups of ids that are counted before ids are
-_BUCKETS: Final = 1 << 16
+BUCKETS: Final = 1 << 16
+"""The number of groups of ids that are counted before ids are."""
 
 
 class RunEvents(Protocol):
@@ -74,16 +71,6 @@ class RunEvents(Protocol):
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         """Return whole events by their numbers, which ascend."""
         ...
-
-
-def open_events(session: SparkSession, source: EventSource, span: ReplayRange, plan: Plan) -> RunEvents:
-    """Return the events of a log, with the columns that a plan reads."""
-    if isinstance(source, SparkEvents):
-        return ClusterEvents(source.frame, span, plan)
-    files = getattr(source, "numbered_files", None)
-    if files:
-        return ClusterEvents(session.read.parquet(*files), span, plan, files)
-    return HandedOver(session, source, span, plan)
 
 
 class HandedOver:
@@ -133,18 +120,8 @@ class HandedOver:
             pl.max("time"),
             pl.col("time").sort_by("seq_no").first().alias("begin"),
         )
-        changing = self.changes().height
-        links = self.rows.filter(pl.col("kind").str.starts_with("link."))
-        if not self._plan.needs.links:
-            return replace(grid.ranges(found, marks), changing=changing)
-        named = len(links) - links["link_id"].null_count() if "link_id" in links.columns else 0
-        types = links["link_type"].value_counts() if "link_type" in links.columns else None
-        return replace(
-            grid.ranges(found, marks),
-            changing=changing,
-            named=named,
-            links={} if types is None else {str(name): count for name, count in types.drop_nulls().rows()},
-        )
+        counts = self.rows.select(**sums_of_events(self._plan))
+        return counted(grid.ranges(found, marks), self._plan, counts)
 
     def changes(self, without: Collection[str] = ()) -> pl.DataFrame:
         return self.rows.filter(where_graph_changes(self._plan, without))
@@ -166,10 +143,8 @@ class HandedOver:
 class ClusterEvents:
     """Events that the cluster reads."""
 
-    def __init__(self, table: DataFrame, span: ReplayRange, plan: Plan, files: Collection[str] = ()) -> None:
+    def __init__(self, table: DataFrame, span: ReplayRange, plan: Plan) -> None:
         self._table, self._plan = table, plan
-        # by the names that Spark has for them, where it reads them in folders of machines
-        self._files = {Path(os.path.abspath(file)).as_uri(): os.path.abspath(file) for file in files}
         self.raw = True
         self.whole = {*EVENT_COLUMNS} & {*table.columns} <= {"seq_no", "timestamp", *plan.event_columns}
         self._frame, self.behind = _cut_at_end(events_of_frame(table, plan.event_columns), span)
@@ -189,16 +164,7 @@ class ClusterEvents:
         if grid is None or found is None or not events:
             return None
         in_place = grid.in_place(found, marks) if cut.in_place and "file" in found.columns else None
-        counts = {name: int(found[name].sum()) for name in ("changing", "named", *self._link_types)}
-        ranges = in_place or grid.ranges(found, marks)
-        files = tuple(filter(None, map(self._files.get, ranges.blocks)))
-        return replace(
-            ranges,
-            files=files if len(files) == ranges.count else (),
-            changing=counts.pop("changing"),
-            named=counts.pop("named"),
-            links={self._link_types[name]: count for name, count in counts.items()},
-        )
+        return counted(in_place or grid.ranges(found, marks), self._plan, found)
 
     def _counted(self, ahead: pl.DataFrame, cut: Cut) -> tuple[int, Grid | None, pl.DataFrame | None]:
         """Return the number of rows, and what is known of the stretches that they are cut into."""
@@ -224,23 +190,16 @@ class ClusterEvents:
         except AnalysisException:
             return False
 
-    @cached_property
-    def _link_types(self) -> dict[str, str]:
-        """Return the link types that are read, by the columns that count their events."""
-        types = sorted({name for name, _ in self._plan.needs.links})
-        return {f"links_{number}": name for number, name in enumerate(types)}
-
     def _stretches(self, grid: Grid, ahead: pl.DataFrame, *, blocks: bool) -> pl.DataFrame:
         """Return what is known of the events of each stretch, and of each block of a file in it."""
         from pyspark.sql import functions as F  # noqa: N812
 
         moving, of_link = self._frame, F.col("kind").startswith("link.")
-        counted = {"changing": changes_graph(self._plan), "named": F.lit(False)}
-        if self._link_types:
-            counted["named"] = of_link & F.col("link_id").isNotNull()
-            for column, name in self._link_types.items():
-                counted[column] = of_link & (F.col("link_type") == name)
-        moving = moving.withColumns(counted)
+        counts = {"changing": changes_graph(self._plan), "named": F.lit(False)}
+        for column, name in link_counts(self._plan).items():
+            counts["named"] = of_link & F.col("link_id").isNotNull()
+            counts[column] = of_link & (F.col("link_type") == name)
+        moving = moving.withColumns(counts)
         where = {"file": F.input_file_name(), "block": F.input_file_block_start().cast("bigint")}
         moving = moving.withColumns(where) if blocks else moving
         if ahead.height:
@@ -258,7 +217,7 @@ class ClusterEvents:
                 F.max("seq_no").alias("last"),
                 F.max("time").alias("time"),
                 F.min_by("time", "seq_no").alias("begin"),
-                *(F.count_if(name).alias(name) for name in counted),
+                *(F.count_if(name).alias(name) for name in counts),
             )
             .toArrow()
         )
@@ -275,7 +234,7 @@ class ClusterEvents:
 
         made = self._frame.filter((F.col("kind") == "link.created") & (F.col("link_type") == name))
         # few sums are shuffled, and not a count for each id: an id has no more links than all of its bucket
-        bucket = F.pmod(F.xxhash64(end), F.lit(_BUCKETS))
+        bucket = F.pmod(F.xxhash64(end), F.lit(BUCKETS))
         many = [row["bucket"] for row in _counts(made, bucket.alias("bucket"), most)]
         counted = _counts(made.filter(bucket.isin(*many)), F.col(end), most) if many else ()
         return {row[end]: row["links"] for row in counted}
@@ -323,6 +282,29 @@ def _cut_at_end(events: DataFrame, span: ReplayRange) -> tuple[DataFrame, int | 
     found = events.filter(behind).agg(F.min("seq_no")).first()
     number = None if found is None else found[0]
     return (events, None) if number is None else (events.filter(F.col("seq_no") < number), int(number))
+
+
+def link_counts(plan: Plan) -> dict[str, str]:
+    """Return the link types that are read, by the columns that count their events."""
+    return {
+        f"links_{number}": name for number, name in enumerate(sorted({name for name, _ in plan.needs.links}))
+    }
+
+
+def sums_of_events(plan: Plan) -> dict[str, pl.Expr]:
+    """Return how many events change the graph, are of links with ids, and of each link type that is read."""
+    of_link, types = pl.col("kind").cast(pl.String).str.starts_with("link."), link_counts(plan)
+    named = of_link & pl.col("link_id").is_not_null() if types else pl.lit(value=False)
+    of_types = {column: of_link & pl.col("link_type").eq_missing(name) for column, name in types.items()}
+    counts = {"changing": where_graph_changes(plan), "named": named, **of_types}
+    return {column: one.sum().cast(pl.Int64) for column, one in counts.items()}
+
+
+def counted(ranges: Ranges, plan: Plan, counts: pl.DataFrame) -> Ranges:
+    """Return ranges with the sums of such counts."""
+    sums = {name: int(counts[name].sum()) for name in ("changing", "named", *link_counts(plan))}
+    links = {name: sums[column] for column, name in link_counts(plan).items()}
+    return replace(ranges, changing=sums["changing"], named=sums["named"], links=links)
 
 
 def changes_graph(plan: Plan, without: Collection[str] = ()) -> Column:

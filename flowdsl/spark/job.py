@@ -18,6 +18,7 @@ from flowdsl.flow.plan import Plan
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.log.sources import FileStretch
 from flowdsl.rules import WindowsAtEnd
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.parted_links import Parted
@@ -59,8 +60,8 @@ class Job:
     starts: tuple[int, ...] = ()
     # whether ranges are read as they lie in files, and the tasks have to say which range a row is of
     in_place: bool = False
-    # the file and the last number of each range, where tasks read files themselves
-    files: tuple[tuple[str, int], ...] = ()
+    # where each range lies, if tasks read files themselves
+    files: tuple[FileStretch, ...] = ()
     # the events that change the graph, as `encoded` has it; None where they come with the ranges
     changes: bytes | None = None
     # whether flows see the graph as it is after all changes, which are sent

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.engine.range import BEGINNING
+from flowdsl.log.sources import FileStretch
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -50,8 +51,8 @@ class Ranges:
     """The first number of each range."""
     rows: tuple[int, ...]
     """The number of events of each range."""
-    blocks: tuple[str, ...] = ()
-    """What Spark calls the file of each range, where they are blocks of files, which are read as they lie."""
+    blocks: tuple[int, ...] = ()
+    """The block of each range, where they are blocks of files, which are read as they lie."""
     begin: int = 0
     end: int = 0
     """The log clock at the first and the last event."""
@@ -61,8 +62,8 @@ class Ranges:
     """How many events are of links with ids, where links are read."""
     links: Mapping[str, int] = field(default_factory=dict)
     """How many events are of links of a type that is read."""
-    files: tuple[str, ...] = ()
-    """The paths of these files, where all machines have them in the same folders: tasks read them."""
+    files: tuple[FileStretch, ...] = ()
+    """Where these blocks lie, if tasks read them themselves."""
 
     @property
     def in_place(self) -> bool:
@@ -155,7 +156,7 @@ class Grid:
             (BEGINNING, *reached[:-1].tolist()),
             tuple(starts.tolist()),
             tuple(pieces["rows"].to_list()),
-            tuple(pieces["file"].to_list()) if "file" in pieces.columns else (),
+            tuple(pieces["block"].to_list()) if "block" in pieces.columns else (),
             begin,
             int(reached[-1]),
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, pairwise
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,8 @@ import pyarrow as pa
 
 from flowdsl.events import JSON_COLUMNS
 from flowdsl.log.columns import KIND, TIME
+from flowdsl.log.sources import FileStretch, ParquetFiles
+from flowdsl.log.table import EventTable
 from flowdsl.log.validation import bad_json
 
 Batches = Iterable[pa.RecordBatch]
@@ -40,12 +43,26 @@ def rows_of(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def read_stretch(stretch: FileStretch, columns: Collection[str], size: int) -> Iterator[pl.DataFrame]:
+    """Yield the events of a stretch in chunks, up to its last number, as rows of a stream."""
+    table = EventTable(ParquetFiles([Path(stretch.file)], stretch.groups))
+    for frame in table.as_they_lie(columns, size):
+        yield rows_of(frame.filter(pl.col("seq_no") <= stretch.last))
+
+
+def numbers_in(batches: Batches) -> Iterator[int]:
+    """Yield the numbers that a task is given."""
+    return chain.from_iterable(batch.column(0).to_pylist() for batch in batches)
+
+
 def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
     """Return rows without text that is not JSON, and where there was such text."""
     names = [name for name in JSON_COLUMNS if frame.schema.get(name) == pl.String]
     if not any(frame[name].null_count() < frame.height for name in names):
         return frame, np.zeros(0, np.int64)
     wrong = bad_json(frame)
+    if not wrong:
+        return frame, np.zeros(0, np.int64)
     whole = frame.with_columns(
         pl.when(~pl.int_range(pl.len()).is_in(rows)).then(pl.col(name)).alias(name)
         for name, rows in wrong.items()

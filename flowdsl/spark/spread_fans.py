@@ -127,7 +127,7 @@ def shared_out(graph: EntityGraph, parted: Parted, shards: int, spread: Spread) 
                 rows = order[first : min(first + _IN_BLOCK, behind)]
                 ids = {one: graph.ids_of(codes[rows]) for one, codes in ends.items()}
                 links = to_arrow(pl.DataFrame(ids).with_columns(link_type=pl.lit(name)))
-                yield Block(shard, first - len(order), LINKS, to_bytes(links, "zstd"))
+                yield Block(shard, first - len(order), LINKS, to_bytes(links))
 
 
 def _given_shards(graph: EntityGraph, keys: Codes, shards: int, shares: LinkShares | None) -> Numbers:

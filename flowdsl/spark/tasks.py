@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,6 @@ from flowdsl.engine.executor import StepExecutor
 from flowdsl.engine.local import ExecutorFactory
 from flowdsl.errors import DataError
 from flowdsl.flow.plan import CompiledStep, Plan
-from flowdsl.log.sources import ParquetFiles
-from flowdsl.log.table import EventTable
 from flowdsl.spark.blocks import (
     EVENTS,
     LINKS,
@@ -45,7 +41,15 @@ from flowdsl.spark.layout import Layout
 from flowdsl.spark.outputs import Outputs
 from flowdsl.spark.part_executor import OwnLinks, PartExecutor
 from flowdsl.spark.parted_links import GivenLinks
-from flowdsl.spark.rows import Batches, events_of, frame_of, in_parts, rows_of, without_bad_json
+from flowdsl.spark.rows import (
+    Batches,
+    events_of,
+    frame_of,
+    in_parts,
+    numbers_in,
+    read_stretch,
+    without_bad_json,
+)
 from flowdsl.spark.spread_fans import moved_links
 
 
@@ -83,12 +87,11 @@ def in_files(batches: Batches, job: Job, plan: Plan) -> Iterator[tuple[int, pl.D
     """Yield the rows of the ranges with the given numbers, which this process reads from files."""
     changes = where_graph_changes(plan, job.parted) if not job.final_graph else pl.lit(value=False)
     unread = {"link_id"} - plan.event_columns
-    for part in chain.from_iterable(batch.column(0).to_pylist() for batch in batches):
-        file, last = job.files[part]
-        table = EventTable(ParquetFiles([Path(file)]))
-        for frame in table.stretch(plan.event_columns | unread, job.chunk_size, job.starts[part], last):
-            rows = rows_of(frame).with_columns(changes.alias("changes"), own=pl.lit(value=True))
-            yield part, rows.drop(unread)
+    for part in numbers_in(batches):
+        for rows in read_stretch(job.files[part], plan.event_columns | unread, job.chunk_size):
+            if rows.height:
+                rows = rows.with_columns(changes.alias("changes"), own=pl.lit(value=True))
+                yield part, rows.drop(unread)
 
 
 class _RangeRun:
@@ -148,16 +151,19 @@ class _RangeRun:
         if not own.any():
             return
         shards, first = self._job.shards, int(frame["seq_no"].filter(frame["own"])[0])
-        pairs = [pairs for router in self._routers for pairs in router.routed()]
-        routed = np.unique(np.concatenate([np.zeros(0, np.int64), *pairs]))
         moved = moved_links(frame, own, self._job.parted, shards, self._job.spread)
-        sent = np.union1d(routed, moved.rows * shards + moved.shards)
-        sent = sent[np.argsort(sent % shards, kind="stable")]
+        rows, to = moved.rows, moved.shards
+        for pairs in (pairs for router in self._routers for pairs in router.routed()):
+            rows, to = np.append(rows, pairs // shards), np.append(to, pairs % shards)
+        # by shard and row; of those that are there twice, the one that is there for its contexts
+        mine = np.arange(len(rows)) >= len(moved.rows)
+        order = np.sort((to * frame.height + rows) * 2 + ~mine)
+        sent = order[np.diff(order >> 1, prepend=-1) > 0]
+        to, row = np.divmod(sent >> 1, frame.height)
         events = frame.select(pl.exclude("part", "own", "changes"), clock=clock)
-        mine = pl.Series(np.isin(sent, routed, assume_unique=True))
-        rows = to_arrow(events[sent // shards].with_columns(own=mine))
-        for shard, start, end in stretches(sent % shards):
-            yield Block(shard, first, EVENTS, to_bytes(rows.slice(start, end - start)))
+        table = to_arrow(events[row].with_columns(own=pl.Series(sent & 1 == 0)))
+        for shard, start, end in stretches(to):
+            yield Block(shard, first, EVENTS, to_bytes(table.slice(start, end - start)))
         changing = events.filter(own & frame["changes"].to_numpy()).with_columns(own=pl.lit(value=False))
         if changing.height:
             known = self._job.changes is not None
