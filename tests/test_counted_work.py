@@ -255,6 +255,17 @@ def test_ids_that_are_printed_as_they_came_are_not_gathered_from_all_ids(
     assert sum(gathered) == 0
 
 
+def test_texts_that_are_gathered_often_come_to_lie_in_one_piece() -> None:
+    interner = Interner()
+    codes = np.concatenate(
+        [interner.intern(pl.Series([f"{n}" for n in some])) for some in (range(900), [-1])]
+    )
+    assert len(interner.pieces) > 1
+    for _ in range(2):
+        assert interner.texts(codes).to_list() == [*map(str, range(900)), "-1"]
+    assert len(interner.pieces) == 1
+
+
 def test_one_database_reads_the_json_of_all_replays_and_conversions(monkeypatch: pytest.MonkeyPatch) -> None:
     flow = (
         on("link.created")

@@ -92,7 +92,7 @@ class Chunk:
             start, events = part
             return events.frame[rows - start]
         # empty parts may lack columns of the others
-        return pl.concat([p.frame for p in self._parts if len(p)], how="diagonal")[rows]
+        return pl.concat([p.frame for p in self._parts if len(p)], how="diagonal", rechunk=True)[rows]
 
     def keep(self, rows: Index) -> EventRows:
         """Copy some rows so that they can outlive the chunk."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -39,6 +40,8 @@ from flowdsl.scope import TRIGGER_VARIABLES
 from flowdsl.values.masks import where_equal
 
 ALL_AT_ONCE = 1 << 62
+# fewer events are prepared before a thread would have begun
+PREPARED_APART = 1 << 14
 # the events among those of a frame that do not move the clock (µs), which is as given before them: `seq_no`,
 # `clock`
 Judge = Callable[[pl.DataFrame, int], pl.DataFrame]
@@ -180,7 +183,7 @@ class LocalExecutor:
         """Move the clock (µs) without an event: timers fire up to it."""
         if clock > self.clock:
             self.clock = clock
-            self._advance(self.empty_chunk(), clock, ending=False)
+            self._advance(clock, ending=False)
 
     def next_deadline(self) -> int | None:
         """Return when the next timer is due (µs), if no event comes before; None where none is set."""
@@ -203,7 +206,8 @@ class LocalExecutor:
         """
 
         def prepare(frame: pl.DataFrame) -> EventRows:
-            rows, read = taken_off(readable(frame), self.plan.event_paths)
+            # texts in several pieces take a multiple of the time to gather
+            rows, read = taken_off(readable(frame.rechunk()), self.plan.event_paths)
             events = EventRows(rows, self.graph.interner, self.plan.event_paths)
             events.prepare({*self.plan.id_columns, *self._coded})
             if self.plan.event_paths:
@@ -215,19 +219,21 @@ class LocalExecutor:
             return events
 
         with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-prepare") as pool:
-            waiting: Future[EventRows] | None = None
+            waiting: Callable[[], EventRows] | None = None
             for whole in _ramped(frames):
                 frame, ended = span.cut(whole)
                 if ended:
                     self._behind = int(whole["seq_no"][frame.height])
-                coming = pool.submit(prepare, frame)
+                coming = partial(prepare, frame)
+                if frame.height >= PREPARED_APART:
+                    coming = partial(wait_with_progress, pool.submit(coming))
                 if waiting is not None:
-                    yield wait_with_progress(waiting)
+                    yield waiting()
                 waiting = coming
                 if ended:
                     break
             if waiting is not None:
-                yield wait_with_progress(waiting)
+                yield waiting()
 
     def _met(self, events: EventRows) -> npt.NDArray[np.bool_]:
         """Return which events some trigger takes."""
@@ -281,7 +287,7 @@ class LocalExecutor:
 
     def flush(self) -> None:
         """End the log: windows close and queues empty as if time went on."""
-        self._advance(self.empty_chunk(), FOREVER, ending=True)
+        self._advance(FOREVER, ending=True)
 
     def _chunk(
         self,
@@ -415,7 +421,10 @@ class LocalExecutor:
             clocks = inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical()
             self.move_clock(int(clocks.max()))  # type: ignore[arg-type]
 
-    def _advance(self, chunk: Chunk, horizon: int, *, ending: bool) -> None:
+    def _advance(self, horizon: int, *, ending: bool) -> None:
+        if not self._timed and self._trace is None:
+            return
+        chunk = self.empty_chunk()
         for entry, branches in self._entries:
             nothing = ContextBatch(chunk, np.zeros(0, np.int64), roots=self._roots(entry))
             for branch in branches:

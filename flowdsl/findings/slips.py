@@ -50,6 +50,7 @@ _STATIC: Final = ("no-deliver", "single-braces", "comparison-decided")
 _LIKELY: Final = ("did you mean", "values of", "an entity has")
 # deliveries of a step whose recipients are looked at
 _SAMPLED: Final = 1_000
+_FEW: Final = 16
 
 
 def warn_of_likely_slips(options: Options, result: ResultData) -> None:
@@ -173,11 +174,11 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
     people = None if graph is None else type_names(graph, {})
     if graph is None or people is None:
         return
-    sampled = _sampled_deliveries(options.flows, result)
     suspects = [
         (step, flows, SampledRecipients.of(ids))
-        for step, flows, ids in sampled
-        if set(people).isdisjoint(graph.counts_of_types(ids))
+        for step, flows, ids in _sampled_deliveries(options.flows, result)
+        # most often the first few tell already
+        if all(set(people).isdisjoint(graph.counts_of_types(some)) for some in (ids[:_FEW], ids[_FEW:]))
     ]
     if not suspects:
         return
@@ -201,8 +202,6 @@ def _sampled_deliveries(
         named = [flows[number] for number in piece.meta["flows"] if names_recipient(flows[number], step)]
         if not named or piece.rows < MANY:
             continue
-        recipients = (
-            piece.read(lambda name: name == "recipient_id")["recipient_id"].head(_SAMPLED).drop_nulls()
-        )
-        if len(recipients):
-            yield step, named, recipients
+        recipients = piece.read(lambda name: name == "recipient_id").to_series().head(_SAMPLED)
+        if recipients.null_count() < len(recipients):
+            yield step, named, recipients.drop_nulls() if recipients.null_count() else recipients

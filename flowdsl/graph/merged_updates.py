@@ -12,6 +12,7 @@ import polars as pl
 from flowdsl.values.json_extraction import Documents, query_documents
 from flowdsl.values.json_texts import only, quoted
 from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.masks import as_mask
 from flowdsl.values.ranges import ranges
 
 
@@ -70,8 +71,8 @@ def merged(changes: EntityChanges) -> pl.Series:
     order = np.argsort(changes.entities, kind="stable")
     kinds, texts = changes.kinds[order], changes.texts[order]
     heads = texts.str.strip_chars_start().str.slice(0, 1)
-    objects = heads.eq("{").fill_null(value=False).to_numpy()
-    without = ~texts.is_not_null().to_numpy() | heads.eq("n").fill_null(value=False).to_numpy()
+    objects = as_mask(heads.eq("{"))
+    without = ~texts.is_not_null().to_numpy() | as_mask(heads.eq("n"))
     silent = (kinds == UPDATED) & without
     after = _folded(changes.entities[order], kinds, texts, objects, np.flatnonzero(~silent))
     # what says nothing leaves what was before it

@@ -13,6 +13,7 @@ from flowdsl.errors import printable
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_texts import only
 from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.masks import as_mask
 
 if TYPE_CHECKING:
     from flowdsl.graph.state import GraphState
@@ -97,6 +98,6 @@ def _names(graph: GraphState, codes: Codes) -> pl.Series:
             break
         column = graph.versions.column((field_name,), versions[rows])
         texts = only(column.text_series().cast(pl.String), column.is_(Tag.TEXT))
-        texts = only(texts, (texts.str.strip_chars() != "").fill_null(value=False).to_numpy())
+        texts = only(texts, as_mask(texts.str.strip_chars() != ""))
         found = found.scatter(rows, texts)
     return found

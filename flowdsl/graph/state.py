@@ -366,23 +366,21 @@ class GraphState(StateObject):
         if not len(rows):
             return _NO_ROWS
         frame, names = events.frame, list(self.links)
-        link_ids = frame["link_id"][rows] if "link_id" in frame.columns else _nulls(len(rows))
+        link_ids = frame["link_id"] if "link_id" in frame.columns else _nulls(len(frame))
         kinds = np.full(len(frame), len(names), np.int64)
         for number, name in enumerate(names):
             kinds[where_equal(frame["link_type"], name)] = number
         # link ids are unique across types: a link of another type replaces one that is used here
-        used = (kinds[rows] < len(names)) | where_present(link_ids)
-        if not used.any():
+        rows = rows[((kinds < len(names)) | where_present(link_ids))[rows]]
+        if not len(rows):
             return _NO_ROWS
         if self.identities is None:
             self.identities = LinkKeys(self.tables, list(self.links), self.known_links())
-        if not used.all():
-            rows, link_ids = rows[used], link_ids.filter(pl.Series(used))
         changes = LinkEvents(
             kinds[rows],
             events.codes_at("source_id", rows),
             events.codes_at("target_id", rows),
-            link_ids,
+            link_ids[rows],
             created[rows],
             frame["seq_no"].to_numpy()[rows],
             metadata_of(events, rows),

@@ -51,7 +51,7 @@ class TablePart:
 
     def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
         """Return the named columns."""
-        return self.frame.select([name for name in self.frame.columns if wanted(name)])
+        return pl.DataFrame([column for column in self.frame.get_columns() if wanted(column.name)])
 
     def row(self, number: int) -> TablePart:
         """Return one row."""

@@ -54,16 +54,16 @@ def sink_table(
     wanted = in_reading_order(shown) if columns is None else list(columns)
     _check_columns(sink, wanted, [*FIXED, *named])
     kept = {named[c]: fields[named[c]] for c in wanted if c in named}
-    needed = {*wanted, *map(FIELD.format, kept), *_ORDER}
+    types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
+    ordered = _ordered(store, mine)
+    # what is not asked for is not put in order either
+    needed = {*wanted, *types, "seq_no", *(() if ordered else _ORDER)}
     frames = []
     for number, part in _delivered(store, steps, sink, tick):
-        placed = _with_order(part, number).with_columns(
-            [*_fixed(part, names[number], "branch" in wanted), *_fields(part, kept)]
-        )
-        # what is not asked for is not put in order either
-        frames.append(placed.select(c for c in placed.columns if c in needed or c.startswith("branch_")))
-    types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
-    joined = _in_order(frames, types, ordered=_ordered(store, mine))
+        fixed = _fixed(part, number, names, "branch" in wanted).items()
+        placed = part.frame.with_columns(*_fields(part, kept), **{c: e for c, e in fixed if c in needed})
+        frames.append(placed[[c for c in placed.columns if c in needed or c.startswith("branch_")]])
+    joined = _in_order(frames, types, ordered=ordered)
     return joined.select([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in wanted])
 
 
@@ -100,9 +100,7 @@ def all_deliveries(
     sinks = sorted({sink for step in steps for sink in step["sinks"]})
     for number, part in _delivered(store, steps, None):
         tick(part.rows * len(part.meta["sinks"]))
-        placed = _with_order(part, number).with_columns(
-            [*_fixed(part, names[number], True), payload_json(part)]
-        )
+        placed = part.frame.with_columns(payload_json(part), **_fixed(part, number, names))
         # fields of other flows may have the same name and another type: only the JSON text goes on
         placed = placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
         frames.append(_by_sink(placed, part, pl.Enum(sinks)))
@@ -150,11 +148,11 @@ def deliveries_with_origin(
     frames = []
     for place, step in enumerate(mine):
         for _, part in _delivered(store, [{**step, "flows": [flow]}], sink, tick):
-            placed = _with_order(part, flow).with_columns(
-                *_fixed(part, names[flow], True),
+            placed = part.frame.with_columns(
                 payload_json(part),
-                pl.coalesce(*(c for c in (OPENED_BY, "seq_no") if c in part.frame.columns)).alias("origin"),
-                pl.lit(place, pl.Int32).alias("place"),
+                **_fixed(part, flow, names),
+                origin=pl.coalesce(*(c for c in (OPENED_BY, "seq_no") if c in part.frame.columns)),
+                place=pl.lit(place, pl.Int32),
             )
             frames.append(placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))]))
     extra = {"payload": pl.String, "origin": pl.Int64, "place": pl.Int32}
@@ -210,22 +208,20 @@ def _delivered(
                     tick(frame.height)
 
 
-def _fixed(part: TablePart, name: str, with_branch: bool) -> list[Any]:
+def _fixed(part: TablePart, flow: int, names: Sequence[str], with_branch: bool = True) -> dict[str, pl.Expr]:
+    """Return the columns that are the same for all deliveries of a step of a flow, and their branches."""
     levels = [c for c in part.frame.columns if c.startswith("branch_")] if with_branch else []
     branch = (
         pl.concat_str([pl.col(c).cast(pl.String) for c in levels], separator=".")
         if levels
         else pl.lit(None, pl.String)
     )
-    return [
-        pl.lit(name).alias("flow"),
-        pl.lit(part.meta["step"], pl.Int32).alias("step"),
-        branch.alias("branch"),
-    ]
-
-
-def _with_order(part: TablePart, flow: int) -> pl.DataFrame:
-    return part.frame.with_columns(pl.lit(flow, pl.Int32).alias("__flow"))
+    return {
+        "__flow": pl.lit(flow, pl.Int32),
+        "flow": pl.lit(names[flow]),
+        "step": pl.lit(part.meta["step"], pl.Int32),
+        "branch": branch,
+    }
 
 
 def _in_order(
@@ -244,10 +240,8 @@ def _in_order(
 def _together(frames: Sequence[pl.DataFrame], extra: dict[str, Any]) -> pl.DataFrame:
     """Concatenate frames, and add the columns that none of them has."""
     joined = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
-    there = set(joined.columns)
-    return joined.with_columns(
-        pl.lit(None, dtype).alias(name) for name, dtype in extra.items() if name not in there
-    )
+    absent = {name: pl.lit(None, dtype) for name, dtype in extra.items() if name not in joined.columns}
+    return joined.with_columns(**absent) if absent else joined
 
 
 def _apart(frames: Sequence[pl.DataFrame]) -> Iterator[Sequence[pl.DataFrame]]:
@@ -279,7 +273,7 @@ def _put_in_order(frame: pl.DataFrame, last: Sequence[str]) -> pl.DataFrame:
         if frame.height >= _SORTED_AT_ONCE and is_ordered(frame, keys):
             return frame
         return frame.sort(keys, nulls_last=False, maintain_order=True)
-    return frame if (packed[1:] >= packed[:-1]).all() else frame[stable_order(packed)]
+    return frame if (packed[1:] >= packed[:-1]).all() else frame.rechunk()[stable_order(packed)]
 
 
 def _packed(frame: pl.DataFrame, keys: Sequence[str]) -> npt.NDArray[np.int64] | None:

@@ -14,6 +14,7 @@ from flowdsl.arguments import one_of, texts_of
 from flowdsl.errors import SinkError
 from flowdsl.sinks.database import Database, marks, sealed
 from flowdsl.text import short_repr
+from flowdsl.values.masks import as_mask
 
 if TYPE_CHECKING:
     from flowdsl.values.json_types import Mask
@@ -238,7 +239,7 @@ class Recipients:
         out = list(self._among("opted_out", asked))
         if not muted and not out:
             return None
-        refused = recipients.is_in(muted).fill_null(value=False).to_numpy()
+        refused = as_mask(recipients.is_in(muted))
         if out:
             pairs = pl.DataFrame({"r": recipients, "t": types})
             unwanted = pl.DataFrame(out, schema={"r": pl.String, "t": pl.String}, orient="row")

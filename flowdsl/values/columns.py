@@ -19,7 +19,7 @@ from flowdsl.values.interner import Interner
 from flowdsl.values.json_conversion import as_text, nested_json, tag_of_dtype
 from flowdsl.values.json_texts import only, parse, quoted
 from flowdsl.values.json_types import MISSING, Index, Mask, Tag, Tags, tag_of, uniform
-from flowdsl.values.masks import where_present
+from flowdsl.values.masks import as_mask, where_present
 from flowdsl.values.wide import wide_digits, widened
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Column:
         if series.null_count():
             tags = np.where(where_present(series), np.uint8(tag), np.uint8(Tag.NULL))
         if tag is Tag.BOOL:
-            return cls(size, tags, bools=series.fill_null(value=False).to_numpy())
+            return cls(size, tags, bools=as_mask(series))
         if tag is Tag.INT:
             return cls(size, tags, ints=series.cast(pl.Int64).fill_null(0).to_numpy())
         if tag is Tag.FLOAT:
@@ -425,7 +425,7 @@ def _concat_read(texts: Sequence[DictionaryColumn]) -> pl.Series | None:
     read = [text.read for text in texts if text.read is not None and text.rows is None]
     if len(read) < len(texts):
         return None
-    return pl.concat([one.alias("") for one in read], rechunk=False)
+    return pl.concat([one.alias("") for one in read], rechunk=True)
 
 
 def _as_series(texts: pl.Series | DictionaryColumn | None) -> pl.Series | None:
@@ -447,7 +447,9 @@ def _concat_series(columns: Sequence[Column], parts: Sequence[pl.Series | None])
         [
             (empty.new_from_index(0, c.size) if p is None else p).alias("")
             for c, p in zip(columns, parts, strict=True)
-        ]
+        ],
+        # texts in several pieces take a multiple of the time to gather
+        rechunk=True,
     )
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from flowdsl.values.columns import Column
 from flowdsl.values.json_extraction import query_documents
 from flowdsl.values.json_types import Index, Mask, Tag
+from flowdsl.values.masks import as_mask
 from flowdsl.values.ranges import ranges
 from flowdsl.values.small_json_extraction import elements_of_few
 
@@ -32,7 +33,7 @@ class JsonLists:
         if column.nested is None:
             return cls(counts, Column(0, Tag.MISSING))
         lists = column.is_(Tag.ARRAY)
-        lists &= (column.nested != _NO_ELEMENTS).fill_null(value=False).to_numpy()
+        lists &= as_mask(column.nested != _NO_ELEMENTS)
         rows = np.flatnonzero(lists)
         if not len(rows):
             return cls(counts, Column(0, Tag.MISSING))

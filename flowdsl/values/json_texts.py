@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.json_types import Mask, Tag, Tags
-from flowdsl.values.masks import where_present
+from flowdsl.values.masks import as_mask, where_present
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,7 @@ def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any, Any]:
     numeric = tags == Tag.INT
     numbers = only(documents, numeric)
     whole = numbers.cast(pl.Int64, strict=False)
-    is_int = where_present(whole) & ~numbers.str.contains(r"[.eE]").fill_null(value=False).to_numpy()
+    is_int = where_present(whole) & ~as_mask(numbers.str.contains(r"[.eE]"))
     is_float = numeric & ~is_int
     ints = whole.fill_null(0).to_numpy()
     if not is_float.any():

@@ -34,8 +34,16 @@ def where_equal(series: pl.Series, other: pl.Series | str) -> Mask:
     >>> where_equal(pl.Series(["a", "b", None]), "a").tolist()
     [True, False, False]
     """
-    same = series == other
-    mask: Mask = (same.fill_null(value=False) if same.null_count() else same).to_numpy()
+    return as_mask(series == other)
+
+
+def as_mask(series: pl.Series) -> Mask:
+    """Return booleans as a mask; null is False.
+
+    >>> as_mask(pl.Series([True, None])).tolist()
+    [True, False]
+    """
+    mask: Mask = (series.fill_null(value=False) if series.null_count() else series).to_numpy()
     return mask
 
 

@@ -17,6 +17,8 @@ _LARGEST: Final = 1 << 16
 _FEW: Final = 8
 _SHIFT: Final = 32
 _NOWHERE: Final = -1
+# texts that are joined in the time that a gather of one saves
+_GATHER: Final = 16
 
 
 @dataclass
@@ -44,6 +46,8 @@ class Texts:
         self._pieces = [pl.Series("text", [None], dtype=pl.String)]
         self._whole = self._pieces[0]
         self._lock = threading.Lock()
+        # what gathers from several pieces have cost so far, in texts that could have been joined
+        self._gathered = 0
         # where each text lies: the name of its piece, and its row there
         self._at: npt.NDArray[np.int64] | None = None
         self._room = np.zeros(0, np.int64)
@@ -72,15 +76,15 @@ class Texts:
     def add(self, numbers: Numbers, texts: pl.Series) -> None:
         """Add texts under unused numbers; as long as nothing was freed these are the next ones."""
         texts = texts.alias("text")
-        if self._at is None:
-            pieces = [*self._pieces, texts]
-            while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
-                last = pieces.pop()
-                pieces[-1] = pl.concat([pieces[-1], last], rechunk=True)
-            # a gather over several pieces is as fast as over one; readers on other threads keep the old ones
-            self._pieces, self._whole = pieces, pl.concat(pieces, rechunk=False)
-            return
         with self._lock:
+            if self._at is None:
+                pieces = [*self._pieces, texts]
+                while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
+                    last = pieces.pop()
+                    pieces[-1] = pl.concat([pieces[-1], last], rechunk=True)
+                # readers on other threads keep the old ones
+                self._pieces, self._whole = pieces, pl.concat(pieces, rechunk=False)
+                return
             self._touch(numbers)
             size = int(numbers.max()) + 1
             if size > len(self._at):
@@ -101,10 +105,24 @@ class Texts:
 
     def take(self, numbers: Numbers) -> pl.Series:
         """Return the texts of these numbers."""
+        whole = self._whole
+        if self._at is None and len(self._pieces) > 1:
+            # from several pieces a gather takes a multiple of the time: to join them soon pays
+            self._gathered += _GATHER * len(numbers)
+            if self._gathered >= len(whole):
+                whole = self._in_one()
         if self._at is None:
-            return self._whole[numbers]
+            return whole[numbers]
         with self._lock:
             return self._taken(self._at.take(numbers))
+
+    def _in_one(self) -> pl.Series:
+        with self._lock:
+            self._gathered = 0
+            if self._at is None:
+                self._whole = self._whole.rechunk()
+                self._pieces = [self._whole]
+            return self._whole
 
     def begin_table(self) -> None:
         """Have the table now that there will be when a number is freed."""

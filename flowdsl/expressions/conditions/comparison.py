@@ -15,6 +15,7 @@ from flowdsl.expressions.conditions.operands import NUMBERS, ConstantOperand, Op
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.interner import UNKNOWN
 from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.masks import as_mask
 
 _SIGNS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "==": operator.eq,
@@ -87,11 +88,6 @@ def _float_member(value: Column, items: Sequence[Any]) -> Any:
 
 def _numbers(items: Sequence[Any]) -> list[int | float]:
     return [item for item in items if is_number(item)]
-
-
-def as_mask(series: pl.Series) -> Mask:
-    """Convert Polars booleans to a mask; null is False."""
-    return series.fill_null(value=False).to_numpy()
 
 
 def _comparable(sign: str, left: Tag, right: Tag) -> bool:

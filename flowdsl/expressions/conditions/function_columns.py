@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
-from flowdsl.expressions.conditions.comparison import as_mask, compare, member
+from flowdsl.expressions.conditions.comparison import compare, member
 from flowdsl.expressions.conditions.operands import (
     ConstantOperand,
     Operand,
@@ -23,7 +23,7 @@ from flowdsl.expressions.conditions.operands import (
 from flowdsl.values.columns import Column
 from flowdsl.values.json_lists import JsonLists
 from flowdsl.values.json_types import Mask, Tag
-from flowdsl.values.masks import holds_piece
+from flowdsl.values.masks import as_mask, holds_piece
 
 
 def exists(size: int, path: Column) -> tuple[Column, Where]:

@@ -12,7 +12,7 @@ from flowdsl.expressions.templates.values import equal, number
 from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Mask, Operand, asked
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.json_types import Tag
-from flowdsl.values.masks import where_equal
+from flowdsl.values.masks import as_mask, where_equal
 
 
 def equality_column(
@@ -110,5 +110,5 @@ def is_one_of(column: Column, texts: list[str]) -> Mask:
     if isinstance(column.texts, DictionaryColumn):
         codes = [column.texts.interner.code(text) for text in texts]
         return column.is_(Tag.TEXT) & np.isin(column.texts.codes, [code for code in codes if code > 0])
-    found: Mask = column.text_series().is_in(texts).fill_null(value=False).to_numpy()
+    found = as_mask(column.text_series().is_in(texts))
     return column.is_(Tag.TEXT) & found

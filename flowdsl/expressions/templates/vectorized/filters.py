@@ -19,6 +19,7 @@ from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome
 from flowdsl.expressions.templates.vectorized.printer import limited, printed_column
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
+from flowdsl.values.masks import as_mask
 
 
 def filtered_column(column: Column, call: TemplateCall, values: Mapping[str, Any]) -> RenderOutcome:
@@ -111,7 +112,7 @@ def _truncated(texts: pl.Series, length: int, end: str) -> pl.Series:
     result = frame.select(
         pl.when(pl.col("longer") & pl.col("plain")).then(cut).otherwise("text").alias("text")
     ).to_series()
-    rest = np.flatnonzero((longer & ~plain).fill_null(value=False).to_numpy())
+    rest = np.flatnonzero(as_mask(longer & ~plain))
     if not len(rest):
         return result
     args = Arguments("truncate", {"length": length, "end": end})

@@ -15,7 +15,7 @@ from flowdsl.expressions.templates.vectorized.groups import text_measured
 from flowdsl.expressions.templates.vectorized.outcomes import Mask
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
-from flowdsl.values.masks import holds_piece
+from flowdsl.values.masks import as_mask, holds_piece
 
 
 def tested(test: Test, column: Column, args: list[Any] | None) -> tuple[Mask, Failures | None] | None:
@@ -77,4 +77,4 @@ def _text_holds(column: Column, args: list[Any], test: Callable[[pl.Series, str]
     if not args or not isinstance(args[0], str) or not column.all_(Tag.TEXT, Tag.MISSING):
         return None
     found = text_measured(column, lambda texts: test(texts, args[0]))
-    return found.fill_null(value=False).to_numpy()
+    return as_mask(found)

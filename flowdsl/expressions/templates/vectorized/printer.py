@@ -17,6 +17,7 @@ from flowdsl.expressions.templates.vectorized.groups import text_measured
 from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Mask, Operand
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
+from flowdsl.values.masks import as_mask
 
 Floats = npt.NDArray[np.float64]
 
@@ -155,11 +156,9 @@ def _truths(column: Column, tag: Tag) -> Mask | None:
     elif tag is Tag.FLOAT and column.floats is not None:
         truths = (column.floats != 0) & ~np.isnan(column.floats)
     elif tag is Tag.TEXT:
-        truths = (
-            text_measured(column, lambda texts: texts.str.len_bytes() > 0).fill_null(value=False).to_numpy()
-        )
+        truths = as_mask(text_measured(column, lambda texts: texts.str.len_bytes() > 0))
     elif tag in (Tag.ARRAY, Tag.OBJECT) and column.nested is not None:
-        truths = (column.nested.str.len_bytes() > 2).fill_null(value=False).to_numpy()
+        truths = as_mask(column.nested.str.len_bytes() > 2)
     else:
         return None
     return truths
