@@ -163,7 +163,7 @@ def test_documents_over_several_lines_are_seen_to_be_json_without_python(
     wrong = '{"amount": 1,\n}'
     log = orders()[:4].with_columns(data=pl.Series([pretty, wrong, pretty, pretty]))
     flow = on("entity.created").map(recipient_id="ann", title="{{ data.amount }}").deliver("s")
-    with pytest.warns(fd.FlowWarning, match="1 rows of the log are not events"):
+    with pytest.warns(fd.FlowWarning, match="1 row of the log is not an event"):
         sent = fd.replay(flow, log).polars("s")
     assert sent["title"].to_list() == ["1", "1", "1"]
     assert in_python == [len(wrong)]

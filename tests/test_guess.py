@@ -169,9 +169,10 @@ def test_a_replay_of_a_file_that_is_not_read_in_place_offers_the_call_that_reads
         "jsonl": lambda p: rows.to_json(p, orient="records", lines=True),
         "feather": rows.to_feather,
     }[suffix](path)
-    with pytest.raises(fd.DataError, match=r"is not replayed in place") as error:
-        fd.replay(on("link.created").map(a="x").deliver("s"), path)
-    assert f"this may read it:\n{fd.guess(path).code}" in str(error.value)
+    for source, why in ((path, "is not replayed in place"), (tmp_path, "holds no .parquet files")):
+        with pytest.raises(fd.DataError, match=why) as error:
+            fd.replay(on("link.created").map(a="x").deliver("s"), source)
+        assert f"this may read it:\n{fd.guess(source).code}" in str(error.value)
 
 
 def test_a_replay_of_rows_that_are_no_events_offers_the_call_that_reads_them():

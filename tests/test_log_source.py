@@ -317,9 +317,13 @@ def test_numbers_in_some_files_only_are_refused(tmp_path: Path) -> None:
         open_log(tmp_path)
 
 
-def test_files_that_lack_or_encode_columns_differently_are_one_log(tmp_path: Path) -> None:
-    written(links(2).with_columns(pl.col("link_type").cast(pl.Categorical)), tmp_path / "a.parquet")
-    written(links(4, event_id=[1, 2, 3, 4])[2:], tmp_path / "b.parquet")
+@pytest.mark.parametrize(("first", "second"), [("a", "b"), ("b", "a")])
+def test_files_that_lack_or_encode_columns_differently_are_one_log(
+    first: str, second: str, tmp_path: Path
+) -> None:
+    early = links(2).with_columns(pl.col("link_type").cast(pl.Categorical))
+    written(early, tmp_path / f"{first}.parquet")
+    written(links(4, event_id=[1, 2, 3, 4])[2:], tmp_path / f"{second}.parquet")
     assert events(tmp_path)["event_id"].to_list() == [None, None, "3", "4"]
 
 

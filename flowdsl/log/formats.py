@@ -166,7 +166,7 @@ def file_blocks(
     DataError
         if the file cannot be read
     """
-    if _is_zip(path):
+    if is_zip(path):
         yield from _zip_blocks(path, problems, wanted, files, header)
         return
     around = around_of(path)
@@ -193,7 +193,8 @@ def _blocks(
         ) from error
 
 
-def _is_zip(path: Path) -> bool:
+def is_zip(path: Path) -> bool:
+    """Return True for a zip archive, whatever its name is."""
     with reading(str(path)), path.open("rb") as file:
         return file.read(4) in _ZIP
 
@@ -270,7 +271,7 @@ def _member_blocks(
 
 def row_count(paths: list[Path]) -> int | None:
     """Return how many rows files have; None if that is not known without reading them."""
-    if any(_is_zip(path) for path in paths):
+    if any(is_zip(path) for path in paths):
         return None
     formats = [format_of(path) for path in paths]
     if any(known.rows is None for known in formats):

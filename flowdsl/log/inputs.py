@@ -16,7 +16,7 @@ from flowdsl.errors import DataError, FlowError, FlowWarning
 from flowdsl.log.blocks import first_rows
 from flowdsl.log.catalog import has_catalog
 from flowdsl.log.columns import NotAnEventTableError
-from flowdsl.log.formats import format_of
+from flowdsl.log.formats import format_of, is_zip
 from flowdsl.log.frames import frame_table
 from flowdsl.log.guess import guess
 from flowdsl.log.parquet import ParquetEventLog
@@ -91,26 +91,34 @@ def _with_proposal(error: NotAnEventTableError, source: Any) -> NotAnEventTableE
     named, hint = error.what, error.hint
     with warnings.catch_warnings(), suppress(FlowError):
         warnings.simplefilter("ignore", FlowWarning)
+        with suppress(FlowError):
+            hint = f"this may read it:\n{guess(source).code}"
         rows, _ = first_rows(source, 1)
         if rows and " among " in named:
             names = ", ".join(map(repr, list(rows[0])[:_NAMED]))
             named = f"{named.partition(' among ')[0]} among {names}"
-        hint = f"this may read it:\n{guess(source).code}"
     return NotAnEventTableError(named, place=error.place, allowed=error.allowed, hint=hint)
 
 
 def _open_path(path: Path) -> EventSource:
     if has_catalog(path):
         return ParquetEventLog(path)
-    known = format_of(path) if path.is_file() else None
-    if known is not None and known.name != "parquet":
+    try:
+        files = files_of(path)
+    except DataError as error:
+        # a folder without Parquet files may hold others
         raise NotAnEventTableError(
-            f"a {known.name} file is not replayed in place",
+            error.what, place=error.place, allowed=error.allowed, hint=error.hint
+        ) from None
+    form = "zip" if is_zip(files[0]) else format_of(files[0]).name
+    if form != "parquet":
+        raise NotAnEventTableError(
+            f"a {form} file is not replayed in place",
             place=str(path),
             allowed="logs and files of Parquet",
             hint="read_events(path, …) reads it; guess(path) proposes a call",
         )
-    return EventTable(ParquetFiles(files_of(path)))
+    return EventTable(ParquetFiles(files))
 
 
 def _is_event(event: object) -> bool:

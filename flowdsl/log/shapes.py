@@ -6,11 +6,14 @@ acted on; what happens once is an entity that is created, with the whole row as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.log.origins import Origin, literal
+from flowdsl.events import json_value
+from flowdsl.log.origins import Origin, Row, literal
 from flowdsl.log.shape import Shape
 from flowdsl.registry import Registry
 from flowdsl.text import short_repr, type_text
@@ -29,6 +32,21 @@ def _entity(
 
 def _link(link_type: str, kind: str = "created", **ends: Any) -> dict[str, Any]:
     return {"kind": f"link.{kind}", "link_type": literal(link_type), **ends}
+
+
+def _row(*texts: str) -> Callable[[Row], dict[str, Any]]:
+    """Return the origin of whole rows; in columns that begin so, tables of warehouses have objects as text."""
+
+    def whole(row: Row) -> dict[str, Any]:
+        return {name: _parsed(value) if name.startswith(texts) else value for name, value in row.items()}
+
+    return whole
+
+
+def _parsed(value: Any) -> Any:
+    with suppress(ValueError, RecursionError):
+        return json_value(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
+    return value
 
 
 _ISSUE: Final = "{repo.name}#{payload.issue.number}"
@@ -76,7 +94,7 @@ _SEGMENT: Final = Shape(
         "kind": "type",
         "entity_type": ["event", "type"],
         "entity_id": "messageId",
-        "data": dict,
+        "data": _row("context", "integrations", "properties", "traits"),
     },
     kinds={
         "track": "entity.created",
@@ -106,7 +124,7 @@ _POSTHOG: Final = Shape(
         "kind": "event",
         "entity_type": "event",
         "entity_id": ["uuid", "id"],
-        "data": dict,
+        "data": _row("properties", "person_properties", "person", "set", "set_once"),
     },
     kinds={"*": "entity.created"},
     split={
@@ -128,7 +146,7 @@ _AMPLITUDE: Final = Shape(
         "kind": "event_type",
         "entity_type": "event_type",
         "entity_id": ["$insert_id", "uuid"],
-        "data": dict,
+        "data": _row("event_properties", "user_properties", "group_properties", "groups", "data", "plan"),
     },
     kinds={"*": "entity.created"},
     split={
@@ -146,7 +164,7 @@ _MIXPANEL: Final = Shape(
         "kind": literal("entity.created"),
         "entity_type": "event",
         "entity_id": ["properties.$insert_id", "{properties.distinct_id}/{event}/{properties.time}"],
-        "data": dict,
+        "data": _row("properties"),
     },
     marks=("event", "properties.time", "properties.distinct_id"),
     summary="events of Mixpanel's export and import",
@@ -181,7 +199,7 @@ _SNOWPLOW: Final = Shape(
         "kind": "event",
         "entity_type": ["event_name", "event"],
         "entity_id": "event_id",
-        "data": dict,
+        "data": _row("contexts", "unstruct_event", "derived_contexts"),
     },
     kinds={"page_ping": None, "*": "entity.created"},
     header=_ENRICHED.split(),

@@ -235,7 +235,7 @@ class EventTable:
 
     def _sort(self, names: list[str], sample: KeySample) -> SortedTable:
         with_position = (
-            frame.with_columns(positions.alias(POSITION))
+            _with_all(frame, names, [positions.alias(POSITION)])
             for frame, positions in self._good(names, _SCAN // 2, 0)
         )
         table = SortedTable(with_position, self._key, sample)

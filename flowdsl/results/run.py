@@ -38,10 +38,12 @@ def run(
     totals = engine.run(plan, options, store, RunRequest(trace, columns, dispatch or {}, progress, outcomes))
     broken = options.source.broken
     if broken:
-        warn(
-            f"{broken} rows of the log are not events, or hold text that is not JSON, and were left out so "
-            "far; see log.problems"
+        what = (
+            "1 row of the log is not an event"
+            if broken == 1
+            else f"{broken:,} rows of the log are not events"
         )
+        warn(f"{what}, or not JSON where it should be; left out so far, see log.problems")
     return run_in_background(lambda: finished(plan, options, store, totals, trace=trace))
 
 
