@@ -233,7 +233,6 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "x.y holds bytes; decode them to text",
     ),
     "links that are a number": (lambda: fd.EntityGraph({}, 5), "links are an int"),
-    "links that are a name": (lambda: fd.EntityGraph({}, "links.csv"), "links are a str"),
     "a link that is a number": (lambda: fd.EntityGraph({}, [5]), "links: number 0 is an int"),
     "a link with a wrong key": (lambda: fd.EntityGraph({}, [{"source": "a"}]), "links: number 0 has the key 'source'"),
     "a link without an end": (lambda: fd.EntityGraph({}, [{"link_type": "a", "source_id": "b"}]), "links: row 0 has no target_id"),
@@ -255,6 +254,14 @@ def test_what_cannot_be_used_is_refused_with_its_place_and_a_way_out(case: str) 
         act()
     assert what in caught.value.what
     assert caught.value.allowed or caught.value.hint
+
+
+@pytest.mark.parametrize("given", [{"links": "links.csv"}, {"entities": {"user": Path("users.csv")}}])
+def test_a_path_is_answered_with_how_files_are_read(given: dict[str, Any]) -> None:
+    with pytest.raises(
+        fd.DataError, match=r"(links|entities 'user') are a (str|\w+Path)\n(?s:.*)read_graph\(folder\)"
+    ):
+        fd.EntityGraph(**given)
 
 
 def stream(*batches: dict[str, list[Any]]) -> pa.RecordBatchReader:

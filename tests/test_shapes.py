@@ -280,6 +280,13 @@ def test_the_command_line_knows_them(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "7 events appended" in capsys.readouterr().out
     assert main(["convert", str(PATHS["slack"]), str(tmp_path / "log"), "--shape", "slack"]) == 0
     assert f"{len(EVENTS['slack'])} events appended" in capsys.readouterr().out
+    assert main(["convert", str(PATHS["segment"]), str(tmp_path / "log")]) == 1
+    said = capsys.readouterr().err
+    assert "a column kind, --column kind=…" in said
+    assert "the rows look like segment: flowdsl convert … --shape segment" in said
+    (tmp_path / "flows.yaml").write_text(on("entity.created").map(a="x").deliver("s").to_yaml())
+    assert main(["replay", str(tmp_path / "flows.yaml"), "--log", str(PATHS["slack"])]) == 1
+    assert "this may read it:\nflowdsl convert … --shape slack\n" in capsys.readouterr().err
 
 
 def test_ratings_are_numbers_and_other_keys_are_named():

@@ -54,6 +54,14 @@ _NAMED = frozenset(
         "recipient",
     ]
 )
+# Python's calls in messages, with their arguments, and arguments that are mappings
+_VALUE = r"""'[^']*'|"[^"]*"|\{[^{}\n]*\}|…"""
+_CALL = re.compile(
+    rf"""\b(?:log = )?(?:fd\.)?read_events\((?:path|…|\s+"[^"]*",)((?:,?\s+\w+=(?:{_VALUE}),?)*)\s*\)"""
+)
+_GUESS = re.compile(r"\bguess\((?:path|source)\)")
+_PARAMETER = re.compile(rf",?\s+(?P<name>\w+)=(?P<value>{_VALUE}),?")
+_MAPPING = re.compile(r"(?<![\w.])(?P<name>columns|kinds|types)=(?P<value>\{[^{}\n]*\}|(?=\s))")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,10 +98,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def in_words_of_commands(text: str, parser: argparse.ArgumentParser, command: str) -> str:
-    """Return a message with the options of a command in the place of Python's parameters."""
+    """Return a message with commands in the place of Python's calls, and the options of a command in that of
+    parameters.
+
+    >>> in_words_of_commands("read_events(…, shape='segment') reads it", _parser(), "replay")
+    'flowdsl convert … --shape segment reads it'
+    """
+    text = _CALL.sub(lambda call: f"flowdsl convert …{_PARAMETER.sub(_as_option, call[1])}", text)
+    text = _GUESS.sub("flowdsl convert … --guess", text)
+    if command == "convert":
+        text = _MAPPING.sub(lambda found: _as_option(found).lstrip(), text)
     for name, flag in sorted(_flags(parser, command).items(), key=lambda pair: -len(pair[0])):
-        text = re.sub(rf"(?<![\w.]){re.escape(name)}=(?=[^=\s])", f"{flag} ", text)
+        text = re.sub(rf"(?<![\w.])(?<!--column ){re.escape(name)}=(?=[^=\s])", f"{flag} ", text)
     return text
+
+
+def _as_option(found: re.Match[str]) -> str:
+    """Return an argument as options of `flowdsl convert`; of a mapping there is one for each of its items."""
+    name, value = found["name"], found["value"]
+    flag = f"--{name.removesuffix('s') if name in ('columns', 'kinds', 'types') else name.replace('_', '-')}"
+    items = [re.sub("['\"]", "", item).replace(": ", "=") for item in value.strip("{}").split(", ")]
+    return "".join(f" {flag} {item}".rstrip() for item in items)
 
 
 def _flags(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:

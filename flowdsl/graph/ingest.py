@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -48,6 +49,16 @@ def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Se
             "a frame with an 'id' column, a list of objects with an 'id', a mapping id → object, or a "
             "function from ids to either"
         ),
+        hint=_way_to_file(entities),
+    )
+
+
+def _way_to_file(given: object) -> str | None:
+    """Return how a file is read, where a path was given."""
+    return (
+        "polars.read_csv(path) makes a frame of a file; read_graph(folder) reads entities/user.csv and links.csv in it"
+        if isinstance(given, (str, os.PathLike))
+        else None
     )
 
 
@@ -203,7 +214,9 @@ def _metadata(column: pl.Series, first: int) -> pl.Series:
 
 def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
     if not isinstance(links, Iterable) or isinstance(links, (str, bytes, Mapping)):
-        raise DataError(f"links are {type_text(links)}", allowed="a frame or a list of mappings")
+        raise DataError(
+            f"links are {type_text(links)}", allowed="a frame or a list of mappings", hint=_way_to_file(links)
+        )
     rows = []
     texts: list[str | None] = []
     for number, link in enumerate(count_items(links, tick)):
