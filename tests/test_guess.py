@@ -56,6 +56,10 @@ SHAPES: dict[str, Shape] = {
         ],
         {"kind": "link.created", "link_type": "likes", "source_id": "a"},
     ),
+    "a table of what people did": (
+        [{"id": f"m{n}", "timestamp": "2026-01-01T00:00:00Z", "user_id": "u7", "event": "order_completed", "message": "thanks"} for n in range(6)],
+        {"kind": "entity.created", "entity_type": "order_completed", "entity_id": "m0", "event_id": None},
+    ),
     "an event table": (
         [{"kind": "entity.created", "timestamp": "2026-01-01T00:00:00Z", "entity_type": "u", "entity_id": "a"}],
         {"kind": "entity.created", "entity_type": "u", "entity_id": "a"},

@@ -44,7 +44,7 @@ EVENTS: dict[str, list[str]] = {
         "entity.created order completed 0190a1b2-0000-7000-8000-000000000003", "entity.updated group c1",
     ],
     "amplitude": ["entity.updated user u7", "entity.created Song Played ins-2", "entity.created Song Liked ins-3"],
-    "mixpanel": ["entity.created Sign Up 29fc2962", "entity.created Purchase 935d87b1"],
+    "mixpanel": ["entity.created Sign Up 29fc2962", "entity.created Purchase 935d87b1", "entity.created Purchase 5d958f87"],
     "snowplow": [
         f"entity.created {name} c6ef3124-b53a-4b13-a233-00000000000{n}"
         for n, name in ((1, "page_view"), (3, "link_click"), (4, "event"))

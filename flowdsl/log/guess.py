@@ -241,7 +241,8 @@ def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess
 def _event(source: TableLike, rows: Rows, rest: Paths, options: dict[str, Any], notes: list[str]) -> None:
     """Find what rows say of a link or of an entity; `rest` are the columns that hold no time."""
     columns = options["columns"]
-    event_id = named(rest, IDS) or unique_id(rest)
+    # the name of an event, or the text of a message, is no id
+    event_id = named(rest, IDS, bare=False) or unique_id(rest)
     action = action_of(rest)
     taken = {event_id, action}
     # an id that many rows lack is none of the event

@@ -70,8 +70,10 @@ def is_id(path: str) -> bool:
     return re.search(r"(^|_)id(_|$)", _NUMBERED.sub("_id", word_of(path))) is not None
 
 
-def named(paths: Paths, likely: Sequence[str]) -> str | None:
-    """Return the path with the likeliest name; of those with the same name the shallowest."""
+def named(paths: Paths, likely: Sequence[str], *, bare: bool = True) -> str | None:
+    """Return the path with the likeliest name; of those with the same name the shallowest. With `bare`, a
+    `song` is named as a `song_id` is.
+    """
     order = {name: place for place, name in enumerate(likely)}
     scored = []
     for path, values in paths.items():
@@ -79,8 +81,8 @@ def named(paths: Paths, likely: Sequence[str]) -> str | None:
         whole, last = re.sub(r"[^a-z0-9]+", "_", plain.lower()), word_of(path)
         # actor.id is named by what it is the id of
         above = word_of(plain.rpartition(".")[0]) if last == "id" and "." in plain else None
-        # song_no and song are named as song_id is
-        names = (whole, last, above, _NUMBERED.sub("_id", last), f"{last}_id")
+        # song_no is named as song_id is
+        names = (whole, last, above, _NUMBERED.sub("_id", last), f"{last}_id" if bare else None)
         place = min((order[name] for name in names if name in order), default=None)
         if place is not None and _are_ids(values):
             scored.append((is_constant(values), place, path.count("."), path))

@@ -159,15 +159,24 @@ _AMPLITUDE: Final = Shape(
 
 _MIXPANEL: Final = Shape(
     columns={
-        "timestamp": "properties.time",
-        "event_id": "properties.$insert_id",
+        "timestamp": ["properties.time", "time"],
+        "event_id": ["properties.$insert_id", "insert_id"],
         "kind": literal("entity.created"),
-        "entity_type": "event",
-        "entity_id": ["properties.$insert_id", "{properties.distinct_id}/{event}/{properties.time}"],
+        "entity_type": ["event", "event_name"],
+        "entity_id": [
+            "properties.$insert_id",
+            "insert_id",
+            "{properties.distinct_id}/{event}/{properties.time}",
+        ],
         "data": _row("properties"),
     },
-    marks=("event", "properties.time", "properties.distinct_id"),
-    summary="events of Mixpanel's export and import",
+    time_zone="UTC",
+    marks=(
+        ("event", "event_name"),
+        ("properties.time", "time"),
+        ("properties.distinct_id", "distinct_id"),
+    ),
+    summary="events of Mixpanel's export and import, and of its pipelines to warehouses",
 )
 
 # the columns of an enriched event in its tab-separated form
