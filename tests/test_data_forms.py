@@ -598,6 +598,16 @@ class TestFiles:
         assert found == [("203.0.113.7", "/tea")] * 10 + [("::1", "/cup?n=1")] * 10
         assert names["log"].problem_counts["broken"] == 1
 
+    def test_a_log_is_not_read_as_files(self, tmp_path: Path):
+        with fd.ParquetEventLog(tmp_path / "log") as log:
+            log.append(fd.link_created("likes", "ann", "p"))
+            log.seal()
+            log.append(fd.link_created("likes", "bob", "p"))
+        for read in (fd.read_events, fd.guess):
+            with pytest.raises(fd.DataError, match=r"a log, which is not read as files\n  hint: replay\("):
+                read(tmp_path / "log")
+        assert len(fd.replay(LIKES, tmp_path / "log")) == 2
+
     @pytest.mark.parametrize("address", ["https://example.org/a.csv", "s3://bucket/a.parquet"])
     def test_addresses_are_refused_by_their_name(self, address: str):
         with pytest.raises(fd.DataError, match="an address"):

@@ -12,6 +12,7 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.frames import FrameLike, MixedColumnError, rows_in, rows_of_frame
+from flowdsl.log.catalog import has_catalog
 from flowdsl.log.errors import reading
 from flowdsl.log.file_places import fits
 from flowdsl.log.formats import file_blocks, row_count, suffixes
@@ -69,6 +70,13 @@ def count_rows(source: Any, shape: RowShape) -> int | None:
 def _files(source: str | os.PathLike[str], shape: RowShape) -> list[Path]:
     refuse_address(os.fspath(source))
     path = path_of(source)
+    if has_catalog(path):
+        # its last events are in no file of rows
+        raise DataError(
+            "a log, which is not read as files",
+            place=str(path),
+            hint="replay(flow, path) replays it; ParquetEventLog(path) opens it",
+        )
     found = files_of(path, suffixes())
     if path.is_dir():
         found = [one for one in found if fits(PurePosixPath(one.relative_to(path).as_posix()), shape.files)]
