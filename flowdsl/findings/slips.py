@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from flowdsl.engine.range import CHUNK, ReplayRange
 from flowdsl.engine.trace import Trace
@@ -29,6 +30,7 @@ from flowdsl.findings.people import (
 from flowdsl.findings.unknown_names import count_types, unknown_merges, unknown_types
 from flowdsl.findings.unknown_values import SeenValues
 from flowdsl.findings.views import ProjectView
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.where import Where
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
@@ -36,7 +38,6 @@ from flowdsl.results.store import NoStore
 if TYPE_CHECKING:
     import polars as pl
 
-    from flowdsl.flow.spec import FlowSpec
     from flowdsl.operators.base import Operator
     from flowdsl.results.manifest_schema import StepRow
     from flowdsl.results.options import Options
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 _CLOSE: Final = 0.8
 # findings that need no log
 _STATIC: Final = ("no-deliver", "single-braces", "comparison-decided")
+# of flows that are still there: they are replayed again and again
+_FOUND: Final[WeakKeyDictionary[FlowSpec, list[Finding]]] = WeakKeyDictionary()
 # how hints of likely slips begin
 _LIKELY: Final = ("did you mean", "values of", "an entity has")
 # deliveries of a step whose recipients are looked at
@@ -83,7 +86,10 @@ def _described(findings: Iterator[Finding]) -> Iterator[tuple[str, str, str]]:
 def _static(flows: Sequence[FlowSpec]) -> Iterator[Finding]:
     """Yield what flows say that cannot be meant."""
     for flow in flows:
-        yield from findings_of(ProjectView([view_of_flow(flow)]), None, around=False, codes=_STATIC)
+        if flow not in _FOUND:
+            view = ProjectView([view_of_flow(flow)])
+            _FOUND[flow] = list(findings_of(view, None, around=False, codes=_STATIC))
+        yield from _FOUND[flow]
 
 
 def _types(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:

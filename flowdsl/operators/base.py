@@ -158,7 +158,7 @@ class Operator:
         """Return a fresh kernel that runs this step by these rules."""
         raise NotImplementedError
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         """The step as it is written in Python, without the dot."""
         given = self.given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -127,7 +128,7 @@ class Deliver(Operator):
     def kind(self) -> Kind:
         return Kind.SINK
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         return f"deliver({', '.join(map(repr, self.sinks))})"
 

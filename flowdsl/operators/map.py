@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -170,7 +171,7 @@ class Map(Operator):
         """The template as plain Python values; expressions are `var(…)`."""
         return _plain(self.template)
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         if (
             isinstance(self.template, Fields)

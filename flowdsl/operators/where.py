@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -69,7 +70,7 @@ class Where(Operator):
     def kind(self) -> Kind:
         return Kind.PER_EVENT
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         if self.condition.function is not None:
             return f"where({self.condition.text})"

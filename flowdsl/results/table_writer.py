@@ -119,7 +119,7 @@ class TableRecorder:
             self.store.add("errors", error_part(step, failed, why, events))
             return
         # only the number of the event is kept: the rest is read again on request
-        numbers = EventRows(pl.DataFrame({"seq_no": failed.seq}), contexts.chunk.interner)
+        numbers = EventRows(pl.DataFrame([pl.Series("seq_no", failed.seq)]), contexts.chunk.interner)
         self._pending.append((step, failed.detached(numbers), why))
         self._pending_size += len(rows)
         self._settle_some()

@@ -61,10 +61,10 @@ def sink_table(
     frames = []
     for number, part in _delivered(store, steps, sink, tick):
         fixed = _fixed(part, number, names, "branch" in wanted).items()
-        placed = part.frame.with_columns(*_fields(part, kept), **{c: e for c, e in fixed if c in needed})
+        placed = part.frame.with_columns_seq(*_fields(part, kept), **{c: e for c, e in fixed if c in needed})
         frames.append(placed[[c for c in placed.columns if c in needed or c.startswith("branch_")]])
     joined = _in_order(frames, types, ordered=ordered)
-    return joined.select([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in wanted])
+    return joined.select_seq([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in wanted])
 
 
 def _check_columns(sink: str, wanted: Sequence[str], known: Sequence[str]) -> None:

@@ -31,6 +31,8 @@ GONE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _EMPTIED = 8
 _ALL = 1 << 40
 SEEDS = (0x51ED, 0xA3C5)
+# rows that are hashed before another core would have begun
+_AT_ONCE = 1 << 14
 
 
 class HashTable(StateObject):
@@ -366,9 +368,11 @@ def insert_pairs(table: HashTable, first: Hashes, second: Hashes) -> Codes:
 
 
 def hashes(columns: Sequence[pl.Series]) -> list[tuple[Hashes, Hashes]]:
-    """Return two hash words per text: one query for all columns, which Polars runs on all cores."""
-    frame = pl.DataFrame({str(i): texts for i, texts in enumerate(columns)})
-    words = frame.select(
+    """Return two hash words per text: one query for all columns, which Polars runs on all cores where that
+    pays.
+    """
+    frame = pl.DataFrame([texts.alias(str(i)) for i, texts in enumerate(columns)])
+    words = (frame.select if len(frame) > _AT_ONCE else frame.select_seq)(
         pl.col(c).hash(seed).alias(f"{c} {n}") for c in frame.columns for n, seed in enumerate(SEEDS)
     )
     return [(words[f"{c} 0"].to_numpy(), words[f"{c} 1"].to_numpy()) for c in frame.columns]

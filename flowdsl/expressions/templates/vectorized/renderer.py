@@ -42,12 +42,13 @@ def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.S
 
 def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
     """Render by columns; raise `NotColumnar` if a value fits no column."""
-    if len(paths) == 1 and not _prints_one(body) and (codes := interned(rows.column(paths[0]))) is not None:
-        first, inverse = distinct([rows.column(paths[0])], rows.size)
-        if len(first) * 2 < len(codes):
-            texts, failures = _Printer(RowBatch(rows.take(first))).text(body)
+    batch = RowBatch(rows)
+    if len(paths) == 1 and not _prints_one(body) and interned(column := batch.column(paths[0])) is not None:
+        first, inverse = distinct([column], rows.size)
+        if len(first) * 2 < rows.size:
+            texts, failures = _Printer(batch.take(first)).text(body)
             return texts[inverse], failures.take(inverse) if failures else None
-    return _Printer(RowBatch(rows)).text(body)
+    return _Printer(batch).text(body)
 
 
 def _prints_one(body: Body) -> bool:
