@@ -110,7 +110,8 @@ class Chunk:
         """Return the sequence number of the last visible event."""
         if not self.fresh:
             return np.full(len(seen), self.seq_before, np.int64)
-        return np.where(seen >= 0, self.seq.take(seen.clip(0)), self.seq_before)
+        found: npt.NDArray[np.int64] = self.seq.take(seen, mode="clip")
+        return found if (seen >= 0).all() else np.where(seen >= 0, found, self.seq_before)
 
     def _part_of(self, rows: Index) -> tuple[int, EventRows] | None:
         """Return the part that contains all these rows, and its first row; None if there are several."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,11 +94,16 @@ class Failures:
         """Return the same failure for all rows of a mask, or None if the mask is empty."""
         return cls(mask.astype(np.int32), (message,)) if mask.any() else None
 
-    @property
+    @cached_property
     def mask(self) -> npt.NDArray[np.bool_]:
         """Mask of the failed rows."""
         mask: npt.NDArray[np.bool_] = self.codes > 0
         return mask
+
+    @cached_property
+    def rows(self) -> Index:
+        """The failed rows."""
+        return np.flatnonzero(self.mask)
 
     @property
     def crashed(self) -> npt.NDArray[np.bool_] | None:

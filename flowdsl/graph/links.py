@@ -318,13 +318,12 @@ class LinkTable(StateObject):
     def first(self, direction: str, ids: Codes, seen: Seqs) -> Codes:
         """Return the other end of each id's earliest link that is live after `seen`, or 0."""
         found = np.zeros(len(ids), np.int32)
-        looking = np.arange(len(ids))
         for block in self._blocks:
-            if not len(looking):
-                break
-            got = block.run(direction).first(ids[looking], seen[looking])
-            found[looking] = got
-            looking = looking[got == 0]
+            looking = np.flatnonzero(found == 0)
+            if len(looking) == len(ids) > 0:
+                found = block.run(direction).first(ids, seen)
+            elif len(looking):
+                found[looking] = block.run(direction).first(ids[looking], seen[looking])
         return found
 
     def first_metadata(self, direction: str, ids: Codes, seen: Seqs, below: Path) -> Column:

@@ -367,13 +367,15 @@ class GraphState(StateObject):
             return _NO_ROWS
         frame, names = events.frame, list(self.links)
         link_ids = frame["link_id"] if "link_id" in frame.columns else _nulls(len(frame))
-        kinds = np.full(len(frame), len(names), np.int64)
-        for number, name in enumerate(names):
-            kinds[where_equal(frame["link_type"], name)] = number
+        of_types = [where_equal(frame["link_type"], name) for name in names]
         # link ids are unique across types: a link of another type replaces one that is used here
-        rows = rows[((kinds < len(names)) | where_present(link_ids))[rows]]
+        used: Mask = np.logical_or.reduce([where_present(link_ids), *of_types])
+        rows = rows[used[rows]]
         if not len(rows):
             return _NO_ROWS
+        kinds = np.full(len(frame), len(names), np.int64)
+        for number, of_type in enumerate(of_types):
+            kinds[of_type] = number
         if self.identities is None:
             self.identities = LinkKeys(self.tables, list(self.links), self.known_links())
         changes = LinkEvents(

@@ -54,7 +54,7 @@ class Failed:
     @property
     def rows(self) -> Index:
         """Return where in `contexts` they are."""
-        return np.flatnonzero(self.failures.codes > 0)
+        return self.failures.rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,9 +128,9 @@ class HashTable(StateObject):
         at = (first & np.uint64(mask)).view(np.int64)
         codes = slots.take(at)
         # an empty slot holds -1, and reads the word of some key that is not this one
-        wrong = words.take(codes, mode="clip") != second
+        wrong = np.flatnonzero(words.take(codes, mode="clip") != second)
         result = codes
-        rest = np.flatnonzero(wrong & (codes >= 0))
+        rest = wrong[codes.take(wrong) >= 0]
         result[wrong] = UNKNOWN
         at = at[rest]
         while len(rest):
