@@ -8,7 +8,7 @@ import operator
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracle.conditions import holds
 
@@ -448,6 +448,8 @@ def shown(results):
 
 @settings(max_examples=35 * settings().max_examples, deadline=None)
 @given(anything(2), tables(), st.sampled_from([None, "interned"]))
+@example(parse_expression("min(0, b)"), [{"b": math.nan}], None)
+@example(parse_expression("max(b, 0)"), [{"b": math.inf}], None)
 def test_values_agree_in_every_form(node, contexts, coding):
     rows = by_rows(node, contexts)
     column, failures = evaluate(node, Table(contexts, coding and Interner()))

@@ -104,6 +104,15 @@ def test_rule_27_first_link_is_the_metadata_of_the_earliest_link_and_a_path_lead
     )
 
 
+def test_rule_27_a_link_keeps_metadata_of_an_event_that_no_flow_reads():
+    log = log_of("""
+        | at | kind         | type  | source | target | data         |
+        | 1  | link.created | rates | ann    | p      | {"stars": 5} |
+        | 2  | link.created | likes | ann    | p      | {"stars": 1} |""")
+    flow = likes("metadata.stars == 1", stars=fn.first_link(var.source_id, "rates").stars)
+    assert sent(fd.replay(flow, log), "who", "stars") == [(2, "ann", 5)]
+
+
 def test_rule_27_a_missing_or_null_id_gives_false_0_and_missing_and_what_is_no_id_fails():
     rows = [
         "{}",

@@ -284,6 +284,19 @@ def test_rule_14_a_missing_key_fails() -> None:
     assert failures(result) == [(1, 0, "the key 'metadata.k' is missing")]
 
 
+@pytest.mark.parametrize("together", [1, 1 << 20])
+def test_rule_14_all_that_comes_of_the_end_of_the_log_is_provisional(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # very many contexts go on in pieces
+    monkeypatch.setattr("flowdsl.engine.executor.STREAMED", together)
+    queue = on("link.created").rate_limit(1, per="1s", strategy="queue")
+    flow = queue.batch("target_id", window="0s").map(n=var.batch.count).deliver("s")
+    result = fd.replay(flow, log_of("at\n 0\n 0\n 0\n 0"))
+    closed = [(0, 1, "timer"), (1, 1, "end"), (2, 1, "end"), (3, 1, "end")]
+    assert sent(result, "n", "closed_by") == closed
+
+
 def test_rule_14_at_the_end_of_the_log_windows_close_as_if_time_went_on() -> None:
     flow = DIGEST.batch("target_id", window="10s").map(n=var.batch.count).deliver("later")
     result = fd.replay(flow, log_of("at\n 0\n 6"))

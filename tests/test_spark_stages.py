@@ -81,6 +81,16 @@ def test_rule_06_the_final_graph_is_that_of_one_machine(case: Case, engine: InPr
     assert_same_result(replayed(case, engine, **options), replayed(case, **options))
 
 
+def test_a_window_of_no_time_closes_before_the_next_event_of_the_log_whichever_shard_has_it() -> None:
+    moment = {"timestamp": "2026-01-01T00:00:00Z"}
+    events = [{**moment, "event": fd.link_created("likes", f"u{number}", "p")} for number in range(4)]
+    events.append({**moment, "event": fd.link_deleted("likes", "u0", "p")})
+    flow = fd.on("link.created").batch("target_id", window="0s").map(n="{{ batch.count }}").deliver("push")
+    found = fd.replay(flow, events, engine=InProcess(3, 2))
+    assert found["push"]["closed_by"].to_list() == ["timer"] * 4
+    assert_same_result(found, fd.replay(flow, events))
+
+
 @given(case=cases(), engine=engines)
 def test_rule_19_failed_events_run_again_as_of_their_place_in_the_log(case: Case, engine: InProcess) -> None:
     errors = replayed(case).errors

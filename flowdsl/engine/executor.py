@@ -250,13 +250,15 @@ def _run_places(
             for piece in early:
                 own = {step.step.after: piece}
                 here = range(place, behind.stop)
-                _run_places(steps, here, own, Until(last_moment(piece)), recorder, trace)
+                _run_places(steps, here, own, replace(until, clock=last_moment(piece)), recorder, trace)
         outcome = step.run(entered, until, recorder)
         if trace is not None and not step.holds(outcome):
             trace.write(step.step, entered, outcome)
         *early, passed[place] = _pieces(outcome.passed, step.together)
         for piece in early:
-            _run_places(steps, behind, {place: piece}, Until(last_moment(piece)), recorder, trace)
+            _run_places(
+                steps, behind, {place: piece}, replace(until, clock=last_moment(piece)), recorder, trace
+            )
 
 
 def _pieces(contexts: ContextBatch, most: int) -> list[ContextBatch]:

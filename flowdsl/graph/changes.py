@@ -44,7 +44,7 @@ class LinkEvents:
 
 def metadata_of(events: EventRows, rows: Index) -> Callable[[Index], Documents]:
     """Return a function that gives the metadata of some of these rows."""
-    return lambda some: events.documents("metadata").gather(rows[some])
+    return lambda some: events.documents_at("metadata", rows[some])
 
 
 def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: LinkEvents) -> Mask:

@@ -147,7 +147,7 @@ class BatchRun:
         self.spans = incoming.spans.take(self.groups.order)
         self.reach = RuleReach(self.groups, self.spans)
         # those that a context may join or close, and those that are due
-        latest = FOREVER if until.ending else max(until.clock, int(incoming.contexts.moment.max(initial=0)))
+        latest = max(until.clock, int(incoming.contexts.moment.max(initial=0)))
         self.carried, self.members = kernel.windows.take_out(self.groups.places, latest)
         group_of_carried = self.groups.places.of(self.carried.keys)
         # the windows carried in that contexts may join, and the groups of these
@@ -303,8 +303,7 @@ class BatchRun:
             touched = touched.having(finder=self._found_due(touched, full))
             fires = due(self.chunk, due_at, opened, touched["seen"], self.until)
             return touched, fires | (touched["finder"] >= 0), full
-        fires = np.full(len(touched), self.until.ending) | (due_at <= self.until.clock)
-        return touched, fires | touched["followed"], full
+        return touched, (due_at <= self.until.clock) | touched["followed"], full
 
     def _found_due(self, touched: _Touched, full: Mask) -> Ints:
         """Return the row that closes each window: its last member where it is full, and otherwise the one of

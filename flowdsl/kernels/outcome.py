@@ -36,8 +36,8 @@ class EventRefs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Time that passes in one call: timers due at or before `clock` (µs) fire; `ending` says that the log is
-    over.
+    """Time that passes in one call: timers due at or before `clock` (µs) fire, at `FOREVER` all of them;
+    `ending` says that the log is over, and what comes out is provisional.
     """
 
     clock: int

@@ -90,7 +90,7 @@ class ReleaseQueue(StateObject):
         until
             The time that passes.
         """
-        fires = np.ones(len(moments), np.bool_) if until.ending else moments <= until.clock
+        fires = moments <= until.clock
         earlier = self._due(until)
         now = np.flatnonzero(fires)
         if ranks is None:
@@ -104,7 +104,7 @@ class ReleaseQueue(StateObject):
         """Take out those that go on by then, in order."""
         found, runs = _SortedRun.none(), []
         for run in self._runs:
-            count = len(run) if until.ending else int(np.searchsorted(run.due, until.clock, side="right"))
+            count = int(np.searchsorted(run.due, until.clock, side="right"))
             fires, rest = run.split(count)
             if count:
                 found = found.merged(fires) if len(found) else fires

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.chunk import Chunk, Micros
-from flowdsl.kernels.outcome import Until
+from flowdsl.kernels.outcome import FOREVER, Until
 
 Seen = npt.NDArray[np.int32]
 # the end of the year 9999 in µs: no timer can be due later, for times beyond it cannot be written
@@ -21,7 +21,7 @@ def due(chunk: Chunk, deadlines: Micros, opened: Micros, seen: Seen, until: Unti
     A timer fires before any event at or after its deadline. One that is due at the very moment it is set
     (a window of 0s) waits for the next event, even if that comes at the same clock.
     """
-    if until.ending:
+    if until.clock == FOREVER:
         return np.ones(len(deadlines), np.bool_)
     alone = (deadlines <= opened) & (seen >= max(chunk.fresh - 1, 0))
     return (deadlines <= until.clock) & ~alone

@@ -121,7 +121,7 @@ class EventRows(StateObject):
             self._codes.update(zip(wanted, codes, strict=True))
 
     def narrow(self, mask: Mask) -> None:
-        """Mark the events whose documents may be read: those of the others are not parsed."""
+        """Mark the events whose documents the flows may read: those of the others are not parsed."""
         if not mask.all():
             self._read_of = mask
 
@@ -137,9 +137,18 @@ class EventRows(StateObject):
         """Return the values at some rows; what is dear to make is made only there."""
         if path in _DEAR and path not in self._columns and len(rows) * 2 < len(self):
             return self.gather(rows).column(path)
-        if path[0] in DOCUMENT_COLUMNS and self._read_of is not None and not self._read_of.take(rows).all():
+        if path[0] in DOCUMENT_COLUMNS and not self._are_read(rows):
             return self.gather(rows).column(path)
         return self.column(path).take(rows)
+
+    def documents_at(self, name: str, rows: Index) -> Documents:
+        """Return the JSON objects of some events, also of those that are not read."""
+        return (
+            self.documents(name).gather(rows) if self._are_read(rows) else self.gather(rows).documents(name)
+        )
+
+    def _are_read(self, rows: Index) -> bool:
+        return self._read_of is None or bool(self._read_of.take(rows).all())
 
     def replaced(self, frame: pl.DataFrame) -> EventRows:
         """Return the same events with other columns."""

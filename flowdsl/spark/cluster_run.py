@@ -208,6 +208,7 @@ class ClusterRun:
             self._shards(ranges),
             ranges.clocks,
             max(ranges.end, BEGINNING if final is None else int(final)),
+            ranges.last,
             inside,
             self._ahead,
             events.raw,

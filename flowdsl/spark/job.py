@@ -48,6 +48,8 @@ class Job:
     # the clock (µs) before each range, and after the last event
     clocks: tuple[int, ...]
     final_clock: int
+    # the number of the last event
+    last: int
     marks: pl.DataFrame
     ahead: pl.DataFrame
     # whether text of `data` and `metadata` may be no JSON

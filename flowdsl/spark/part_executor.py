@@ -128,6 +128,10 @@ class PartExecutor(LocalExecutor):
     def end(self, job: Job) -> None:
         """End the log."""
         if self.stopped is None:
+            if self.position < job.last:
+                # events that did not come here fire what is due at their moment
+                self.clock = job.final_clock
+                self._advance(self.clock, ending=False)
             self.move_clock(job.final_clock)
             if job.open_windows == "flush":
                 self.flush()

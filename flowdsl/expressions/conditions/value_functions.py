@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import decimal
 import hashlib
+import math
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from flowdsl.expressions.conditions.declaration import ANY, Function, Vectorized
@@ -40,6 +42,11 @@ def _digits_problem(digits: Scalar) -> str | None:
     if isinstance(digits, (int, float)) and 0 <= digits <= MAX_DIGITS and int(digits) == digits:
         return None
     return f"round needs a whole number of digits from 0 to {MAX_DIGITS}, not {digits}"
+
+
+def _chosen(choose: Callable[[Iterable[float]], float], numbers: tuple[float, ...]) -> float:
+    # what is no number compares with nothing, and would be passed over in some places
+    return choose(numbers) if all(map(math.isfinite, numbers)) else math.nan
 
 
 def _bucket(value: Any, count: float, salt: str) -> int:
@@ -114,7 +121,7 @@ VALUE_FUNCTIONS: Final = (
         "min(data.price, data.offer)",
         {"number": ("number",), "numbers": ("number",)},
         "number",
-        lambda *numbers: min(numbers),
+        lambda *numbers: _chosen(min, numbers),
         _column("least"),
         several=True,
     ),
@@ -124,7 +131,7 @@ VALUE_FUNCTIONS: Final = (
         "max(data.price, data.offer)",
         {"number": ("number",), "numbers": ("number",)},
         "number",
-        lambda *numbers: max(numbers),
+        lambda *numbers: _chosen(max, numbers),
         _column("greatest"),
         several=True,
     ),
