@@ -508,6 +508,9 @@ UNREAD = {
     "a.pkl": (b"\x80", "a pickle", "read_pickle"), "a.yaml": (b"- a: 1", "YAML", "safe_load"),
     "table": (b"SQLite format 3\0", "an SQLite database", "read_sql"), "a.pdf": (b"%PDF-1.4", "a PDF", "export"),
     "a.bson": (b"\x16", "BSON", "bsondump"), "page": (b"<!DOCTYPE html><html>", "a web page", "read_html"),
+    "a.dta": (b"<stata_dta>", "a Stata file", "read_stata"), "a.sav": (b"$FL2", "an SPSS file", "read_spss"),
+    "a.sas7bdat": (b"\0", "a SAS file", "read_sas"), "a.rds": (b"\x1f", "data of R", "write it as"),
+    "a.json.snappy": (b"\xff\x06", "a file packed with Snappy", "unpack"),
     "access.log": (ACCESS, "a web server's log in the Common or Combined Log Format", "str.extract"),
     "access.log.2.gz": (gzip.compress(b"example.org:80 " + ACCESS), "Common or Combined Log Format", "str.extract"),
     "ratings.dat": (b"1::1193::5::978300760\n", "a file with '::' between its fields", "sep='::'"),
@@ -582,7 +585,7 @@ class TestFiles:
         content, said, way = UNREAD[name]
         (tmp_path / name).write_bytes(content)
         for read in (fd.read_events, fd.guess, lambda path: fd.convert(path, fd.MemoryEventLog())):
-            with pytest.raises(fd.DataError, match=f"(?s){said}, which is not read.*{way}"):
+            with pytest.raises(fd.DataError, match=f"(?s){said}[^\n]*, which is not read.*{way}"):
                 read(tmp_path / name)
 
     def test_the_way_to_a_server_s_log_can_be_pasted(self, tmp_path: Path):
@@ -597,6 +600,21 @@ class TestFiles:
         found = table(names["log"], "source_id", "target_id")
         assert found == [("203.0.113.7", "/tea")] * 10 + [("::1", "/cup?n=1")] * 10
         assert names["log"].problem_counts["broken"] == 1
+
+    @pytest.mark.parametrize(
+        ("mark", "said"),
+        [("_delta_log/00.json", "a Delta Lake table"), ("metadata/v1.metadata.json", "an Iceberg table"), (".hoodie/x", "a Hudi table")],
+    )  # fmt: skip
+    def test_tables_that_are_more_than_their_files_are_refused_by_name(
+        self, mark: str, said: str, tmp_path: Path
+    ):
+        # files of former versions of the table are in its folder too
+        pl.DataFrame({"kind": ["link.created"]}).write_parquet(tmp_path / "part-0.parquet")
+        (tmp_path / mark).parent.mkdir()
+        (tmp_path / mark).write_text("{}")
+        for read in (fd.read_events, fd.guess, lambda path: fd.replay(LIKES, path)):
+            with pytest.raises(fd.DataError, match=f"{said}, which is not read"):
+                read(tmp_path)
 
     def test_a_log_is_not_read_as_files(self, tmp_path: Path):
         with fd.ParquetEventLog(tmp_path / "log") as log:

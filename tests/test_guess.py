@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import flowdsl as fd
@@ -160,6 +161,9 @@ def test_a_replay_of_a_frame_that_is_no_event_table_offers_the_call_that_reads_i
         fd.replay(on("link.created").map(a="x").deliver("s"), frame)
     assert error.value.what == "no columns 'kind' and 'timestamp' among 'created_at', 'user_id', 'post_id'"
     assert f"this may read it:\n{fd.guess(frame).code}" in str(error.value)
+    stream = pa.Table.from_pandas(frame).to_reader()
+    with pytest.raises(fd.DataError, match="no columns 'kind' and 'timestamp' among 'created_at', 'user_id'"):
+        fd.replay(on("link.created").map(a="x").deliver("s"), stream)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "feather"])

@@ -94,9 +94,10 @@ def _with_proposal(error: NotAnEventTableError, source: Any) -> NotAnEventTableE
         with suppress(FlowError):
             hint = f"this may read it:\n{guess(source).code}"
         rows, _ = first_rows(source, 1)
-        if rows and " among " in named:
-            names = ", ".join(map(repr, list(rows[0])[:_NAMED]))
-            named = f"{named.partition(' among ')[0]} among {names}"
+        # a stream that was read has its schema left
+        columns = list(rows[0]) if rows else getattr(getattr(source, "schema", None), "names", [])
+        if columns and " among " in named:
+            named = f"{named.partition(' among ')[0]} among {', '.join(map(repr, columns[:_NAMED]))}"
     return NotAnEventTableError(named, place=error.place, allowed=error.allowed, hint=hint)
 
 

@@ -23,6 +23,7 @@ from flowdsl.frames import plain_type, to_polars
 from flowdsl.log.columns import SCHEMA, present
 from flowdsl.log.errors import reading
 from flowdsl.log.file_places import PACKED, around_of
+from flowdsl.log.unread_formats import refuse_table
 from flowdsl.log.validation import ENTITY, JUDGED, LINK
 from flowdsl.paths import path_of
 
@@ -355,7 +356,9 @@ def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> lis
 
 
 def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    inside = [f for f in sorted(folder.rglob("*")) if f.is_file() and not _hidden(f.relative_to(folder))]
+    everything = sorted(folder.rglob("*"))
+    refuse_table(folder, (path.name for path in everything))
+    inside = [f for f in everything if f.is_file() and not _hidden(f.relative_to(folder))]
     found = [f for f in inside if f.name.lower().endswith(suffixes)]
     # what services write to a bucket has often no ending, or only that of its compression
     nameless = (f for f in inside if f.suffix.lower() in ("", ".txt", ".log", *PACKED))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,6 +74,11 @@ UNREAD: Final = (
     UnreadFormat(
         "YAML", (".yaml", ".yml"), "read_events(yaml.safe_load(text), …), where it is a list of rows"
     ),
+    UnreadFormat("a Stata file", (".dta",), "read_events(pandas.read_stata(path), …)"),
+    UnreadFormat("an SPSS file", (".sav", ".zsav"), "read_events(pandas.read_spss(path), …)"),
+    UnreadFormat("a SAS file", (".sas7bdat", ".xpt"), "read_events(pandas.read_sas(path), …)"),
+    UnreadFormat("data of R", (".rds", ".rda", ".rdata"), "write it as CSV or Parquet in R"),
+    UnreadFormat("a file packed with Snappy, LZO or compress", (".snappy", ".sz", ".lzo", ".z"), _UNPACK),
     UnreadFormat("a PDF", (".pdf",), "export the data as CSV or JSON", b"%PDF-"),
     UnreadFormat(
         "a web page",
@@ -98,6 +103,12 @@ UNREAD: Final = (
         rb"[^,;\t|\n]*::[^,;\t|\n]*::",
     ),
 )
+# tables in folders, not all of whose files are part of them, by the endings of names in them
+_TABLES: Final = {
+    "_delta_log": UnreadFormat("a Delta Lake table", (), "read_events(polars.scan_delta(path), …)"),
+    ".metadata.json": UnreadFormat("an Iceberg table", (), "read_events(polars.scan_iceberg(…), …)"),
+    ".hoodie": UnreadFormat("a Hudi table", (), "export it as Parquet"),
+}
 # the members of archives that are workbooks
 _WORKBOOKS: Final = {"xl/workbook.xml": UNREAD[0], "xl/workbook.bin": UNREAD[0], "content.xml": UNREAD[2]}
 
@@ -107,6 +118,13 @@ def refuse_unread(path: Path, suffixes: tuple[str, ...], begin: bytes) -> None:
     for known in UNREAD:
         if re.match(known.begins, begin, re.DOTALL) or (suffixes and suffixes[-1] in known.suffixes):
             raise known.refused(path)
+
+
+def refuse_table(folder: Path, names: Iterable[str]) -> None:
+    """Raise `DataError` for a folder with such names in it that it is a table, and more than its files."""
+    marks = (mark for name in names for mark in _TABLES if name.endswith(mark))
+    if (mark := next(marks, None)) is not None:
+        raise _TABLES[mark].refused(folder)
 
 
 def refuse_workbook(path: Path, names: Collection[str]) -> None:
