@@ -65,7 +65,7 @@ class FileEvents(ClusterEvents):
     def __init__(self, session: SparkSession, source: EventTable, span: ReplayRange, plan: Plan) -> None:
         super().__init__(session.read.parquet(*source.numbered_files), span, plan)
         self._session, self._source, self._plan = session, source, plan
-        self._found: _Found | None = None
+        self._scanned: _Scanned | None = None
 
     def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, cut: Cut) -> Ranges | None:
         return (self._as_they_lie(marks, cut) if cut.in_place else None) or super().ranges(marks, ahead, cut)
@@ -76,7 +76,7 @@ class FileEvents(ClusterEvents):
         stretches = sorted(self._source.stretches(rows), key=lambda one: (one.first, one.last))
         if not stretches or any(after.first <= one.last for one, after in pairwise(stretches)):
             return None
-        self._found = found = self._look(stretches, cut)
+        self._scanned = found = self._look(stretches, cut)
         grid = Grid.of(total, max(stretches[0].first, 1), max(stretches[-1].last, 1), cut)
         ranges = grid.in_place(found.stretches, marks) if found.stretches.height else None
         if ranges is None:
@@ -87,7 +87,7 @@ class FileEvents(ClusterEvents):
         files = tuple(one._replace(last=min(one.last, ranges.last)) for one in asked)
         return replace(counted(ranges, self._plan, found.stretches), files=files)
 
-    def _look(self, stretches: Sequence[FileStretch], cut: Cut) -> _Found:
+    def _look(self, stretches: Sequence[FileStretch], cut: Cut) -> _Scanned:
         tasks = min(len(stretches), cut.most)
         scan = _Scan(
             tuple(stretches),
@@ -99,14 +99,14 @@ class FileEvents(ClusterEvents):
             tuple(ends_of(self._plan, {})),
         )
         rows = self._session.range(0, len(stretches), 1, tasks).mapInArrow(scan, _FOUND).toArrow()
-        return _Found.joined(pickle.loads(content.as_buffer()) for content in rows.column("content"))
+        return _Scanned.joined(pickle.loads(content.as_buffer()) for content in rows.column("content"))
 
     def changes(self, without: Collection[str] = ()) -> pl.DataFrame:
-        found = None if self._found is None else self._found.changes_without(without)
+        found = None if self._scanned is None else self._scanned.changes_without(without)
         return super().changes(without) if found is None else found
 
     def frequent(self, name: str, end: str, most: int) -> dict[str, int]:
-        buckets = None if self._found is None else self._found.buckets.get((name, end))
+        buckets = None if self._scanned is None else self._scanned.buckets.get((name, end))
         # an id has no more links than all of its bucket
         few = buckets is not None and int(buckets.max()) <= most
         return {} if few else super().frequent(name, end, most)
@@ -135,18 +135,18 @@ def _cores(session: SparkSession) -> int:
 
 
 @dataclass
-class _Found:
-    """What a look at stretches found."""
+class _Scanned:
+    """Hold what a scan of stretches found."""
 
     stretches: pl.DataFrame
     """A row for each chunk, with its `file` and `block`: the place of its stretch."""
     changes: dict[str, list[bytes] | None]
-    """Events that change the graph: of links of some types, and "" for all others; None where there are many."""
+    """Events that change the graph: of links of some types, "" for all others; None where they are many."""
     buckets: dict[End, npt.NDArray[np.int64]] = field(default_factory=dict)
     """How many new links the ids of each bucket have."""
 
     @classmethod
-    def joined(cls, parts: Iterator[_Found]) -> _Found:
+    def joined(cls, parts: Iterator[_Scanned]) -> _Scanned:
         """Return what all tasks found."""
         first, *rest = parts
         for part in rest:
@@ -182,7 +182,7 @@ class _Scan:
     def __call__(self, batches: Batches) -> Iterator[pa.RecordBatch]:
         """Yield what was found, as one row of bytes."""
         rows = [pl.DataFrame()]
-        changes = {name: _Changes(self.most) for name in self.changes}
+        changes = {name: _FewEvents(self.most) for name in self.changes}
         buckets = {end: np.zeros(BUCKETS, np.int64) for end in self.ends}
         for place in numbers_in(batches):
             for frame in self._frames(place):
@@ -192,7 +192,7 @@ class _Scan:
                 for end, counts in buckets.items():
                     counts += _new_links(frame, end)
         kept = {name: found.blocks for name, found in changes.items()}
-        found = _Found(pl.concat(rows, how="diagonal"), kept, buckets)
+        found = _Scanned(pl.concat(rows, how="diagonal"), kept, buckets)
         yield pa.record_batch({"content": pa.array([pickle.dumps(found)], pa.binary())})
 
     def _frames(self, place: int) -> Iterator[pl.DataFrame]:
@@ -216,7 +216,7 @@ class _Scan:
         )
 
 
-class _Changes:
+class _FewEvents:
     """Events, as bytes, as long as they are not more than so many."""
 
     def __init__(self, most: int) -> None:
