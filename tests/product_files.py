@@ -151,6 +151,25 @@ def documents(folder: Path) -> None:
     )
 
 
+def requests(folder: Path) -> None:
+    """A web server's log, written as JSON."""
+    written(
+        folder / "access.log",
+        [
+            {
+                "time_local": at(row).strftime("%d/%b/%Y:%H:%M:%S %z"),
+                "remote_addr": f"203.0.113.{row % 3}",
+                "remote_user": "",
+                "request_method": "GET",
+                "request_uri": f"/tea/{row % 4}",
+                "status": "502" if row % 4 == 3 else "200",
+                "http_user_agent": "curl/8.5",
+            }
+            for row in ROWS
+        ],
+    )
+
+
 def stream(folder: Path) -> None:
     """What a delivery stream wrote: objects without line breaks, in a file without an ending."""
     written(

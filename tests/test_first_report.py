@@ -1,4 +1,4 @@
-"""From a file to the first report in at most ten lines, for twenty shapes of data as people have them."""
+"""From a file to the first report in at most ten lines, for shapes of data as people have them."""
 
 from __future__ import annotations
 
@@ -175,6 +175,13 @@ log = fd.read_events("comments.json", {"timestamp": "at.$date", "event_id": "_id
 flow = fd.on("link.created").batch("target_id", window="6h")
 flow = flow.map(recipient_id="{{ target_id }}", text="{{ batch.count }} comments").deliver("mail")
 """, 4),
+    "a web server's log in JSON": (product_files.requests, """
+log = fd.read_events("access.log", {"timestamp": "time_local", "kind": fd.literal("link.created"), "link_type": fd.literal("asks_for"),
+                                    "source_id": "remote_addr", "target_id": "request_uri", "metadata": dict},
+                     time_format="%d/%b/%Y:%H:%M:%S %z", types={"status": int})
+flow = fd.on("link.created").where("metadata.status >= 500").batch("target_id", window="1d")
+flow = flow.map(recipient_id="{{ target_id }}", text="failed {{ batch.count }} times").deliver("mail")
+""", 1),
     "a delivery stream": (product_files.stream, """
 log = fd.read_events("stream-1-2026-03-02-07-00-00-3a1b", {"timestamp": "time", "kind": fd.literal("entity.created"), "data": "detail",
                                                            "entity_type": "detail-type", "entity_id": "detail.orderId"})
@@ -189,6 +196,7 @@ GUESSED = {
     "pages of audits": ["35", "600"],
     "a topic in envelopes": ["c0", "o0"],
     "a sheet saved as CSV": ["20260000"],
+    "a web server's log in JSON": ["203.0.113.0", "/tea/0"],
     "a dump of documents": ["65f0aaaa0000000000000000", "65f0bbbb0000000000000000"],
     "a delivery stream": ["c0", "o0"],
 }

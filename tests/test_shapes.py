@@ -52,6 +52,7 @@ EVENTS: dict[str, list[str]] = {
     "cloudevents": [
         "entity.created com.shop.order.placed /shop/orders A234-1",
         "entity.created com.shop.order.shipped /shop/orders A234-2",
+        "entity.created com.shop.order.noted /shop/orders A234-3", "entity.created com.shop.order.noted /shop/orders A234-4",
     ],
     "debezium": [
         "entity.created customers 1004", "entity.updated customers 1004", "entity.created orders 7",
@@ -302,6 +303,11 @@ def test_ratings_are_numbers_and_other_keys_are_named():
         fd.read_events(rows, shape="debezium")
     log = fd.read_events(rows, {"entity_id": ["after.number", "before.number"]}, shape="debezium")
     assert told(log) == ["entity.deleted orders 7"]
+
+
+def test_a_cloud_event_has_data_of_any_type():
+    log = fd.read_events(PATHS["cloudevents"], shape="cloudevents")
+    assert objects(log)[4::2] == ["no sugar", {"sugar": 2}]
 
 
 def test_a_flow_uses_the_names_that_the_export_uses():

@@ -51,7 +51,7 @@ def cloud_fields(row: Mapping[str, Any]) -> dict[str, Any]:
             raise DataError(
                 f"a CloudEvent without {name}", hint="id, source, specversion and type are required"
             )
-    data = _data(row)
+    data = data_of(row)
     fields = dict(data) if isinstance(data, Mapping) else {}
     fields |= {"event_id": f"{row['source']} {row['id']}", "timestamp": row.get("time"), "kind": row["type"]}
     extensions = {name: value for name, value in row.items() if name not in _TAKEN}
@@ -69,7 +69,12 @@ def _with_extensions(metadata: Any, extensions: dict[str, Any]) -> dict[str, Any
     return merged
 
 
-def _data(row: Mapping[str, Any]) -> Any:
+def data_of(row: Mapping[str, Any]) -> Any:
+    """Return the data of a CloudEvent, which may be JSON in base64.
+
+    >>> data_of({"data_base64": "eyJhIjoxfQ=="})
+    {'a': 1}
+    """
     if "data_base64" not in row:
         return row.get("data")
     try:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import json_value
+from flowdsl.events import json_text, json_value
+from flowdsl.log.cloudevents import data_of
 from flowdsl.log.origins import Origin, Row, literal
 from flowdsl.log.shape import Shape
 from flowdsl.registry import Registry
@@ -218,6 +219,13 @@ _SNOWPLOW: Final = Shape(
     "left out",
 )
 
+
+def _cloud_data(row: Row) -> Any:
+    data = _parsed(data_of(row))
+    # text of another type than JSON
+    return json_text(data, "data") if isinstance(data, str) else data
+
+
 _CLOUDEVENTS: Final = Shape(
     columns={
         "timestamp": "time",
@@ -225,7 +233,7 @@ _CLOUDEVENTS: Final = Shape(
         "kind": literal("entity.created"),
         "entity_type": "type",
         "entity_id": "{source} {id}",
-        "data": "data",
+        "data": _cloud_data,
     },
     marks=("specversion", "type", "source", "id"),
     summary="CloudEvents 1.0 of any type, structured or in batches; those of flowdsl's kinds need no shape",
