@@ -192,9 +192,11 @@ def _of_files(source: TableLike) -> Guess | None:
     if not isinstance(source, (str, os.PathLike)):
         return None
     path = path_of(source)
-    many = path.is_dir() or path.suffix.lower() == ".zip"
+    archive = path.suffix.lower() == ".zip"
     for name, shape in SHAPES.items():
-        if not (shape.files and many) and not shape.header:
+        # each look at an archive unpacks its first file
+        chosen = shape.files and (archive or path.is_dir())
+        if not chosen and (archive or not shape.header):
             continue
         # what has no such files is of another shape
         with suppress(DataError):
