@@ -79,12 +79,12 @@ def _by_version(
     block = store.block_of(low, int(variable.versions.max())) if low >= 0 else None
     if block is None:
         return None
-    start, size = block
-    known = store.derived.get(start, (key, name), len(contexts), size)
+    start, held = block
+    known = held.derived.get(key, len(contexts), len(held))
     if known is None:
         return None
     if known is True:
-        versions = np.arange(start, start + size, dtype=np.int32)
+        versions = np.arange(start, start + len(held), dtype=np.int32)
         known = evaluate(EntityRows(name, versions, store))
-        store.derived.put(start, (key, name), known)
+        held.derived.put(key, known)
     return variable.versions - start, known

@@ -272,6 +272,8 @@ class EntityGraph:
         typed = {*needs.types, *self._fetchers}
         links = self._tables_of(needs)
         several = self._several.fork(first=rules.first_type)
+        for block in self._blocks:
+            block.derived.begin()
         names = dict.fromkeys([*self._types, *sorted(typed)])
         numbers = {name: number for number, name in enumerate(names)}
         return GraphState(

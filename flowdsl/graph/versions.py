@@ -32,6 +32,42 @@ ID: Path = ("id",)
 _LOOKED: Final = 1 << 18
 
 
+class DerivedColumns:
+    """Cache of expressions evaluated for all versions of a block, with the number of requests.
+
+    That of a snapshot's block serves one replay after the other.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[object, int] = {}
+        self._known: dict[object, Any] = {}
+        self._used: set[object] = set()
+
+    def get(self, key: object, asked: int, size: int) -> Any:
+        """Return the cached value; True if it is time to compute it, None if evaluating only the rows is
+        cheaper.
+        """
+        self._used.add(key)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        total = self._asked.get(key, 0) + asked
+        self._asked[key] = total
+        return True if total >= size else None
+
+    def put(self, key: object, value: Any) -> None:
+        """Cache a value."""
+        self._known[key] = value
+
+    def begin(self) -> None:
+        """Begin another replay: what the last one has not asked for is dropped."""
+        used, asked, known = self._used, self._asked, self._known
+        # another thread may be asking meanwhile
+        self._used = set()
+        self._asked = {key: asked[key] for key in list(asked) if key in used}
+        self._known = {key: known[key] for key in list(known) if key in used}
+
+
 class VersionBlock(StateObject):
     """Versions added together: objects and entity ids; columns are parsed once for all of them."""
 
@@ -44,6 +80,7 @@ class VersionBlock(StateObject):
         self.own_id = own_id
         self._interner = interner
         self._id_column: Column | None = None
+        self.derived = DerivedColumns()
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> VersionBlock:
@@ -167,35 +204,6 @@ class VersionBlock(StateObject):
         return both
 
 
-class DerivedColumns:
-    """Cache of expressions evaluated for all versions of a block, with the number of requests."""
-
-    def __init__(self) -> None:
-        self._asked: dict[tuple[int, object], int] = {}
-        self._known: dict[tuple[int, object], Any] = {}
-
-    def get(self, block: int, key: object, asked: int, size: int) -> Any:
-        """Return the cached value; True if it is time to compute it, None if evaluating only the rows is
-        cheaper.
-        """
-        known = self._known.get((block, key))
-        if known is not None:
-            return known
-        total = self._asked.get((block, key), 0) + asked
-        self._asked[block, key] = total
-        return True if total >= size else None
-
-    def put(self, block: int, key: object, value: Any) -> None:
-        """Cache a value."""
-        self._known[block, key] = value
-
-    def forget(self, blocks_from: int) -> None:
-        """Drop the values of blocks from this number on."""
-        for held in (self._asked, self._known):
-            for name in [n for n in held if n[0] >= blocks_from]:
-                del held[name]
-
-
 class VersionStore(StateObject):
     """Numbered blocks of versions; the first `base` versions are the snapshot's, and immutable."""
 
@@ -225,7 +233,6 @@ class VersionStore(StateObject):
         self.largest = 1 << 62
         self._renumber()
         self.base = self.size
-        self.derived = DerivedColumns()
         # the last selection: the next path is often read at the same versions
         self._picked: tuple[npt.NDArray[np.int32], VersionBlock, Index] | None = None
 
@@ -258,7 +265,6 @@ class VersionStore(StateObject):
         self._blocks.append(VersionBlock(documents, ids, self._interner, own_id=self._own_ids))
         self._join(self._blocks, self._base_blocks)
         self._renumber()
-        self.derived.forget(int(self._starts[-2]))
         return start
 
     def _join(self, blocks: list[VersionBlock], first: int = 0) -> None:
@@ -271,14 +277,12 @@ class VersionStore(StateObject):
             last = blocks.pop()
             blocks[-1] = VersionBlock.joined(blocks[-1], last, self._hints)
 
-    def block_of(self, low: int, high: int) -> tuple[int, int] | None:
-        """Return the first version and the size of the block that contains all versions from `low` to `high`,
-        or None.
+    def block_of(self, low: int, high: int) -> tuple[int, VersionBlock] | None:
+        """Return the block that contains all versions from `low` to `high`, and its first version, or
+        None.
         """
         first = int(np.searchsorted(self._starts, low, side="right")) - 1
-        return (
-            (int(self._starts[first]), len(self._blocks[first])) if high < self._starts[first + 1] else None
-        )
+        return (int(self._starts[first]), self._blocks[first]) if high < self._starts[first + 1] else None
 
     def column(self, below: Path, versions: npt.NDArray[np.int32]) -> Column:
         """Return the values at a path below each version; missing for negative versions."""
@@ -324,7 +328,9 @@ class VersionStore(StateObject):
         held, start = self._blocks[block], self._starts[block]
         # whole objects are rare and heavy, and of a log's versions many are never read: only those asked for
         # are taken apart, until it would have been less work to take them all
-        if not below or (not held.has(below) and self._pays_to_pick(block, below, len(versions))):
+        if not below or (
+            not held.has(below) and held.derived.get(("read", below), len(versions), len(held)) is None
+        ):
             # read once: another thread may replace it
             picked = self._picked
             if picked is None or picked[0] is not versions:
@@ -332,10 +338,6 @@ class VersionStore(StateObject):
                 self._picked = picked = versions, held.gather(wanted), back
             return picked[1].column(below).take(picked[2])
         return held.column(below).take(versions - start if start else versions)
-
-    def _pays_to_pick(self, block: int, below: Path, asked: int) -> bool:
-        start = int(self._starts[block])
-        return self.derived.get(start, ("read", below), asked, len(self._blocks[block])) is None
 
     def compaction(
         self,
@@ -457,5 +459,4 @@ class Compaction:
         mapping[-2:] = -2, -1
         store._blocks = store._blocks[: store._base_blocks] + self._blocks
         store._renumber()
-        store.derived.forget(store.base)
         return mapping
