@@ -266,6 +266,23 @@ def test_texts_that_are_gathered_often_come_to_lie_in_one_piece() -> None:
     assert len(interner.pieces) == 1
 
 
+def test_what_is_worked_out_for_all_entities_of_a_graph_serves_the_next_replay_and_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fans = fd.EntityGraph({"fan": {f"fan-{number}": {"name": f"Fan {number}"} for number in range(EVENTS)}})
+    fan = on("link.created").resolve("source_id", as_="fan")
+    greeted, told = (fan.map(recipient_id="ann", title=f"{{{{ fan.name }}}}{end}") for end in ("!", " likes"))
+    printed = counting(monkeypatch, renderer, "printed_column", 0)
+
+    def prints(flow: fd.Flow) -> int:
+        printed.clear()
+        titles = fd.replay(flow.deliver("s"), likes(keys=7, apart=MINUTE), fans).polars("s")["title"]
+        assert titles.str.starts_with("Fan ").all()
+        return sum(printed)
+
+    assert [prints(flow) for flow in (greeted, greeted, told, greeted)] == [EVENTS, 0, EVENTS, EVENTS]
+
+
 def test_one_database_reads_the_json_of_all_replays_and_conversions(monkeypatch: pytest.MonkeyPatch) -> None:
     flow = (
         on("link.created")
