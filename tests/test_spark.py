@@ -234,6 +234,22 @@ def test_rows_of_files_that_are_no_events_are_counted_as_on_one_machine(tmp_path
     assert_same_result(found, local)
 
 
+@pytest.mark.usefixtures("large_batches")
+@pytest.mark.parametrize("names", [["kind", "link_type"], pytest.param(["kind"], marks=pytest.mark.spark)])
+def test_folders_may_name_columns_and_files_may_lack_others(names: list[str], tmp_path: Path) -> None:
+    # by link type the numbers of files overlap
+    for day, frame in enumerate((long_log()[:30_000], long_log()[30_000:])):
+        for values, part in frame.group_by(names):
+            folders = [f"{name}={value}" for name, value in zip(names, values, strict=True)]
+            folder = tmp_path.joinpath(f"day={day}", *folders)
+            folder.mkdir(parents=True)
+            empty = [one.name for one in part if one.null_count() == len(part)]
+            part.drop(*names, *empty).write_parquet(folder / "log.parquet", row_group_size=7000)
+    found = fd.replay(FLOWS, tmp_path, GRAPH, engine=fd.Spark(session()))
+    assert len(found)
+    assert_same_result(found, fd.replay(FLOWS, tmp_path, GRAPH))
+
+
 @pytest.mark.spark
 @pytest.mark.usefixtures("large_batches")
 def test_files_whose_numbers_overlap_are_shuffled(tmp_path: Path) -> None:

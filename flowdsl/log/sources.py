@@ -45,6 +45,13 @@ class TableSlice:
     sound: frozenset[str] = frozenset()
 
 
+class PlainFiles(NamedTuple):
+    """Parquet files with the same columns, in the same folders as far as these name columns: `around`."""
+
+    files: tuple[str, ...]
+    around: Mapping[str, str | None]
+
+
 class FileStretch(NamedTuple):
     """Neighbouring row groups of a Parquet file, with the least and the greatest number in them."""
 
@@ -209,6 +216,15 @@ class ParquetFiles:
 
     def count(self) -> int | None:
         return sum(int(metadata.num_rows) for metadata in self._metadata.values())
+
+    def alike(self) -> list[PlainFiles]:
+        """Return the files by their columns, and by what folders say of them."""
+        found: dict[str, list[str]] = {}
+        for place, schema in self._schemas.items():
+            found.setdefault(repr((sorted(schema.items()), sorted(self._around[place].items()))), []).append(
+                place
+            )
+        return [PlainFiles(tuple(places), self._around[places[0]]) for places in found.values()]
 
     def stretches(self, rows: int) -> list[FileStretch]:
         """Return the files cut between row groups, after so many rows each; none where the footer of a file

@@ -17,7 +17,15 @@ from flowdsl.log.columns import SCHEMA, TIME, SchemaCoercer, are_plain, asked_co
 from flowdsl.log.external_sort import POSITION, KeySample, SortedTable
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
-from flowdsl.log.sources import FileStretch, FrameTable, LazyTable, ParquetFiles, RawTable, TableSlice
+from flowdsl.log.sources import (
+    FileStretch,
+    FrameTable,
+    LazyTable,
+    ParquetFiles,
+    PlainFiles,
+    RawTable,
+    TableSlice,
+)
 from flowdsl.log.validation import bad_rows, excerpt, faults
 from flowdsl.progress import Tick, track, wait_with_progress
 
@@ -55,7 +63,7 @@ class EventTable:
             )
 
     @property
-    def numbered_files(self) -> list[str]:
+    def numbered_files(self) -> list[PlainFiles]:
         """The Parquet files, where their columns are of the plain types of an event table with `seq_no`, so
         that any reader of Parquet takes them as they are; else none.
         """
@@ -65,7 +73,7 @@ class EventTable:
             schema["timestamp"] in (TIME, pl.Datetime("ms", "UTC")) and are_plain(schema)
             for schema in self._raw.schemas().values()
         )
-        return list(self._raw.schemas()) if plain else []
+        return self._raw.alike() if plain else []
 
     @property
     def in_memory(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 from flowdsl.engine.range import ReplayRange
 from flowdsl.flow.plan import Plan
 from flowdsl.log import EventSource
-from flowdsl.log.sources import FileStretch
+from flowdsl.log.sources import FileStretch, PlainFiles
 from flowdsl.log.table import EventTable
 from flowdsl.spark.events import (
     BUCKETS,
@@ -38,7 +39,7 @@ from flowdsl.spark.sources import SparkEvents
 from flowdsl.spark.spread_fans import ends_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 ROWS: Final = 1 << 20
 """How many events a range has, where no core is left without one."""
@@ -63,7 +64,7 @@ class FileEvents(ClusterEvents):
     """Events of files; as long as they lie in their order, Spark reads none of them."""
 
     def __init__(self, session: SparkSession, source: EventTable, span: ReplayRange, plan: Plan) -> None:
-        super().__init__(session.read.parquet(*source.numbered_files), span, plan)
+        super().__init__(_read(session, source.numbered_files), span, plan)
         self._session, self._source, self._plan = session, source, plan
         self._scanned: _Scanned | None = None
 
@@ -110,6 +111,17 @@ class FileEvents(ClusterEvents):
         # an id has no more links than all of its bucket
         few = buckets is not None and int(buckets.max()) <= most
         return {} if few else super().frequent(name, end, most)
+
+
+def _read(session: SparkSession, files: Sequence[PlainFiles]) -> DataFrame:
+    """Return the rows of files, with the columns that any of them has."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    tables = [
+        session.read.parquet(*one.files).withColumns({name: F.lit(text) for name, text in one.around.items()})
+        for one in files
+    ]
+    return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), tables)
 
 
 def _changes(plan: Plan) -> dict[str, pl.Expr]:
