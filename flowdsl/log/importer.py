@@ -30,7 +30,7 @@ from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.recognition import hint_for
 from flowdsl.log.repeats import Repeated
-from flowdsl.log.row_mapper import ROW, check_columns, excerpt_of, map_block, requests_of
+from flowdsl.log.row_mapper import ROW, check_columns, excerpt_of, map_block, requests_of, without_kind
 from flowdsl.log.shape import Columns, Kinds, RowShape, Shape, Types, formats_of, with_options
 from flowdsl.log.shapes import shape_of
 from flowdsl.log.sources import ParquetFiles
@@ -38,7 +38,7 @@ from flowdsl.log.table import EventTable, refuse_repeated, reported
 from flowdsl.log.text_readers import TextBlock, with_objects
 from flowdsl.log.timestamps import TimeReader, TimeUnit
 from flowdsl.log.typed_columns import TextTypes
-from flowdsl.log.validation import faults, without
+from flowdsl.log.validation import NO_KIND, faults, without
 from flowdsl.pluralize import count_text
 from flowdsl.progress import Progress, run_in_background, track
 
@@ -399,11 +399,16 @@ class EventImporter:
         broken = self.problems.counts["broken"]
         if not broken:
             return
+        hint = next((hint_for(block, self.shape) for block in self._first_rows), None)
+        of_rows = [one for one in self._first_rows if not isinstance(one.content, pl.DataFrame)]
+        if of_rows and self.problems.reasons("broken") == {NO_KIND}:
+            error = without_kind(of_rows[0].place)
+            error.hint = hint or error.hint
+            raise error
         reasons = "; ".join(self.problems.commonest("broken"))
         what = "the only row is not an event" if broken == 1 else f"none of the {broken:,} rows is an event"
         if self.skipped:
             what += f", beside {count_text(self.skipped, 'row')} left out on purpose"
-        hint = next((hint_for(block, self.shape) for block in self._first_rows), None)
         raise DataError(
             f"{what}: {reasons}",
             hint=hint or "columns= says where the fields of an event are, kinds= what its kinds mean",

@@ -60,6 +60,10 @@ class RowProblems:
         self._rows.clear()
         return moved
 
+    def reasons(self, problem: Problem) -> set[str]:
+        """Return the reasons of one sort, as far as problems are listed."""
+        return {reason for _, _, sort, reason, _ in self._rows if sort == problem}
+
     def commonest(self, problem: Problem) -> list[str]:
         """Return the three commonest reasons of one sort with their counts; reasons that differ only in names
         and numbers count as one.

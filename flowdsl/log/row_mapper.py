@@ -23,7 +23,7 @@ from flowdsl.log.row_formats import ROW_FORMATS
 from flowdsl.log.shape import OTHERS, RowShape
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.log.timestamps import TimeReader
-from flowdsl.log.validation import without
+from flowdsl.log.validation import NO_KIND, without
 from flowdsl.text import short_repr
 
 ROW: Final = "__row"
@@ -112,6 +112,16 @@ def excerpt_of(block: TextBlock, row: int) -> str:
     return str(content[row] if isinstance(content, list) else "")[:300]
 
 
+def without_kind(place: str) -> DataError:
+    """Return the error of a source that lacks the kind of all its rows."""
+    return DataError(
+        "nothing says what kind of event a row is",
+        place=place,
+        allowed="a column kind, columns={'kind': …}, or kinds=function",
+        hint="columns={'kind': literal('link.created')} makes all rows of one kind",
+    )
+
+
 def _kinds(source: BlockFields) -> pl.Series:
     """Return what each row is, in the words of events or of `split`; null for a row that is left out or
     broken.
@@ -129,13 +139,9 @@ def _kinds(source: BlockFields) -> pl.Series:
         )
         return pl.Series([meant[kind] for kind in made], dtype=pl.String)
     found = source.field("kind", everywhere)
-    if found is None and not source.broken:
-        raise DataError(
-            "nothing says what kind of event a row is",
-            place=source.block.place,
-            allowed="a column kind, columns={'kind': …}, or kinds=function",
-            hint="columns={'kind': literal('link.created')} makes all rows of one kind",
-        )
+    if found is None and not source.broken and isinstance(source.block.content, pl.DataFrame):
+        # the rows of other sources may have different fields
+        raise without_kind(source.block.place)
     if found is not None and found.dtype.is_nested():
         raise DataError(f"kind is of type {found.dtype}", place=source.block.place, allowed="text")
     if found is None:
@@ -168,7 +174,7 @@ def _meaning(
         meant[name] = None
         why = _UNKNOWN.format(short_repr(kind))
         for i in rows_of(name):
-            source.broken.setdefault(int(i), "kind is null" if kind is None else why)
+            source.broken.setdefault(int(i), NO_KIND if kind is None else why)
     return meant
 
 

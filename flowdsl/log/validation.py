@@ -27,6 +27,8 @@ JUDGED: Final = ("kind", "timestamp", *ENTITY, *LINK, "link_id")
 # before a closing bracket. The first pattern finds some more, and takes a fraction of the time.
 _SUSPECT: Final = r"(?-u)(?i:nan|inf)|[, \n\r\t][}\]]"
 _LENIENT: Final = r"(?-u)(?:^|[:,\[ \n\r\t])[-+]?(?i:nan|inf|infinity)(?:$|[, \n\r\t}\]])|,[ \n\r\t]*[}\]]"
+NO_KIND: Final = "kind is null"
+"""The reason of a row without a kind."""
 
 
 def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | None:
@@ -112,7 +114,7 @@ def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
     if shaped.get(NOT_UTF8):
         return "text that is not UTF-8"
     if shaped["kind"] is None:
-        return "kind is null" if raw.get("kind") is None else f"unknown kind {_shown(raw['kind'])}"
+        return NO_KIND if raw.get("kind") is None else f"unknown kind {_shown(raw['kind'])}"
     if shaped["timestamp"] is None:
         stamp = raw.get("timestamp")
         if isinstance(stamp, str) and stamp.endswith(BEYOND):
