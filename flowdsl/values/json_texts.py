@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.json_types import Mask, Tag, Tags
-from flowdsl.values.masks import as_mask, where_present
+from flowdsl.values.masks import where_present
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,8 @@ def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any, Any]:
     numeric = tags == Tag.INT
     numbers = only(documents, numeric)
     whole = numbers.cast(pl.Int64, strict=False)
-    is_int = where_present(whole) & ~as_mask(numbers.str.contains(r"[.eE]"))
+    # a number with a fraction or an exponent is none to Polars, even where it is whole
+    is_int = where_present(whole)
     is_float = numeric & ~is_int
     ints = whole.fill_null(0).to_numpy()
     if not is_float.any():
