@@ -168,8 +168,8 @@ def _report(done: Converted, options: argparse.Namespace, last: int) -> int:
         )
     else:
         show(
-            f"{count_text(done.events, 'event')} appended to {options.log}, {count_text(done.skipped, 'row')} left "
-            f"out; the last is event {last:,}"
+            f"{count_text(done.events, 'event')} appended to {options.log}, "
+            f"{count_text(done.skipped, 'row')} left out; the last is event {last:,}"
         )
         if done.dropped:
             show(f"{count_text(done.dropped, 'event')} left out, whose ids are there already")

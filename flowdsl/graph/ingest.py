@@ -55,10 +55,11 @@ def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Se
 
 def _way_to_file(given: object) -> str | None:
     """Return how a file is read, where a path was given."""
+    if not isinstance(given, (str, os.PathLike)):
+        return None
     return (
-        "polars.read_csv(path) makes a frame of a file; read_graph(folder) reads entities/user.csv and links.csv in it"
-        if isinstance(given, (str, os.PathLike))
-        else None
+        "polars.read_csv(path) makes a frame of a file; "
+        "read_graph(folder) reads entities/user.csv and links.csv in it"
     )
 
 

@@ -100,15 +100,13 @@ class JsonLines:
         plain: list[dict[str, Any]] = []
         numbers: list[int] = []
         shown: list[tuple[str, int] | None] = []
-        for line in left.tolist():
-            text = data[bounds[line] : bounds[line + 1]].decode().strip()
-            for value, why, at in _objects_in(text):
-                if value is None:
-                    broken.append((line, why, text if at is None else text[at : at + _SHOWN]))
-                else:
-                    plain.append(value)
-                    numbers.append(line)
-                    shown.append(None if at is None else (text, at))
+        for line, text, value, why, at in _values(data, bounds, left):
+            if value is None:
+                broken.append((line, why, text if at is None else text[at : at + _SHOWN]))
+            else:
+                plain.append(value)
+                numbers.append(line)
+                shown.append(None if at is None else (text, at))
         broken.sort(key=lambda one: one[0])
         slow = np.array(numbers, np.int64)
         lines = np.concatenate([*(at for at, _ in found), slow])
@@ -199,6 +197,16 @@ def _in_utf8(data: bytes) -> tuple[bytes, list[tuple[int, str, str]]]:
             broken.append((number, why, line.decode(errors="replace").strip()))
             lines[number] = b""
     return b"\n".join(lines), broken
+
+
+def _values(
+    data: bytes, bounds: Ints, lines: Ints
+) -> Iterator[tuple[int, str, dict[str, Any] | None, str, int | None]]:
+    """Yield each line with its text, and its objects as `_objects_in` has them."""
+    for line in lines.tolist():
+        text = data[bounds[line] : bounds[line + 1]].decode().strip()
+        for found in _objects_in(text):
+            yield line, text, *found
 
 
 def _objects_in(text: str) -> Iterator[tuple[dict[str, Any] | None, str, int | None]]:

@@ -10,6 +10,7 @@ import glob
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -230,22 +231,18 @@ class ParquetFiles:
         """Return the files cut between row groups, after so many rows each; none where the footer of a file
         does not tell its numbers.
         """
-        found: list[FileStretch] = []
+        found = []
         for place, metadata in self._metadata.items():
-            file, groups = self._files[place], _RowGroups(metadata)
-            for group in range(metadata.num_row_groups):
-                height = metadata.row_group(group).num_rows
-                numbers = groups.numbers(group)
-                if height and numbers is None:
-                    return []
-                first, last = numbers or (0, 0)
-                one = FileStretch(file, range(group, group + 1), height, first, last)
-                before = found[-1] if found else None
-                if before is None or before.file != file or before.rows >= rows:
-                    found.append(one)
-                elif height:
-                    found[-1] = _joined(before, one)
-        return [one for one in found if one.rows]
+            groups = _RowGroups(metadata)
+            filled = {group: groups.numbers(group) for group in groups.filled}
+            if None in filled.values():
+                return []
+            for some in groups.cut(rows):
+                numbers = [number for group in some for number in filled[group] or ()]
+                height = sum(map(groups.height, some))
+                span = range(some[0], some[-1] + 1)
+                found.append(FileStretch(self._files[place], span, height, min(numbers), max(numbers)))
+        return found
 
     def pieces(
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
@@ -283,7 +280,7 @@ class _RowGroups:
         """
         begin = rows = first = 0
         for group in range(self._metadata.num_row_groups):
-            height = self._metadata.row_group(group).num_rows
+            height = self.height(group)
             old = group not in self._asked or (after > 0 and self._ends_by(group, after))
             if rows and (old or rows + height > size):
                 yield begin, rows, first, group - 1
@@ -325,8 +322,23 @@ class _RowGroups:
         found = self._statistics(group, name)
         if not found or not found.has_null_count or (found.null_count and not gaps):
             return False
-        nothing = found.null_count == self._metadata.row_group(group).num_rows
+        nothing = found.null_count == self.height(group)
         return bool(nothing or (found.has_min_max and found.min not in ("", b"")))
+
+    @property
+    def filled(self) -> list[int]:
+        """Return the groups that have rows."""
+        return [group for group in range(self._metadata.num_row_groups) if self.height(group)]
+
+    def height(self, group: int) -> int:
+        """Return the number of rows of a group."""
+        return int(self._metadata.row_group(group).num_rows)
+
+    def cut(self, rows: int) -> Iterator[list[int]]:
+        """Yield neighbouring groups that have rows, about so many together."""
+        before = accumulate(map(self.height, self.filled), initial=0)
+        for _, some in groupby(zip(self.filled, before, strict=False), lambda one: one[1] // rows):
+            yield [group for group, _ in some]
 
     def numbers(self, group: int) -> tuple[int, int] | None:
         """Return the least and the greatest number of a group; None where that is not known."""
@@ -341,13 +353,6 @@ class _RowGroups:
     def _statistics(self, group: int, name: str) -> Any:
         index = self._columns.get(name)
         return None if index is None else self._metadata.row_group(group).column(index).statistics
-
-
-def _joined(one: FileStretch, more: FileStretch) -> FileStretch:
-    if not one.rows:
-        return more
-    first, last = min(one.first, more.first), max(one.last, more.last)
-    return FileStretch(one.file, range(one.groups.start, more.groups.stop), one.rows + more.rows, first, last)
 
 
 def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> list[Path]:
