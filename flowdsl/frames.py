@@ -373,13 +373,8 @@ def _from_pandas(source: Any, wanted: Callable[[str], bool], objects: Objects | 
 def _from_pandas_column(column: Any, name: str, objects: Objects | None) -> Any:
     import pandas as pd
 
-    types = {*map(type, column)} if column.dtype == object else set()
-    if not types.isdisjoint(_NO_VALUES):
-        # Arrow takes them for text and lists; in rows they are refused by their path
-        raise MixedColumnError(f"column {name!r} holds bytes or sets", hint="make them text or lists")
-    if types == {UUID}:
-        # Arrow knows them from version 19 on
-        column = column.map(str)
+    if column.dtype == object:
+        column = _sound_objects(column, name)
     if column.dtype == object and objects is not None:
         column = objects(name, column)
         if isinstance(column, pa.Array):
@@ -397,6 +392,15 @@ def _from_pandas_column(column: Any, name: str, objects: Objects | None) -> Any:
             f"column {name!r} holds values that have no one type: {first_line(error)[:160]}",
             hint="make the column text, or give it one type",
         ) from error
+
+
+def _sound_objects(column: Any, name: str) -> Any:
+    types = {*map(type, column)}
+    if not types.isdisjoint(_NO_VALUES):
+        # Arrow takes them for text and lists; in rows they are refused by their path
+        raise MixedColumnError(f"column {name!r} holds bytes or sets", hint="make them text or lists")
+    # Arrow knows UUIDs from version 19 on
+    return column.map(str) if types == {UUID} else column
 
 
 def _refuse_repeated(names: list[str]) -> None:

@@ -84,6 +84,11 @@ def open_log(log: LogLike) -> EventSource:
     )
 
 
+def _names_left(stream: Any) -> list[str]:
+    names = getattr(getattr(stream, "schema", None), "names", None)
+    return names if isinstance(names, list) else []
+
+
 def _with_proposal(error: NotAnEventTableError, source: Any) -> NotAnEventTableError:
     """Return the error with the columns that the source has, and a call that would read it, where one can be
     guessed.
@@ -95,7 +100,7 @@ def _with_proposal(error: NotAnEventTableError, source: Any) -> NotAnEventTableE
             hint = f"this may read it:\n{guess(source).code}"
         rows, _ = first_rows(source, 1)
         # a stream that was read has its schema left
-        columns = list(rows[0]) if rows else getattr(getattr(source, "schema", None), "names", [])
+        columns = list(rows[0]) if rows else _names_left(source)
         if columns and " among " in named:
             named = f"{named.partition(' among ')[0]} among {', '.join(map(repr, columns[:_NAMED]))}"
     return NotAnEventTableError(named, place=error.place, allowed=error.allowed, hint=hint)

@@ -77,16 +77,19 @@ def named(paths: Paths, likely: Sequence[str], *, bare: bool = True) -> str | No
     order = {name: place for place, name in enumerate(likely)}
     scored = []
     for path, values in paths.items():
-        plain = _TYPED.sub("", path)
-        whole, last = re.sub(r"[^a-z0-9]+", "_", plain.lower()), word_of(path)
-        # actor.id is named by what it is the id of
-        above = word_of(plain.rpartition(".")[0]) if last == "id" and "." in plain else None
-        # song_no is named as song_id is
-        names = (whole, last, above, _NUMBERED.sub("_id", last), f"{last}_id" if bare else None)
+        names = [*_names_of(path), f"{word_of(path)}_id" if bare else ""]
         place = min((order[name] for name in names if name in order), default=None)
         if place is not None and _are_ids(values):
             scored.append((is_constant(values), place, path.count("."), path))
     return min(scored)[3] if scored else None
+
+
+def _names_of(path: str) -> list[str]:
+    plain, last = _TYPED.sub("", path), word_of(path)
+    # actor.id is named by what it is the id of
+    above = word_of(plain.rpartition(".")[0]) if last == "id" and "." in plain else ""
+    # song_no is named as song_id is
+    return [re.sub(r"[^a-z0-9]+", "_", plain.lower()), last, above, _NUMBERED.sub("_id", last)]
 
 
 def other_id(paths: Paths) -> str | None:

@@ -281,7 +281,7 @@ class _RowGroups:
         begin = rows = first = 0
         for group in range(self._metadata.num_row_groups):
             height = self.height(group)
-            old = group not in self._asked or (after > 0 and self._ends_by(group, after))
+            old = group not in self._asked or self._ends_by(group, after)
             if rows and (old or rows + height > size):
                 yield begin, rows, first, group - 1
                 begin, rows = begin + rows, 0
@@ -347,7 +347,7 @@ class _RowGroups:
         return (int(found.min), int(found.max)) if known else None
 
     def _ends_by(self, group: int, after: int) -> bool:
-        numbers = self.numbers(group)
+        numbers = self.numbers(group) if after else None
         return numbers is not None and numbers[1] <= after
 
     def _statistics(self, group: int, name: str) -> Any:
