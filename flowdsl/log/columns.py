@@ -132,21 +132,22 @@ class SchemaCoercer:
         What cannot be kept becomes null; where text was not UTF-8 a boolean column `__not_utf8` says so.
         `kind` and `timestamp` are there even where the source has nothing in them.
         """
-        empty = [pl.lit(None).alias(name) for name in ("kind", "timestamp") if name not in frame.columns]
-        frame = frame.select(name for name in frame.columns if name in SCHEMA).with_columns(empty)
-        frame = _decode(frame)
-        shaped = frame.select(self._column(frame.schema, name) for name in frame.columns)
-        if "timestamp" in frame.columns and frame.schema["timestamp"] not in (pl.Null, TIME):
-            return self._with_time(frame["timestamp"], shaped, place)
-        times = shaped["timestamp"]
+        columns = [column for column in frame.get_columns() if column.name in SCHEMA]
+        nothing = pl.Series([None]).new_from_index(0, frame.height)
+        columns += [nothing.alias(name) for name in ("kind", "timestamp") if name not in frame.columns]
+        columns = _decode(columns)
+        shaped = pl.DataFrame([self._typed(column) for column in columns])
+        times = next(column for column in columns if column.name == "timestamp")
+        if times.dtype not in (pl.Null, TIME):
+            return self._with_time(times, shaped, place)
         within = within_years(times)
         return shaped if within is times else shaped.with_columns(within)
 
-    def _column(self, schema: pl.Schema, name: str) -> pl.Expr:
-        column, dtype = pl.col(name), schema[name]
+    def _typed(self, column: pl.Series) -> pl.Series:
+        name, dtype = column.name, column.dtype
         if name in (NOT_UTF8, "timestamp"):
             return column.cast(TIME) if dtype == pl.Null else column
-        if name in JSON_COLUMNS and isinstance(dtype, _NESTED):
+        if dtype == SCHEMA[name] or (name in JSON_COLUMNS and isinstance(dtype, _NESTED)):
             return column
         if isinstance(dtype, pl.Extension):
             column = column.ext.storage()
@@ -193,7 +194,7 @@ def within_years(times: pl.Series) -> pl.Series:
         return times
     per_second = 1_000 if times.dtype.time_unit == "ms" else 1_000_000
     first, end = FIRST_SECOND * per_second, (LAST_SECOND + 1) * per_second
-    counts = times.to_physical()
+    counts = times.cast(pl.Int64)
     low, high = counts.min(), counts.max()
     if low is None or (low >= first and high < end):  # type: ignore[operator]
         return times
@@ -354,20 +355,21 @@ def _hint(name: str, dtype: pl.DataType) -> str | None:
     return "read_events(…, columns={…}) reads tables of other shapes"
 
 
-def _decode(frame: pl.DataFrame) -> pl.DataFrame:
+def _decode(columns: list[pl.Series]) -> list[pl.Series]:
     """Decode bytes to text; rows that are not UTF-8 become null and are marked."""
-    spoilt = pl.Series(NOT_UTF8, [False]).new_from_index(0, frame.height)
-    for name, dtype in frame.schema.items():
-        if dtype != pl.Binary:
-            continue
-        try:
-            text = frame[name].cast(pl.String)
-        except pl.exceptions.ComputeError:
-            # one value by one, because Polars refuses the column whole and does not say where
-            text = pl.Series(name, [_text(value) for value in frame[name]], dtype=pl.String)
-            spoilt = spoilt | (text.is_null() & frame[name].is_not_null())
-        frame = frame.with_columns(text)
-    return frame.with_columns(spoilt.alias(NOT_UTF8)) if spoilt.any() else frame
+    decoded, spoilt = [], None
+    for column in columns:
+        text = column
+        if column.dtype == pl.Binary:
+            try:
+                text = column.cast(pl.String)
+            except pl.exceptions.ComputeError:
+                # one value by one, because Polars refuses the column whole and does not say where
+                text = pl.Series(column.name, [_text(value) for value in column], dtype=pl.String)
+                wrong = text.is_null() & column.is_not_null()
+                spoilt = wrong if spoilt is None else spoilt | wrong
+        decoded.append(text)
+    return decoded if spoilt is None else [*decoded, spoilt.alias(NOT_UTF8)]
 
 
 def _text(value: bytes | None) -> str | None:

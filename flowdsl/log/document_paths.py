@@ -54,7 +54,7 @@ def taken_off(frame: pl.DataFrame, paths: Iterable[Path]) -> tuple[pl.DataFrame,
     (['seq_no'], [('data', 'a')])
     """
     read = {path: frame[name] for path in paths if (name := _column_of(path)) in frame.columns}
-    return frame.drop(map(_column_of, read)), read
+    return frame.drop(map(_column_of, read)) if read else frame, read
 
 
 def _column_of(path: Path) -> str:

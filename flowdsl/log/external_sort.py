@@ -42,10 +42,11 @@ class KeySample:
     def add(self, keys: pl.Series) -> None:
         """Take the next keys of the source (nulls count as rows but are never sampled)."""
         picked = np.arange(-self.rows % self.STEP, len(keys), self.STEP)
-        some = keys.to_physical()[picked]
-        there = where_present(some)
-        self._keys.append(some.drop_nulls().to_numpy().astype(np.int64))
-        self._positions.append(picked[there] + self.rows)
+        some = keys.cast(pl.Int64)[picked]
+        if some.null_count():
+            picked, some = picked[where_present(some)], some.drop_nulls()
+        self._keys.append(some.to_numpy())
+        self._positions.append(picked + self.rows)
         self.rows += len(keys)
 
     def cuts(self) -> tuple[np.ndarray, np.ndarray]:

@@ -97,9 +97,9 @@ class OutOfOrder:
         """Return the positions in `keys` (integers or timestamps; nulls are skipped) below the greatest key
         before them.
         """
-        numbers = keys.to_physical()
+        numbers = keys.cast(pl.Int64)
         low = np.iinfo(np.int64).min
-        values = numbers.fill_null(low).to_numpy()
+        values = (numbers.fill_null(low) if numbers.null_count() else numbers).to_numpy()
         if not len(values):
             return np.empty(0, np.int64)
         before = np.empty_like(values)

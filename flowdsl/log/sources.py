@@ -101,7 +101,8 @@ class FrameTable:
     def pieces(
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
     ) -> Iterator[TableSlice]:
-        frame = self.frame.select(present({*columns, *(JUDGED if judged else ())}, self.frame.schema))
+        names = present({*columns, *(JUDGED if judged else ())}, self.frame.schema)
+        frame = pl.DataFrame([self.frame.get_column(name) for name in names])
         for row in range(0, frame.height, size):
             yield TableSlice(frame.slice(row, size), self.place, row)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from flowdsl.errors import DataError
@@ -104,8 +104,10 @@ class EventTable:
         # small chunks are cut from larger pieces: each reading of a file has its price
         pieces = self._events(names, max(size, READ), after, interest)
         events = together(cut(pieces, size), size)
-        # a lazy frame may run Python code of the user's, which stays on the user's thread
-        return events if isinstance(self._raw, LazyTable) else ahead(events)
+        # a lazy frame may run Python code of the user's, which stays on the user's thread; what is the only
+        # chunk is there before a thread would have begun
+        alone = isinstance(self._raw, LazyTable) or (self.in_memory and (self.count() or 0) <= size)
+        return events if alone else ahead(events)
 
     def stretches(self, rows: int) -> list[FileStretch]:
         """Return numbered files cut into stretches of about so many rows; none where they do not tell which
@@ -178,19 +180,15 @@ class EventTable:
     def _order(self) -> KeySample | None:
         """Return None if the rows are in order, or else a sample to sort by."""
         order, sample, sorted_so_far = OutOfOrder(), KeySample(), True
-        equal: Counter[int] = Counter()
-        last: int | None = None
+        repeats = _Repeats()
         for piece in self._raw.pieces([self._key], _SCAN, judged=False):
             keys = self._shaper.shape(piece.frame, piece.place)[self._key]
             sorted_so_far = not len(order.rows(keys)) and sorted_so_far
             sample.add(keys)
             if self._numbered and sorted_so_far:
-                there = keys.drop_nulls()
-                before = there.shift(1) if last is None else there.shift(1, fill_value=last)
-                equal.update(there.filter((there == before).fill_null(False)).to_list())
-                last = there[-1] if len(there) else last
+                repeats.add(keys)
         if sorted_so_far:
-            refuse_repeated(equal)
+            refuse_repeated(repeats.found)
         return None if sorted_so_far else sample
 
     def _events(
@@ -248,14 +246,10 @@ class EventTable:
         )
         table = SortedTable(with_position, self._key, sample)
         if self._numbered:
-            equal: Counter[int] = Counter()
-            last = None
+            repeats = _Repeats()
             for piece in table.pieces(["seq_no"], _SCAN):
-                numbers = piece.frame["seq_no"]
-                before = numbers.shift(1, fill_value=last)
-                equal.update(numbers.filter((numbers == before).fill_null(False)).to_list())
-                last = numbers[-1]
-            refuse_repeated(equal)
+                repeats.add(piece.frame["seq_no"])
+            refuse_repeated(repeats.found)
         return table
 
     def _good(self, names: list[str], size: int, after: int) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
@@ -269,17 +263,33 @@ class EventTable:
             positions = pl.int_range(begin, begin + shaped.height, dtype=pl.Int64, eager=True)
             begin += shaped.height
             bad = bad_rows(shaped, piece.sound)
-            shaped = shaped.select(name for name in names if name in shaped.columns)
+            shaped = shaped[[name for name in names if name in shaped.columns]]
             if bad is not None:
                 self.broken += int(bad.sum())
                 shaped, positions = shaped.filter(~bad), positions.filter(~bad)
             yield shaped, positions
 
 
+class _Repeats:
+    """Finder of numbers that follow themselves, over pieces of ascending numbers; nulls are skipped."""
+
+    def __init__(self) -> None:
+        self.found: set[int] = set()
+        self._last = np.zeros(0, np.int64)
+
+    def add(self, numbers: pl.Series) -> None:
+        """Take the next numbers."""
+        there = (numbers.drop_nulls() if numbers.null_count() else numbers).to_numpy()
+        there = np.concatenate([self._last, there])
+        self.found.update(there[1:][there[1:] == there[:-1]].tolist())
+        self._last = there[-1:]
+
+
 def _with_all(frame: pl.DataFrame, names: Collection[str], more: Sequence[pl.Series] = ()) -> pl.DataFrame:
     """Return these columns, null where the table lacks one, and others."""
-    absent = (pl.lit(None, SCHEMA[name]).alias(name) for name in names if name not in frame.columns)
-    return frame.with_columns(absent).select(*names, *more)
+    absent = {name: pl.lit(None, SCHEMA[name]) for name in names if name not in frame.columns}
+    whole = (frame.with_columns(**absent) if absent else frame).hstack([*more])
+    return whole[[*names, *(series.name for series in more)]]
 
 
 def no_marks() -> pl.DataFrame:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
-from flowdsl.events import JSON_COLUMNS, KINDS, MAX_NESTING, json_value, missing_field, needs_of, too_deep
+from flowdsl.events import JSON_COLUMNS, MAX_NESTING, json_value, missing_field, needs_of, too_deep
 from flowdsl.log.columns import BEYOND, NOT_UTF8, row_in_python
 from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR as FAR_NUMBER
 from flowdsl.values.far_numbers import MAY_BE_FAR, far_number
+from flowdsl.values.json_types import Mask
+from flowdsl.values.masks import as_mask, where_equal, where_present
 from flowdsl.values.sql import query
 
 LINK: Final = ("link_type", "source_id", "target_id")
@@ -38,24 +41,24 @@ def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | N
     Any other column that is absent is null.
     """
     names = shaped.columns
-    bad = pl.col("kind").is_null() | pl.col("timestamp").is_null()
+    kinds = shaped["kind"].to_physical()
+    # a null kind is neither
+    link, entity = as_mask(kinds < 2), as_mask(kinds >= 2)
+    bad = ~(link | entity) | ~where_present(shaped["timestamp"])
     if "seq_no" in names:
-        bad = bad | (pl.col("seq_no") < 1).fill_null(True)
+        bad |= ~as_mask(shaped["seq_no"] >= 1)
     if NOT_UTF8 in names:
-        bad = bad | pl.col(NOT_UTF8)
-    kind = pl.col("kind").to_physical()
-    link_gap, entity_gap = _gap(LINK, names, sound), _gap(ENTITY, names, sound)
-    if link_gap is not None:
-        bad = bad | (kind == KINDS.index("link.created")) & link_gap
-        nameless = _gap(("link_id",), names, sound)
-        if nameless is not None:
-            bad = bad | (kind == KINDS.index("link.deleted")) & link_gap & nameless
-    if "link_id" in names:
-        bad = bad | (kind < 2) & (pl.col("link_id") == "").fill_null(False)
-    if entity_gap is not None:
-        bad = bad | (kind >= 2) & entity_gap
-    mask = shaped.select(bad.fill_null(True).alias("bad")).to_series()
-    return mask if mask.any() else None
+        bad |= as_mask(shaped[NOT_UTF8])
+    if link.any():
+        gap = _gaps(shaped, LINK, sound)
+        if gap.any():
+            nameless = where_equal(shaped["kind"], "link.created") | _gaps(shaped, ("link_id",), sound)
+            bad |= link & gap & nameless
+        if "link_id" in names:
+            bad |= link & where_equal(shaped["link_id"], "")
+    if entity.any():
+        bad |= entity & _gaps(shaped, ENTITY, sound)
+    return pl.Series("bad", bad) if bad.any() else None
 
 
 def bad_json(shaped: pl.DataFrame) -> dict[str, list[int]]:
@@ -143,12 +146,14 @@ def excerpt(raw: dict[str, Any]) -> str:
     return ", ".join(f"{name}={_shown(value)}" for name, value in raw.items() if value is not None)[:200]
 
 
-def _gap(needed: tuple[str, ...], names: list[str], sound: Collection[str]) -> pl.Expr | None:
-    """Return where one of the needed columns is null or empty; None where none can be."""
-    if any(name not in names and name not in sound for name in needed):
-        return pl.lit(True)
-    gaps = [pl.col(name).is_null() | (pl.col(name) == "") for name in needed if name not in sound]
-    return pl.any_horizontal(gaps) if gaps else None
+def _gaps(shaped: pl.DataFrame, needed: tuple[str, ...], sound: Collection[str]) -> Mask:
+    """Return where one of the needed columns is absent, null or empty."""
+    gap = np.zeros(shaped.height, np.bool_)
+    for name in needed:
+        if name not in sound:
+            texts = shaped[name] if name in shaped.columns else None
+            gap |= texts is None or ~where_present(texts) | where_equal(texts, "")
+    return gap
 
 
 def _invalid(texts: pl.DataFrame) -> list[int]:
