@@ -59,12 +59,24 @@ def to_arrow(frame: pl.DataFrame) -> pa.Table:
     clean = (
         pl.when(pl.col(name).is_not_null()).then(pl.col(name).fill_null("")).alias(name) for name in gaps
     )
-    return frame.with_columns(clean).to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    table = frame.with_columns(clean).to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    short = (one.with_type(pa.string()) if _is_short(table[one.name]) else one for one in table.schema)
+    return table.cast(pa.schema(short))
+
+
+def _is_short(texts: pa.ChunkedArray) -> bool:
+    """Return whether places in texts fit into half of what Polars takes for them."""
+    return bool(pa.types.is_large_string(texts.type)) and texts.nbytes < 1 << 31
 
 
 def table_of(content: bytes | pa.Buffer) -> pa.Table:
     """Return the rows of a block, over its bytes."""
     return pa.ipc.open_stream(content).read_all()
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of several blocks."""
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def stretches(shards: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:

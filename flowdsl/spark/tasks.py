@@ -27,6 +27,7 @@ from flowdsl.spark.blocks import (
     NUMBERS,
     Block,
     blocks_in,
+    joined,
     outputs_in,
     stretches,
     table_of,
@@ -316,9 +317,9 @@ class _Blocks:
         """Return all events, in order, each once: what changes the graph comes to all shards, and besides,
         where it has contexts, as their own.
         """
-        frames = [frame_of(pa.concat_tables(self._tables[EVENTS]))] if self._tables[EVENTS] else []
+        frames = [frame_of(joined(self._tables[EVENTS]))] if self._tables[EVENTS] else []
         if self._tables[NUMBERS]:
-            numbers = frame_of(pa.concat_tables(self._tables[NUMBERS]))
+            numbers = frame_of(joined(self._tables[NUMBERS]))
             known = job.all_changes()
             changes = known[known["seq_no"].search_sorted(numbers["seq_no"])]
             frames.append(changes.with_columns(numbers["clock"], own=pl.lit(value=False)))

@@ -104,7 +104,8 @@ class Watch:
         return {pid: processor(pid) for pid in descendants()}
 
     def _watch(self) -> None:
-        while not self._ends.wait(0.1):
+        # the system keeps the most that a process held
+        while not self._ends.wait(1.0):
             self.largest_worker = max([self.largest_worker, *map(most_held, workers())])
 
 
