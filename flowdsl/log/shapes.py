@@ -36,7 +36,7 @@ def _link(link_type: str, kind: str = "created", **ends: Any) -> dict[str, Any]:
 
 
 def _row(*texts: str) -> Callable[[Row], dict[str, Any]]:
-    """Return the origin of whole rows; in columns that begin so, tables of warehouses hold objects as text."""
+    """Return the origin of whole rows; tables of warehouses hold objects as text in columns that begin so."""
 
     def whole(row: Row) -> dict[str, Any]:
         return {name: _parsed(value) if name.startswith(texts) else value for name, value in row.items()}
