@@ -108,6 +108,7 @@ test-crash: .venv/.tests-installed  ## kill processes and fail calls of the syst
 	FLOWDSL_CRASH_ROUNDS=$(or $(ROUNDS),300) $(BIN)/pytest -n 2 -m crash
 
 test-spark: .venv/.spark-installed  ## replays on Apache Spark (needs Java 17)
+	$(INSTALL) 'pyspark[connect]'
 	$(BIN)/pytest tests/test_spark.py tests/test_spark_stages.py tests/test_spark_cluster.py -m 'spark or not slow'
 
 fuzz: .venv/.tests-installed  ## a million random inputs for what a person, a file or a clock can hand in (INPUTS=1000000)

@@ -5,6 +5,7 @@ FLOWDSL_SPARK_EVENTS says how many events a log has; `make test-spark` runs a sh
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -62,6 +63,16 @@ def test_no_python_worker_ever_holds_a_gibibyte(workload: str, events: int) -> N
     here, there = sides(done)
     assert there["digest"] == here["digest"]
     assert 100 < there["worker_mb"] < 1024
+
+
+@pytest.mark.skipif(importlib.util.find_spec("grpc") is None, reason="pip install 'pyspark[connect]'")
+@pytest.mark.parametrize("workload", ["A", "S"])
+def test_a_session_of_spark_connect_gives_the_same_result(workload: str) -> None:
+    done = run("--workload", workload, "--events", "100000", "local", "remote:local[2]")
+    assert done.returncode == 0, done.stdout + done.stderr
+    here, there = sides(done)
+    assert here["rows"] > 0
+    assert there["digest"] == here["digest"]
 
 
 def test_a_stage_that_fails_for_good_is_a_typed_error_and_leaves_no_result(tmp_path: Path) -> None:

@@ -117,10 +117,10 @@ def _read(session: SparkSession, files: Sequence[PlainFiles]) -> DataFrame:
     """Return the rows of files, with the columns that any of them has."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    tables = [
-        session.read.parquet(*one.files).withColumns({name: F.lit(text) for name, text in one.around.items()})
-        for one in files
-    ]
+    tables = []
+    for one in files:
+        rows = session.read.parquet(*one.files)
+        tables.append(rows.select("*", *(F.lit(text).alias(name) for name, text in one.around.items())))
     return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), tables)
 
 

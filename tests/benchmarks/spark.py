@@ -181,12 +181,14 @@ def flows(workload: str) -> list[fd.Flow]:
 
 
 def session(master: str, **more: str) -> Any:
-    """Start a session."""
+    """Start a session; of Spark Connect for `remote:local[2]`."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.master(master).appName("flowdsl benchmark")
+    kind, _, where = master.rpartition(":")
+    builder = SparkSession.builder.remote(where) if kind == "remote" else SparkSession.builder.master(master)
+    builder = builder.appName("flowdsl benchmark")
     for name, value in {**SETTINGS, **more}.items():
         builder = builder.config(name, value)
     made = builder.getOrCreate()
