@@ -65,7 +65,7 @@ class FileEvents(ClusterEvents):
 
     def __init__(self, session: SparkSession, source: EventTable, span: ReplayRange, plan: Plan) -> None:
         super().__init__(_read(session, source.numbered_files), span, plan)
-        self._session, self._source, self._plan = session, source, plan
+        self._session, self._source = session, source
         self._scanned: _Scanned | None = None
 
     def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, cut: Cut) -> Ranges | None:
@@ -210,9 +210,7 @@ class _Scan:
     def _frames(self, place: int) -> Iterator[pl.DataFrame]:
         stretch = self.stretches[place]
         last = stretch.last if self.behind is None else min(stretch.last, self.behind - 1)
-        for frame in read_stretch(stretch._replace(last=last), self.columns | {"link_id"}, _CHUNK):
-            if frame.height:
-                yield frame
+        yield from read_stretch(stretch._replace(last=last), self.columns | {"link_id"}, _CHUNK)
 
     def _row(self, frame: pl.DataFrame, place: int) -> pl.DataFrame:
         seq = pl.col("seq_no")

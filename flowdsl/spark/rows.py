@@ -13,7 +13,6 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from flowdsl.events import JSON_COLUMNS
 from flowdsl.log.columns import KIND, TIME
 from flowdsl.log.sources import FileStretch, ParquetFiles
 from flowdsl.log.table import EventTable
@@ -47,7 +46,9 @@ def read_stretch(stretch: FileStretch, columns: Collection[str], size: int) -> I
     """Yield the events of a stretch in chunks, up to its last number, as rows of a stream."""
     table = EventTable(ParquetFiles([Path(stretch.file)], stretch.groups))
     for frame in table.as_they_lie(columns, size):
-        yield rows_of(frame.filter(pl.col("seq_no") <= stretch.last))
+        rows = rows_of(frame.filter(pl.col("seq_no") <= stretch.last))
+        if rows.height:
+            yield rows
 
 
 def numbers_in(batches: Batches) -> Iterator[int]:
@@ -57,9 +58,6 @@ def numbers_in(batches: Batches) -> Iterator[int]:
 
 def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
     """Return rows without text that is not JSON, and where there was such text."""
-    names = [name for name in JSON_COLUMNS if frame.schema.get(name) == pl.String]
-    if not any(frame[name].null_count() < frame.height for name in names):
-        return frame, np.zeros(0, np.int64)
     wrong = bad_json(frame)
     if not wrong:
         return frame, np.zeros(0, np.int64)

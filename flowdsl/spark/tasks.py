@@ -90,9 +90,8 @@ def in_files(batches: Batches, job: Job, plan: Plan) -> Iterator[tuple[int, pl.D
     unread = {"link_id"} - plan.event_columns
     for part in numbers_in(batches):
         for rows in read_stretch(job.files[part], plan.event_columns | unread, job.chunk_size):
-            if rows.height:
-                rows = rows.with_columns(changes.alias("changes"), own=pl.lit(value=True))
-                yield part, rows.drop(unread)
+            rows = rows.with_columns(changes.alias("changes"), own=pl.lit(value=True))
+            yield part, rows.drop(unread)
 
 
 class _RangeRun:
