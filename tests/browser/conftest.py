@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -46,14 +47,31 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield lab
 
 
-@pytest.fixture(scope="module")
+# not for the session: while it runs, this thread is in Playwright's event loop, where other tests cannot run theirs
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """A browser that finds no other host, for one module: while it runs, this thread is in Playwright's event loop."""
+    """A browser that finds no other host, for this folder."""
     with chromium_browser() as browser:
-        # one context for all pages: JupyterLab's own files come out of its cache
         yield browser.new_context(viewport={"width": 1280, "height": 1000})
 
 
+@pytest.fixture(scope="package")
+def lab_page(lab: Lab, chromium: Any) -> tuple[Any, list[str]]:
+    """The page of JupyterLab, and what it asks of other hosts: to load it costs four times what a notebook does."""
+    foreign: list[str] = []
+    page = _page(chromium, "light", lab.address, foreign)
+    page.goto(f"{lab.address}/lab?reset&token={lab.token}")
+    page.wait_for_function("() => !!window.jupyterapp")
+    page.evaluate(_READY)
+    return page, foreign
+
+
+# in the page of JupyterLab: its application is there by `expose_app_in_browser`; what these return is nothing, for
+# to hand a widget over takes seconds
+_READY = "async () => { await jupyterapp.restored; }"
+_CLOSE_ALL = "() => { [...jupyterapp.shell.widgets('main')].forEach(widget => widget.dispose()); }"
+_OPEN = "async path => { await jupyterapp.commands.execute('docmanager:open', {path}); }"
+_HAS_THEME = "light => document.body.dataset.jpThemeLight === light"
 _COLOURS = """async data => {
     const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
     const image = await createImageBitmap(new Blob([bytes], {type: 'image/png'}));
@@ -130,35 +148,46 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook(lab: Lab, chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
+def notebook(
+    lab: Lab, lab_page: tuple[Any, list[str]], request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Notebook]]:
     """`notebook(*cells, theme="light")`, or with the path of a notebook: opened in JupyterLab, and all its cells run.
 
-    With `run=False` a notebook is only opened, with the outputs that are saved in it. After the test nothing may have
-    been asked of any other host.
+    With `run=False` a notebook is only opened, with the outputs that are saved in it; with `alone=True` in a page
+    without the rest of JupyterLab. After the test nothing may have been asked of any other host.
     """
-    opened: list[Notebook] = []
+    page, foreign = lab_page
+    shown = Notebook(page, lab, re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name), foreign)
 
-    def open_notebook(*cells: str | Path, theme: str = "light", run: bool = True) -> Notebook:
-        name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', request.node.name)}-{len(opened)}"
-        nbformat.write(_notebook_of(cells, with_outputs=not run), lab.folder / f"{name}.ipynb")
-        foreign: list[str] = []
-        page = _page(chromium, theme, lab.address, foreign)
-        opened.append(Notebook(page, lab, name, foreign))
-        page.goto(f"{lab.address}/lab/tree/{name}.ipynb?reset&token={lab.token}")
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    def open_notebook(
+        *cells: str | Path, theme: str = "light", run: bool = True, alone: bool = False
+    ) -> Notebook:
+        path = f"{shown.name}.ipynb"
+        nbformat.write(_notebook_of(cells, with_outputs=not run), lab.folder / path)
+        if alone:
+            shown.page = _page(page.context, theme, lab.address, foreign)
+            shown.page.goto(f"{lab.address}/doc/tree/{path}?reset&token={lab.token}")
+        else:
+            page.emulate_media(color_scheme=theme)
+            page.wait_for_function(_HAS_THEME, arg=json.dumps(theme == "light"))
+            page.evaluate(_OPEN, path)
+        shown.page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         if run:
-            opened[-1].run_all()
-        return opened[-1]
+            shown.run_all()
+        return shown
 
     yield open_notebook
     folder = os.environ.get("FLOWDSL_SCREENSHOTS")
-    for shown in opened:
-        if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            shown.screenshot(Path(folder) / f"{shown.name}.png")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        shown.screenshot(Path(folder) / f"{shown.name}.png")
+    if shown.page is not page:
         shown.page.close()
+    page.evaluate(_CLOSE_ALL)
     lab.end_kernels()
-    assert [shown.foreign for shown in opened if not shown.may_ask and shown.foreign] == []
+    asked = foreign.copy()
+    foreign.clear()
+    assert shown.may_ask or asked == []
 
 
 @pytest.fixture

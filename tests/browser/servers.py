@@ -100,6 +100,7 @@ def jupyterlab(home: Path, themes: Mapping[str, object] | None = None) -> Iterat
         f"--IdentityProvider.token={lab.token}",
         f"--ServerApp.root_dir={lab.folder}",
         "--LabApp.extension_manager=readonly",
+        "--LabApp.expose_app_in_browser=True",
     ]
     with served(command, home, lambda: lab.ask("status")):
         yield lab

@@ -212,9 +212,8 @@ def test_wide_tables_that_are_not_trusted_are_as_wide_as_the_screen(notebook: An
         bundle = one._repr_mimebundle_()
         cell.outputs = [nbformat.v4.new_output("execute_result", data=bundle, execution_count=1)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "saved.ipynb")
-    shown = notebook(tmp_path / "saved.ipynb", run=False)
-    # the notebook alone, as on a narrow screen
-    shown.page.goto(f"{shown.lab.address}/doc/tree/{shown.name}.ipynb?reset&token={shown.lab.token}")
+    # as on a narrow screen
+    shown = notebook(tmp_path / "saved.ipynb", run=False, alone=True)
     for width in (1000, 480):
         shown.page.set_viewport_size({"width": width, "height": 1400})
         for number in range(len(shown_there)):

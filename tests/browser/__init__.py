@@ -1,0 +1,1 @@
+"""What is drawn in Chromium: in JupyterLab, in marimo, and of files."""
