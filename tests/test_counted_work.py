@@ -17,8 +17,9 @@ from flowdsl.expressions.templates.vectorized import renderer
 from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.bucket_rows import DropRows, QueueRows
 from flowdsl.kernels.token_buckets import DropBucket, QueueBucket
+from flowdsl.kernels.window_blocks import KeyTable
 from flowdsl.kernels.window_rule import RuleReach
-from flowdsl.kernels.windows import FixedReach
+from flowdsl.kernels.windows import FixedReach, Groups
 from flowdsl.log import document_paths, validation
 from flowdsl.values import columns, json_extraction, local_time
 from flowdsl.values.interner import Interner
@@ -80,9 +81,29 @@ def test_of_windows_with_many_members_only_the_first_one_is_asked_how_far_it_rea
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = counting(monkeypatch, RuleReach, "ends", 2)
-    flow = on("link.created").batch("target_id", window="30d")
+    flow = on("link.created").batch("target_id", window="30d", max_count=EVENTS)
     assert replayed(flow, likes(keys=300, apart=MINUTE)).height == 300
     assert sum(asked) == 300
+
+
+@pytest.mark.parametrize(
+    ("step", "opened"),
+    [
+        (on("link.created").batch("target_id", window="1d"), 600),
+        (on("link.created").batch("target_id", every="day", at="00:00", tz="UTC"), 720),
+        (on("link.created").deduplicate("target_id", window="1d"), 600),
+    ],
+    ids=["batch", "digest", "deduplicate"],
+)
+def test_windows_that_are_long_against_their_events_are_found_without_sorting(
+    step: fd.Flow, opened: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sorted_rows = counting(monkeypatch, Groups, "of", 0)
+    edges = counting(monkeypatch, KeyTable, "windows", 3)
+    assert replayed(step, likes(keys=300, apart=MINUTE)).height == opened
+    assert sum(sorted_rows) == 0
+    # three days of 1,440 minutes, the last one not whole: in each a post opens no more than one window
+    assert edges == [4]
 
 
 @pytest.mark.parametrize(

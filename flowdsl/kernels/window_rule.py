@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -70,6 +69,11 @@ class RuleSpans:
     zones: int | Ints | None
     most: int | None
 
+    @property
+    def ascending(self) -> bool:
+        """Return True if windows that open later end later: all are of one length, or of one zone."""
+        return not any(isinstance(one, np.ndarray) for one in (self.window, self.zones))
+
     def take(self, rows: Index) -> RuleSpans:
         """Return those of some contexts."""
         each = {"window": self.window, "quiet": self.quiet, "zones": self.zones}
@@ -95,11 +99,11 @@ class RuleSpans:
             limits = local if limits is None else np.minimum(limits, local)
         return np.full(len(moments), NEVER) if limits is None else limits
 
-    def dues(self, limits: Ints, last_at: Callable[[], Ints], rows: Index) -> Ints:
+    def dues(self, limits: Ints, last_at: Ints, rows: Index) -> Ints:
         """Return when windows are due that have these limits, and these rows as their last members."""
         if self.quiet is None:
             return limits
-        due: Ints = np.minimum(limits, last_at() + _taken(self.quiet, rows))
+        due: Ints = np.minimum(limits, last_at + _taken(self.quiet, rows))
         return due
 
 
@@ -134,10 +138,7 @@ class RuleReach:
 
     def openers(self) -> Mask:
         """Mark rows that are in no window that an earlier row of their group may open."""
-        spans = self._spans
-        # of one length, or to moments of one zone, later windows end later
-        ascending = not any(isinstance(one, np.ndarray) for one in (spans.window, spans.zones))
-        opens = self._groups.beyond(self._limits, ascending=ascending)
+        opens = self._groups.beyond(self._limits, ascending=self._spans.ascending)
         if self._pauses is not None:
             # the row at which the pause of the one before ends
             opens[1:] |= self._pauses[:-1] == np.arange(1, len(opens))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Mask
-from flowdsl.values.orders import Places, sorted_stably, stable_order
+from flowdsl.values.orders import Places, sorted_stably
 from flowdsl.values.ranges import ranges
 
 Ints = npt.NDArray[np.int64]
@@ -178,10 +178,6 @@ class Windows(Arrays):
 
     first: Ints
     end: Ints
-
-    def as_they_open(self, groups: Groups) -> Windows:
-        """Return the windows in the order of the contexts that open them."""
-        return self.take(stable_order(groups.order.take(self.first)))
 
     @classmethod
     def find(cls, groups: Groups, start: Ints, reach: Reach, gap: int = 0) -> Windows:

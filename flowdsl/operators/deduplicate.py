@@ -15,11 +15,13 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.key_memory import merge_keys
 from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
+from flowdsl.kernels.window_blocks import KeyTable, block_edges
 from flowdsl.kernels.windows import FixedReach, Groups, Windows
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import DURATION, PATHS, option
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
+from flowdsl.values.json_types import Mask
 from flowdsl.values.orders import found_at
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
@@ -125,6 +127,11 @@ class _Sightings(StateObject):
         known = np.flatnonzero(at >= 0)
         return known, self.opened[at[known]]
 
+    def between(self, low: int, high: int) -> _Sightings:
+        """Return those of keys from one to another."""
+        mine = slice(*np.searchsorted(self.keys, (low, high + 1)).tolist())
+        return _Sightings(self.keys[mine], self.opened[mine])
+
     def since(self, expired: int) -> list[int]:
         """Return the keys whose windows are open."""
         return self.keys[self.opened > expired].tolist()  # type: ignore[no-any-return]
@@ -186,14 +193,33 @@ class DeduplicateKernel(Kernel):
         window = self._options.window.microseconds
         if window == 0 or not len(contexts):
             return StepOutcome(contexts, failed)
-        groups = Groups.of(keys, contexts.moment)
-        start = self._first_outside(groups, window)
-        found = Windows.find(groups, start, FixedReach(groups, window))
-        passing = np.zeros(len(contexts), np.bool_)
-        passing[groups.order[found.first]] = True
-        self._remember(groups, found, int(contexts.moment[-1]) - window)
+        moments = contexts.moment
+        passing, fresh = self._passing(keys, moments, window)
+        self._remember(fresh, int(moments[-1]) - window)
         dropped = dropped_rows(contexts, np.flatnonzero(~passing), "duplicate")
         return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
+
+    def _passing(self, keys: Keys, moments: Keys, window: int) -> tuple[Mask, _Sightings]:
+        """Return which contexts open a window, and the last one that each key opened."""
+        limits = moments + window
+        edges = block_edges(keys, moments, limits)
+        if edges is not None:
+            table = KeyTable(keys)
+            # of a key that is in several the newest sighting counts
+            for sightings in self._tables:
+                mine = sightings.between(table.low, table.high)
+                table.hold(mine.keys, mine.opened + window)
+            windows = table.windows(moments, limits, edges)
+            opened, rows = table.last_opened()
+            return windows == np.arange(table.held, table.held + len(keys)), _Sightings(opened, moments[rows])
+        groups = Groups.of(keys, moments)
+        found = Windows.find(groups, self._first_outside(groups, window), FixedReach(groups, window))
+        passing = np.zeros(len(keys), np.bool_)
+        passing[groups.order[found.first]] = True
+        opened = groups.row_keys[found.first]
+        # the windows of a key are found in their order
+        last = found.first[np.append(opened[1:] != opened[:-1], True)[: len(opened)]]
+        return passing, _Sightings(groups.row_keys[last], groups.times[last])
 
     def _first_outside(self, groups: Groups, window: int) -> Keys:
         """Return where in each group the window that is open from earlier ends."""
@@ -204,11 +230,8 @@ class DeduplicateKernel(Kernel):
             start[known] = groups.first_at_or_after(groups.ends[known], opened + window)
         return start
 
-    def _remember(self, groups: Groups, found: Windows, expired: int) -> None:
-        keys = groups.row_keys[found.first]
-        # the windows of a key are found in their order
-        last = found.first[np.append(keys[1:] != keys[:-1], True)[: len(keys)]]
-        self._recent = self._recent.updated(_Sightings(groups.row_keys[last], groups.times[last]), expired)
+    def _remember(self, fresh: _Sightings, expired: int) -> None:
+        self._recent = self._recent.updated(fresh, expired)
         large = self._older[-1] if self._older else _Sightings.none()
         if len(self._recent) > max(TOGETHER, len(large) >> 3):
             older = [table for table in self._older[:-1] if int(table.opened.max(initial=expired)) > expired]
