@@ -152,7 +152,8 @@ def _gaps(shaped: pl.DataFrame, needed: tuple[str, ...], sound: Collection[str])
     for name in needed:
         if name not in sound:
             texts = shaped[name] if name in shaped.columns else None
-            gap |= texts is None or ~where_present(texts) | where_equal(texts, "")
+            if texts is None or texts.null_count() or (texts == "").any():
+                gap |= texts is None or ~where_present(texts) | where_equal(texts, "")
     return gap
 
 

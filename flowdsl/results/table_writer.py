@@ -334,9 +334,11 @@ _CLOSED_TEXTS = pl.Series(
 
 def closed_texts(contexts: ContextBatch) -> pl.Series:
     """Return what closed the window of each context: `timer`, `count`, `quiet`, `end`, or null."""
-    if contexts.closed is None:
-        return pl.Series("closed_by", [None], dtype=CLOSED).new_from_index(0, len(contexts))
-    return _CLOSED_TEXTS.gather(contexts.closed)
+    closed = contexts.closed
+    codes = [0] if closed is None else [code for code in range(len(_CLOSED_TEXTS)) if (closed == code).any()]
+    if closed is not None and len({CLOSED_NAMES.get(code) for code in codes}) > 1:
+        return _CLOSED_TEXTS.gather(closed)
+    return _CLOSED_TEXTS.new_from_index(max(codes, default=0), len(contexts))
 
 
 def branch_texts(branches: Any, size: int) -> pl.Series:
