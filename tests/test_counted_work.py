@@ -12,6 +12,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on, var
+from flowdsl.batches.chunk import Chunk
 from flowdsl.engine import local
 from flowdsl.expressions.templates.vectorized import renderer
 from flowdsl.kernels.batch_members import ItemLists
@@ -21,6 +22,7 @@ from flowdsl.kernels.window_blocks import KeyTable
 from flowdsl.kernels.window_rule import RuleReach
 from flowdsl.kernels.windows import FixedReach, Groups
 from flowdsl.log import document_paths, validation
+from flowdsl.results import tables
 from flowdsl.values import columns, json_extraction, local_time
 from flowdsl.values.interner import Interner
 from flowdsl.values.orders import found_at
@@ -104,6 +106,14 @@ def test_windows_that_are_long_against_their_events_are_found_without_sorting(
     assert sum(sorted_rows) == 0
     # three days of 1,440 minutes, the last one not whole: in each a post opens no more than one window
     assert edges == [4]
+
+
+def test_what_a_queue_releases_at_moments_of_its_own_is_not_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counting(monkeypatch, Chunk, "seen_at", 1)
+    put_in_order = counting(monkeypatch, tables, "_order", 0)
+    sent = replayed(on("link.created").rate_limit(1, per="2m", strategy="queue"), likes(keys=1, apart=MINUTE))
+    assert sent["delivered_at"].n_unique() == EVENTS
+    assert asked == put_in_order == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import StoredVariable, Variable, Versions
 from flowdsl.log.event_rows import EventRows
 from flowdsl.values.json_types import Index
-from flowdsl.values.orders import found_at
+from flowdsl.values.orders import found_at, inverse
 from flowdsl.values.state_fields import (
     MOST,
     ArrayField,
@@ -83,7 +84,9 @@ class BufferedContexts(StateObject):
 
     def rows(self, refs: Refs) -> Index:
         """Return the rows of these references."""
-        return found_at(self.refs, refs)
+        first = int(self.refs[0])
+        # mostly none is missing between them
+        return refs - first if self.refs[-1] - first < len(self) else found_at(self.refs, refs)
 
     def release(self, rows: Index, chunk: Chunk) -> ContextBatch:
         """Return contexts as contexts of the current chunk."""
@@ -224,9 +227,7 @@ class ContextBuffer(StateObject):
             places.append(mine)
             block.alive[rows] = False
         self._sweep()
-        back = np.empty(len(refs), np.int64)
-        back[np.concatenate(places)] = np.arange(len(refs))
-        return ContextBatch.concat(pieces).take(back)
+        return ContextBatch.concat(pieces).take(inverse(np.concatenate(places)))
 
     def forget(self, refs: Refs) -> None:
         """Remove contexts."""
@@ -279,7 +280,16 @@ class ContextBuffer(StateObject):
 
     def _where(self, refs: Refs) -> Iterator[tuple[BufferedContexts, Index]]:
         """Yield the blocks that hold some of these references, with the places of those in `refs`"""
-        which = np.searchsorted([int(block.refs[0]) for block in self._blocks], refs, side="right") - 1
+        firsts = [int(block.refs[0]) for block in self._blocks]
+        if (refs[1:] > refs[:-1]).all():
+            edges = [*np.searchsorted(refs, firsts).tolist(), len(refs)]
+            yield from (
+                (block, np.arange(start, end))
+                for block, (start, end) in zip(self._blocks, pairwise(edges), strict=True)
+                if start < end
+            )
+            return
+        which = np.searchsorted(firsts, refs, side="right") - 1
         for number in np.flatnonzero(np.bincount(which)).tolist():
             yield self._blocks[number], np.flatnonzero(which == number)
 

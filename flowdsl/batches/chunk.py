@@ -18,6 +18,7 @@ from flowdsl.log.event_rows import EventRows
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index
+from flowdsl.values.orders import inverse
 from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ class Chunk:
             mine = np.flatnonzero(which == number)
             found.append(self._parts[number].column_at(path, rows[mine] - self._starts[number]))
             places.append(mine)
-        back = np.empty(len(rows), np.int64)
-        back[np.concatenate(places)] = np.arange(len(rows))
-        return Column.concat(found).take(back)
+        return Column.concat(found).take(inverse(np.concatenate(places)))
 
     def codes(self, name: str, rows: Index) -> Codes:
         """Return a text column at some rows as codes."""

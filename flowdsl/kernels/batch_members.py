@@ -16,7 +16,7 @@ from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index
-from flowdsl.values.orders import Places, found_at, stable_order
+from flowdsl.values.orders import Places, found_at, inverse, stable_order
 from flowdsl.values.ranges import is_everything, ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import CODES, INTS, ArrayField, ListField, ObjectField, OptionalField
@@ -268,9 +268,7 @@ class MemberBlocks:
                 parts.append(block.openers(at[hit]))
                 places.append(left[hit])
                 left = left[~hit]
-        back = np.empty(len(windows), np.int64)
-        back[np.concatenate(places)] = np.arange(len(windows))
-        return reduce(Roots.joined, parts).take(back)
+        return reduce(Roots.joined, parts).take(inverse(np.concatenate(places)))
 
     def only(self, windows: Ints) -> MemberBlocks:
         """Return the members of these windows, which ascend, and no others."""

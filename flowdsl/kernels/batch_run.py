@@ -44,7 +44,7 @@ from flowdsl.kernels.window_rule import RuleSpans, WindowRule
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Mask
-from flowdsl.values.orders import Places, sorted_stably, stable_order
+from flowdsl.values.orders import Places, inverse, sorted_stably, stable_order
 from flowdsl.values.paths import Path
 from flowdsl.values.ranges import is_everything, ranges
 
@@ -373,9 +373,8 @@ class BatchRun:
         # they are mostly among the first ones: behind them no order is to be found
         cut = int(earlier[-1]) + 1
         now = np.flatnonzero(rows[:cut] >= 0)
-        back = np.empty(cut, np.int64)
-        back[np.concatenate([earlier, now])] = np.arange(cut)
-        first = ContextBatch.concat([held, self.contexts.take(rows[now])]).take(back)
+        first = ContextBatch.concat([held, self.contexts.take(rows[now])])
+        first = first.take(inverse(np.concatenate([earlier, now])))
         return ContextBatch.concat([first, self.contexts.take(rows[cut:])])
 
     def _drop(self, dropped: _Touched) -> tuple[Dropped, ...]:

@@ -77,9 +77,10 @@ class Buckets(StateObject):
             return np.empty(0, np.int64)
         now = int(times[-1])
         order = None if (keys[1:] == keys[:-1]).all() else stable_order(keys)
+        starts = np.zeros(1, np.int64)
         if order is not None:
             keys, times = keys[order], times[order]
-        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+            starts = np.append(starts, np.flatnonzero(keys[1:] != keys[:-1]) + 1)
         mine = keys[starts]
         figures = self._figures(mine, times[starts])
         answers = self._answers(figures, times, starts, np.diff(starts, append=len(keys)))

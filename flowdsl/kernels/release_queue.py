@@ -6,6 +6,7 @@ what waits longer is not touched.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,16 +15,19 @@ import numpy.typing as npt
 
 from flowdsl.batches.buffer import ContextBuffer, Refs
 from flowdsl.batches.context_batch import CLOSED_AT_END, NOT_CLOSED, RELEASED, ContextBatch
+from flowdsl.batches.later import Later
 from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.outcome import Until
 from flowdsl.kernels.struct_of_arrays import Arrays
-from flowdsl.values.orders import lexical_order
+from flowdsl.values.orders import lexical_order, order_within
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 Ints = npt.NDArray[np.int64]
 # more runs are joined: each is looked at whenever time goes on
 _RUNS: Final = 32
+# and longer ones are left alone
+_LONG: Final = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,11 @@ class _SortedRun(Arrays):
         arrays = (self.refs, self.due, self.rank, self.since)
         return _SortedRun(*(array[:at] for array in arrays)), _SortedRun(*(array[at:] for array in arrays))
 
-    def merged(self, later: _SortedRun) -> _SortedRun:
-        """Return the rows of both runs in order."""
-        both = _SortedRun.joined([self, later])
-        return _SortedRun.sorted(both.refs, both.due, both.rank, both.since)
+    @classmethod
+    def merged(cls, runs: Sequence[_SortedRun]) -> _SortedRun:
+        """Return the rows of some runs in order."""
+        every = cls.joined(runs)
+        return every if len(runs) < 2 else cls.sorted(every.refs, every.due, every.rank, every.since)
 
 
 class ReleaseQueue(StateObject):
@@ -102,16 +107,16 @@ class ReleaseQueue(StateObject):
 
     def _due(self, until: Until) -> _SortedRun:
         """Take out those that go on by then, in order."""
-        found, runs = _SortedRun.none(), []
+        due, runs = [], []
         for run in self._runs:
             count = int(np.searchsorted(run.due, until.clock, side="right"))
             fires, rest = run.split(count)
             if count:
-                found = found.merged(fires) if len(found) else fires
+                due.append(fires)
             if len(rest):
                 runs.append(rest)
         self._runs = runs
-        return found
+        return _SortedRun.merged(due)
 
     def _released(
         self,
@@ -133,17 +138,23 @@ class ReleaseQueue(StateObject):
         moment = np.concatenate([earlier.due, moments[now]])
         late = np.concatenate([np.ones(first, np.bool_), waited])
         closed = _closed(parts, late, ending=ending)
-        chunk = contexts.chunk
-        seen = np.concatenate([np.full(first, -1, np.int32), fresh.seen])
-        seen = np.where(late, np.maximum(chunk.seen_at(moment), seen), seen)
-        out = ContextBatch.concat(parts).placed(moment, seen, closed)
+
+        def sees(rows: Any) -> npt.NDArray[np.int32]:
+            seen: npt.NDArray[np.int32] = np.concatenate([np.full(first, -1, np.int32), fresh.seen])[rows]
+            waited = np.flatnonzero(late[rows])
+            seen[waited] = np.maximum(contexts.chunk.seen_at(moment[rows][waited]), seen[waited])
+            return seen
+
+        out = ContextBatch.concat(parts).placed(moment, Later(lambda: sees(slice(None))), closed)
         if not len(now):
             return out
         # of what goes on at one moment: what an event brought, then what timers release before the next
         # event, those of an earlier step before those of this one; among each other by rank, or as they came
         group = np.where(late, 2, np.where(closed == NOT_CLOSED, 0, 1))
         rank = np.where(late, np.concatenate([earlier.rank, ranks[now]]), 0)
-        order = lexical_order(moment, seen, group, rank)
+        order = order_within(
+            moment, lambda rows: lexical_order(moment[rows], sees(rows), group[rows], rank[rows])
+        )
         return out if order is None else out.take(order)
 
     def _hold(self, contexts: ContextBatch, moments: Ints, ranks: Ints, later: Ints) -> None:
@@ -151,9 +162,8 @@ class ReleaseQueue(StateObject):
         refs = self.holding.put(waiting)
         self._runs.append(_SortedRun.sorted(refs, moments[later], ranks[later], waiting.moment))
         runs = self._runs
-        while len(runs) > 1 and (len(runs[-2]) <= 2 * len(runs[-1]) or len(runs) > _RUNS):
-            last = runs.pop()
-            runs[-1] = runs[-1].merged(last)
+        while len(runs) > 1 and (len(runs[-2]) <= min(2 * len(runs[-1]), _LONG) or len(runs) > _RUNS):
+            runs[-2:] = [_SortedRun.merged(runs[-2:])]
 
     def _all(self) -> _SortedRun:
         """Return all that wait, in the order in which they came."""

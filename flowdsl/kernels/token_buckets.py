@@ -18,8 +18,8 @@ Ints = npt.NDArray[np.int64]
 # a bucket as whole numbers
 Figures = list[int]
 SAFE = 1 << 61
-# contexts that a bucket is first taken through at once, and most of them
-BLOCK, LARGEST_BLOCK = 1 << 8, 1 << 16
+# contexts that a bucket is first taken through at once, and most of them (as many as stay in the cache)
+BLOCK, LARGEST_BLOCK = 1 << 8, 1 << 13
 # where the next change is nearer than this, so many contexts are looped over
 LOOPED = 1 << 5
 # the answer of a queue to a context that would get its token after the last moment there is
@@ -80,47 +80,43 @@ class DropBucket(_Bucket):
         answers, size, done = [], BLOCK, 0
         while done < len(times):
             block = times[done : done + size]
-            passing = self._never_full(block)
-            if len(passing) < len(block):
-                other = self._never_low(block) if len(passing) < LOOPED else passing
-                passing = other if len(other) > len(passing) else passing
+            passing, left = self._never_full(block)
+            if len(passing) < LOOPED:
+                passing, left = max((passing, left), self._never_low(block), key=lambda found: len(found[0]))
             if len(passing) < min(LOOPED, len(block)):
                 passing = super().take_many(block[:LOOPED])
             else:
-                self._go_on(block[: len(passing)], passing)
+                self.units, self.at = int(left[-1]), int(block[len(passing) - 1])
             answers.append(passing)
             done += len(passing)
             size = min(2 * size, LARGEST_BLOCK) if len(passing) == len(block) else BLOCK
         return np.concatenate(answers)
 
-    def _never_full(self, times: Ints) -> Ints:
-        """Return the answers up to the first context before which it would be more than full."""
+    def _never_full(self, times: Ints) -> tuple[Ints, Ints]:
+        """Return the answers up to the first context before which it would be more than full, and the units
+        that each leaves.
+        """
         gained = self.units + (times - self.at) * self.capacity
         places = np.arange(len(times))
         # of the tokens there are by then as many are taken as contexts came since they ran out last
-        taken = np.minimum(places + 1, places + np.minimum.accumulate(gained // self.period - places))
-        before = np.concatenate([[0], taken[:-1]])
-        over = gained - before * self.period > self.capacity * self.period
-        passing: Ints = taken - before
-        return passing[: int(over.argmax())] if over.any() else passing
+        taken = places + np.minimum(np.minimum.accumulate(gained // self.period - places), 1)
+        passing = np.diff(taken, prepend=0)
+        left = gained - taken * self.period
+        over = left + passing * self.period > self.capacity * self.period
+        end = int(over.argmax()) if over.any() else len(times)
+        return passing[:end], left[:end]
 
-    def _never_low(self, times: Ints) -> Ints:
-        """Return the answers up to the first context that finds too little: until then all go on."""
+    def _never_low(self, times: Ints) -> tuple[Ints, Ints]:
+        """Return the answers up to the first context that finds too little, until then all go on, and the
+        units that each leaves.
+        """
         full, places = self.capacity * self.period, np.arange(len(times))
         since = (times - self.at) * self.capacity - places * self.period
         # when it would be full again but for the contexts of this block, as it is just before each
         latest = np.maximum.accumulate(np.concatenate([[full - self.units], since[:-1]]))
-        low = full - np.maximum(latest - since, 0) < self.period
-        return np.ones(int(low.argmax()) if low.any() else len(times), np.int64)
-
-    def _go_on(self, times: Ints, passing: Ints) -> None:
-        """Have the units that these answers leave."""
-        full, gained = self.capacity * self.period, (times - self.at) * self.capacity
-        taken = np.cumsum(passing) * self.period
-        # what it would have held more than it can, at the most, is lost
-        lost = max(int((self.units + gained - taken + passing * self.period).max()) - full, 0)
-        self.units += int(gained[-1]) - int(taken[-1]) - lost
-        self.at = int(times[-1])
+        left = full - self.period - np.maximum(latest - since, 0)
+        end = int((left < 0).argmax()) if left.min() < 0 else len(times)
+        return np.ones(end, np.int64), left[:end]
 
     @classmethod
     def of(cls, capacity: int, period: int, figures: Figures) -> DropBucket:

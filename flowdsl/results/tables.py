@@ -22,7 +22,7 @@ from flowdsl.values.json_decoder import decoded, kind_of_texts
 from flowdsl.values.json_texts import quoted
 from flowdsl.values.json_types import Index
 from flowdsl.values.kinds import NOTHING, Kind, dtype_of, filled, holds_json, joined, kind_of_series
-from flowdsl.values.orders import stable_order
+from flowdsl.values.orders import order_within, stable_order
 
 # what rows are sorted by before their branches, and after them
 _ORDER = ("delivered_at", "seq_no", "__flow", "step")
@@ -268,28 +268,12 @@ def _put_in_order(frame: pl.DataFrame, last: Sequence[str]) -> pl.DataFrame:
     levels = sorted((c for c in frame.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
     *first, step = _ORDER
     keys = [*first, *levels, step, *last]
-    among = _of_one_moment(frame)
-    order = _order(frame if among is None else frame.select(keys)[among], keys)
-    if order is None:
-        return frame
-    if among is not None:
-        rows = np.arange(frame.height)
-        rows[among] = among[order]
-        order = rows
-    return frame.rechunk()[order]
-
-
-def _of_one_moment(frame: pl.DataFrame) -> Index | None:
-    """Return the rows delivered at one moment with the row before or behind them, where moments ascend: no
-    others can be out of order.
-    """
-    moments = frame["delivered_at"]
-    times = moments.to_physical().to_numpy()
-    same = np.zeros(len(times) + 1, np.bool_)
-    np.equal(times[1:], times[:-1], out=same[1:-1])
-    if moments.null_count() or (times[1:] < times[:-1]).any() or 2 * np.count_nonzero(same) > len(times):
-        return None
-    return np.flatnonzero(same[1:] | same[:-1])
+    moments, table = frame["delivered_at"], frame.select(keys)
+    if moments.null_count():
+        order = _order(table, keys)
+    else:
+        order = order_within(moments.to_physical().to_numpy(), lambda rows: _order(table[rows], keys))
+    return frame if order is None else frame.rechunk()[order]
 
 
 def _order(frame: pl.DataFrame, keys: Sequence[str]) -> Index | None:

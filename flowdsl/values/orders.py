@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from flowdsl.values.json_types import Index
+from flowdsl.values.ranges import is_everything
 
 Ints = npt.NDArray[np.int64]
 # so many times as long as what is asked for may a table of all numbers be: to search takes as long
@@ -41,6 +45,19 @@ def sorted_stably(keys: Ints) -> tuple[Ints, Ints]:
     packed |= np.arange(len(keys))
     packed.sort()
     return (packed >> bits) + low, packed & ((1 << bits) - 1)
+
+
+def inverse(order: Index) -> Index:
+    """Return where each row goes in an order of all rows.
+
+    >>> inverse(np.array([2, 0, 1])).tolist()
+    [1, 2, 0]
+    """
+    if is_everything(order, len(order)):
+        return order
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    return back
 
 
 class Places:
@@ -104,3 +121,26 @@ def lexical_order(*keys: npt.NDArray[Any]) -> Ints | None:
         if not undecided.any():
             break
     return None
+
+
+def order_within(first: Ints, order: Callable[[Any], Index | None]) -> Index | None:
+    """Return the order of rows by a column and, where that is the same, by others; None where they have it.
+
+    `order` returns that of some rows by all columns, None where they have it. Mostly the first column ascends,
+    and only the rows that share a value of it are asked for.
+
+    >>> more = np.array([9, 3, 2, 5])
+    >>> order_within(np.array([1, 2, 2, 4]), lambda rows: stable_order(more[rows])).tolist()
+    [0, 2, 1, 3]
+    """
+    same = np.zeros(len(first) + 1, np.bool_)
+    np.equal(first[1:], first[:-1], out=same[1:-1])
+    if (first[1:] < first[:-1]).any() or 2 * np.count_nonzero(same) > len(first):
+        return order(slice(None))
+    some = np.flatnonzero(same[1:] | same[:-1])
+    found = order(some) if len(some) else None
+    if found is None:
+        return None
+    rows = np.arange(len(first))
+    rows[some] = some.take(found)
+    return rows
