@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -21,7 +22,7 @@ from flowdsl.kernels.token_buckets import DropBucket, QueueBucket
 from flowdsl.kernels.window_blocks import KeyTable
 from flowdsl.kernels.window_rule import RuleReach
 from flowdsl.kernels.windows import FixedReach, Groups
-from flowdsl.log import document_paths, validation
+from flowdsl.log import document_paths, sources, validation
 from flowdsl.results import tables
 from flowdsl.values import columns, json_extraction, local_time
 from flowdsl.values.interner import Interner
@@ -198,6 +199,23 @@ def test_documents_over_several_lines_are_seen_to_be_json_without_python(
         sent = fd.replay(flow, log).polars("s")
     assert sent["title"].to_list() == ["1", "1", "1"]
     assert in_python == [len(wrong)]
+
+
+def test_a_row_group_of_parquet_is_decoded_once_and_a_large_one_in_equal_parts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = 50 * EVENTS
+    log = likes(keys=10, apart=MINUTE)[:1].select(pl.all().repeat_by(rows)).explode(pl.all())
+    log.with_row_index("seq_no", offset=1).write_parquet(tmp_path / "log.parquet", row_group_size=rows)
+    flow = on("link.created").map(recipient_id="{{ target_id }}", title="a like").deliver("s")
+    read = counting(monkeypatch, sources, "_read", 1)
+    assert len(fd.replay(flow, tmp_path / "log.parquet").polars("s")) == rows
+    # numbers alone, whether they ascend, and all columns
+    assert sorted(read) == [1, 6]
+    read.clear()
+    monkeypatch.setattr(sources, "_BYTES", 1)
+    assert len(fd.replay(flow, tmp_path / "log.parquet").polars("s")) == rows
+    assert sorted(read) == [1, 6, 6]
 
 
 @pytest.mark.parametrize(
