@@ -102,8 +102,12 @@ class OutOfOrder:
         values = (numbers.fill_null(low) if numbers.null_count() else numbers).to_numpy()
         if not len(values):
             return np.empty(0, np.int64)
+        highest = low if self._highest is None else self._highest
+        if values[0] >= highest and (values[1:] >= values[:-1]).all():
+            self._highest = int(values[-1])
+            return np.empty(0, np.int64)
         before = np.empty_like(values)
-        before[0] = low if self._highest is None else self._highest
+        before[0] = highest
         np.maximum.accumulate(values[:-1], out=before[1:])
         np.maximum(before[1:], before[0], out=before[1:])
         self._highest = int(max(before[-1], values[-1]))

@@ -182,7 +182,7 @@ class EventTable:
         order, sample, sorted_so_far = OutOfOrder(), KeySample(), True
         repeats = _Repeats()
         for piece in self._raw.pieces([self._key], _SCAN, judged=False):
-            keys = self._shaper.shape(piece.frame, piece.place)[self._key]
+            keys = self._shaper.shape(piece.frame, piece.place)[self._key].rechunk()
             sorted_so_far = not len(order.rows(keys)) and sorted_so_far
             sample.add(keys)
             if self._numbered and sorted_so_far:
