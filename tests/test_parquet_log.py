@@ -157,6 +157,17 @@ def test_bad_rows_of_an_appended_frame_are_reported(tmp_path: Path) -> None:
     assert log.broken == log.problem_counts["broken"] == 1
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("[ ", "]"), ('{"":', "}"), ('[{"":', "}]")])
+def test_the_text_of_an_appended_frame_has_as_many_levels_as_there_may_be(
+    tmp_path: Path, opening: str, closing: str
+) -> None:
+    levels = 128 // sum(map(opening.count, "[{"))
+    at_most = opening * levels + "1" + closing * levels
+    log = ParquetEventLog(tmp_path)
+    assert log.append(frame(0, 2).with_columns(data=pl.Series([at_most, f"[{at_most}]"]))) == 1
+    assert all_of(log)["data"].to_list() == [at_most]
+
+
 def test_nested_data_of_an_appended_frame_becomes_json_text(tmp_path: Path) -> None:
     log = ParquetEventLog(tmp_path)
     log.append(frame(0, 2).with_columns(data=pl.Series([{"a": [1, None]}, None])))
