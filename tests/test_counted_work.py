@@ -187,6 +187,16 @@ def test_a_document_is_parsed_once_for_all_paths_and_of_entities_where_one_is_as
     assert sum(taken_apart) == 1
 
 
+def test_documents_of_events_that_no_flow_reads_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = counting(monkeypatch, document_paths, "_parsed", 0)
+    again = counting(monkeypatch, validation, "_invalid", 0)
+    kinds = pl.Series(["entity.created", "entity.updated", "entity.created"] * (2 * EVENTS // 3))
+    flow = on("entity.updated").map(recipient_id="{{ entity_id }}", title="{{ data.more }}").deliver("s")
+    sent = fd.replay(flow, orders().with_columns(kind=kinds)).polars("s")
+    assert sum(parsed) == len(sent) == 2 * EVENTS // 3
+    assert sum(again) == 0
+
+
 def test_documents_over_several_lines_are_seen_to_be_json_without_python(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -19,30 +20,33 @@ from flowdsl.values.masks import where_present
 from flowdsl.values.paths import Path
 from flowdsl.values.sql import query
 
+if TYPE_CHECKING:
+    from flowdsl.log.pushdown import ScanFilter
+
 Read = dict[Path, pl.Series]
-# a kind of events, and the type of their links or entities; None for any
-Trigger = tuple[str, str | None]
 
 
 def checked(
-    frame: pl.DataFrame,
-    paths: Collection[Path],
-    triggers: Iterable[Trigger],
-) -> tuple[dict[str, list[int]], list[pl.Series]]:
-    """Return the rows whose documents are not JSON, by column, and what is read of others: a column for each
-    path that events of the triggers are asked for.
+    frame: pl.DataFrame, interest: ScanFilter | None
+) -> tuple[pl.DataFrame, dict[str, list[int]], list[pl.Series]]:
+    """Return events without the documents that nobody reads, the rows whose documents are not JSON, by column,
+    and what is read of others: a column for each path that events of the triggers are asked for.
     """
-    asked = _asked(frame, paths)
-    rest = [name for name in JSON_COLUMNS if name not in asked and name in frame.columns]
-    wrong, read = bad_json(frame.select(rest)), []
+    if interest is None:
+        return frame, bad_json(frame), []
+    names = [name for name in JSON_COLUMNS if name in frame.columns]
+    matters = interest.matters(frame.columns)
+    frame = frame.with_columns(pl.when(matters).then(pl.col(name)).alias(name) for name in names)
+    asked = _asked(frame, interest.documents)
+    wrong, read = bad_json(frame.select(name for name in names if name not in asked)), []
     if asked:
-        mask = _mask(frame, triggers)
+        mask = frame.select(interest.triggered(frame.columns).alias("wanted")).to_series()
         for name, of in asked.items():
             rows, values = _read(frame[name], mask, [path[1:] for path in of])
             read += [series.alias(_column_of(path)) for path, series in zip(of, values, strict=True)]
             if rows:
                 wrong[name] = rows
-    return wrong, read
+    return frame, wrong, read
 
 
 def taken_off(frame: pl.DataFrame, paths: Iterable[Path]) -> tuple[pl.DataFrame, Read]:
@@ -67,18 +71,6 @@ def _asked(frame: pl.DataFrame, paths: Collection[Path]) -> dict[str, list[Path]
         if frame.schema.get(path[0]) == pl.String and is_plain(path[1:]):
             found.setdefault(path[0], []).append(path)
     return found
-
-
-def _mask(frame: pl.DataFrame, triggers: Iterable[Trigger]) -> pl.Series:
-    """Mark the events of triggers."""
-
-    def meets(kind: str, wanted: str | None) -> pl.Expr:
-        named = pl.col("kind") == kind
-        column = "link_type" if kind.startswith("link.") else "entity_type"
-        return named if wanted is None or column not in frame.columns else named & (pl.col(column) == wanted)
-
-    found = pl.any_horizontal(meets(*trigger).fill_null(value=False) for trigger in triggers)
-    return frame.select(found.alias("wanted")).to_series()
 
 
 def _read(documents: pl.Series, wanted: pl.Series, paths: list[Path]) -> tuple[list[int], list[pl.Series]]:

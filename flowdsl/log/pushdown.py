@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
+from flowdsl.events import KINDS
 from flowdsl.log.segment_reader import SegmentSelection
 from flowdsl.log.segments import Segment, Statistics
 from flowdsl.values.paths import Path
@@ -54,6 +57,19 @@ class ScanFilter:
                 return True
         return False
 
+    def triggered(self, columns: Collection[str]) -> pl.Expr:
+        """Return which events of a table with these columns flows run on."""
+        return pl.any_horizontal(_is_of(kind, wanted, columns) for kind, wanted in self.triggers)
+
+    def matters(self, columns: Collection[str]) -> pl.Expr:
+        """Return which events of a table with these columns flows run on or look up."""
+        found = [self.triggered(columns)]
+        if self.entities:
+            found += [_is_of(kind, None, columns) for kind in KINDS if kind.startswith("entity.")]
+        if self.link_types:
+            found += [_is_of(kind, None, columns) for kind in KINDS if kind.startswith("link.")]
+        return pl.any_horizontal(found)
+
     def choice(self, segments: Sequence[Segment]) -> SegmentSelection:
         """Return how much to read of each of a log's segments.
 
@@ -76,6 +92,13 @@ class ScanFilter:
             time is None or segment.statistics.max_time < time
         )
         return self.passed is not None and segment.rows > 2 and before_stop
+
+
+def _is_of(kind: str, wanted: str | None, columns: Collection[str]) -> pl.Expr:
+    is_kind = pl.col("kind") == kind
+    column = "link_type" if kind.startswith("link.") else "entity_type"
+    both = is_kind if wanted is None or column not in columns else is_kind & (pl.col(column) == wanted)
+    return both.fill_null(value=False)
 
 
 def _meet(wanted: Iterable[str], types: Sequence[str] | None) -> bool:

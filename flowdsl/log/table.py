@@ -209,14 +209,13 @@ class EventTable:
     def _without_bad_json(
         self, frame: pl.DataFrame, interest: ScanFilter | None
     ) -> tuple[pl.DataFrame, list[pl.Series]]:
-        """Return the frame without text that is not JSON, and what is read of the other documents.
+        """Return the frame without text that is not JSON or that nobody reads, and what is read of the rest.
 
         The event stays, for flows that do not read the text must not depend on flows that do.
         """
         if not any(name in frame.columns for name in JSON_COLUMNS):
             return frame, []
-        asked = ((), ()) if interest is None else (interest.documents, interest.triggers)
-        wrong, read = document_paths.checked(frame, *asked)
+        frame, wrong, read = document_paths.checked(frame, interest)
         if not wrong:
             return frame, read
         self.broken += len({row for rows in wrong.values() for row in rows})
