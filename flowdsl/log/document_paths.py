@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -20,33 +19,26 @@ from flowdsl.values.masks import where_present
 from flowdsl.values.paths import Path
 from flowdsl.values.sql import query
 
-if TYPE_CHECKING:
-    from flowdsl.log.pushdown import ScanFilter
-
 Read = dict[Path, pl.Series]
 
 
 def checked(
-    frame: pl.DataFrame, interest: ScanFilter | None
-) -> tuple[pl.DataFrame, dict[str, list[int]], list[pl.Series]]:
-    """Return events without the documents that nobody reads, the rows whose documents are not JSON, by column,
-    and what is read of others: a column for each path that events of the triggers are asked for.
+    frame: pl.DataFrame, paths: Collection[Path], triggered: pl.Expr
+) -> tuple[dict[str, list[int]], list[pl.Series]]:
+    """Return the rows whose documents are not JSON, by column, and what is read of others: a column for each
+    path that events which flows run on are asked for.
     """
-    if interest is None:
-        return frame, bad_json(frame), []
-    names = [name for name in JSON_COLUMNS if name in frame.columns]
-    matters = interest.matters(frame.columns)
-    frame = frame.with_columns(pl.when(matters).then(pl.col(name)).alias(name) for name in names)
-    asked = _asked(frame, interest.documents)
-    wrong, read = bad_json(frame.select(name for name in names if name not in asked)), []
+    asked = _asked(frame, paths)
+    rest = [name for name in JSON_COLUMNS if name not in asked and name in frame.columns]
+    wrong, read = bad_json(frame.select(rest)), []
     if asked:
-        mask = frame.select(interest.triggered(frame.columns).alias("wanted")).to_series()
+        mask = frame.select(triggered.alias("wanted")).to_series()
         for name, of in asked.items():
             rows, values = _read(frame[name], mask, [path[1:] for path in of])
             read += [series.alias(_column_of(path)) for path, series in zip(of, values, strict=True)]
             if rows:
                 wrong[name] = rows
-    return frame, wrong, read
+    return wrong, read
 
 
 def taken_off(frame: pl.DataFrame, paths: Iterable[Path]) -> tuple[pl.DataFrame, Read]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from flowdsl.events import KINDS
+from flowdsl.events import JSON_COLUMNS, KINDS
 from flowdsl.log.segment_reader import SegmentSelection
 from flowdsl.log.segments import Segment, Statistics
 from flowdsl.values.paths import Path
@@ -61,14 +61,13 @@ class ScanFilter:
         """Return which events of a table with these columns flows run on."""
         return pl.any_horizontal(_is_of(kind, wanted, columns) for kind, wanted in self.triggers)
 
-    def matters(self, columns: Collection[str]) -> pl.Expr:
-        """Return which events of a table with these columns flows run on or look up."""
-        found = [self.triggered(columns)]
-        if self.entities:
-            found += [_is_of(kind, None, columns) for kind in KINDS if kind.startswith("entity.")]
-        if self.link_types:
-            found += [_is_of(kind, None, columns) for kind in KINDS if kind.startswith("link.")]
-        return pl.any_horizontal(found)
+    def readable(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a table of events without the documents of those that no flow runs on or looks up."""
+        families = ["entity."] * self.entities + ["link."] * bool(self.link_types)
+        looked_up = (_is_of(kind, None, ()) for kind in KINDS if kind.startswith(tuple(families)))
+        matters = pl.any_horizontal(self.triggered(frame.columns), *looked_up)
+        names = [name for name in JSON_COLUMNS if name in frame.columns]
+        return frame.with_columns(pl.when(matters).then(pl.col(name)).alias(name) for name in names)
 
     def choice(self, segments: Sequence[Segment]) -> SegmentSelection:
         """Return how much to read of each of a log's segments.

@@ -281,8 +281,8 @@ class _RowGroups:
 
     def spans(self, size: int, after: int, names: Collection[str]) -> Iterator[tuple[int, int, int, int]]:
         """Yield (first row, rows, first group, last group): small groups merged, large ones cut, those up to
-        `after` skipped, and those that are not asked for. A group of few bytes in the columns `names` may have
-        more rows than `size`.
+        `after` skipped, and those that are not asked for. Of few bytes in columns `names` there may be more
+        rows than `size`.
         """
         begin = rows = first = 0
         least = size
@@ -467,11 +467,12 @@ def read_with_pyarrow(place: str, names: list[str] | None, row: int, rows: int) 
     lacks.
     """
     file = pq.ParquetFile(place, pre_buffer=False)
-    ends = list(accumulate(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)))
+    heights = (file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
+    starts = list(accumulate(heights, initial=0))
     # the groups that have some of the rows
-    first, last = bisect_right(ends, row), bisect_left(ends, row + rows)
-    begin, batches = ends[first - 1] if first else 0, []
-    for batch in file.iter_batches(65_536, row_groups=range(first, min(last + 1, len(ends))), columns=names):
+    groups = range(max(bisect_right(starts, row) - 1, 0), bisect_left(starts, min(row + rows, starts[-1])))
+    begin, batches = starts[groups.start], []
+    for batch in file.iter_batches(65_536, row_groups=groups, columns=names):
         end = begin + batch.num_rows
         if end > row and begin < row + rows:
             batches.append(batch.slice(max(row - begin, 0), min(end, row + rows) - max(begin, row)))

@@ -26,7 +26,7 @@ from flowdsl.log.sources import (
     RawTable,
     TableSlice,
 )
-from flowdsl.log.validation import bad_rows, excerpt, faults
+from flowdsl.log.validation import bad_json, bad_rows, excerpt, faults
 from flowdsl.progress import Tick, track, wait_with_progress
 
 if TYPE_CHECKING:
@@ -209,13 +209,19 @@ class EventTable:
     def _without_bad_json(
         self, frame: pl.DataFrame, interest: ScanFilter | None
     ) -> tuple[pl.DataFrame, list[pl.Series]]:
-        """Return the frame without text that is not JSON or that nobody reads, and what is read of the rest.
+        """Return the frame without text that is not JSON, and what is read of the other documents.
 
         The event stays, for flows that do not read the text must not depend on flows that do.
         """
         if not any(name in frame.columns for name in JSON_COLUMNS):
             return frame, []
-        frame, wrong, read = document_paths.checked(frame, interest)
+        read: list[pl.Series] = []
+        if interest is None:
+            wrong = bad_json(frame)
+        else:
+            frame = interest.readable(frame)
+            triggered = interest.triggered(frame.columns)
+            wrong, read = document_paths.checked(frame, interest.documents, triggered)
         if not wrong:
             return frame, read
         self.broken += len({row for rows in wrong.values() for row in rows})
