@@ -9,7 +9,7 @@ import contextlib
 import glob
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from math import ceil
@@ -81,7 +81,7 @@ class RawTable(Protocol):
     def pieces(
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
     ) -> Iterator[TableSlice]:
-        """Yield the rows in order, at most `size` at a time, with `columns` and, if `judged`, what the checks
+        """Yield the rows in order, about `size` at a time, with `columns` and, if `judged`, what the checks
         need.
 
         Rows whose `seq_no` is `after` or less may be left out where that saves reading them.
@@ -107,8 +107,7 @@ class FrameTable:
     ) -> Iterator[TableSlice]:
         names = present({*columns, *(JUDGED if judged else ())}, self.frame.schema)
         frame = pl.DataFrame([self.frame.get_column(name) for name in names])
-        for row in range(0, frame.height, size):
-            yield TableSlice(frame.slice(row, size), self.place, row)
+        yield from _slices([frame], self.place, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +128,9 @@ class LazyTable:
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
     ) -> Iterator[TableSlice]:
         names = present({*columns, *(JUDGED if judged else ())}, self.schema)
-        row = 0
         with reading(self.place, "collect() the lazy frame to see what is wrong with it"):
-            for batch in self.frame.select(names).collect_batches(chunk_size=size, maintain_order=True):
-                for frame in batch.iter_slices(size):
-                    yield TableSlice(frame, self.place, row)
-                    row += frame.height
+            batches = self.frame.select(names).collect_batches(chunk_size=size, maintain_order=True)
+            yield from _slices(batches, self.place, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +150,9 @@ class DatasetTable:
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
     ) -> Iterator[TableSlice]:
         names = present({*columns, *(JUDGED if judged else ())}, self.schemas()[self.place])
-        row = 0
         with reading(self.place):
-            for batch in self.dataset.to_batches(columns=names, batch_size=size):
-                for frame in to_polars(batch, self.place).iter_slices(size):
-                    yield TableSlice(frame, self.place, row)
-                    row += frame.height
+            batches = self.dataset.to_batches(columns=names, batch_size=size)
+            yield from _slices((to_polars(batch, self.place) for batch in batches), self.place, size)
 
 
 class StreamTable:
@@ -179,12 +172,17 @@ class StreamTable:
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
     ) -> Iterator[TableSlice]:
         names = present({*columns, *(JUDGED if judged else ())}, self._schema)
-        row = 0
         with reading("stream"):
-            for batch in self._reader:
-                for frame in to_polars(batch.select(names), "stream").iter_slices(size):
-                    yield TableSlice(frame, "stream", row)
-                    row += frame.height
+            frames = (to_polars(batch.select(names), "stream") for batch in self._reader)
+            yield from _slices(frames, "stream", size)
+
+
+def _slices(frames: Iterable[pl.DataFrame], place: str, size: int) -> Iterator[TableSlice]:
+    row = 0
+    for frame in frames:
+        for part in frame.iter_slices(size):
+            yield TableSlice(part, place, row)
+            row += part.height
 
 
 class ParquetFiles:
