@@ -314,6 +314,14 @@ class TestWholeNumbers:
             assert fd.replay(flow, log)["out"]["n"].tolist() == [str(number)]
 
 
+    def test_an_entity_that_is_one_keeps_its_own_beside_objects(self):
+        graph = fd.EntityGraph({"limit": {"ann": 2**64 - 1, "bob": {}}})
+        flow = on("link.created").resolve("source_id", as_="limit").map(n=fd.var.limit).deliver("out")
+        log = [{"timestamp": AT, "event": fd.link_created("asks", who, "p")} for who in ("ann", "bob")]
+        payloads = fd.replay(flow, log, graph).deliveries["payload"]
+        assert payloads.tolist() == ['{"n":18446744073709551615}', '{"n":{"id":"bob"}}']
+
+
 class TestFilesWithoutAHeader:
     ROWS = f'{AT},ann,"p,1"\n{AT},bob,p2\n{AT},bob\n{AT},cid,p3\n'
 

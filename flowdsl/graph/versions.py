@@ -179,6 +179,7 @@ class VersionBlock(StateObject):
             texts=whole.texts,
             ints=whole.ints,
             floats=whole.floats,
+            wide=whole.wide,
             bools=whole.bools,
             nested=built,
         )
