@@ -313,7 +313,6 @@ class TestWholeNumbers:
             log = fd.read_events(source, columns={**LINKS, "metadata": {"v": "n"}})
             assert fd.replay(flow, log)["out"]["n"].tolist() == [str(number)]
 
-
     def test_an_entity_that_is_one_keeps_its_own_beside_objects(self):
         graph = fd.EntityGraph({"limit": {"ann": 2**64 - 1, "bob": {}}})
         flow = on("link.created").resolve("source_id", as_="limit").map(n=fd.var.limit).deliver("out")

@@ -122,6 +122,15 @@ def test_logged_envelopes_keep_their_numbers_and_are_put_in_their_order() -> Non
         read_events([envelope(entity_deleted("user", "a"), seq_no=3)] * 2)
 
 
+def test_a_file_without_numbers_beside_one_with_them_is_named(tmp_path: Path) -> None:
+    event = entity_deleted("user", "a")
+    for name, one in {"a.jsonl": envelope(event, seq_no=1), "b.jsonl": envelope(event)}.items():
+        written(tmp_path, name, json.dumps(one).encode())
+    for read in (read_events, lambda folder: convert(folder, MemoryEventLog())):
+        with pytest.raises(DataError, match=r"b\.jsonl: some events have a seq_no and others have none"):
+            read(tmp_path)
+
+
 def cloud_event(**more: Any) -> dict[str, Any]:
     return {
         "specversion": "1.0", "id": "7", "source": "/crm", "type": "link.created", "time": AT,

@@ -44,6 +44,11 @@ def in_place(said: Any) -> Any:
     return "refused" if isinstance(said, str) else (*said[:2], sorted(said[2], key=repr))
 
 
+def is_at_odds(said: Any) -> bool:
+    """Whether rows cannot be read beside the others of their piece: a piece of such rows alone refuses the file."""
+    return any("seq_no is None" in why or "cannot be read" in why for _, _, _, why, _ in said[2])
+
+
 def check(path: Path, piece: int, **how: Any) -> None:
     """Compare both ways, in one piece and in many."""
     plain = told_plainly(path, **how)
@@ -54,7 +59,8 @@ def check(path: Path, piece: int, **how: Any) -> None:
         assert told(path, **how) == plain
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_lines, "PIECE", piece)
-        assert in_place(told(path, **how)) == in_place(plain)
+        found = in_place(told(path, **how))
+        assert found == in_place(plain) or (found == "refused" and is_at_odds(plain))
 
 
 LINKS = {"timestamp": "at", "kind": literal("link.created"), "link_type": literal("l"), "source_id": "a", "target_id": "b"}  # fmt: skip

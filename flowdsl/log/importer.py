@@ -347,6 +347,8 @@ class EventImporter:
         self._order = OutOfOrder()
         self._repeated = Repeated()
         self._first_rows: list[Any] = []
+        # whether the events have numbers of their own
+        self._numbered: bool | None = None
 
     def frames(self, source: TableLike) -> Iterator[pl.DataFrame]:
         """Frames of events with `data` and `metadata` as JSON text, and `seq_no` where the source has it."""
@@ -383,7 +385,9 @@ class EventImporter:
         for i, why in sorted(wrong.items()):
             self.problems.add(block.place, block.rows[at[i]], "broken", why, excerpt_of(block, at[i]))
         shaped = without(shaped.with_columns(at), wrong)
-        if not shaped.height:
+        if shaped.height:
+            self._refuse_unlike(block.place, numbered="seq_no" in shaped.columns)
+        else:
             self._first_rows = self._first_rows or [block]
         again = self._stand_out(shaped, shaped[ROW], block)
         if self._drops and again:
@@ -391,6 +395,17 @@ class EventImporter:
             shaped = shaped.filter(~pl.col(ROW).is_in(again))
             self.dropped += whole - shaped.height
         return shaped
+
+    def _refuse_unlike(self, place: str, *, numbered: bool) -> None:
+        """Refuse events without numbers where those before had some, or the other way round."""
+        if self._numbered is None:
+            self._numbered = numbered
+        if self._numbered != numbered:
+            raise DataError(
+                "some events have a seq_no and others have none",
+                place=place,
+                hint="number all or none: columns={'seq_no': literal(None)} leaves the numbers out",
+            )
 
     def refuse_nothing(self) -> None:
         """Refuse a source none of whose rows is an event though some were meant to be: an
@@ -457,11 +472,6 @@ def _by_number(events: pl.DataFrame, renumber: bool) -> pl.DataFrame:
     if renumber:
         return events.drop("seq_no")
     numbers = events["seq_no"]
-    if numbers.null_count():
-        raise DataError(
-            f"{numbers.null_count()} events have no seq_no, and others have",
-            hint="number all or none: columns={'seq_no': literal(None)} leaves the numbers out",
-        )
     refuse_repeated(numbers.filter(numbers.is_duplicated()).to_list())
     return events
 
