@@ -29,17 +29,30 @@ LINK_TYPES = ["likes", "owns"]
 SINKS = ["in-app", "push", "feed"]
 WINDOWS = ["0s", "1s", "1500ms", "2s", "3s", "10s"]
 # midnight is when logs begin, half past five in India
-CLOCKS = ["00:00", "00:00:01", "00:00:03", "00:00:10", "05:30", "05:30:02", "05:45:05", "12:00"]
-STEPS_MS = [0, 0, 0, 250, 500, 1000, 1000, 1000, 1500, 2000, 5000, 333, -1500]
+ZONES = ["Asia/Kolkata", "America/St_Johns", "Europe/Berlin", "Australia/Lord_Howe"]
+CLOCKS = ["00:00", "00:00:01", "00:00:03", "00:00:10", "05:30", "05:30:02", "05:45:05", "02:30", "12:00"]
+HOUR_MS = 3_600_000
+# the last leads to two seconds before the clocks of Berlin go forward
+STEPS_MS = [
+    *[0, 0, 0, 250, 500, 1000, 1000, 1000, 1500, 2000, 5000, 333, -1500] * 3,
+    HOUR_MS,
+    24 * HOUR_MS,
+    2089 * HOUR_MS - 2000,
+]
 
 ids = st.sampled_from(IDS)
 scalars = st.sampled_from(
-    [0, 1, 2, -3, 2**53 + 1, 1.0, 2.5, -0.0, True, False, None, "", "a", "1", "Ann", 'é "q"\n', "ÄÖ"]
-)
+    [0, 1, 2, -3, 2**53 + 1, 2**63 - 1, 2**64 - 1, -(2**63), 1.0, 2.5, -0.0, 1e17, 1.7e308, True, False, None, "", "a", "1", "Ann",
+     'é "q"\n', "ÄÖ", " a ", "a,b", "2026-03-29T01:30:00+02:00"]
+)  # fmt: skip
 id_values = ids | st.sampled_from([1, None, "", 2.5, True, ["a"]])
 more = st.fixed_dictionaries(
     {}, optional={"x": scalars, "y": st.lists(scalars, max_size=2), "z": st.just({})}
 )
+# objects in lists, and lists in lists
+items = st.fixed_dictionaries(
+    {}, optional={"id": id_values, "n": scalars, "tags": st.lists(scalars, max_size=2)}
+) | st.lists(st.sampled_from(["x", 1, ["y"], {}]), max_size=2)
 documents = st.fixed_dictionaries(
     {},
     optional={
@@ -48,8 +61,8 @@ documents = st.fixed_dictionaries(
         "n": scalars,
         "author_id": id_values,
         "more": more | scalars,
-        "tags": st.lists(st.sampled_from(["x", "y", 1, None]), max_size=3),
-        "tz": st.sampled_from(["UTC", "Asia/Kolkata", "Mars/Base", None, 1]),
+        "tags": st.lists(st.sampled_from(["x", "y", 1, None]), max_size=3) | st.lists(items, max_size=3),
+        "tz": st.sampled_from(["UTC", "Asia/Kolkata", "Europe/Berlin", "Mars/Base", None, 1]),
         "delay": st.sampled_from(["0s", "1s", "2s", "5m", "soon", None, 2]),
     },
 )
@@ -147,6 +160,15 @@ def logs(draw: st.DrawFn, max_size: int = 20, full: bool = False) -> list[dict[s
     return log
 
 
+# of whom a world tells: mostly of all, now and then of one, to whom everything happens
+SAME = [{}] * 3 + [dict.fromkeys(["b", "1"], "a"), {"post": "user", "owns": "likes", "1": "b"}]
+ENDS = ("source_id", "target_id", "entity_id", "link_type", "entity_type")
+
+
+def _of_fewer(said: dict[str, Any], same: Mapping[str, str]) -> dict[str, Any]:
+    return {name: same.get(value, value) if name in ENDS else value for name, value in said.items()}
+
+
 @st.composite
 def worlds(draw: st.DrawFn, max_events: int = 20, full: bool = False) -> World:
     """A graph and a log; `full`: of documents that columns of structs can hold."""
@@ -156,8 +178,10 @@ def worlds(draw: st.DrawFn, max_events: int = 20, full: bool = False) -> World:
         for kind in draw(st.sampled_from([["user"], ["user", "post"], ["post"], []]))
     }
     merge = draw(st.sampled_from([(), ("user",), ("user", "post")]))
-    said = said_links(full_documents if full else documents)
-    return World(held, draw(st.lists(said, min_size=4, max_size=9)), draw(logs(max_events, full)), merge)
+    said = draw(st.lists(said_links(full_documents if full else documents), min_size=4, max_size=9))
+    log, same = draw(logs(max_events, full)), draw(st.sampled_from(SAME))
+    events = [{**envelope, "event": _of_fewer(envelope["event"], same)} for envelope in log]
+    return World(held, [_of_fewer(link, same) for link in said], events, merge)
 
 
 # -- flows ----------------------------------------------------------------------------------------------
@@ -213,17 +237,26 @@ def _calls(path: str, other: str) -> list[str]:
     """Conditions with functions of texts, numbers and times."""
     return [
         f"len({path}) > 1",
+        f"len(lower({path})) == len({other})",
         f"startswith({path}, 'a')",
+        f"endswith({path}, {other})",
+        f"contains({path}, 'a') or contains({path}, {other})",
+        f"upper({path}) == 'ANN'",
         f"lower({path}) != 'ann'",
         f"trim({path}) == 'Ann'",
         f"coalesce({path}, {other}, 1) == 1",
         f"abs({path}) > 1 or round({other}) > 1",
+        f"round({path} / 3, 1) == round({other}, digits=1)",
+        f"-{path} < abs({other} - 1)",
         f"min({path}, {other}, 2) < 2",
         f"max({path}, 1) != 2",
         f"bucket({path}, 3, salt='s') < 2",
+        f"bucket({path}, 3) == bucket({other}, 3)",
         "hour(event.timestamp, 'Asia/Kolkata') == 5",
         f"minute(event.timestamp, {path}) != 30",
         f"weekday({path}) == 4",
+        f"date({path}, 'Europe/Berlin') != date(event.timestamp, 'Australia/Lord_Howe')",
+        f"hour({path}, {other}) == 5",
         "weekday(event.timestamp, 'America/St_Johns') == 3",
         "date(event.timestamp, 'Pacific/Apia') == '2026-01-01'",
     ]
@@ -251,7 +284,8 @@ def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
     if shape == "arithmetic":
         return f"{path} {draw(st.sampled_from('+-*/%'))} {draw(st.sampled_from(['1', '2', path]))} > 1"
     if shape == "in":
-        return f"{path} {draw(st.sampled_from(['in', 'not in']))} ['a', 1, null]"
+        among = draw(st.sampled_from(["['a', 1, null]", "[]"]) | paths(flow))
+        return f"{path} {draw(st.sampled_from(['in', 'not in']))} {among}"
     if shape == "not":
         return f"not ({draw(conditions(flow, depth - 1))})"
     if shape in ("and", "or"):
@@ -295,6 +329,13 @@ def has_batch(context: Mapping[str, Any]) -> bool:
     return "batch" in context or len(list(context)) % 2 == 0
 
 
+filters = st.sampled_from(
+    ["length", "first", "last", "join(sep=',')", "json_encode()", "trim", "lower", "title", "reverse", "int", "float", "abs", "round",
+     "date", "date(format='%H:%M', timezone='Asia/Kolkata')", "truncate(length=2)", "replace(from='a', to='b')", "slice(end=1)",
+     "sort", "unique", "urlencode", "as_str", "default(value=0)", "get(key='x', default=1)", "split(pat=',')", "escape"]
+)  # fmt: skip
+
+
 @st.composite
 def templates(draw: st.DrawFn, flow: Flow) -> str:
     """A template of Tera."""
@@ -310,6 +351,11 @@ def templates(draw: st.DrawFn, flow: Flow) -> str:
         f"{{% if {path} is defined %}}is {{{{ {path} }}}}{{% endif %}}",
         f"{{{{ {path} | upper }}}}",
         f"{{% for x in {path} %}}{{{{ x }}}};{{% endfor %}}",
+        f"{{% for x in {path} %}}{{{{ loop.index }}}}{{% if loop.last %}}{{{{ {other} }}}}{{% endif %}}{{% endfor %}}",
+        f"{{{{ {path} ~ {other} }}}}",
+        f"{{{{ {path} | {draw(filters)} }}}}",
+        f"{{% if {path} {draw(st.sampled_from(['==', '!=', '<', '>=', 'in', 'and', 'or']))} {other} %}}yes{{% else %}}no{{% endif %}}",
+        f"{{% set x = {path} %}}{{{{ x }}}}{{{{ {other} | {draw(filters)} | {draw(filters)} }}}}",
     ]
     return draw(st.sampled_from(forms))
 
@@ -364,7 +410,7 @@ def _fan_out(draw: st.DrawFn, flow: Flow) -> Flow:
 def list_paths(draw: st.DrawFn, flow: Flow) -> str:
     """A path that often holds a list."""
     likely = [p for name, shape in flow.variables.items() for p in _paths_of(name, shape)]
-    likely = [p for p in likely if p.rpartition(".")[2] in ("tags", "more", "y", "items", "x")]
+    likely = [p for p in likely if p.rpartition(".")[2] in ("tags", "more", "y", "items", "x", "u", "v", "w")]
     return draw(st.sampled_from(likely)) if likely and draw(st.integers(0, 7)) else draw(paths(flow))
 
 
@@ -420,7 +466,7 @@ def calendars(draw: st.DrawFn, flow: Flow) -> dict[str, Any]:
     on = {"week": st.sampled_from([None, "thu", "fri"]), "month": st.sampled_from([None, 1, 31])}.get(
         every, st.none()
     )
-    tz = draw(st.sampled_from([None, "UTC", "Asia/Kolkata", "America/St_Johns", *said_by_data(flow, "tz")]))
+    tz = draw(st.sampled_from([None, "UTC", *ZONES, *said_by_data(flow, "tz")]))
     from_data = tz is not None and tz.endswith(".tz")
     return {
         "every": every,
@@ -473,7 +519,7 @@ def _zone(draw: st.DrawFn, flow: Flow) -> dict[str, str]:
     if shape == 0:
         return {}
     if shape < 3:
-        return {"tz": draw(st.sampled_from(["UTC", "Asia/Kolkata", "Atlantic/Cape_Verde"]))}
+        return {"tz": draw(st.sampled_from(["UTC", "Atlantic/Cape_Verde", *ZONES]))}
     said = said_by_data(flow, "tz")
     path = draw(st.sampled_from(said) if said and draw(st.integers(0, 3)) else paths(flow))
     return {"tz": path, **draw(st.sampled_from([{}, {"default_tz": "Asia/Kathmandu"}]))}
@@ -499,7 +545,7 @@ caps = st.builds(Cap, st.integers(1, 3), per=st.sampled_from(["1s", "2s", "10s",
     Cap,
     st.integers(1, 3),
     per=st.sampled_from(["day", "week", "month"]),
-    tz=st.sampled_from(["Asia/Kolkata", "America/St_Johns"]),
+    tz=st.sampled_from(ZONES),
 )
 
 
