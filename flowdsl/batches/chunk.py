@@ -76,6 +76,13 @@ class Chunk:
             places.append(mine)
         return Column.concat(found).take(inverse(np.concatenate(places)))
 
+    def numbers(self, rows: Index) -> npt.NDArray[np.int64]:
+        """Return the sequence numbers of some rows."""
+        if len(rows) and int(rows.max()) < self.fresh:
+            return self.seq.take(rows)
+        column = self.column(("event", "seq_no"), rows)
+        return column.ints if column.ints is not None else np.zeros(len(rows), np.int64)
+
     def codes(self, name: str, rows: Index) -> Codes:
         """Return a text column at some rows as codes."""
         part = self._part_of(rows)

@@ -128,10 +128,7 @@ class ContextBatch:
     @property
     def seq(self) -> npt.NDArray[np.int64]:
         """Sequence number of each context's event."""
-        if len(self.rows) and int(self.rows.max()) < self.chunk.fresh:
-            return self.chunk.seq.take(self.rows)
-        column = self.chunk.column(("event", "seq_no"), self.rows)
-        return column.ints if column.ints is not None else np.zeros(self.size, np.int64)
+        return self.chunk.numbers(self.rows)
 
     @property
     def payload(self) -> Payload | None:

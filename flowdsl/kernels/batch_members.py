@@ -145,7 +145,7 @@ class ItemLists(StateObject):
         return cls(
             windows,
             Later(items),
-            contexts.seq.take(rows),
+            chunk.numbers(events),
             tuple(b.take(rows) for b in contexts.branches),
             None if roots is None else roots.take(rows),
             tuple(Later(partial(one, rows)) for one in values),

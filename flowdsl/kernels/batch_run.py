@@ -192,8 +192,11 @@ class BatchRun:
 
     def _last_at(self, touched: _Touched) -> Ints:
         """Return when the last member of each window came."""
-        rows = np.where(touched.row >= 0, touched.row, len(self.moments) + touched.place)
-        return np.concatenate([self.moments, self.carried.last_at]).take(rows)
+        earlier = np.flatnonzero(touched.row < 0)
+        # row -1 is the last one
+        last_at: Ints = np.append(self.moments, 0).take(touched.row)
+        last_at[earlier] = self.carried.last_at.take(touched.place.take(earlier))
+        return last_at
 
     def _last(self, touched: _Touched) -> Ints:
         """Return the last member that each window had before, as it is held; -1 for none."""
@@ -222,10 +225,12 @@ class BatchRun:
         numbers = self.numbers.take(touched.place.take(earlier))
         if len(earlier) == len(touched):
             return self.members.openers(numbers)
-        now = Roots.of(self.contexts, self.kernel.rules.batch_names)
+        now, rows = Roots.of(self.contexts, self.kernel.rules.batch_names), touched.opener
         if now is None:
-            now = Roots(self.contexts.seq, self.contexts.branches)
-        found = now.take(touched.opener)
+            seq = self.chunk.numbers(self.contexts.rows.take(rows))
+            found = Roots(seq, tuple(level.take(rows) for level in self.contexts.branches))
+        else:
+            found = now.take(rows)
         if not len(earlier):
             return found
         which = np.arange(len(found))
