@@ -62,6 +62,14 @@ def empty_events() -> pl.DataFrame:
     return pl.DataFrame(schema=SCHEMA)
 
 
+def _kinds(texts: pl.Series) -> pl.Series:
+    """Return text as kinds, null where it is none: one of many events is looked up once, if all are of it."""
+    # the last one is cheaper to see than all
+    alike = len(texts) > 1 and not texts.null_count() and texts[0] == texts[-1] and (texts == texts[0]).all()
+    kinds = (texts[:1] if alike else texts).cast(KIND, strict=False)
+    return kinds.new_from_index(0, len(texts)) if alike else kinds
+
+
 class NotAnEventTableError(DataError):
     """A table without the columns that every event table has."""
 
@@ -151,6 +159,8 @@ class SchemaCoercer:
             return column
         if isinstance(dtype, pl.Extension):
             column = column.ext.storage()
+        if name == "kind" and dtype == pl.String:
+            return _kinds(column)
         if name in ("kind", "seq_no"):
             return column.cast(SCHEMA[name], strict=False)
         return column.cast(pl.String)

@@ -327,18 +327,21 @@ def _optional_text(name: str, contexts: ContextBatch) -> pl.Series:
     return column.to_series()[0].alias(name)
 
 
-_CLOSED_TEXTS = pl.Series(
-    "closed_by", [CLOSED_NAMES.get(code) for code in range(max(CLOSED_NAMES) + 1)], dtype=CLOSED
+_CLOSED_TEXTS = CLOSED.categories.to_list()
+# of each code the place of its text; behind all for those that close nothing
+_CLOSED_PLACES = np.array(
+    [
+        _CLOSED_TEXTS.index(CLOSED_NAMES[code]) if code in CLOSED_NAMES else len(_CLOSED_TEXTS)
+        for code in range(max(CLOSED_NAMES) + 1)
+    ],
+    np.uint8,
 )
 
 
 def closed_texts(contexts: ContextBatch) -> pl.Series:
     """Return what closed the window of each context: `timer`, `count`, `quiet`, `end`, or null."""
-    closed = contexts.closed
-    codes = [0] if closed is None else [code for code in range(len(_CLOSED_TEXTS)) if (closed == code).any()]
-    if closed is not None and len({CLOSED_NAMES.get(code) for code in codes}) > 1:
-        return _CLOSED_TEXTS.gather(closed)
-    return _CLOSED_TEXTS.new_from_index(max(codes, default=0), len(contexts))
+    closed = np.zeros(len(contexts), np.uint8) if contexts.closed is None else contexts.closed
+    return pl.Series("closed_by", _CLOSED_PLACES.take(closed)).cat.to(CLOSED, strict=False)
 
 
 def branch_texts(branches: Any, size: int) -> pl.Series:
