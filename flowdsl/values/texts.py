@@ -79,9 +79,8 @@ class Texts:
         with self._lock:
             if self._at is None:
                 pieces = [*self._pieces, texts]
-                while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
-                    last = pieces.pop()
-                    pieces[-1] = pl.concat([pieces[-1], last], rechunk=True)
+                while len(pieces) > _FEW and len(pieces[-_FEW]) <= 2 * len(pieces[-1]):
+                    pieces[-_FEW:] = [pl.concat(pieces[-_FEW:], rechunk=True)]
                 # readers on other threads keep the old ones
                 self._pieces, self._whole = pieces, pl.concat(pieces, rechunk=False)
                 return
