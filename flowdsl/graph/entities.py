@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from flowdsl.graph.past import Copying, Past, Pasts, lacks_room, room
 from flowdsl.values.interner import Codes
+from flowdsl.values.orders import sorted_stably
 from flowdsl.values.state_fields import VERSIONS, ArrayField, DictField, FlagField, OptionalField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -87,9 +88,9 @@ class EntityIndex(StateObject):
         """Set the changes of a chunk, in order: from each position on, the id has this version (`NONE`: no
         entity)
         """
-        keys = ids.astype(np.int64) << 32 | positions
-        order = np.argsort(keys, kind="stable")
-        self._keys, self._versions = keys[order], versions[order]
+        # positions ascend
+        ordered, order = sorted_stably(ids.astype(np.int64))
+        self._keys, self._versions = ordered << 32 | positions[order], versions[order]
         size = int(ids.max()) + 1
         if size > len(self._changed):
             self._changed = np.zeros(max(size, 2 * len(self._changed)), np.bool_)

@@ -13,6 +13,7 @@ from flowdsl.values.json_extraction import Documents, query_documents
 from flowdsl.values.json_texts import only, quoted
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.masks import as_mask
+from flowdsl.values.orders import stable_order
 from flowdsl.values.ranges import ranges
 
 
@@ -68,7 +69,7 @@ def merged(changes: EntityChanges) -> pl.Series:
     An update without data changes nothing; one whose data is not an object replaces what was there, and so
     does an update of what is not an object.
     """
-    order = np.argsort(changes.entities, kind="stable")
+    order = stable_order(changes.entities)
     kinds, texts = changes.kinds[order], changes.texts[order]
     heads = texts.str.strip_chars_start().str.slice(0, 1)
     objects = as_mask(heads.eq("{"))

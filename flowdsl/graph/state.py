@@ -355,10 +355,13 @@ class GraphState(StateObject):
 
     def _type_codes(self, types: pl.Series) -> npt.NDArray[np.int16]:
         types = types.cast(pl.String)
-        # numbered in order of appearance, so that the first type of an id is deterministic
-        for name in types.unique(maintain_order=True).to_list():
-            self.type_numbers.setdefault(name, len(self.type_numbers))
-        return types.replace_strict(self.type_numbers, return_dtype=pl.Int16).to_numpy()
+        known = types.cast(pl.Enum(list(self.type_numbers)), strict=False)
+        if known.null_count():
+            # numbered in order of appearance, so that the first type of an id is deterministic
+            for name in types.filter(known.is_null()).unique(maintain_order=True).to_list():
+                self.type_numbers[name] = len(self.type_numbers)
+            known = types.cast(pl.Enum(list(self.type_numbers)))
+        return np.array([*self.type_numbers.values()], np.int16).take(known.to_physical().to_numpy())
 
     def _advance_links(self, events: EventRows) -> Index:
         created = events.of_kinds("link.created")
