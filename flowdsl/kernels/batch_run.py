@@ -46,7 +46,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.orders import Places, inverse, sorted_stably, stable_order
 from flowdsl.values.paths import Path
-from flowdsl.values.ranges import is_everything, ranges
+from flowdsl.values.ranges import ranges
 
 Ints = npt.NDArray[np.int64]
 Seen = npt.NDArray[np.int32]
@@ -119,9 +119,6 @@ class _Touched(Arrays):
     opened: Ints
     counts: Ints
     due: Ints
-
-    def take(self, index: Index) -> _Touched:
-        return self if is_everything(index, len(self)) else super().take(index)
 
 
 class BatchRun:

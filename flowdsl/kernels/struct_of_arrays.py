@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowdsl.values.json_types import Index
+from flowdsl.values.ranges import is_everything
 from flowdsl.values.state_fields import INTS
 from flowdsl.values.state_objects import FieldKind, StateObject, StateReader
 
@@ -38,6 +39,8 @@ class Arrays(StateObject):
 
     def take(self, index: Index) -> Self:
         """Return the rows at `index`, in that order."""
+        if is_everything(index, len(self)):
+            return self
         return type(self)(*(getattr(self, field.name).take(index) for field in fields(self)))
 
     @classmethod

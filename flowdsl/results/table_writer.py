@@ -330,11 +330,7 @@ def _optional_text(name: str, contexts: ContextBatch) -> pl.Series:
 _CLOSED_TEXTS = CLOSED.categories.to_list()
 # of each code the place of its text; behind all for those that close nothing
 _CLOSED_PLACES = np.array(
-    [
-        _CLOSED_TEXTS.index(CLOSED_NAMES[code]) if code in CLOSED_NAMES else len(_CLOSED_TEXTS)
-        for code in range(max(CLOSED_NAMES) + 1)
-    ],
-    np.uint8,
+    [[*_CLOSED_TEXTS, None].index(CLOSED_NAMES.get(code)) for code in range(max(CLOSED_NAMES) + 1)], np.uint8
 )
 
 

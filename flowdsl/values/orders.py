@@ -126,7 +126,7 @@ def lexical_order(*keys: npt.NDArray[Any]) -> Ints | None:
 def order_within(first: Ints, order: Callable[[Any], Index | None]) -> Index | None:
     """Return the order of rows by a column and, where that is the same, by others; None where they have it.
 
-    `order` returns that of some rows by all columns, None where they have it. Mostly the first column ascends,
+    `order` returns that of some rows by all columns, None where they have it. Mostly the first one ascends,
     and only the rows that share a value of it are asked for.
 
     >>> more = np.array([9, 3, 2, 5])
