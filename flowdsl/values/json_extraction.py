@@ -7,7 +7,7 @@ keeps the types, and is several times faster than anything that makes Python obj
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,25 +81,16 @@ class Documents(StateObject):
             if not path:
                 self._columns[path] = self._whole()
             elif path in self._read:
-                self._columns[path] = Column.from_json(self._read.pop(path))
+                self._columns[path] = _where_there(
+                    self._read.pop(path), lambda texts: [Column.from_json(texts)]
+                )[0]
             elif self._is_text:
                 wanted = sorted({path, *self._hints} - self._columns.keys() - self._read.keys() - {()})
-                self._columns.update(zip(wanted, self._extracted(wanted), strict=True))
+                found = _where_there(self.series, lambda texts: extract(texts, wanted))
+                self._columns.update(zip(wanted, found, strict=True))
             else:
                 self._columns[path] = self._field(path)
         return self._columns[path]
-
-    def _extracted(self, paths: Sequence[Path]) -> list[Column]:
-        size = len(self.series)
-        there = self.series.is_not_null()
-        if there.sum() * 2 > size:
-            return extract(self.series, paths)
-        # events of other kinds have no document: only those that are there are parsed
-        rows = there.arg_true().to_numpy()
-        nothing = Column(1, Tag.MISSING)
-        place = np.full(size, len(rows), np.int64)
-        place[rows] = np.arange(len(rows))
-        return [Column.concat([found, nothing]).take(place) for found in extract(self.series[rows], paths)]
 
     def has(self, path: Path) -> bool:
         """Return True if reading a path needs no parsing."""
@@ -169,6 +160,19 @@ class Documents(StateObject):
         if absent.any():
             column.tags = np.where(absent, np.uint8(Tag.MISSING), column.tag_array())
         return column
+
+
+def _where_there(texts: pl.Series, read: Callable[[pl.Series], list[Column]]) -> list[Column]:
+    """Return what is read of texts; where most are null, as events of other kinds have no document, only of
+    those that are there.
+    """
+    size, rows = len(texts), len(texts) - texts.null_count()
+    if rows * 2 > size:
+        return read(texts)
+    place = np.full(size, rows)
+    place[where_present(texts)] = np.arange(rows)
+    nothing = Column(1, Tag.MISSING)
+    return [Column.concat([found, nothing]).take(place) for found in read(texts.drop_nulls())]
 
 
 def extract(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
