@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import interpret
-from oracle.comparing import bytes_of, said_by_engine, said_by_oracle
+from oracle.comparing import branch_text, bytes_of, said_by_engine, said_by_oracle
 from oracle.frames import assert_holds
+from oracle.values import microseconds
 from strategies import SECOND, SLIPS_ARE_LIKELY, START, Case, cases
 
 import flowdsl as fd
@@ -354,6 +355,44 @@ def test_rule_18_a_trace_has_every_dropped_context_once(case: Case) -> None:
     )
     assert Counter(rows) == Counter({row[:4]: row[4] for row in counts})
     assert bytes_of(traced)["deliveries"] == bytes_of(counted)["deliveries"]
+
+
+@given(case=cases(), keep=st.booleans())
+def test_rule_23_members_go_into_the_batches_that_the_rules_say(case: Case, keep: bool) -> None:
+    world, rows = case.world, replayed(case, open_windows=windows(keep)).members.astype(object)
+    outcome = interpret(
+        case.flows, world.events, world.entities, world.links, merge=world.merge, caps=case.caps, keep=keep
+    )
+    said = Counter(
+        (case.flows[flow].name, step, seq_no, branch_text(branch), into, branch_text(into_branch))
+        for flow, step, seq_no, branch, into, into_branch in outcome.members
+    )
+    found = rows.where(rows.notna(), None).drop(columns=["deliveries", "delivered_at"])
+    assert Counter(found.itertuples(index=False, name=None)) == said
+
+
+@given(case=cases(), limit=st.sampled_from([1, 3, 3600]), keep=st.booleans())
+def test_rule_35_events_ahead_of_the_next_do_not_move_the_clock(case: Case, limit: int, keep: bool) -> None:
+    times = [microseconds(event["timestamp"]) for event in case.world.events]
+    ahead = {case.world.events[at]["seq_no"]: clock for at, clock in ahead_of_next(times, limit * SECOND)}
+    found = replayed(case, max_ahead_of_next=f"{limit}s", open_windows=windows(keep))
+    assert_same(said_by_engine(found, case.flows), interpreted(case, keep=keep, ahead=ahead))
+
+
+def ahead_of_next(times: list[int], limit: int) -> list[tuple[int, int]]:
+    """The events that most of the next ten contradict, and all good ones before, with the clock at each."""
+    good: list[int] = []
+    found: list[tuple[int, int | None]] = []
+    for at, time in enumerate(times):
+        votes = [time - other > limit for other in times[at + 1 : at + 11]]
+        if not any(votes) or 2 * sum(votes) < len(votes):
+            good.append(time)
+        elif not good or time - max(good) > limit:
+            found.append((at, max(good, default=None)))
+    odd = {at for at, _ in found}
+    # where none was good before, the clock begins with the next one that is not ahead
+    begins = next((time for at, time in enumerate(times) if at not in odd), 0)
+    return [(at, begins if clock is None else clock) for at, clock in found]
 
 
 @given(case=cases())

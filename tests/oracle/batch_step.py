@@ -111,7 +111,7 @@ class BatchStep(Step):
         if len(members) < self.options.min_count:
             self.place.drop(members, "batch below min_count")
             return
-        self.place.absorb(len(members) - 1)
+        self.place.absorb(members)
         closed_by = "end" if self.place.ending else closed_by
         last = members[-1]
         released = replace(last, closed_by=closed_by, opened_by=members[0].origin)

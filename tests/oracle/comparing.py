@@ -49,7 +49,7 @@ def said_by_oracle(outcome: Outcome, flows: Sequence[Flow]) -> dict[str, Any]:
     return {
         "deliveries": [_delivery(delivery, names) for delivery in outcome.deliveries],
         "errors": [
-            (e.seq_no, names[e.flow], e.step, _branch(e.branch), canonical(e.variables)) for e in outcome.errors
+            (e.seq_no, names[e.flow], e.step, branch_text(e.branch), canonical(e.variables)) for e in outcome.errors
         ],
         "dropped": sorted(
             (names[flow], step, reason, count)
@@ -83,11 +83,11 @@ def bytes_of(result: Result) -> dict[str, Any]:
 
 
 def _delivery(d: Delivery, names: Sequence[str]) -> tuple[Any, ...]:
-    return (d.delivered_at, d.seq_no, names[d.flow], _branch(d.branch), d.step, d.sink_name, d.event_time,
+    return (d.delivered_at, d.seq_no, names[d.flow], branch_text(d.branch), d.step, d.sink_name, d.event_time,
             d.event_id, d.closed_by, d.recipient_id, canonical(d.payload))  # fmt: skip
 
 
-def _branch(positions: tuple[int, ...]) -> str | None:
+def branch_text(positions: tuple[int, ...]) -> str | None:
     return ".".join(map(str, positions)) if positions else None
 
 

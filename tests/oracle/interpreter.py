@@ -95,6 +95,8 @@ class Outcome:
     late: list[int] = field(default_factory=list)
     unmatched: list[int] = field(default_factory=list)
     open: list[dict[str, int]] = field(default_factory=list)
+    # flow, step, event and branch of each member of a batch, and the event and branch that it went on with
+    members: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 class _Place:
@@ -137,8 +139,13 @@ class _Place:
             Failure(context.event.seq_no, self._flow, self._step, context.branch, context.variables)
         )
 
-    def absorb(self, count: int) -> None:
-        self._tally.absorbed += count
+    def absorb(self, members: Sequence[Context]) -> None:
+        self._tally.absorbed += len(members) - 1
+        *_, last = members
+        into = (last.event.seq_no, last.branch)
+        self._world.outcome.members += [
+            (self._flow, self._step, member.event.seq_no, member.branch, *into) for member in members
+        ]
 
     def branch_off(self, extra: int) -> None:
         self._tally.extra_branches += extra
