@@ -96,7 +96,7 @@ def test_the_explorer_steps_through_an_event(notebook):
 
 
 def test_the_designer_builds_a_flow_from_nothing(notebook):
-    shown = notebook(START, "designer = fd.design(sample.log, graph)\ndesigner")
+    shown = notebook(START, "designer = fd.design(sample.log, graph)\ndesigner", alone=True)
     assert shown.errors() == []
     page, panel = shown.page, shown.output(1).locator(".flowdsl.design")
     panel.get_by_label("name", exact=True).fill("notify-like")
@@ -179,7 +179,7 @@ def test_the_designer_builds_a_flow_from_nothing(notebook):
 
 
 def test_the_designer_shows_what_is_wrong_and_takes_it_back(notebook):
-    shown = notebook(START, "designer = flow.design(sample.log, graph)\ndesigner")
+    shown = notebook(START, "designer = flow.design(sample.log, graph)\ndesigner", alone=True)
     assert shown.errors() == []
     panel = shown.output(1).locator(".flowdsl.design")
     condition = panel.get_by_label("where condition")
