@@ -39,8 +39,8 @@ from flowdsl.kernels.outcome import (
 )
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.kernels.timers import LAST_MOMENT, due
-from flowdsl.kernels.window_finder import find_windows
 from flowdsl.kernels.window_rule import RuleSpans, WindowRule
+from flowdsl.kernels.window_search import find_windows
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Mask
