@@ -103,11 +103,13 @@ class EventTable:
         names = asked_columns(columns, size, after)
         # small chunks are cut from larger pieces: each reading of a file has its price
         pieces = self._events(names, max(size, READ), after, interest)
-        events = together(cut(pieces, size), size)
         # a lazy frame may run Python code of the user's, which stays on the user's thread; what is the only
         # chunk is there before a thread would have begun
-        alone = isinstance(self._raw, LazyTable) or (self.in_memory and (self.count() or 0) <= size)
-        return events if alone else ahead(events)
+        if isinstance(self._raw, LazyTable) or (self.in_memory and (self.count() or 0) <= size):
+            return together(cut(pieces, size), size)
+        # a piece of a file may have several chunks, and many pieces may be one
+        read = pieces if self.in_memory else ahead(pieces)
+        return ahead(together(cut(read, size), size))
 
     def stretches(self, rows: int) -> list[FileStretch]:
         """Return numbered files cut into stretches of about so many rows; none where they do not tell which
