@@ -13,7 +13,7 @@ from flowdsl.values.json_extraction import Documents, query_documents
 from flowdsl.values.json_texts import only, quoted
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.masks import as_mask
-from flowdsl.values.orders import stable_order
+from flowdsl.values.orders import inverse, stable_order
 from flowdsl.values.ranges import ranges
 
 
@@ -79,11 +79,9 @@ def merged(changes: EntityChanges) -> pl.Series:
     # what says nothing leaves what was before it
     last = np.maximum.accumulate(np.where(silent, 0, np.arange(len(order))))
     after = after.gather(last)
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
     empty = pl.Series(silent) & after.is_null()
     filled = pl.select(pl.when(empty).then(pl.lit(_EMPTY)).otherwise(after)).to_series()
-    return filled.gather(back)
+    return filled.gather(inverse(order))
 
 
 def _folded(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.orders import inverse
 from flowdsl.values.ranges import ranges
 
 ALIVE = np.iinfo(np.int64).max
@@ -28,7 +29,7 @@ class LinkRun:
         # of links from before the first event it need not be kept when each began
         self._born = born.take(order) if self.last_born >= 0 else None
         self.deaths = int(np.count_nonzero(died != ALIVE))
-        self._place: Numbers | None = None
+        self._place: Index | None = None
 
     def fork(self) -> Self:
         """Return a copy-on-write fork."""
@@ -40,9 +41,7 @@ class LinkRun:
     def kill(self, at: Numbers, seqs: Seqs | int) -> None:
         """End the links at these places of the block, none of which has ended, at these sequence numbers."""
         if self._place is None:
-            place = np.empty(len(self.order), np.int64)
-            place[self.order] = np.arange(len(self.order))
-            self._place = place
+            self._place = inverse(self.order)
         self.died[self._place[at]] = seqs
         self.deaths += len(at)
 

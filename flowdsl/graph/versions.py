@@ -14,6 +14,7 @@ from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.masks import where_equal
+from flowdsl.values.orders import inverse
 from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import (
     CODES,
@@ -321,9 +322,7 @@ class VersionStore(StateObject):
             rows = np.flatnonzero(which == block)
             parts.append(self._read(block, below, versions[rows]))
             places.append(rows)
-        back = np.empty(len(versions), np.int64)
-        back[np.concatenate(places)] = np.arange(len(versions))
-        return Column.concat(parts).take(back)
+        return Column.concat(parts).take(inverse(np.concatenate(places)))
 
     def _read(self, block: int, below: Path, versions: npt.NDArray[np.int32]) -> Column:
         held, start = self._blocks[block], self._starts[block]

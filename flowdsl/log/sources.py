@@ -284,9 +284,10 @@ class _RowGroups:
         """
         begin = rows = first = 0
         least = size
+        columns = self._places(names)
         for group in range(self._metadata.num_row_groups):
             height = self.height(group)
-            size = max(least, self._rows_at_once(group, names))
+            size = max(least, self._rows_at_once(group, columns))
             old = group not in self._asked or self._ends_by(group, after)
             if rows and (old or rows + height > size):
                 yield begin, rows, first, group - 1
@@ -354,9 +355,11 @@ class _RowGroups:
         known = found is not None and found.has_min_max and found.null_count == 0
         return (int(found.min), int(found.max)) if known else None
 
-    def _rows_at_once(self, group: int, names: Collection[str]) -> int:
-        """Return how many rows of a group are read together, by what its columns take up."""
-        columns = [i for path, i in self._columns.items() if path.partition(".")[0] in names]
+    def _places(self, names: Collection[str]) -> list[int]:
+        return [i for path, i in self._columns.items() if path.partition(".")[0] in names]
+
+    def _rows_at_once(self, group: int, columns: Iterable[int]) -> int:
+        """Return how many rows of a group are read together, by what these columns take up."""
         found = self._metadata.row_group(group)
         size = sum(found.column(i).total_uncompressed_size for i in columns)
         return int(_BYTES * found.num_rows // max(size, 1))

@@ -105,11 +105,11 @@ class EventTable:
         pieces = self._events(names, max(size, READ), after, interest)
         # a lazy frame may run Python code of the user's, which stays on the user's thread; what is the only
         # chunk is there before a thread would have begun
-        if isinstance(self._raw, LazyTable) or (self.in_memory and (self.count() or 0) <= size):
-            return together(cut(pieces, size), size)
+        alone = isinstance(self._raw, LazyTable) or (self.in_memory and (self.count() or 0) <= size)
         # a piece of a file may have several chunks, and many pieces may be one
-        read = pieces if self.in_memory else ahead(pieces)
-        return ahead(together(cut(read, size), size))
+        read = pieces if alone or self.in_memory else ahead(pieces)
+        events = together(cut(read, size), size)
+        return events if alone else ahead(events)
 
     def stretches(self, rows: int) -> list[FileStretch]:
         """Return numbered files cut into stretches of about so many rows; none where they do not tell which

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.values.orders import inverse
+
 Numbers = npt.NDArray[Any]
 # pieces whose texts can be forgotten are no longer than this: so long it takes to go through one of them
 _LARGEST: Final = 1 << 16
-# so many pieces are gathered from as one
+# so many pieces are gathered from as one, and joined where none is much larger than the last
 _FEW: Final = 8
 _SHIFT: Final = 32
 _NOWHERE: Final = -1
@@ -217,9 +219,7 @@ class Texts:
             piece[rows[order[start:end]]]
             for piece, start, end in zip(pieces, [0, *ends[:-1]], ends, strict=True)
         ]
-        back = np.empty(len(order), np.int64)
-        back[order] = np.arange(len(order))
-        return pl.concat(parts, rechunk=True)[back]
+        return pl.concat(parts, rechunk=True)[inverse(order)]
 
     # -- texts by their numbers ------------------------------------------------------------------------
 
