@@ -434,3 +434,20 @@ def test_no_log_is_read_again_where_all_matched(monkeypatch: pytest.MonkeyPatch)
     owned = LIKED.resolve("target_id", via="owns", direction="reverse", as_="owner")
     flow = finished(owned.where("metadata.n >= 0").map(recipient_id="{{ owner.id }}"))
     assert len(fd.replay(flow, history(), GRAPH)) == 20
+
+
+def test_recipients_are_known_from_the_run_where_it_looked_up_entities(monkeypatch: pytest.MonkeyPatch):
+    def read(*_: Any) -> Any:
+        raise AssertionError("the log is read once more")
+
+    monkeypatch.setattr("flowdsl.findings.slips.entities_in_log", read)
+    looked_up = COMMENTED.resolve("data.author.id", as_="author")
+    flow = finished(looked_up.map(recipient_id="{{ entity_id }}", title="x"))
+    with pytest.warns(
+        fd.FlowWarning, match=r"none of 20 recipients .* is a user, .* they are comment \(20\)"
+    ):
+        fd.replay(flow, history(), GRAPH)
+    log = history()
+    # an id of two types, of which one is a person's
+    log.append(fd.entity_created("user", "c3", {}))
+    fd.replay(flow, log, GRAPH)

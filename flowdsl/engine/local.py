@@ -26,7 +26,7 @@ from flowdsl.engine.sink_caps import SinkCaps
 from flowdsl.engine.state import State, StepState, flows_of
 from flowdsl.events import JSON_COLUMNS
 from flowdsl.flow.plan import CompiledStep, Entry, Plan
-from flowdsl.graph.state import GraphState
+from flowdsl.graph.state import GraphEvents, GraphState
 from flowdsl.graph.versions import Compaction
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import FOREVER, Until
@@ -37,7 +37,6 @@ from flowdsl.log.event_rows import EventRows
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.progress import Tick, noop, wait_with_progress
 from flowdsl.scope import TRIGGER_VARIABLES
-from flowdsl.values.masks import where_equal
 
 ALL_AT_ONCE = 1 << 62
 # fewer events are prepared before a thread would have begun
@@ -127,10 +126,10 @@ class LocalExecutor:
             self._interest(marks, ahead, span, passed.append, whole=judge is not None),
         )
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
-            for events in filter(len, self._prepared(frames, span)):
+            for events, read in self._prepared(frames, span):
                 if judge is not None:
                     ahead = judge(events.frame, self.clock)
-                self._chunk(events, span, marks, ahead, pool)
+                self._chunk(events, span, marks, ahead, pool, read)
                 self._coded = tuple(events.mostly_coded)
                 more = sum(passed.pop() for _ in range(len(passed)))
                 self.events += more
@@ -200,36 +199,40 @@ class LocalExecutor:
 
     # -- one chunk -------------------------------------------------------------------------------------
 
-    def _prepared(self, frames: Iterable[pl.DataFrame], span: ReplayRange) -> Iterator[EventRows]:
-        """Frames with their ids as codes and their JSON taken apart: much of the work of a simple flow, done
-        while the last one is run.
+    def _prepared(
+        self, frames: Iterable[pl.DataFrame], span: ReplayRange
+    ) -> Iterator[tuple[EventRows, GraphEvents]]:
+        """Frames with their ids as codes and their JSON taken apart, and what they say of the graph: much of
+        the work of a simple flow, done while the last one is run.
         """
 
-        def prepare(frame: pl.DataFrame) -> EventRows:
+        def prepare(frame: pl.DataFrame) -> tuple[EventRows, GraphEvents]:
             # texts in several pieces take a multiple of the time to gather
             rows, read = taken_off(readable(frame.rechunk()), self.plan.event_paths)
             events = EventRows(rows, self.graph.interner, self.plan.event_paths)
             events.prepare({*self.plan.id_columns, *self._coded})
+            met = self._met(events)
             if self.plan.event_paths:
-                events.narrow(self._met(events))
+                events.narrow(met)
             for path, values in read.items():
                 events.documents(path[0]).know(path[1:], values)
             for path in self.plan.event_paths:
                 events.column(path)
-            return events
+            return events, self.graph.read(events)
 
         with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-prepare") as pool:
-            waiting: Callable[[], EventRows] | None = None
+            waiting: Callable[[], tuple[EventRows, GraphEvents]] | None = None
             for whole in _ramped(frames):
                 frame, ended = span.cut(whole)
                 if ended:
                     self._behind = int(whole["seq_no"][frame.height])
-                coming = partial(prepare, frame)
-                if frame.height >= PREPARED_APART:
-                    coming = partial(wait_with_progress, pool.submit(coming))
-                if waiting is not None:
-                    yield waiting()
-                waiting = coming
+                if frame.height:
+                    coming = partial(prepare, frame)
+                    if frame.height >= PREPARED_APART:
+                        coming = partial(wait_with_progress, pool.submit(coming))
+                    if waiting is not None:
+                        yield waiting()
+                    waiting = coming
                 if ended:
                     break
             if waiting is not None:
@@ -296,13 +299,14 @@ class LocalExecutor:
         marks: pl.DataFrame,
         ahead: pl.DataFrame,
         pool: ThreadPoolExecutor,
+        read: GraphEvents | None = None,
     ) -> None:
         times = micros(events.frame)
         seq = events.frame["seq_no"].to_numpy()
         moving, still = without_ahead(times, seq, ahead) if ahead.height else (times, None)
         clock = self._clock(moving, seq, marks)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
-        unmet = self.graph.advance(chunk.events)
+        unmet = self.graph.advance(chunk.events, read)
         runs = span.runs(chunk, times)
         through = len(seq)
         if self._may_stop and (crash := self._crash(chunk, runs, int(clock[-1]), pool)) is not None:
@@ -401,6 +405,8 @@ class LocalExecutor:
         )
 
     def _clock(self, times: Micros, seq: npt.NDArray[np.int64], marks: pl.DataFrame) -> Micros:
+        if not marks.height and times[0] >= self.clock and bool((times[1:] >= times[:-1]).all()):
+            return times
         clock = times.copy()
         clock[0] = max(clock[0], self.clock)
         if marks.height:
@@ -526,7 +532,7 @@ def _meets(entry: Entry, events: EventRows) -> npt.NDArray[np.bool_]:
     if entry.trigger.filter is None:
         return mask
     name, wanted = entry.trigger.filter
-    return mask & where_equal(events.frame[name], wanted)
+    return mask & events.of_type(name, wanted)
 
 
 def _triggered(

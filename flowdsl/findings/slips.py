@@ -31,6 +31,7 @@ from flowdsl.findings.unknown_names import count_types, unknown_merges, unknown_
 from flowdsl.findings.unknown_values import SeenValues
 from flowdsl.findings.views import ProjectView
 from flowdsl.flow.spec import FlowSpec
+from flowdsl.graph.names import types_in
 from flowdsl.operators.where import Where
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
@@ -188,7 +189,10 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
     ]
     if not suspects:
         return
-    in_log = entities_in_log(set().union(*(seen.ids for _, _, seen in suspects)), options.source)
+    ids = set().union(*(seen.ids for _, _, seen in suspects))
+    run = result.state.graph if result.state is not None else None
+    # what looks up entities has taken in all of them
+    in_log = types_in(run, ids) if run and run.needs.entities else entities_in_log(ids, options.source)
     for step, named, seen in suspects:
         counts = counts_of_types(seen.ids, graph, in_log)
         if not any(counts[name] for name in people):

@@ -25,13 +25,24 @@ _SPARSE: Final = 64
 
 
 @dataclass(frozen=True)
+class EntityEvents:
+    """Events of entities, in the order of the log: their rows in the chunk, and what they say."""
+
+    rows: Index
+    ids: Codes
+    types: pl.Series
+    deleted: Mask
+
+
+@dataclass(frozen=True)
 class LinkEvents:
-    """Events of links, in the order of the log.
+    """Events of links, in the order of the log, with their rows in the chunk.
 
     `kinds` count the link types that are looked up; all other types, and none, are the number behind them.
     `made` are creations, the others deletions.
     """
 
+    rows: Index
     kinds: Numbers
     sources: Codes
     targets: Codes

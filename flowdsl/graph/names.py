@@ -65,6 +65,19 @@ def names_in(graph: GraphState, ids: Collection[str]) -> EntityNames:
     return EntityNames.of(entity_rows(graph, graph.interner.find(pl.Series(asked, dtype=pl.String))))
 
 
+def types_in(graph: GraphState, ids: Collection[str]) -> dict[str, set[str]]:
+    """Return which of some ids are those of entities that the graph has, or had, by type."""
+    names = {number: name for name, number in graph.type_numbers.items()}
+    found: dict[str, set[str]] = {}
+    asked = pl.Series(list(ids), dtype=pl.String)
+    codes = graph.interner.find(asked)
+    known = are_entities(graph, codes)
+    for one, code in zip(asked.filter(pl.Series(known)), codes[known].tolist(), strict=True):
+        for number in graph.several.of.get(code, (int(graph.type_of[code]),)):
+            found.setdefault(names[number], set()).add(one)
+    return found
+
+
 def entity_rows(graph: GraphState, codes: Codes) -> pl.DataFrame:
     """Return a row for each code that is an entity's, as `SCHEMA` has it."""
     known = are_entities(graph, codes)

@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.graph.changes import LinkEvents, change_links, first_mentions, following, metadata_of
+from flowdsl.graph.changes import (
+    EntityEvents,
+    LinkEvents,
+    change_links,
+    first_mentions,
+    following,
+    metadata_of,
+)
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
@@ -30,7 +37,7 @@ from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.key_collection import Inside
-from flowdsl.values.masks import where_equal, where_present
+from flowdsl.values.masks import where_present
 from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import (
     INTERNER,
@@ -68,6 +75,14 @@ class LiveCount:
         if self._at >= len(current):
             self._last, self._at, self._sum = self._sum, 0, 0
         return self._last
+
+
+@dataclass(frozen=True)
+class GraphEvents:
+    """What the events of a chunk say of entities and links that are looked up."""
+
+    entities: EntityEvents | None
+    links: LinkEvents | None
 
 
 @dataclass
@@ -218,17 +233,31 @@ class GraphState(StateObject):
 
     # -- applying events -------------------------------------------------------------------------------
 
-    def advance(self, events: EventRows) -> Index:
+    def read(self, events: EventRows) -> GraphEvents:
+        """Return what a chunk's events say of entities and links that are looked up.
+
+        It depends on no earlier event: any thread may read it before `advance` applies it.
+        """
+        entities = len(events) and self.needs.entities and (self.needs.before or not self.frozen)
+        links = len(events) and self.links and not self.frozen
+        return GraphEvents(
+            self._entity_events(events) if entities else None, self._link_events(events) if links else None
+        )
+
+    def advance(self, events: EventRows, read: GraphEvents | None = None) -> Index:
         """Apply the changes of a chunk's events; return the rows of deletions that matched nothing.
 
         Deletions of links count if their type is looked up, or if they name none; those of entities if
         entities are looked up, unless a function supplies their type.
         """
+        read = read or self.read(events)
+        if self.needs.before:
+            self.before = np.full(len(events), NONE, np.int32)
         unmet: list[Index] = []
-        if len(events) and self.needs.entities and (self.needs.before or not self.frozen):
-            unmet.append(self._advance_entities(events))
-        if len(events) and self.links and not self.frozen:
-            unmet.append(self._advance_links(events))
+        if read.entities is not None:
+            unmet.append(self._advance_entities(events, read.entities))
+        if read.links is not None:
+            unmet.append(self._advance_links(events, read.links))
         return np.sort(np.concatenate(unmet)) if any(map(len, unmet)) else _NO_ROWS
 
     def commit(self) -> None:
@@ -239,16 +268,17 @@ class GraphState(StateObject):
         for table in self.links.values():
             table.commit()
 
-    def _advance_entities(self, events: EventRows) -> Index:
+    def _entity_events(self, events: EventRows) -> EntityEvents | None:
         deleted = events.of_kinds("entity.deleted")
         rows = np.flatnonzero(deleted | events.of_kinds("entity.created", "entity.updated"))
-        if self.needs.before:
-            self.before = np.full(len(events), NONE, np.int32)
         if not len(rows):
-            return _NO_ROWS
-        frame = events.frame
+            return None
         ids = events.codes_at("entity_id", rows)
-        types = self._type_codes(frame["entity_type"][rows])
+        return EntityEvents(rows, ids, events.frame["entity_type"][rows], deleted[rows])
+
+    def _advance_entities(self, events: EventRows, changes: EntityEvents) -> Index:
+        frame, rows, ids, deleted = events.frame, changes.rows, changes.ids, changes.deleted
+        types = self._type_codes(changes.types)
         merging = self._merging(events, rows, types)
         if self.needs.before or merging.any():
             current = self._current(ids, types)
@@ -258,14 +288,14 @@ class GraphState(StateObject):
                 return _NO_ROWS
         fetched = np.isin(types, self._numbers_of(self.fetchers))
         keys = ids.astype(np.int64) * len(self.type_numbers) + types
-        unmet = self._unmet(keys, ids, types, deleted[rows]) & ~fetched
+        unmet = self._unmet(keys, ids, types, deleted) & ~fetched
         versions = np.full(len(rows), NONE, np.int32)
-        set_ = np.flatnonzero(~deleted[rows])
+        set_ = np.flatnonzero(~deleted)
         if len(set_):
             data = frame["data"][rows[set_]] if "data" in frame.columns else _nulls(len(set_))
             if merging.any():
                 data = merged_data(
-                    data, set_, merging, keys, deleted[rows], lambda some: self.versions.texts(current[some])
+                    data, set_, merging, keys, deleted, lambda some: self.versions.texts(current[some])
                 )
             start = self.versions.add(Documents(data, hints=self.needs.paths), ids[set_])
             versions[set_] = start + np.arange(len(set_))
@@ -363,26 +393,27 @@ class GraphState(StateObject):
             known = types.cast(pl.Enum(list(self.type_numbers)))
         return np.array([*self.type_numbers.values()], np.int16).take(known.to_physical().to_numpy())
 
-    def _advance_links(self, events: EventRows) -> Index:
+    def _link_events(self, events: EventRows) -> LinkEvents | None:
         created = events.of_kinds("link.created")
         rows = np.flatnonzero(created | events.of_kinds("link.deleted"))
         if not len(rows):
-            return _NO_ROWS
-        frame, names = events.frame, list(self.links)
+            return None
+        frame = events.frame
         link_ids = frame["link_id"] if "link_id" in frame.columns else _nulls(len(frame))
-        of_types = [where_equal(frame["link_type"], name) for name in names]
+        of_types = [events.of_type("link_type", name) for name in self.links]
         # link ids are unique across types: a link of another type replaces one that is used here
         used: Mask = np.logical_or.reduce([where_present(link_ids), *of_types])
         rows = rows[used[rows]]
         if not len(rows):
-            return _NO_ROWS
-        kinds = np.full(len(frame), len(names), np.int64)
+            return None
+        kinds = np.full(len(rows), len(of_types), np.int64)
         for number, of_type in enumerate(of_types):
-            kinds[of_type] = number
-        if self.identities is None:
-            self.identities = LinkKeys(self.tables, list(self.links), self.known_links())
-        changes = LinkEvents(
-            kinds[rows],
+            kinds[of_type[rows]] = number
+        if events.are_most(rows):
+            events.prepare(("source_id", "target_id"))
+        return LinkEvents(
+            rows,
+            kinds,
             events.codes_at("source_id", rows),
             events.codes_at("target_id", rows),
             link_ids[rows],
@@ -390,9 +421,15 @@ class GraphState(StateObject):
             frame["seq_no"].to_numpy()[rows],
             metadata_of(events, rows),
         )
-        unmet = rows[change_links(list(self.links.values()), self.identities, changes)]
+
+    def _advance_links(self, events: EventRows, changes: LinkEvents) -> Index:
+        if self.identities is None:
+            self.identities = LinkKeys(self.tables, list(self.links), self.known_links())
+        unmet = np.flatnonzero(change_links(list(self.links.values()), self.identities, changes))
+        rows = changes.rows[unmet]
         # the links of other types are unknown
-        return unmet[(kinds[unmet] < len(names)) | ~where_present(frame["link_type"][unmet])]
+        known = (changes.kinds[unmet] < len(self.links)) | ~where_present(events.frame["link_type"][rows])
+        return rows[known]
 
     # -- upkeep ----------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_texts import joined_json, only
 from flowdsl.values.json_types import Index, Mask, Tag
-from flowdsl.values.masks import where_present
+from flowdsl.values.masks import where_equal, where_present
 from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import INTERNER, CellsField, DictField, SharedField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -47,6 +47,7 @@ class EventRows(StateObject):
         self._codes: dict[str, Codes] = {}
         # of how many rows the codes of a column were asked for
         self._asked: Counter[str] = Counter()
+        self._of_types: dict[tuple[str, str], Mask] = {}
         self._kinds: npt.NDArray[np.uint8] | None = None
         self._columns: dict[Path, Column] = {}
         self._documents: dict[str, Documents] = {}
@@ -90,16 +91,27 @@ class EventRows(StateObject):
         return self._codes[name]
 
     def codes_at(self, name: str, rows: Index) -> Codes:
-        """Return the codes of a text column at some rows; the others are not interned for them."""
+        """Return the codes of a text column at some rows; if they are few the others are not interned."""
         self._asked[name] += len(rows)
-        if name in self._codes or name not in self.frame.columns or len(rows) == len(self):
+        if name in self._codes or name not in self.frame.columns or self.are_most(rows):
             return self.codes(name).take(rows)
         return self._interner.intern(self.frame[name][rows])
+
+    def are_most(self, rows: Index) -> bool:
+        """Return True if the rows are most of the events, so that whole columns are as good."""
+        return 2 * len(rows) > len(self)
 
     @property
     def mostly_coded(self) -> Iterator[str]:
         """The text columns of which most rows were asked for as codes."""
         return (name for name, rows in self._asked.items() if 2 * rows > len(self))
+
+    def of_type(self, column: str, name: str) -> Mask:
+        """Return a mask of the events whose entity or link type is this one."""
+        key = column, name
+        if key not in self._of_types:
+            self._of_types[key] = where_equal(self.frame[column], name)
+        return self._of_types[key]
 
     def of_kinds(self, *kinds: str) -> Mask:
         """Return a mask of the events of these kinds."""

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
 from flowdsl.errors import DataError
@@ -282,14 +281,19 @@ class _Repeats:
 
     def __init__(self) -> None:
         self.found: set[int] = set()
-        self._last = np.zeros(0, np.int64)
+        self._last: int | None = None
 
     def add(self, numbers: pl.Series) -> None:
         """Take the next numbers."""
         there = (numbers.drop_nulls() if numbers.null_count() else numbers).to_numpy()
-        there = np.concatenate([self._last, there])
-        self.found.update(there[1:][there[1:] == there[:-1]].tolist())
-        self._last = there[-1:]
+        if not len(there):
+            return
+        if there[0] == self._last:
+            self.found.add(int(there[0]))
+        again = there[1:] == there[:-1]
+        if again.any():
+            self.found.update(there[1:][again].tolist())
+        self._last = int(there[-1])
 
 
 def _with_all(frame: pl.DataFrame, names: Collection[str], more: Sequence[pl.Series] = ()) -> pl.DataFrame:

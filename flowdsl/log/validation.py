@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.events import JSON_COLUMNS, MAX_NESTING, json_value, missing_field, needs_of, too_deep
+from flowdsl.events import JSON_COLUMNS, KINDS, MAX_NESTING, json_value, missing_field, needs_of, too_deep
 from flowdsl.log.columns import BEYOND, NOT_UTF8, row_in_python
 from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR as FAR_NUMBER
@@ -30,6 +30,9 @@ JUDGED: Final = ("kind", "timestamp", *ENTITY, *LINK, "link_id")
 # before a closing bracket. The first pattern finds some more, and takes a fraction of the time.
 _SUSPECT: Final = r"(?-u)(?i:nan|inf)|[, \n\r\t][}\]]"
 _LENIENT: Final = r"(?-u)(?:^|[:,\[ \n\r\t])[-+]?(?i:nan|inf|infinity)(?:$|[, \n\r\t}\]])|,[ \n\r\t]*[}\]]"
+# the kinds of links are the first ones
+_LINK_KINDS: Final = sum(kind.startswith("link.") for kind in KINDS)
+_NO_KIND: Final = 255
 NO_KIND: Final = "kind is null"
 """The reason of a row without a kind."""
 
@@ -40,25 +43,36 @@ def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | N
     `sound` names columns known to hold neither null nor "" where a kind needs them; they need not be there.
     Any other column that is absent is null.
     """
-    names = shaped.columns
-    kinds = shaped["kind"].to_physical()
-    # a null kind is neither
-    link, entity = as_mask(kinds < 2), as_mask(kinds >= 2)
-    bad = ~(link | entity) | ~where_present(shaped["timestamp"])
-    if "seq_no" in names:
-        bad |= ~as_mask(shaped["seq_no"] >= 1)
-    if NOT_UTF8 in names:
-        bad |= as_mask(shaped[NOT_UTF8])
+    kinds, times = shaped["kind"].to_physical(), shaped["timestamp"]
+    numbers = (kinds.fill_null(_NO_KIND) if kinds.null_count() else kinds).to_numpy()
+    link = numbers < _LINK_KINDS
+    entity = ~link
+    wrong: list[Mask] = []
+    if kinds.null_count():
+        wrong.append(numbers == _NO_KIND)
+    if times.null_count():
+        wrong.append(~where_present(times))
+    if "seq_no" in shaped.columns and (low := ~as_mask(shaped["seq_no"] >= 1)).any():
+        wrong.append(low)
+    if NOT_UTF8 in shaped.columns:
+        wrong.append(as_mask(shaped[NOT_UTF8]))
     if link.any():
-        gap = _gaps(shaped, LINK, sound)
-        if gap.any():
-            nameless = where_equal(shaped["kind"], "link.created") | _gaps(shaped, ("link_id",), sound)
-            bad |= link & gap & nameless
-        if "link_id" in names:
-            bad |= link & where_equal(shaped["link_id"], "")
-    if entity.any():
-        bad |= entity & _gaps(shaped, ENTITY, sound)
-    return pl.Series("bad", bad) if bad.any() else None
+        wrong += (link & mask for mask in _wrong_links(shaped, sound))
+    if entity.any() and (gap := _gaps(shaped, ENTITY, sound)) is not None:
+        wrong.append(entity & gap)
+    bad: Mask | None = np.logical_or.reduce(wrong) if wrong else None
+    return None if bad is None or not bad.any() else pl.Series("bad", bad)
+
+
+def _wrong_links(shaped: pl.DataFrame, sound: Collection[str]) -> Iterator[Mask]:
+    """Yield masks of rows that cannot be events if they are of links."""
+    gap = _gaps(shaped, LINK, sound)
+    if gap is not None:
+        nameless = where_equal(shaped["kind"], "link.created")
+        without_id = _gaps(shaped, ("link_id",), sound)
+        yield gap & (nameless if without_id is None else nameless | without_id)
+    if "link_id" in shaped.columns and (empty := _where_empty(shaped["link_id"])) is not None:
+        yield empty
 
 
 def bad_json(shaped: pl.DataFrame) -> dict[str, list[int]]:
@@ -146,15 +160,28 @@ def excerpt(raw: dict[str, Any]) -> str:
     return ", ".join(f"{name}={_shown(value)}" for name, value in raw.items() if value is not None)[:200]
 
 
-def _gaps(shaped: pl.DataFrame, needed: tuple[str, ...], sound: Collection[str]) -> Mask:
-    """Return where one of the needed columns is absent, null or empty."""
-    gap = np.zeros(shaped.height, np.bool_)
+def _gaps(shaped: pl.DataFrame, needed: tuple[str, ...], sound: Collection[str]) -> Mask | None:
+    """Return where one of the needed columns is absent, null or empty; None where none is."""
+    gaps: list[Mask] = []
     for name in needed:
-        if name not in sound:
-            texts = shaped[name] if name in shaped.columns else None
-            if texts is None or texts.null_count() or (texts == "").any():
-                gap |= texts is None or ~where_present(texts) | where_equal(texts, "")
-    return gap
+        if name in sound:
+            continue
+        if name not in shaped.columns:
+            return np.ones(shaped.height, np.bool_)
+        texts = shaped[name]
+        if texts.null_count():
+            gaps.append(~where_present(texts))
+        if (empty := _where_empty(texts)) is not None:
+            gaps.append(empty)
+    return np.logical_or.reduce(gaps) if gaps else None
+
+
+def _where_empty(texts: pl.Series) -> Mask | None:
+    """Return where a text is empty; None where none is."""
+    if texts.null_count() == len(texts):
+        return None
+    empty = texts == ""
+    return as_mask(empty) if empty.any() else None
 
 
 def _invalid(texts: pl.DataFrame) -> list[int]:

@@ -336,8 +336,9 @@ _CLOSED_PLACES = np.array(
 
 def closed_texts(contexts: ContextBatch) -> pl.Series:
     """Return what closed the window of each context: `timer`, `count`, `quiet`, `end`, or null."""
-    closed = np.zeros(len(contexts), np.uint8) if contexts.closed is None else contexts.closed
-    return pl.Series("closed_by", _CLOSED_PLACES.take(closed)).cat.to(CLOSED, strict=False)
+    if contexts.closed is None:
+        return pl.Series("closed_by", [None], dtype=CLOSED).new_from_index(0, len(contexts))
+    return pl.Series("closed_by", _CLOSED_PLACES.take(contexts.closed)).cat.to(CLOSED, strict=False)
 
 
 def branch_texts(branches: Any, size: int) -> pl.Series:
