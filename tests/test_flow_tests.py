@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
-from flowdsl import on
+from flowdsl import on, var
 from flowdsl.cli.main import main
 from flowdsl.flow_tests.snapshot import updated
 from flowdsl.production.test_schema import TEST
@@ -596,6 +596,51 @@ def test_a_fan_out_has_all_its_links_in_order_and_a_resolve_the_first():
         .deliver("s")
     )
     assert [link["source_id"] for link in made_from(first, log, 2, graph).graph["links"]] == ["u0"]  # type: ignore[index]
+
+
+def test_the_links_that_functions_ask_for_are_in_it():
+    links = [
+        {"link_type": "follows", "source_id": one, "target_id": "ann", "metadata": {"n": n}}
+        for n, one in enumerate(["zoe", "bob"])
+    ]
+    flow = (
+        on("link.created", link_type="likes", name="l")
+        .where("linked(source_id, 'follows', target_id) and not linked(target_id, 'mutes', source_id)")
+        .map(
+            n=fd.fn.count_links(var.target_id, "follows", direction="reverse"),
+            first=fd.fn.first_link(var.target_id, "follows", direction="reverse").n,
+        )
+        .deliver("s")
+    )
+    log = events((0, fd.link_created("follows", "cat", "ann")), (1, fd.link_created("likes", "bob", "ann")))
+    test = made_from(flow, log, 2, fd.EntityGraph({}, [*links, {**links[0], "target_id": "eve"}]))
+    assert test.graph is not None
+    assert [link["source_id"] for link in test.graph["links"]] == ["zoe", "bob", "cat"]
+    assert test.deliveries[0]["payload"] == {"n": 3, "first": 0}
+
+
+def test_of_links_that_are_read_both_ways_the_first_is_the_first_of_the_graph():
+    ends = [("bob", "eve"), ("ann", "eve"), ("ann", "zoe")]
+    links = [{"link_type": "owns", "source_id": one, "target_id": other} for one, other in ends]
+    flow = (
+        on("link.created")
+        .fan_out("source_id", via="owns", as_="p")
+        .fan_out("p_id", via="owns", direction="reverse", as_="u")
+        .map(a="{{ u_id }}")
+        .deliver("s")
+    )
+    test = made_from(flow, events(*likes((0, "ann"))), 1, fd.EntityGraph({}, links))
+    assert [delivery["payload"]["a"] for delivery in test.deliveries] == ["bob", "ann", "ann"]
+
+
+def test_a_link_deleted_by_its_ends_is_not_in_it_whatever_its_id():
+    log = events(
+        (0, fd.link_created("owns", "ann", "p1", link_id="l1")), (1, fd.link_deleted("owns", "ann", "p1")),
+        (2, fd.link_created("owns", "bob", "p1")), *likes((3, "zoe")),
+    )  # fmt: skip
+    flow = OWNER.map(a="{{ owner.id }}").deliver("s")
+    test = made_from(flow, log, 4, fd.EntityGraph({"user": {"ann": {}, "bob": {}}}))
+    assert test.deliveries[0]["payload"] == {"a": "bob"}
 
 
 def test_a_late_event_brings_the_event_that_set_the_clock():

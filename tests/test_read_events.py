@@ -479,6 +479,16 @@ def test_json_lines_csv_and_a_frame_say_the_same(
         assert broken(log) == []
 
 
+def test_numbers_of_events_are_read_where_all_values_are_text(tmp_path: Path) -> None:
+    header = "seq_no,kind,timestamp,entity_type,entity_id"
+    lines = [f"{number},entity.deleted,{AT},user,{number}" for number in (5, 2, 9)]
+    path = written(tmp_path, "a.csv", "\n".join([header, *lines]))
+    assert rows(read_events(path), "seq_no", "entity_id") == [(2, "2"), (5, "5"), (9, "9")]
+    path.write_text("\n".join([header, *lines, f"x,entity.deleted,{AT},user,1"]))
+    with pytest.raises(DataError, match="'seq_no' is String"):
+        read_events(path)
+
+
 def test_convert_streams_into_a_log_what_read_events_would_read(tmp_path: Path) -> None:
     lines = [
         json.dumps(envelope(entity_deleted("user", n), at=f"2024-01-0{1 + n % 3}T00:00:00Z"))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flowdsl.graph.living_links import LivingLinks
+
 if TYPE_CHECKING:
     from flowdsl.results.options import Options
 
@@ -30,22 +32,18 @@ class LinkInterval:
 def link_intervals(options: Options, kind: str, source: str, target: str) -> list[LinkInterval]:
     """Return the intervals with a link of a type from one id to the other, in order."""
     at_start = [] if options.graph is None else options.graph.links_between(kind, source, target)
-    alive = {_identity(link_id, kind, source, target): START for link_id in at_start}
+    ends = {"link_type": kind, "source_id": source, "target_id": target}
+    alive: LivingLinks[int] = LivingLinks()
+    for link_id in at_start:
+        alive.add({**ends, "link_id": link_id}, START)
     found: list[LinkInterval] = []
     ids = {link_id for link_id in at_start if link_id is not None}
     for event in _events(options, kind, source, target, ids):
-        identity = _identity(event["link_id"], kind, event["source_id"], event["target_id"])
-        if identity in alive:
-            found.append(LinkInterval(alive.pop(identity), event["seq_no"]))
-        ends = (event["kind"], event["link_type"], event["source_id"], event["target_id"])
-        if ends == ("link.created", kind, source, target):
-            alive[identity] = event["seq_no"]
+        found += [LinkInterval(since, event["seq_no"]) for since in alive.ended_by(event)]
+        if event["kind"] == "link.created" and all(event[name] == end for name, end in ends.items()):
+            alive.add(event, event["seq_no"])
     found += [LinkInterval(since, None) for since in alive.values()]
     return sorted(found, key=lambda interval: interval.since)
-
-
-def _identity(link_id: str | None, *ends: Any) -> tuple[str, ...]:
-    return ("id", link_id) if link_id is not None else ("ends", *ends)
 
 
 def _events(

@@ -86,7 +86,7 @@ class Narrator:
         node = recipient_node(self.flow)
         source = (
             f", for {_text(node)} is {format_value(others[0])}"
-            if isinstance(node, (Template, Reference))
+            if isinstance(node, (Template, Reference)) and node.paths
             else ""
         )
         if len(others) > 1:
@@ -94,7 +94,8 @@ class Narrator:
                 f"It was for {_some([*map(self.trail.called, others)])}, and {self.whom} is not among them."
             ]
         if way[-1][-1].outcome == "delivered":
-            return way, [f"It was delivered to {self.trail.called(others[0])}, not to {self.whom}{source}."]
+            sentence = f"It was delivered to {self.trail.called(others[0])}, not to {self.whom}{source}."
+            return way, [*self.story(way[:-1]), sentence]
         return way, [
             *self.story(way),
             f"It would have been for {self.trail.called(others[0])}, not for {self.whom}{source}.",

@@ -11,6 +11,7 @@ from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator
+from flowdsl.operators.batch import Batch
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import ConstantNode, Fields, Map, Node
 from flowdsl.values.json_types import MISSING
@@ -30,11 +31,13 @@ def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
     before = flow.steps[: delivers[0]]
     # a later step may still set the variables of the recipient
     coming = before[at if seen.outcome in ("dropped", "failed", "held", "absorbed") else at + 1 :]
+    # what a batch took in goes on with the variables of another member
+    mixing = [step for step in coming if isinstance(step, Batch)] if seen.outcome == "absorbed" else []
     for place in flow.rules.recipient:
         if place[0] == "_payload":
-            value, known = _in_payload(before, coming, seen)
+            value, known = _in_payload(before, coming, mixing, seen)
         else:
-            value, known = value_at(seen.variables, place), not _any_sets(coming, place[0])
+            value, known = value_at(seen.variables, place), not _changes(coming, mixing, place)
         if not known:
             return None
         if isinstance(value, str):
@@ -67,23 +70,30 @@ def recipient_roots(flow: FlowSpec) -> set[str]:
     return {place[0] for place in flow.rules.recipient}
 
 
-def _in_payload(before: Sequence[Operator], coming: Sequence[Operator], seen: StepTrace) -> tuple[Any, bool]:
+def _in_payload(
+    before: Sequence[Operator], coming: Sequence[Operator], mixing: Sequence[Batch], seen: StepTrace
+) -> tuple[Any, bool]:
     """Return the recipient in the payload, and whether it is known."""
-    if seen.payload is not MISSING and _last_map(coming) is None:
-        return (seen.payload.get(_FIELD, MISSING) if isinstance(seen.payload, Mapping) else MISSING), True
     last = _last_map(before)
     node = None if last is None else _field(last)
+    if seen.payload is not MISSING and _last_map(coming) is None:
+        value = seen.payload.get(_FIELD, MISSING) if isinstance(seen.payload, Mapping) else MISSING
+        mapped = before[max(n for n, step in enumerate(before) if isinstance(step, Map)) :]
+        return value, not mixing or _is_settled(node, mapped, mixing, seen.variables)
     if node is None or isinstance(node, ConstantNode):
         return MISSING, True
-    if isinstance(node, (Template, Reference)) and _is_settled(node, coming, seen.variables):
+    if isinstance(node, (Template, Reference)) and _is_settled(node, coming, mixing, seen.variables):
         return _rendered(node, seen.variables)
     return MISSING, False
 
 
-def _is_settled(node: Template | Reference, coming: Sequence[Operator], variables: Mapping[str, Any]) -> bool:
+def _is_settled(
+    node: Node | None, coming: Sequence[Operator], mixing: Sequence[Batch], variables: Mapping[str, Any]
+) -> bool:
     """Return whether all variables of an expression are known, and none of them will change."""
-    roots = {path[0] for path in node.paths}
-    return all(root in variables and not _any_sets(coming, root) for root in roots)
+    if not isinstance(node, (Template, Reference)):
+        return False
+    return all(path[0] in variables and not _changes(coming, mixing, path) for path in node.paths)
 
 
 def _rendered(node: Template | Reference, variables: Mapping[str, Any]) -> tuple[Any, bool]:
@@ -107,6 +117,15 @@ def _field(step: Map) -> Node | None:
     return fields.get(_FIELD)
 
 
-def _any_sets(steps: Sequence[Operator], name: str) -> bool:
-    """Return whether one of the steps gives a variable a value."""
-    return any(name in step.variables for step in steps)
+def _changes(steps: Sequence[Operator], mixing: Sequence[Batch], path: Path) -> bool:
+    """Return whether one of the steps may give a path another value: by setting its variable, or as a batch
+    without it in its key.
+    """
+    if any(path[0] in step.variables for step in steps):
+        return True
+    return not all(any(_is_part_of(path, key) for key in step.key) for step in mixing)
+
+
+def _is_part_of(path: Path, key: Path) -> bool:
+    """Return whether a key says the value of a path; that of `friend_id` says `friend.id` too."""
+    return path[: len(key)] == key or {path, key} == {(path[0], "id"), (f"{path[0]}_id",)}

@@ -73,32 +73,34 @@ class EventTrace:
         """Return the paths of all branches of the event through a flow, each down to its end."""
         seen = self.seeker(self.seq_no).steps.of_flow(self.number(flow))
         ways = [self._to(seen, end.branch, end.stage.number) for end in _ends(flow, seen)]
-        # a batch is followed only if it may be theirs: each is a replay of its own
-        return [
-            self.whole(flow, way) if recipient_of(flow, way[-1]) in (None, self.recipient) else [way]
-            for way in ways
-        ]
+        return [self.whole(flow, way) for way in ways]
 
-    def on(self, flow: FlowSpec, into: tuple[int, Branch], step: int) -> list[StepTrace]:
-        """Return the path of the batch that absorbed a context: the steps after that one, of the event that
+    def on(self, flow: FlowSpec, into: tuple[int, Branch], step: int) -> list[list[StepTrace]]:
+        """Return the paths of the batch that absorbed a context: the steps after that one, of the event that
         it went on as.
         """
         seq_no, branch = into
         seen = self.seeker(seq_no).steps.of_flow(self.number(flow))
         after = [one for one in seen if one.stage.number > step and one.branch[: len(branch)] == branch]
-        ends = _ends(flow, after)
-        theirs = [end for end in ends if recipient_of(flow, end) == self.recipient]
-        chosen = (theirs or ends)[:1]
-        return self._to(after, chosen[0].branch, chosen[0].stage.number) if chosen else []
+        return [self._to(after, end.branch, end.stage.number) for end in _ends(flow, after)]
 
     def whole(self, flow: FlowSpec, way: list[StepTrace]) -> Parts:
-        """Return a path and what it went on as: a list for each event, the first one for the event itself."""
-        parts = [way]
-        while parts[-1] and parts[-1][-1].into is not None:
-            end = parts[-1][-1]
-            assert end.into is not None
-            parts.append(self.on(flow, end.into, end.stage.number))
-        return [part for part in parts if part]
+        """Return a path and what it went on as: a list for each event, the first one for the event itself.
+
+        Of the branches of a batch it is one that reached the recipient, or else may be theirs, if there is one.
+        """
+        end = way[-1]
+        # a batch is followed only if it may be theirs: each is a replay of its own
+        if end.into is None or recipient_of(flow, end) not in (None, self.recipient):
+            return [way]
+        went_on = [self.whole(flow, path) for path in self.on(flow, end.into, end.stage.number)]
+        return [way, *min(went_on, key=lambda parts: self._strangeness(flow, parts), default=[])]
+
+    def _strangeness(self, flow: FlowSpec, parts: Parts) -> int:
+        """Return how little a path has to do with the recipient."""
+        if delivered_at(parts, self.recipient) is not None:
+            return 0
+        return 1 if self.recipient in persons(flow, parts) else 2
 
     @staticmethod
     def _to(seen: list[StepTrace], branch: Branch, step: int) -> list[StepTrace]:

@@ -16,7 +16,10 @@ import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.events import EVENT_COLUMNS
+from flowdsl.expressions.conditions.condition import listed
+from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.flow.plan import CompiledStep
+from flowdsl.graph.living_links import LivingLinks
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of, links_of
 from flowdsl.kernels.outcome import StepOutcome
@@ -33,22 +36,36 @@ _NEVER: Final = 1 << 62
 
 @dataclass(frozen=True)
 class GraphRead:
-    """Lookup of the links of an id, or without `via` of the entity, as of event `seen`"""
+    """Lookup of the links of an id, or without `via` of the entity, as of event `seen`.
+
+    `all` of the links matter, or the first; with `other` only those between the two. With `entities` those at
+    their ends are read too.
+    """
 
     via: str | None
     direction: str
     id: str
     seen: int
     all: bool
+    other: str | None = None
+    entities: bool = True
 
     def among(self, links: Iterable[Link]) -> tuple[Link, ...]:
         """Return the links that the lookup finds: those that exist then, all or the first."""
-        living = tuple(link for link in links if link.lives(self.seen))
+        living = tuple(link for link in links if link.lives(self.seen) and self._is_asked_for(link))
         return living if self.all else living[:1]
 
     def ends(self, links: Iterable[Link]) -> list[tuple[str, int]]:
-        """Return the entities to which links lead, each with the moment of the lookup."""
-        return [(_to(link, self.direction), self.seen) for link in links]
+        """Return the entities that are read where links lead, each with the moment of the lookup."""
+        return [(_to(link, self.direction), self.seen) for link in links] if self.entities else []
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """Return what is asked for, whenever it is."""
+        return self.via, self.direction, self.id, self.other, self.all
+
+    def _is_asked_for(self, link: Link) -> bool:
+        return self.other is None or _to(link, self.direction) == self.other
 
 
 class GraphReads:
@@ -65,14 +82,28 @@ class GraphReads:
             ids = entered.column(("entity_id",)).values()
             for one, seq_no in zip(ids, entered.seq.tolist(), strict=True):
                 self.found[GraphRead(None, "", one, seq_no - 1, all=False)] = None
-        if not isinstance(operator, (Resolve, FanOut)) or not len(entered):
+        if not len(entered):
             return
-        codes = entered.id_codes(operator.from_, uuids=self._rules.uuids)
-        ids = entered.chunk.interner.texts(codes).to_list()
         seen = entered.chunk.seq_seen(entered.seen).tolist()
-        for one, code, at in zip(ids, codes.tolist(), seen, strict=True):
-            if code > 0:
-                self.found[GraphRead(operator.via, operator.direction, one, at, step.fans_out)] = None
+        for call in operator.graph_calls:
+            self._called(call, entered, seen)
+        if isinstance(operator, (Resolve, FanOut)):
+            codes = entered.id_codes(operator.from_, uuids=self._rules.uuids)
+            ids = entered.chunk.interner.texts(codes).to_list()
+            for one, code, at in zip(ids, codes.tolist(), seen, strict=True):
+                if code > 0:
+                    self.found[GraphRead(operator.via, operator.direction, one, at, step.fans_out)] = None
+
+    def _called(self, call: GraphCall, entered: ContextBatch, seen: Sequence[int]) -> None:
+        """Record what a function asks of the links of each context."""
+        counts = call.function == "count_links"
+        for ids, at in zip(zip(*(listed(one, entered) for one in call.ids), strict=True), seen, strict=True):
+            # what is no id has no links, or fails
+            texts = [str(one) for one in ids if isinstance(one, (str, int)) and not isinstance(one, bool)]
+            if len(texts) == len(ids):
+                one, other = texts[0], texts[1] if len(texts) > 1 else None
+                read = GraphRead(call.link_type, call.direction, one, at, counts, other, entities=False)
+                self.found[read] = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +156,7 @@ def surroundings(
     found: dict[tuple[Any, ...], list[tuple[int, tuple[Link, ...]]]] = {}
     for reading in followed:
         kept = reading.among(lists[_key(reading)])
-        found.setdefault((*_key(reading), reading.all), []).append((reading.seen, kept))
+        found.setdefault(reading.asked, []).append((reading.seen, kept))
         entities += reading.ends(kept)
     states = world.states(entities)
     while True:
@@ -220,9 +251,13 @@ class _LogAndGraph:
         if not readings:
             return {}
         wanted = _wanted(readings)
-        given: list[Link] = []
-        for (kind, way), ids in wanted.items():
-            given += [Link(kind, *ends, None, -1, []) for ends in links_of(self._base, kind, way, ids)]
+        given = [
+            link
+            for kind in dict.fromkeys(kind for kind, _ in wanted)
+            for link in links_of(
+                self._base, kind, *(wanted.get((kind, way), ()) for way in ("forward", "reverse"))
+            )
+        ]
         rows = self._link_rows(wanted, given)
         links = _lived(given, {row["seq_no"]: row for row in rows if row["kind"].startswith("link.")})
         self._order = {link: number for number, link in enumerate(links)}
@@ -232,14 +267,14 @@ class _LogAndGraph:
                 lists.get((link.type, way, _from(link, way)), []).append(link)
         return lists
 
-    def _link_rows(self, wanted: Mapping[tuple[str, str], set[str]], given: list[Link]) -> list[Row]:
+    def _link_rows(self, wanted: Mapping[tuple[str, str], set[str]], given: Sequence[Row]) -> list[Row]:
         """Return the events of the wanted links, those that name them by their id alone included."""
         ends = [
             (pl.col("link_type") == kind) & pl.col(_end(way)).is_in(list(ids))
             for (kind, way), ids in wanted.items()
         ]
         rows = self._rows(pl.any_horizontal(*ends))
-        named = {link.link_id for link in given} | {row["link_id"] for row in rows}
+        named = {row["link_id"] for row in (*given, *rows)}
         named.discard(None)
         if named:
             rows += self._rows(pl.col("link_id").is_in(sorted(map(str, named))))
@@ -326,27 +361,23 @@ def _from(link: Link, direction: str) -> str:
     return link.source if direction == "forward" else link.target
 
 
-def _lived(given: list[Link], rows: Mapping[int, Row]) -> list[Link]:
+def _lived(given: Sequence[Row], rows: Mapping[int, Row]) -> list[Link]:
     """Return all links in order with their ends; a link ends when it is deleted or created again."""
     links: list[Link] = []
-    current: dict[tuple[str | None, ...], Link] = {}
-
-    def identity(
-        kind: str | None, source: str | None, target: str | None, link_id: str | None
-    ) -> tuple[str | None, ...]:
-        return (kind, source, target) if link_id is None else (link_id,)
-
-    for link in given:
-        if identity(link.type, link.source, link.target, link.link_id) not in current:
-            links.append(link)
-            current[identity(link.type, link.source, link.target, link.link_id)] = link
+    current: LivingLinks[Link] = LivingLinks()
+    for row in given:
+        links.append(_link(row, -1))
+        current.add(row, links[-1])
     for at, row in sorted(rows.items()):
-        kind, source, target, link_id = (row[n] for n in ("link_type", "source_id", "target_id", "link_id"))
-        before = current.pop(identity(kind, source, target, link_id), None)
-        if before is not None:
-            before.died.append(at)
+        for ended in current.ended_by(row):
+            ended.died.append(at)
         if row["kind"] == "link.created":
-            made = Link(kind, source, target, link_id, row["metadata"], at, [])
-            links.append(made)
-            current[identity(kind, source, target, link_id)] = made
+            links.append(_link(row, at))
+            current.add(row, links[-1])
     return links
+
+
+def _link(row: Row, born: int) -> Link:
+    """Return the link of a row, since an event."""
+    kind, source, target = (row[name] for name in ("link_type", "source_id", "target_id"))
+    return Link(kind, source, target, row["link_id"], row["metadata"], born, [])

@@ -49,27 +49,30 @@ def types_of(graph: EntityGraph, ids: pl.Series) -> dict[str, str]:
 
 
 def links_of(
-    graph: EntityGraph, link_type: str, direction: str, ids: Iterable[str]
-) -> list[tuple[str, str, str | None]]:
-    """Return the links of a type from the ids, or with `reverse` to them: source, target and link id, in link
-    order.
+    graph: EntityGraph, link_type: str, sources: Iterable[str], targets: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Return the links of a type from the sources, and those to the targets, in link order.
 
-    >>> links_of(
-    ...     EntityGraph(links=[{"link_type": "owns", "source_id": "a", "target_id": "b"}]),
-    ...     "owns",
-    ...     "reverse",
-    ...     ["b"],
-    ... )
-    [('a', 'b', None)]
+    >>> graph = EntityGraph(links=[{"link_type": "owns", "source_id": "a", "target_id": "b"}])
+    >>> links_of(graph, "owns", [], ["b"])
+    [{'link_type': 'owns', 'source_id': 'a', 'target_id': 'b', 'link_id': None, 'metadata': None}]
     """
     table = graph._links.get(link_type)
     if table is None:
         return []
-    codes = graph._interner.intern(pl.Series(sorted(set(ids)), dtype=pl.String))
-    sources, targets = table.ends
-    rows = np.flatnonzero(np.isin(sources if direction == "forward" else targets, codes))
-    ends = [graph._interner.texts(side[rows]).to_list() for side in (sources, targets)]
-    return list(zip(*ends, graph._link_ids[link_type].gather(rows).to_list(), strict=True))
+    asked = [
+        graph._interner.intern(pl.Series(sorted(set(ids)), dtype=pl.String)) for ids in (sources, targets)
+    ]
+    rows = np.flatnonzero(np.logical_or(*map(np.isin, table.ends, asked)))
+    ends = [graph._interner.texts(side[rows]) for side in table.ends]
+    said = graph._link_metadata.get(link_type)
+    found = {
+        "source_id": ends[0],
+        "target_id": ends[1],
+        "link_id": graph._link_ids[link_type].gather(rows),
+        "metadata": None if said is None else said.gather(rows),
+    }
+    return pl.DataFrame(found).select(pl.lit(link_type).alias("link_type"), pl.all()).to_dicts()
 
 
 def _object(text: str | None) -> dict[str, Any]:

@@ -378,6 +378,7 @@ class EventImporter:
             return None
         if "timestamp" not in raw.columns:
             raw = raw.with_columns(pl.lit(None).alias("timestamp"))
+        raw = _with_numbers(raw)
         check_types(raw.schema, block.place)
         shaped = as_json_text(self.shaper.shape(raw, block.place))
         at = raw[ROW]
@@ -452,6 +453,14 @@ class EventImporter:
 
     def _add(self, block: TextBlock, row: int, problem: Any, why: str) -> None:
         self.problems.add(block.place, block.rows[row], problem, why, excerpt_of(block, row))
+
+
+def _with_numbers(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events whose numbers are integers where they are written as text, as all values of CSV are."""
+    if events.schema.get("seq_no") != pl.String:
+        return events
+    numbers = events["seq_no"].cast(pl.Int64, strict=False)
+    return events if numbers.null_count() > events["seq_no"].null_count() else events.with_columns(numbers)
 
 
 def _in_order(frames: list[pl.DataFrame], renumber: bool) -> pl.DataFrame:
