@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import crowded_strategies as crowded
 import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from flowdsl.scope import ValueShape
 
 SLIPS_ARE_LIKELY = pytest.mark.filterwarnings("ignore:(flow '|EntityGraph):flowdsl.errors.FlowWarning")
 """Of tests with random flows, which compare ids with numbers, and deliver to nobody."""
-START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
+START = crowded.START
 SECOND = 1_000_000
 AHEAD = 7200 * SECOND
 
@@ -625,11 +626,27 @@ def flow_lists(draw: st.DrawFn, max_flows: int = 3) -> list[Flow]:
     return [flow.named(f"f{number}") for number, flow in enumerate(flows)]
 
 
+def cases(max_events: int = 20, full: bool = False) -> st.SearchStrategy[Case]:
+    """Flows, a graph and a log: of any values, or so that most contexts go far.
+
+    `full`: of documents that columns of structs can hold.
+    """
+    of_any = cases_of(flow_lists(), worlds(max_events, full))
+    return of_any if full else of_any | cases_of(crowded.flow_lists(), crowded_worlds(max_events))
+
+
 @st.composite
-def cases(draw: st.DrawFn, max_events: int = 20, full: bool = False) -> Case:
-    """Flows, a graph and a log; `full`: of documents that columns of structs can hold."""
-    flows = draw(flow_lists())
-    return Case(flows, draw(worlds(max_events, full)), draw(sink_caps(flows)))
+def cases_of(
+    draw: st.DrawFn, flow_lists: st.SearchStrategy[list[Flow]], worlds: st.SearchStrategy[World]
+) -> Case:
+    """Flows and a world, and caps of some of the sinks."""
+    flows = draw(flow_lists)
+    return Case(flows, draw(worlds), draw(sink_caps(flows)))
+
+
+def crowded_worlds(max_events: int) -> st.SearchStrategy[World]:
+    """A graph with many links, and a log in which they come and go."""
+    return st.builds(World, crowded.held_entities, crowded.graphs, crowded.logs(max_events), crowded.merges)
 
 
 @st.composite

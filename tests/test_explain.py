@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
@@ -232,3 +235,25 @@ def test_a_missing_operand_is_shown_as_missing():
     assert ("metadata.weight", MISSING) in explanation.steps[1].operands
     assert "metadata.weight is missing" in repr(explanation)
     assert "metadata.weight" not in json.loads(explanation.to_pandas()["operands"][1])
+
+
+@SLIPS_ARE_LIKELY
+@given(case=cases(), keep=st.booleans(), data=st.data())
+def test_of_any_event_of_any_history_the_outcomes_are_those_of_the_tables(
+    case: Case, keep: bool, data: st.DataObject
+):
+    graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
+    result = fd.replay(
+        case.flows,
+        case.world.events,
+        graph,
+        caps=case.caps,
+        open_windows="keep" if keep else "flush",
+        trace=True,
+        progress=False,
+    )
+    seq_no = data.draw(st.sampled_from([event["seq_no"] for event in case.world.events]))
+    steps = result.explain(seq_no).steps
+    for outcome, table in [("delivered", "deliveries"), ("failed", "errors"), ("dropped", "dropped")]:
+        rows = result.to_polars(table=table).filter(seq_no=seq_no).select("flow", "step", "branch").rows()
+        assert {(s.flow, s.step, s.branch) for s in steps if s.outcome == outcome} == set(rows), outcome
