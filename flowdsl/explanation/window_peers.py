@@ -60,7 +60,7 @@ class Arrivals:
     def at(cls, stage: CompiledStep, rules: Rules, watched: int) -> Arrivals:
         """Start without contexts at a step."""
         paths = sorted(stage.operator.key_paths)
-        space = KeySpace(paths, typed=rules.typed_keys, nulls=rules.null_keys) if paths else None
+        space = KeySpace(paths, rules) if paths else None
         return cls(stage.number, stage.operator, space, watched, rules.timers)
 
     def add(self, contexts: ContextBatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy.typing as npt
 
 from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.variables import Versions
 from flowdsl.kernels.batch_run import BatchOptions, BatchRun, incoming
 from flowdsl.kernels.held_rows import HeldRows, windows_text
 from flowdsl.kernels.kernel import Kernel
@@ -38,7 +36,7 @@ class BatchKernel(Kernel):
 
     def __init__(self, options: BatchOptions, rules: Rules) -> None:
         self.options, self.rules = options, rules
-        self._space = KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys)
+        self._space = KeySpace(options.key, rules)
         self.windows = OpenWindows()
         self._holding = ContextBuffer()
         # of the next window that opens
@@ -74,12 +72,6 @@ class BatchKernel(Kernel):
     @property
     def holding(self) -> ContextBuffer:
         return self._holding
-
-    def held_versions(self) -> Iterable[Versions]:
-        return self._holding.versions()
-
-    def renumber(self, mapping: Versions) -> None:
-        self._holding.renumber(mapping)
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         came, failures = incoming(self.options, self._space, contexts)

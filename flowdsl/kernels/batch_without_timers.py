@@ -31,7 +31,6 @@ from flowdsl.kernels.outcome import (
     Until,
     dropped_held,
     dropped_rows,
-    failed_where,
 )
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.kernels.windows import FixedReach, Groups, Windows
@@ -120,7 +119,7 @@ class UntimedBatchKernel(Kernel):
 
     def __init__(self, key: Path, window: int, min_count: int, rules: Rules) -> None:
         self._key, self._window, self._min_count, self._rules = key, window, min_count, rules
-        self._space = KeySpace((key,), typed=rules.typed_keys, nulls=rules.null_keys)
+        self._space = KeySpace((key,), rules)
         # sorted by key
         self._open = _Windows.none()
         self._members = ItemLists.none()
@@ -153,11 +152,7 @@ class UntimedBatchKernel(Kernel):
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
             return StepOutcome(contexts)
-        keys, failures = self._space.keys(contexts)
-        failed = failed_where(contexts, failures)
-        if failures is not None:
-            good = np.flatnonzero(~failures.mask)
-            contexts, keys = contexts.take(good), keys[good]
+        contexts, keys, failed = self.keyed(contexts)
         if not len(contexts):
             return StepOutcome(contexts, failed)
         groups = Groups.of(keys, contexts.moment)

@@ -15,8 +15,8 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import Versions
 from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.held_rows import HeldRows
-from flowdsl.kernels.keys import Held, KeySpace
-from flowdsl.kernels.outcome import StepOutcome, Until, failed_where
+from flowdsl.kernels.keys import Held, Keys, KeySpace
+from flowdsl.kernels.outcome import Failed, StepOutcome, Until, failed_where
 from flowdsl.text import short_repr
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_types import Index
@@ -85,16 +85,30 @@ class Kernel(StateObject):
         """
         raise NotImplementedError
 
+    def keyed(self, contexts: ContextBatch) -> tuple[ContextBatch, Keys, tuple[Failed, ...]]:
+        """Return the contexts that have a key, with it, and the others as failures; without a space of keys
+        all have the same one.
+        """
+        if self.space is None:
+            return contexts, np.zeros(len(contexts), np.int64), ()
+        keys, failures = self.space.keys(contexts)
+        if failures is None:
+            return contexts, keys, ()
+        good = np.flatnonzero(~failures.mask)
+        return contexts.take(good), keys[good], failed_where(contexts, failures)
+
     def fork(self) -> Kernel:
         """Return a kernel that goes on from here without changing this one."""
         return self
 
     def held_versions(self) -> Iterable[Versions]:
         """Entity versions that held contexts refer to."""
-        return ()
+        return () if self.holding is None else self.holding.versions()
 
     def renumber(self, mapping: Versions) -> None:
         """Entity versions got new numbers."""
+        if self.holding is not None:
+            self.holding.renumber(mapping)
 
     def next_deadline(self) -> int | None:
         """Return when the next timer is due that would fire without another event, as a clock in µs; None

@@ -13,6 +13,7 @@ import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.row_source import Failures, first_failures
+from flowdsl.rules import Rules
 from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.float_parser import as_read
@@ -31,16 +32,16 @@ Held = Keys | list[int]
 class KeySpace(StateObject):
     """Numbers for the values of one or several paths: text by itself, numbers as numbers, all types apart.
 
-    With `typed=False` values are the same if their text is: 1 and "1", but not 1 and 1.0. Null is a key only
-    with `nulls`.
+    By rules without typed keys values are the same if their text is: 1 and "1", but not 1 and 1.0. Null is a
+    key only by rules with null keys.
     """
 
     saved = keeps(_others=ObjectField(Interner), _pairs=ListField(ObjectField(HashTable)))
 
-    def __init__(self, paths: Sequence[Path], *, typed: bool = True, nulls: bool = False) -> None:
+    def __init__(self, paths: Sequence[Path], rules: Rules) -> None:
         self._paths = paths
-        self._typed = typed
-        self._nulls = nulls
+        self._typed = rules.typed_keys
+        self._nulls = rules.null_keys
         self._others = Interner()
         self._pairs: list[HashTable] = [HashTable() for _ in paths[1:]]
 

@@ -17,8 +17,10 @@ from flowdsl.batches.buffer import ContextBuffer, Refs
 from flowdsl.batches.context_batch import CLOSED_AT_END, NOT_CLOSED, RELEASED, ContextBatch
 from flowdsl.batches.later import Later
 from flowdsl.kernels.held_rows import HeldRows
+from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import Until
 from flowdsl.kernels.struct_of_arrays import Arrays
+from flowdsl.values.interner import Interner
 from flowdsl.values.orders import lexical_order, order_within
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -200,6 +202,38 @@ class ReleaseQueue(StateObject):
         )
         seqs = self.holding.seqs(every.refs).tolist()
         return [(seq, *branch) for seq, branch in zip(seqs, branches, strict=True)]
+
+
+class WaitingKernel(Kernel):
+    """Base of kernels that hold contexts, each until the moment that is known when it comes."""
+
+    _waiting: ReleaseQueue
+
+    @property
+    def held(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def holding(self) -> ContextBuffer:
+        return self._waiting.holding
+
+    def members(self, interner: Interner) -> HeldRows:
+        return self._waiting.members()
+
+    def check(self, source: StateReader) -> None:
+        self._waiting.check(source)
+
+    def next_deadline(self) -> int | None:
+        return self._waiting.next_deadline()
+
+    def deadlines(self) -> Ints:
+        return self._waiting.deadlines()
+
+    def open(self) -> list[dict[str, Any]]:
+        return self._waiting.open()
+
+    def opened_by(self) -> list[tuple[int, ...]]:
+        return self._waiting.opened_by()
 
 
 def _closed(parts: list[ContextBatch], late: npt.NDArray[np.bool_], *, ending: bool) -> npt.NDArray[np.uint8]:

@@ -209,9 +209,7 @@ class CapKernel(Kernel):
 
     def __init__(self, options: KeyCap, rules: Rules) -> None:
         self._options, self._rules = options, rules
-        self._space = (
-            KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys) if options.key else None
-        )
+        self._space = KeySpace(options.key, rules) if options.key else None
         self._zones = ZoneReader(options.tz, options.default_tz)
         self._counts = options.counts()
 

@@ -14,7 +14,7 @@ from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.key_memory import merge_keys
 from flowdsl.kernels.keys import Keys, KeySpace
-from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
+from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows
 from flowdsl.kernels.window_blocks import KeyTable, block_edges
 from flowdsl.kernels.windows import FixedReach, Groups, Windows
 from flowdsl.operators.base import Kind, Operator
@@ -160,7 +160,7 @@ class DeduplicateKernel(Kernel):
 
     def __init__(self, options: Deduplicate, rules: Rules) -> None:
         self._options, self._rules = options, rules
-        self._space = KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys)
+        self._space = KeySpace(options.key, rules)
         self._older: tuple[_Sightings, ...] = ()
         self._recent = _Sightings.none()
 
@@ -185,11 +185,7 @@ class DeduplicateKernel(Kernel):
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
             return StepOutcome(contexts)
-        keys, failures = self._space.keys(contexts)
-        failed = failed_where(contexts, failures)
-        if failures is not None:
-            good = np.flatnonzero(~failures.mask)
-            contexts, keys = contexts.take(good), keys[good]
+        contexts, keys, failed = self.keyed(contexts)
         window = self._options.window.microseconds
         if window == 0 or not len(contexts):
             return StepOutcome(contexts, failed)

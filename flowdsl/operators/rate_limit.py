@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.variables import Versions
 from flowdsl.errors import BuildError
 from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.buckets import Buckets
-from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import KeySpace
-from flowdsl.kernels.outcome import Failed, StepOutcome, Until, dropped_rows, failed_where
-from flowdsl.kernels.release_queue import ReleaseQueue
+from flowdsl.kernels.outcome import Failed, StepOutcome, Until, dropped_rows
+from flowdsl.kernels.release_queue import ReleaseQueue, WaitingKernel
 from flowdsl.kernels.token_buckets import NEVER, DropBucket, FloatBucket, QueueBucket
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import DURATION, PATHS, STRATEGY, Strategy, count, given, holding, option
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
-from flowdsl.values.interner import Interner
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import ObjectField, OptionalField
-from flowdsl.values.state_objects import StateReader, keeps
+from flowdsl.values.state_objects import keeps
 
 Ints = npt.NDArray[np.int64]
 
@@ -157,10 +153,10 @@ class NoLimitKernel(Kernel):
     """Lets everything pass that has a key."""
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
-        self._space = _space(options, rules)
+        self._space = KeySpace(options.key, rules) if options.key else None
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        contexts, _, failed = _keyed(self._space, contexts)
+        contexts, _, failed = self.keyed(contexts)
         return StepOutcome(contexts, failed)
 
 
@@ -171,7 +167,7 @@ class DropKernel(Kernel):
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._options, self._rules = options, rules
-        self._space = _space(options, rules)
+        self._space = KeySpace(options.key, rules) if options.key else None
         kind = DropBucket if rules.exact_tokens else FloatBucket
         self._buckets = Buckets(kind, options.max, max(options.per.microseconds, 1))
 
@@ -188,7 +184,7 @@ class DropKernel(Kernel):
         return f"{count_text(used, 'limit')} in use" if used else ""
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        contexts, keys, failed = _keyed(self._space, contexts)
+        contexts, keys, failed = self.keyed(contexts)
         if not len(contexts):
             return StepOutcome(contexts, failed)
         passing = self._buckets.take(keys, contexts.moment).astype(np.bool_)
@@ -196,7 +192,7 @@ class DropKernel(Kernel):
         return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
 
 
-class QueueKernel(Kernel):
+class QueueKernel(WaitingKernel):
     """Holds what finds no token until there is one. When that is, is known as soon as a context comes."""
 
     saved = keeps(
@@ -207,13 +203,9 @@ class QueueKernel(Kernel):
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._options, self._rules = options, rules
-        self._space = _space(options, rules)
+        self._space = KeySpace(options.key, rules) if options.key else None
         self._buckets = Buckets(QueueBucket, options.max, options.per.microseconds)
         self._waiting = ReleaseQueue()
-
-    @property
-    def held(self) -> int:
-        return len(self._waiting)
 
     def fork(self) -> QueueKernel:
         forked = QueueKernel(self._options, self._rules)
@@ -230,24 +222,8 @@ class QueueKernel(Kernel):
         queued = f"{count_text(self.held, 'context')} in its queue" if self.held else ""
         return " and ".join(filter(None, (queued, limits)))
 
-    def members(self, interner: Interner) -> HeldRows:
-        return self._waiting.members()
-
-    def check(self, source: StateReader) -> None:
-        self._waiting.check(source)
-
-    @property
-    def holding(self) -> ContextBuffer:
-        return self._waiting.holding
-
-    def held_versions(self) -> Iterable[Versions]:
-        return self.holding.versions()
-
-    def renumber(self, mapping: Versions) -> None:
-        self.holding.renumber(mapping)
-
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        contexts, keys, failed = _keyed(self._space, contexts)
+        contexts, keys, failed = self.keyed(contexts)
         moments = self._buckets.take(keys, contexts.moment)
         never = Failures.where(moments == NEVER, "its turn in the queue comes after the year 9999")
         if never is not None:
@@ -255,30 +231,3 @@ class QueueKernel(Kernel):
             good = np.flatnonzero(~never.mask)
             contexts, moments = contexts.take(good), moments[good]
         return StepOutcome(self._waiting.run(contexts, moments, None, until), failed)
-
-    def next_deadline(self) -> int | None:
-        return self._waiting.next_deadline()
-
-    def deadlines(self) -> Ints:
-        return self._waiting.deadlines()
-
-    def open(self) -> list[dict[str, Any]]:
-        return self._waiting.open()
-
-    def opened_by(self) -> list[tuple[int, ...]]:
-        return self._waiting.opened_by()
-
-
-def _space(options: RateLimit, rules: Rules) -> KeySpace | None:
-    return KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys) if options.key else None
-
-
-def _keyed(space: KeySpace | None, contexts: ContextBatch) -> tuple[ContextBatch, Ints, tuple[Failed, ...]]:
-    """Return the contexts that have a key, with it, and the others as failures."""
-    if space is None:
-        return contexts, np.zeros(len(contexts), np.int64), ()
-    keys, failures = space.keys(contexts)
-    if failures is None:
-        return contexts, keys, ()
-    good = np.flatnonzero(~failures.mask)
-    return contexts.take(good), keys[good], failed_where(contexts, failures)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.variables import Versions
 from flowdsl.errors import BuildError
 from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
-from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
-from flowdsl.kernels.release_queue import ReleaseQueue
+from flowdsl.kernels.release_queue import ReleaseQueue, WaitingKernel
 from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.kernels.times_read import DurationReader, ZoneReader
 from flowdsl.operators.base import Kind, Operator
@@ -44,11 +41,10 @@ from flowdsl.operators.time_options import (
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
-from flowdsl.values.interner import Interner
 from flowdsl.values.local_time import Every, Schedule, time_of_day
 from flowdsl.values.paths import path_text
 from flowdsl.values.state_fields import ObjectField
-from flowdsl.values.state_objects import StateReader, keeps
+from flowdsl.values.state_objects import keeps
 from flowdsl.values.zones import Zones
 
 Ints = npt.NDArray[np.int64]
@@ -312,7 +308,7 @@ class InsideKernel(Kernel):
         )
 
 
-class WaitKernel(Kernel):
+class WaitKernel(WaitingKernel):
     """Holds contexts, each until the moment that is known when it comes."""
 
     saved = keeps(_waiting=ObjectField(ReleaseQueue))
@@ -321,10 +317,6 @@ class WaitKernel(Kernel):
         self._options, self._ends = options, ends
         self._waiting = ReleaseQueue()
 
-    @property
-    def held(self) -> int:
-        return len(self._waiting)
-
     def fork(self) -> WaitKernel:
         forked = WaitKernel(self._options, self._ends)
         forked._waiting = self._waiting.fork()
@@ -332,22 +324,6 @@ class WaitKernel(Kernel):
 
     def remembers(self, clock: int) -> str:
         return f"{count_text(self.held, 'context')} waiting" if self.held else ""
-
-    def members(self, interner: Interner) -> HeldRows:
-        return self._waiting.members()
-
-    def check(self, source: StateReader) -> None:
-        self._waiting.check(source)
-
-    @property
-    def holding(self) -> ContextBuffer:
-        return self._waiting.holding
-
-    def held_versions(self) -> Iterable[Versions]:
-        return self.holding.versions()
-
-    def renumber(self, mapping: Versions) -> None:
-        self.holding.renumber(mapping)
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         moments, failures = self._ends.moments(contexts)
@@ -361,15 +337,3 @@ class WaitKernel(Kernel):
             contexts, moments = contexts.take(rows), moments[rows]
         # timers due at the same moment fire in the order of their events (rule 20)
         return StepOutcome(self._waiting.run(contexts, moments, contexts.seq, until), failed)
-
-    def next_deadline(self) -> int | None:
-        return self._waiting.next_deadline()
-
-    def deadlines(self) -> Ints:
-        return self._waiting.deadlines()
-
-    def open(self) -> list[dict[str, Any]]:
-        return self._waiting.open()
-
-    def opened_by(self) -> list[tuple[int, ...]]:
-        return self._waiting.opened_by()
