@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import Final
+from typing import Final, Self
 
 
 class FlowError(Exception):
@@ -55,6 +55,14 @@ class FlowError(Exception):
         self.place = place
         self.allowed = allowed
         self.hint = hint
+
+    @classmethod
+    def unknown(cls, what: str, word: object, known: Iterable[str], **where: str | None) -> Self:
+        """Build the error about a word that is none of the known ones: it lists them, and hints at the
+        closest.
+        """
+        words = list(known)
+        return cls(what, allowed=", ".join(words), hint=did_you_mean(word, words), **where)
 
     def located(
         self, *, flow: str | None = None, step: str | None = None, place: str | None = None

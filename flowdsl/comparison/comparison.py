@@ -15,7 +15,7 @@ from flowdsl.comparison.inputs import FlowPair, pairs_of
 from flowdsl.comparison.matches import CHANGE, CHANGES, SAME, SIDE, match_deliveries
 from flowdsl.comparison.members import members_of
 from flowdsl.engine.crashes import Stopped
-from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.errors import ReplayError
 from flowdsl.frames import to_pandas
 from flowdsl.progress import Progress, ProgressReporter, track
 from flowdsl.results.result_data import ResultData
@@ -142,11 +142,7 @@ class Comparison:
     def __getitem__(self, change: str) -> pd.DataFrame:
         """Return the rows of one kind of change: `added`, `removed`, `readdressed`, `changed` or `moved`."""
         if change not in CHANGES:
-            raise ReplayError(
-                f"there is no change {change!r}",
-                allowed=", ".join(CHANGES),
-                hint=did_you_mean(change, CHANGES),
-            )
+            raise ReplayError.unknown(f"there is no change {change!r}", change, CHANGES)
         return to_pandas(self.polars().filter(pl.col("change") == change))
 
     @property

@@ -102,11 +102,8 @@ def _unknown_option(flow: FlowSpec, name: str) -> ReplayError:
     if numbered is not None:
         return _unknown_of_step(flow, int(numbered[1]), numbered[2])
     known = sorted({option for step in flow.steps for option in step.options()})
-    return ReplayError(
-        f"no step of {flow.name!r} has an option {name!r}",
-        flow=flow.name,
-        allowed=", ".join(known),
-        hint=did_you_mean(name, known),
+    return ReplayError.unknown(
+        f"no step of {flow.name!r} has an option {name!r}", name, known, flow=flow.name
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import polars as pl
 
 from flowdsl.charts.formats import SECOND, number_text, span_text
-from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.errors import ReplayError
 
 Unit = Literal["count", "seconds"]
 Better = Literal["more", "less"]
@@ -187,12 +187,7 @@ class Figure:
         name, _, statistic = text.partition(".")
         measure = MEASURES.get(name)
         if measure is None:
-            raise ReplayError(
-                f"nothing is measured as {name!r}",
-                place=place,
-                allowed=", ".join(MEASURES),
-                hint=did_you_mean(name, MEASURES),
-            )
+            raise ReplayError.unknown(f"nothing is measured as {name!r}", name, MEASURES, place=place)
         if not measure.distribution:
             if statistic:
                 raise ReplayError(

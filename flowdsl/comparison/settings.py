@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from flowdsl.comparison.grid import Variant, places_of, variants_of
-from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.errors import ReplayError
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.text import short_repr, type_text
 
@@ -53,9 +53,6 @@ def check_sink(flow: FlowSpec, sink: str | None) -> None:
             "the flow delivers nothing that could be measured", flow=flow.name, hint="end it with deliver"
         )
     if sink is not None and sink not in known:
-        raise ReplayError(
-            f"the flow does not deliver to {short_repr(sink)}",
-            flow=flow.name,
-            allowed=", ".join(known),
-            hint=did_you_mean(sink, known),
+        raise ReplayError.unknown(
+            f"the flow does not deliver to {short_repr(sink)}", sink, known, flow=flow.name
         )

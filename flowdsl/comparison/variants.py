@@ -13,7 +13,7 @@ from flowdsl.arguments import is_text_in
 from flowdsl.comparison.comparison import Comparison
 from flowdsl.comparison.grid import Variant
 from flowdsl.comparison.inputs import FlowPair, FlowResult
-from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.errors import ReplayError
 from flowdsl.flow.caps import counted_apart
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.results.options import Options, options_of
@@ -64,11 +64,7 @@ class VariantsData:
     def _number(self, name: str) -> int:
         names = [variant.name for variant in self.variants]
         if not is_text_in(name, names):
-            raise ReplayError(
-                f"there is no variant {short_repr(name)}",
-                allowed=", ".join(names),
-                hint=did_you_mean(name, names),
-            )
+            raise ReplayError.unknown(f"there is no variant {short_repr(name)}", name, names)
         return names.index(name)
 
     def __len__(self) -> int:

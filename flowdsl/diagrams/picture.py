@@ -14,7 +14,7 @@ from flowdsl.diagrams.lane_layout import SHARED, draw_lanes
 from flowdsl.diagrams.mermaid import mermaid
 from flowdsl.diagrams.svg import Canvas, image_html, themed
 from flowdsl.diagrams.text_renderer import outline
-from flowdsl.errors import DataError, did_you_mean
+from flowdsl.errors import DataError
 
 # a picture of one flow that is as wide is not shrunk much on a narrow screen
 FITS: Final = 480
@@ -87,10 +87,8 @@ class Picture:
         """Write the picture to a file: `.svg`, `.mmd` (Mermaid) or `.txt`, by the suffix."""
         file = Path(path)
         if file.suffix.lower() not in FORMATS:
-            raise DataError(
-                f"a picture cannot be written as {file.suffix or file.name!r}",
-                allowed=", ".join(FORMATS),
-                hint=did_you_mean(file.suffix, FORMATS),
+            raise DataError.unknown(
+                f"a picture cannot be written as {file.suffix or file.name!r}", file.suffix, FORMATS
             )
         file.write_bytes(getattr(self, FORMATS[file.suffix.lower()]).encode())
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from flowdsl.engine.event_reading import EventReading, StepTrace
 from flowdsl.engine.trace import Reading, Trace
-from flowdsl.errors import FlowWarning, ReplayError, did_you_mean
+from flowdsl.errors import FlowWarning, ReplayError
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.explanation.paths import EventSteps, ExplainedStep
 from flowdsl.flow.spec import FlowSpec, Trigger
@@ -189,9 +189,7 @@ def asked_flows(options: Options, flow: str | None) -> list[FlowSpec]:
     """Return all flows of a replay, or those of the name; a `ReplayError` if there is none."""
     names = [f.name for f in options.flows]
     if flow is not None and (not isinstance(flow, str) or flow not in names):
-        raise ReplayError(
-            f"there is no flow {short_repr(flow)}", allowed=", ".join(names), hint=did_you_mean(flow, names)
-        )
+        raise ReplayError.unknown(f"there is no flow {short_repr(flow)}", flow, names)
     return [f for f in options.flows if flow is None or f.name == flow]
 
 

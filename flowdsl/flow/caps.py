@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from flowdsl.errors import FlowError, did_you_mean
+from flowdsl.errors import FlowError
 from flowdsl.flow.plan import CappedSink, Caps
 from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import FlowSpec
@@ -41,11 +41,7 @@ def _project_caps(given: object, names: Collection[str]) -> dict[str, Cap | None
 
 def _check(name: object, cap: object, names: Collection[str], error: type[FlowError]) -> None:
     if name not in names:
-        raise error(
-            f"caps: no flow delivers to {short_repr(name)}",
-            allowed=", ".join(names),
-            hint=did_you_mean(name, names),
-        )
+        raise error.unknown(f"caps: no flow delivers to {short_repr(name)}", name, names)
     if cap is not None and not isinstance(cap, Cap):
         raise error(
             f"caps[{name!r}] is {short_repr(cap, 200)}", allowed="fd.Cap(3, per='day', tz='Europe/Berlin')"

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from flowdsl.arguments import MOST, is_text_in, whole_number
-from flowdsl.errors import BuildError, did_you_mean
+from flowdsl.errors import BuildError
 from flowdsl.events import KINDS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
@@ -120,11 +120,7 @@ class FlowSpec:
         ()
         """
         if not is_text_in(kind, KINDS):
-            raise BuildError(
-                f"{short_repr(kind, 200)} is not a kind of event",
-                allowed=", ".join(KINDS),
-                hint=did_you_mean(kind, KINDS),
-            )
+            raise BuildError.unknown(f"{short_repr(kind, 200)} is not a kind of event", kind, KINDS)
         wrong, right = (
             ("entity_type", "link_type") if kind.startswith("link") else ("link_type", "entity_type")
         )

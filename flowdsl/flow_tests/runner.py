@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowdsl.errors import FlowError, ReplayError, did_you_mean
+from flowdsl.errors import FlowError, ReplayError
 from flowdsl.events import timestamp_text, timestamp_us
 from flowdsl.flow.inputs import as_flows
 from flowdsl.flow.spec import FlowSpec
@@ -121,11 +121,7 @@ def _chosen(test: FlowTestSpec, flows: tuple[FlowSpec, ...]) -> tuple[FlowSpec, 
     names = [flow.name for flow in flows]
     for name in test.flows or ():
         if name not in names:
-            raise ReplayError(
-                f"test {test.name!r}: there is no flow {name!r}",
-                allowed=", ".join(names),
-                hint=did_you_mean(name, names),
-            )
+            raise ReplayError.unknown(f"test {test.name!r}: there is no flow {name!r}", name, names)
     return tuple(flow for flow in flows if test.flows is None or flow.name in test.flows)
 
 

@@ -225,11 +225,7 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
             raise DataError(f"links: number {number} is {type_text(link)}", allowed="a mapping")
         for key in link:
             if key not in LINK_COLUMNS:
-                raise DataError(
-                    f"links: number {number} has the key {key!r}",
-                    allowed=", ".join(LINK_COLUMNS),
-                    hint=did_you_mean(key, LINK_COLUMNS),
-                )
+                raise DataError.unknown(f"links: number {number} has the key {key!r}", key, LINK_COLUMNS)
         what = f"links: number {number}"
         texts.append(json_text(link.get("metadata"), "metadata", what))
         rows.append(

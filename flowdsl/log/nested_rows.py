@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.errors import DataError, did_you_mean
+from flowdsl.errors import DataError
 from flowdsl.events import json_value
 from flowdsl.log.origins import Paths
 from flowdsl.log.problems import RowProblems
@@ -67,11 +67,8 @@ def exploded(block: TextBlock, path: str) -> tuple[TextBlock, int]:
 def check_path(option: str, path: str, place: str, columns: Sequence[str]) -> None:
     """Refuse a path that begins with no column of a table."""
     if path not in columns and path.partition(".")[0] not in columns:
-        raise DataError(
-            f"{option} names {path!r}, and there is no such column",
-            place=place,
-            allowed=", ".join(columns),
-            hint=did_you_mean(path, columns),
+        raise DataError.unknown(
+            f"{option} names {path!r}, and there is no such column", path, columns, place=place
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from flowdsl.arguments import mapping_of
-from flowdsl.errors import FlowError, SinkError, did_you_mean
+from flowdsl.errors import FlowError, SinkError
 from flowdsl.operators.options import Option
 from flowdsl.production.loader import place_of
 from flowdsl.production.nodes import Item, read_mapping
@@ -203,19 +203,11 @@ def _recipients(name: str, options: dict[str, Any], folder: Path | None, others:
     if asked is None:
         return path or (next(iter(known.values())) if len(known) == 1 else _path(None, name, folder))
     if asked not in known:
-        raise SinkError(
-            f"there is no in_app sink {asked!r}",
-            allowed=", ".join(known),
-            hint=did_you_mean(asked, known),
-        )
+        raise SinkError.unknown(f"there is no in_app sink {asked!r}", asked, known)
     return known[asked]
 
 
 def _check_custom(own: Mapping[str, Any], by_name: Mapping[str, SinkConfig]) -> None:
     for name in own:
         if name not in by_name:
-            raise SinkError(
-                f"custom has {name!r}, and there is no such sink",
-                allowed=", ".join(by_name),
-                hint=did_you_mean(name, by_name),
-            )
+            raise SinkError.unknown(f"custom has {name!r}, and there is no such sink", name, by_name)

@@ -12,7 +12,7 @@ import polars as pl
 
 from flowdsl.arguments import flag_of, is_text_in, texts_of
 from flowdsl.engine.crashes import Stopped
-from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.errors import ReplayError
 from flowdsl.frames import to_pandas
 from flowdsl.graph.names import EntityNames, names_in
 from flowdsl.log.event_ids import beginning_of
@@ -399,17 +399,9 @@ class ResultData:
         """Refuse what names no table, and no sink of one."""
         known = ("deliveries", *DerivedTables(self.store, self.manifest).makers)
         if not is_text_in(table, known):
-            raise ReplayError(
-                f"a result has no table {short_repr(table, 200)}",
-                allowed=", ".join(known),
-                hint=did_you_mean(table, known),
-            )
+            raise ReplayError.unknown(f"a result has no table {short_repr(table, 200)}", table, known)
         if sink is not None and not is_text_in(sink, self.sinks):
-            raise ReplayError(
-                f"no flow delivers to {short_repr(sink, 200)}",
-                allowed=", ".join(self.sinks),
-                hint=did_you_mean(sink, self.sinks),
-            )
+            raise ReplayError.unknown(f"no flow delivers to {short_repr(sink, 200)}", sink, self.sinks)
         if sink is not None and table != "deliveries":
             raise ReplayError(f"the table {table!r} is not kept by sink", hint=f"leave out {sink!r}")
 

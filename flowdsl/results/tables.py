@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import texts_of
-from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.errors import ReplayError
 from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import Store, TablePart
@@ -70,11 +70,7 @@ def sink_table(
 def _check_columns(sink: str, wanted: Sequence[str], known: Sequence[str]) -> None:
     for column in wanted:
         if column not in known:
-            raise ReplayError(
-                f"{sink!r} has no column {column!r}",
-                allowed=", ".join(known),
-                hint=did_you_mean(column, known),
-            )
+            raise ReplayError.unknown(f"{sink!r} has no column {column!r}", column, known)
 
 
 def _ordered(store: Store, steps: Sequence[DeliverRow]) -> bool:
@@ -368,9 +364,5 @@ def known_columns(frame: pl.DataFrame, columns: Sequence[str], table: str = "del
     names = texts_of(columns, "columns", error=ReplayError)
     for name in names:
         if name not in frame.columns:
-            raise ReplayError(
-                f"{table} have no column {name!r}",
-                allowed=", ".join(frame.columns),
-                hint=did_you_mean(name, frame.columns),
-            )
+            raise ReplayError.unknown(f"{table} have no column {name!r}", name, frame.columns)
     return names

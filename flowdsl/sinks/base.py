@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import polars as pl
 
 from flowdsl.arguments import flag_of
-from flowdsl.errors import FlowError, SinkError, did_you_mean
+from flowdsl.errors import FlowError, SinkError
 from flowdsl.operators.options import Option
 from flowdsl.text import short_repr
 from flowdsl.values.json_texts import storable as storable
@@ -398,9 +398,7 @@ def open_sinks(sinks: Mapping[str, Sink]) -> None:
 def missing_sink(name: str, flow: str, sinks: Iterable[object], error: type[FlowError]) -> FlowError:
     """Return the error for a flow that names a sink that was not given."""
     given = list(map(str, sinks))
-    return error(
-        f"there is no sink {name!r}", flow=flow, allowed=", ".join(given), hint=did_you_mean(name, given)
-    )
+    return error.unknown(f"there is no sink {name!r}", name, given, flow=flow)
 
 
 SinkLike = Sink | Callable[[Delivery], object]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from flowdsl.arguments import is_number, is_text_in
-from flowdsl.errors import SinkError, did_you_mean
+from flowdsl.errors import SinkError
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of
 from flowdsl.operators.options import Option, text_schema
@@ -115,11 +115,7 @@ class Counter(KeptSink[Change]):
         if field is not None and (not isinstance(field, str) or not field):
             raise SinkError(f"field is {short_repr(field)}", allowed="text that is not empty, or None")
         if not is_text_in(operation, OPERATIONS):
-            raise SinkError(
-                f"operation {short_repr(operation)} is not known",
-                allowed=", ".join(OPERATIONS),
-                hint=did_you_mean(operation, OPERATIONS),
-            )
+            raise SinkError.unknown(f"operation {short_repr(operation)} is not known", operation, OPERATIONS)
         if graph is not None and not isinstance(graph, EntityGraph):
             raise SinkError(f"graph is {type_text(graph)}", allowed="an EntityGraph, or None")
         super().__init__(Database(path, "counter", _SCHEMA, _CHECKED))
