@@ -15,7 +15,7 @@ from flowdsl.comparison.delays import Delays, effect_of, member_trace
 from flowdsl.comparison.grid import Variant, variants_of
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.comparison.measures import MEASURES, Better, Figure, Standing
-from flowdsl.comparison.variants import VariantsData, parameter_column
+from flowdsl.comparison.variants import VariantsData
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
@@ -121,8 +121,7 @@ class SweepData(VariantsData):
 
     def _values(self, name: str) -> list[float | None]:
         """Return a column of the table, or a measure of each variant."""
-        parameters = [name for name, _ in self.variants[0].values]
-        known = [name for name in self._table.columns if name not in parameters]
+        known = [name for name in self._table.columns if name not in self._parameters]
         if name in known:
             values: list[float | None] = self._table[name].to_list()
             return values
@@ -133,8 +132,7 @@ class SweepData(VariantsData):
                 hint=did_you_mean(name, [*known, *MEASURES]),
             )
         figure = Figure.parse(name, "of")
-        sides = (FlowResult(self.result, number) for number in range(len(self.variants)))
-        return [figure.of(effect_of(side, lambda: self._delays)) for side in sides]
+        return [figure.of(effect_of(side, lambda: self._delays)) for side in self._sides]
 
     @cached_property
     def _delays(self) -> Delays:
@@ -153,14 +151,14 @@ class SweepData(VariantsData):
             "comparison/sweep.html.j2",
             columns=self._table.columns,
             rows=self._written(),
-            parameters=len(self.variants[0].values),
+            parameters=len(self._parameters),
             chart=self.plot() if len(self.variants) > 1 else None,
         )
         return {"text/plain": repr(self), "text/html": html}
 
     def _written(self) -> list[tuple[Any, ...]]:
         """Return the table with units, and whether a value is the best or the worst of its column."""
-        columns: list[list[Any]] = [self._table[name].to_list() for name, _ in self.variants[0].values]
+        columns: list[list[Any]] = [self._table[name].to_list() for name in self._parameters]
         for name in self._table.columns[len(columns) :]:
             values = self._table[name].to_list()
             columns.append(
@@ -173,16 +171,10 @@ class SweepData(VariantsData):
 
     @cached_property
     def _table(self) -> pl.DataFrame:
-        parameters = pl.DataFrame(
-            {
-                name: parameter_column([dict(v.values)[name] for v in self.variants])
-                for name, _ in self.variants[0].values
-            }
-        )
+        parameters = pl.DataFrame(self._parameter_columns())
         with track(None, len(self.result), "sweep", "deliveries") as tick:
-            sides = (FlowResult(self.result, number) for number in range(len(self.variants)))
-            delivered = [_deliveries(side, tick) for side in sides]
-        counted = [_counts(FlowResult(self.result, number)) for number in range(len(self.variants))]
+            delivered = [_deliveries(side, tick) for side in self._sides]
+        counted = [{name: sum(step[name] for step in side.steps) for name in COUNTS} for side in self._sides]
         return pl.concat([parameters, pl.DataFrame(delivered), pl.DataFrame(counted)], how="horizontal")
 
     def __repr__(self) -> str:
@@ -250,7 +242,3 @@ def _deliveries(side: FlowResult, tick: Tick) -> dict[str, Any]:
     for name, share in (("delay_p50", 0.5), ("delay_p95", 0.95)):
         outcome[name] = round((delay.quantile(share, "higher") or 0) / 1e6, 3) if delivered.height else None
     return outcome
-
-
-def _counts(side: FlowResult) -> dict[str, Any]:
-    return {name: sum(step[name] for step in side.steps) for name in COUNTS}

@@ -17,7 +17,7 @@ from flowdsl.comparison.demands import Demand
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.comparison.measures import Figure
 from flowdsl.comparison.settings import TODAY
-from flowdsl.comparison.variants import VariantsData, parameter_column
+from flowdsl.comparison.variants import VariantsData
 from flowdsl.errors import ReplayError
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
@@ -162,18 +162,13 @@ class TuningData(VariantsData):
 
     @cached_property
     def _table(self) -> pl.DataFrame:
-        names = [name for name, _ in self.variants[0].values]
-        parameters = {
-            name: parameter_column([dict(variant.values)[name] for variant in self.variants])
-            for name in names
-        }
         with track(None, len(self.result), "tune", "deliveries") as tick:
-            measured = [self._measured(FlowResult(self.result, i), tick) for i in range(len(self.variants))]
+            measured = [self._measured(side, tick) for side in self._sides]
         figures = {
             figure.name: pl.Series([one[i] for one in measured], dtype=pl.Float64)
             for i, figure in enumerate(self.figures)
         }
-        frame = pl.DataFrame({**parameters, **figures})
+        frame = pl.DataFrame({**self._parameter_columns(), **figures})
         keeps = np.array([self._keeps(dict(zip(figures, one, strict=True)), measured) for one in measured])
         return frame.with_columns(
             pl.Series("keeps", keeps, pl.Boolean),
@@ -313,8 +308,7 @@ class TuningData(VariantsData):
         from flowdsl.comparison.plots import variants_chart
 
         figures = [Figure.parse(name, "of") for name in names]
-        sides = [FlowResult(self.result, number) for number in range(len(self.variants))]
-        effects = [effect_of(side, lambda: self.delays, self.sink) for side in sides]
+        effects = [effect_of(side, lambda: self.delays, self.sink) for side in self._sides]
         values = {figure.name: [figure.of(effect) for effect in effects] for figure in figures}
         seconds = {figure.name: figure.measure.unit == "seconds" for figure in figures}
         return variants_chart(self.variants, values, seconds)
@@ -357,7 +351,7 @@ class TuningData(VariantsData):
             criterion=self.criterion,
             figures=self.figures,
             today=table.row(self.today, named=True),
-            parameters=[name for name, _ in self.variants[0].values],
+            parameters=self._parameters,
             rows=[table.row(row, named=True) for row in ranked[:_ROWS]],
             left=len(ranked) - len(ranked[:_ROWS]),
             chart=self.plot(),

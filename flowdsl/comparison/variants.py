@@ -61,6 +61,20 @@ class VariantsData:
         one, other = (FlowResult(self.result, self._number(name)) for name in (before, after))
         return Comparison([FlowPair(one, other)])
 
+    @property
+    def _sides(self) -> list[FlowResult]:
+        return [FlowResult(self.result, number) for number in range(len(self.variants))]
+
+    @property
+    def _parameters(self) -> list[str]:
+        return [name for name, _ in self.variants[0].values]
+
+    def _parameter_columns(self) -> dict[str, pl.Series]:
+        return {
+            name: _parameter_column([dict(variant.values)[name] for variant in self.variants])
+            for name in self._parameters
+        }
+
     def _number(self, name: str) -> int:
         names = [variant.name for variant in self.variants]
         if not is_text_in(name, names):
@@ -78,7 +92,7 @@ def options_of_variants(variants: Sequence[Variant], log: Any, graph: Any, **opt
     return replace(read, caps=counted_apart(read.caps, read.flows))
 
 
-def parameter_column(values: Sequence[Any]) -> pl.Series:
+def _parameter_column(values: Sequence[Any]) -> pl.Series:
     """Return parameters as given if they have one plain type, otherwise as text."""
     kinds = {type(value) for value in values}
     if kinds <= {int} or kinds <= {bool} or kinds <= {int, float} or kinds <= {dt.timedelta}:

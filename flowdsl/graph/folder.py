@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from flowdsl.errors import DataError
 from flowdsl.frames import to_polars
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log.csv_reader import csv_blocks
+from flowdsl.log.errors import reading
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.text_readers import json_blocks, with_objects
 from flowdsl.paths import path_of
@@ -125,7 +125,7 @@ def _links(path: Path, tick: Tick) -> tuple[Any, int]:
     """
     if path.suffix != ".parquet":
         return _read(path, tick), 0
-    with _translated(path):
+    with reading(str(path), None, "it cannot be read"):
         # with a buffer all of the file would be in memory in the end
         file = pq.ParquetFile(path, pre_buffer=False)
         return pa.RecordBatchReader.from_batches(
@@ -134,7 +134,7 @@ def _links(path: Path, tick: Tick) -> tuple[Any, int]:
 
 
 def _batches(file: pq.ParquetFile, path: Path, tick: Tick) -> Iterator[pa.RecordBatch]:
-    with _translated(path):
+    with reading(str(path), None, "it cannot be read"):
         for batch in file.iter_batches(_AT_ONCE):
             tick(batch.num_rows)
             yield batch
@@ -147,7 +147,7 @@ def _read(path: Path, tick: Tick) -> pl.DataFrame:
 
 
 def _frame(path: Path) -> pl.DataFrame:
-    with _translated(path):
+    with reading(str(path), None, "it cannot be read"):
         if path.suffix == ".parquet":
             return _parquet(path)
         if path.suffix == ".jsonl":
@@ -160,15 +160,6 @@ def _parquet(path: Path) -> pl.DataFrame:
         # in less than half the time and memory
         return pl.read_parquet(path, hive_partitioning=False, glob=False)
     return to_polars(pq.read_table(path), path.name)
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Convert errors of a reader to a `DataError` about the file."""
-    try:
-        yield
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
-        raise DataError(f"it cannot be read: {str(error).splitlines()[0]}", place=str(path)) from error
 
 
 def _csv(path: Path) -> pl.DataFrame:

@@ -15,7 +15,9 @@ _FILES: Final = (OSError, EOFError, UnicodeError, zlib.error)
 
 @contextmanager
 def reading(
-    place: str, hint: str = "is the file whole, and what its name says?", what: str = "cannot be read"
+    place: str,
+    hint: str | None = "is the file whole, and what its name says?",
+    what: str = "cannot be read",
 ) -> Iterator[None]:
     """Translate foreign errors inside a block to `DataError` that names `place`.
 

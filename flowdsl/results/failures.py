@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -26,17 +26,7 @@ def error_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
     """Return all failures by (seq_no, flow, step, branch): the columns of the event table, then the
     failure.
     """
-    frames = []
-    for part in store.parts("errors"):
-        for flow in part.meta["flows"]:
-            frames.append(
-                part.frame.with_columns(
-                    pl.lit(names[flow]).alias("flow"),
-                    pl.lit(flow).alias("__flow"),
-                    pl.lit(part.meta["step"], pl.Int32).alias("step"),
-                    pl.lit(part.meta["operator"]).alias("operator"),
-                )
-            )
+    frames = list(_placed(store, "errors", names))
     if not frames:
         return pl.DataFrame(schema={**_event_schema(), **dict.fromkeys(OWN, pl.String), "step": pl.Int32})
     joined = pl.concat(frames, how="diagonal_relaxed")
@@ -48,17 +38,7 @@ def error_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
 
 def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
     """Return every dropped context of a traced run, by (seq_no, flow, step, branch)."""
-    frames = [
-        part.frame.with_columns(
-            pl.lit(names[flow]).alias("flow"),
-            pl.lit(flow).alias("__flow"),
-            pl.lit(part.meta["step"], pl.Int32).alias("step"),
-            pl.lit(part.meta["operator"]).alias("operator"),
-            pl.lit(part.meta["reason"]).alias("reason"),
-        )
-        for part in store.parts("dropped")
-        for flow in part.meta["flows"]
-    ]
+    frames = list(_placed(store, "dropped", names))
     if not frames:
         return pl.DataFrame(schema=TRACE_SCHEMA)
     return (
@@ -66,6 +46,20 @@ def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
         .sort("seq_no", "__flow", "step", _positions(), maintain_order=True)
         .select(list(TRACE_SCHEMA))
     )
+
+
+def _placed(store: Store, table: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Yield the parts of a table with the step that they come from, once for each flow that has it."""
+    for part in store.parts(table):
+        reason = [pl.lit(part.meta["reason"]).alias("reason")] if "reason" in part.meta else []
+        for flow in part.meta["flows"]:
+            yield part.frame.with_columns(
+                pl.lit(names[flow]).alias("flow"),
+                pl.lit(flow).alias("__flow"),
+                pl.lit(part.meta["step"], pl.Int32).alias("step"),
+                pl.lit(part.meta["operator"]).alias("operator"),
+                *reason,
+            )
 
 
 def _positions() -> pl.Expr:
