@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-from flowdsl.api.engines import engine_of, log_of
 from flowdsl.api.result import Result
 from flowdsl.arguments import flag_of
 from flowdsl.calls import answered
 from flowdsl.engine.state import State
-from flowdsl.errors import ReplayError
+from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.findings.slips import warn_of_likely_slips
 from flowdsl.flow.inputs import FlowLike
 from flowdsl.flow.sink_cap import Cap
@@ -21,11 +21,18 @@ from flowdsl.log.source import LogLike
 from flowdsl.progress import Progress
 from flowdsl.results.dispatch import opened_sinks
 from flowdsl.results.engine import Engine, EngineName
+from flowdsl.results.local_engine import LocalEngine
 from flowdsl.results.options import options_of
 from flowdsl.results.run import run
 from flowdsl.results.store import FolderStore, MemoryStore, Store
 from flowdsl.rules import AsOf, Target, WindowsAtEnd
 from flowdsl.sinks.base import SinkLike
+from flowdsl.spark.engine import Spark
+from flowdsl.spark.sources import SparkEvents, is_spark_frame
+from flowdsl.text import short_repr
+
+ENGINES: Final[Mapping[str, Engine]] = {"local": LocalEngine(), "spark": Spark()}
+"""The engines that are known by name."""
 
 
 @answered
@@ -157,3 +164,25 @@ def replay(  # noqa: PLR0913 -- all of them by name
     data = run(options, store, trace=trace, progress=progress, dispatch=dispatched, engine=chosen)
     warn_of_likely_slips(options, data)
     return Result.of(data)
+
+
+def engine_of(engine: EngineName | Engine) -> Engine:
+    """Return an engine by its name, or the one given; a `ReplayError` for anything else."""
+    if isinstance(engine, str):
+        if engine in ENGINES:
+            return ENGINES[engine]
+        hint = did_you_mean(engine, ENGINES)
+    elif isinstance(engine, Engine) and not isinstance(engine, type):
+        return engine
+    else:
+        hint = "an object with a method run(plan, options, store, request) is one: see flowdsl.results.engine"
+    raise ReplayError(
+        f"engine={short_repr(engine)} is not known",
+        allowed=f"{' or '.join(map(repr, ENGINES))}, or an engine",
+        hint=hint,
+    )
+
+
+def log_of(log: Any) -> Any:
+    """Return a log as `open_log` takes it: a DataFrame of Spark becomes one."""
+    return SparkEvents(log) if is_spark_frame(log) else log

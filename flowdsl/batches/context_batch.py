@@ -17,13 +17,12 @@ import numpy.typing as npt
 from flowdsl.batches.chunk import Chunk, Micros
 from flowdsl.batches.id_codes import id_codes, uuid_codes
 from flowdsl.batches.later import Later
-from flowdsl.batches.links import ContextLinks
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Variable, Versions
 from flowdsl.log.event_rows import EventRows
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import MISSING, Index, Tag
+from flowdsl.values.json_types import MISSING, Index, Mask, Tag
 from flowdsl.values.paths import Path
 from flowdsl.values.ranges import is_everything
 
@@ -348,3 +347,32 @@ def _joined_variables(parts: Sequence[ContextBatch]) -> dict[str, Variable]:
             if variable is not None:
                 held.setdefault(name, []).append(variable)
     return {name: variables[0].joined(variables) for name, variables in held.items()}
+
+
+class ContextLinks:
+    """The graph's links, asked for each context as of the last event whose effect it sees."""
+
+    def __init__(self, contexts: ContextBatch) -> None:
+        self._contexts = contexts
+        self._graph = contexts.chunk.graph
+        self._seqs = contexts.chunk.seq_seen(contexts.seen)
+
+    def codes_at(self, path: Path) -> Codes:
+        """Return the values at a path as codes of ids."""
+        return self._contexts.id_codes(path)
+
+    def codes_of(self, values: Column) -> Codes:
+        """Return values as codes of ids."""
+        return id_codes(values, self._contexts.chunk)
+
+    def linked(self, kind: str, sources: Codes, targets: Codes) -> Mask:
+        """Mark the contexts whose first id has a link of a type to the second."""
+        return self._graph.linked(kind, sources, targets, self._seqs)
+
+    def count_links(self, kind: str, direction: str, ids: Codes) -> npt.NDArray[np.int64]:
+        """Return how many links of a type each id has."""
+        return self._graph.count_links(kind, direction, ids, self._seqs)
+
+    def first_metadata(self, kind: str, direction: str, ids: Codes, below: Path) -> Column:
+        """Return what is at a path of the metadata of each id's first link of a type."""
+        return self._graph.first_metadata(kind, direction, ids, self._seqs, below)

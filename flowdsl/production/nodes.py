@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from flowdsl.errors import FlowError, LoadError
 from flowdsl.production.parser import DEPTH, QUOTE_TEMPLATES, parse
-from flowdsl.production.problems import DocumentProblems
 from flowdsl.production.scalars import SCALAR_TAGS, TAG, plain_scalar, production_value
 from flowdsl.text import short_repr, type_text, with_article
 
@@ -29,6 +28,7 @@ _NOTHING: Final[Mapping[str, str]] = {}
 # the value of an alias of a value that contains it; production finds out where it reads that, and not where
 # it is ignored
 ENDLESS: Final = object()
+MOST: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -365,3 +365,15 @@ def _scalar_item(value: Any, place: str, problems: list[FlowError]) -> Item:
 def _can_be_written(value: object) -> bool:
     """Return False for an integer of more digits than Python writes."""
     return not isinstance(value, int) or value.bit_length() < 1 << 13
+
+
+class DocumentProblems(list[FlowError]):
+    """List of problems; beyond the maximum, reading ends with a `LoadError` that has all so far."""
+
+    def append(self, problem: FlowError) -> None:
+        """Add a problem."""
+        super().append(problem)
+        if len(self) >= MOST:
+            raise LoadError(
+                [*self, FlowError(f"here reading ends, after {MOST:,} problems", place=problem.place)]
+            )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
@@ -34,7 +34,6 @@ from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.project_spec import SEEKS, Backend, ConsumerOptions, ProjectSpec, SinkConfig
 from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
 from flowdsl.production.this_rs_shapes import ShapeError, Shapes, is_empty
-from flowdsl.production.this_rs_surroundings import check_surroundings
 from flowdsl.rules import THIS_RS
 from flowdsl.sinks.registry import production_types
 from flowdsl.text import short_repr
@@ -42,6 +41,9 @@ from flowdsl.text import short_repr
 DOCUMENT_KEYS: Final = ("entities", "links", "validation_rules", "events", "sinks")
 FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
 SHAPES: Final = "a project (events: {flows: […]}), a list of flows, or a flow (name, trigger, pipeline)"
+_ACTIONS: Final = ("list", "get", "create", "update", "delete")
+_ENTITY_ACTIONS: Final = (*_ACTIONS, "list_links", "create_link", "delete_link")
+_LINK_TEXTS: Final = ("link_type", "source_type", "target_type", "forward_route_name", "reverse_route_name")
 
 
 class ProductionReader(Shapes):
@@ -274,3 +276,50 @@ def _template(value: Any) -> Node:
     if isinstance(value, list):
         return ListNode(tuple(map(_template, value)))
     return ConstantNode(json.dumps(value))
+
+
+def check_surroundings(shapes: Shapes, given: Mapping[str, Item]) -> None:
+    """Reject entities, links and rules that production cannot read.
+
+    flowdsl keeps them as they are. Where one has another shape, production refuses the whole document.
+    """
+
+    def policies(item: Item, actions: Sequence[str]) -> None:
+        for one in shapes._struct(item, "auth", actions).values():
+            shapes._text(one)
+
+    def entity(item: Item) -> None:
+        parts = shapes._struct(item, "an entity", ("singular", "plural", "auth"), ("singular", "plural"))
+        shapes._text(parts["singular"])
+        shapes._text(parts["plural"])
+        if "auth" in parts:
+            policies(parts["auth"], _ENTITY_ACTIONS)
+
+    def link(item: Item) -> None:
+        known = (*_LINK_TEXTS, "description", "required_fields", "auth")
+        parts = shapes._struct(item, "a link", known, _LINK_TEXTS)
+        for name in _LINK_TEXTS:
+            shapes._text(parts[name])
+        shapes._optional(parts.get("description"))
+        shapes._each(shapes._there(parts.get("required_fields")), "required_fields", shapes._text)
+        auth = shapes._there(parts.get("auth"))
+        if auth is not None:
+            policies(auth, _ACTIONS)
+
+    def rule(item: Item) -> None:
+        parts = shapes._struct(item, "a rule", ("source", "targets"), ("source", "targets"))
+        shapes._text(parts["source"])
+        shapes._each(parts["targets"], "targets", shapes._text)
+
+    shapes._each(given.get("entities"), "entities", entity)
+    shapes._each(given.get("links"), "links", link)
+    rules = shapes._there(given.get("validation_rules"))
+    if rules is None or is_empty(rules):
+        return
+    if not isinstance(rules.value, dict):
+        raise shapes._refused(
+            rules, f"validation_rules is {rules.kind}", "a mapping from a type of links to rules"
+        )
+    shapes._keys_are_text(rules)
+    for listed in (*rules.overwritten, *rules.value.values()):
+        shapes._each(listed, "rules", rule)

@@ -5,12 +5,13 @@ run.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -27,13 +28,13 @@ from flowdsl.reports.metrics import (
     fan_outs_of,
     refused_of,
 )
-from flowdsl.reports.part_groups import Numbered, Piece, jobs, read
 from flowdsl.reports.payload_samples import Candidates, is_payload, samples_of
 from flowdsl.reports.recipients import DailyCounts, RecipientCounts, RecipientMetrics, look_up, name_people
 from flowdsl.reports.timeline import Timeline
 from flowdsl.results.dispatch import UNDELIVERED
 from flowdsl.results.error_counts import error_causes
 from flowdsl.results.manifest_schema import DeliverRow
+from flowdsl.results.store import StoredPart, TablePart
 
 if TYPE_CHECKING:
     from flowdsl.results.result_data import ResultData
@@ -51,6 +52,10 @@ Rows = tuple[str, str | None]
 # weight of rows for a sink: refused ones are subtracted again
 Weights = Mapping[Rows, int]
 _Group = tuple[tuple[Rows, int], ...]
+Piece = TablePart | StoredPart
+# parts by their number in the table
+Numbered = Sequence[tuple[int, Piece]]
+_ROWS: Final = 1 << 17
 
 
 @dataclass
@@ -289,3 +294,55 @@ def _undelivered(result: ResultData) -> tuple[tuple[str, str, int], ...]:
         found.update(piece.read(("sink", "error").__contains__).select("sink", "error").iter_rows())
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return tuple((sink, error, count) for (sink, error), count in ordered)
+
+
+# small parts are read together, since each measurement has a cost, and large ones alone
+@dataclass(frozen=True)
+class PartGroup:
+    """Rows of consecutive parts with the same columns; `refused` names the column of a sink's refusals."""
+
+    frame: pl.DataFrame
+    refused: dict[str, str]
+    numbers: Sequence[int]
+    starts: Sequence[int]
+
+    def place(self, row: int) -> tuple[int, int]:
+        """Return the part of a row, and its row there."""
+        which = bisect_right(self.starts, row) - 1
+        return self.numbers[which], row - self.starts[which]
+
+
+def jobs(pieces: Sequence[Piece]) -> Iterator[Numbered]:
+    """Split parts into jobs of about equal size."""
+    held: list[tuple[int, Piece]] = []
+    rows = 0
+    for number, piece in enumerate(pieces):
+        held.append((number, piece))
+        rows += piece.rows
+        if rows >= _ROWS:
+            yield held
+            held, rows = [], 0
+    if held:
+        yield held
+
+
+def _is_read(columns: Container[str], wanted: Callable[[str], bool], name: str) -> bool:
+    return name in columns or wanted(name)
+
+
+def read(job: Numbered, wanted: Callable[[str], bool]) -> Iterator[PartGroup]:
+    """Yield the parts of a job, grouped by equal columns; refusals are always read."""
+    frames = []
+    for number, piece in job:
+        refused: dict[str, str] = piece.meta.get("refused", {})
+        columns = {*refused.values()}
+        frames.append((number, refused, piece.read(partial(_is_read, columns, wanted))))
+    for (refused, _), same in groupby(frames, key=lambda item: (item[1], item[2].schema)):
+        numbers, parts = [], []
+        for number, _, frame in same:
+            numbers.append(number)
+            parts.append(frame)
+        starts = [0]
+        for part in parts[:-1]:
+            starts.append(starts[-1] + part.height)
+        yield PartGroup(pl.concat(parts) if len(parts) > 1 else parts[0], refused, numbers, starts)

@@ -7,6 +7,7 @@ failures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,6 @@ from flowdsl.expressions.templates.values import NOTHING, kind
 from flowdsl.expressions.templates.vectorized import predicates
 from flowdsl.expressions.templates.vectorized.arithmetic import NumberColumns, calculated, numbers_of
 from flowdsl.expressions.templates.vectorized.comparison import equality_column, is_one_of
-from flowdsl.expressions.templates.vectorized.constants import (
-    constant,
-    constant_args,
-    constant_values,
-    is_constant,
-)
 from flowdsl.expressions.templates.vectorized.filters import filtered_column
 from flowdsl.expressions.templates.vectorized.groups import distinct
 from flowdsl.expressions.templates.vectorized.outcomes import (
@@ -335,3 +330,29 @@ def _is_columnar(call: TemplateCall) -> bool:
 def _or_missing(evaluator: Evaluator, ident: Ident) -> Any:
     found = evaluator.find(ident)
     return MISSING if found is NOTHING else found
+
+
+def is_constant(expr: Expr) -> bool:
+    """Return True if an expression reads no variables."""
+    return not any(idents(part.value) for part in all_exprs(expr))
+
+
+def constant_values(exprs: Sequence[Expr]) -> tuple[list[Any], Failures | None]:
+    """Return the values of constant expressions."""
+    return asked(lambda expr: Evaluator(lambda path: MISSING).value(expr), exprs)
+
+
+def constant(expr: Expr, size: int) -> RenderOutcome:
+    """Return the value of a constant expression, or its failure in every row."""
+    values, failures = constant_values([expr])
+    if failures:
+        return RenderOutcome(Column(size, Tag.MISSING), failures.take(np.zeros(size, np.int64)))
+    return RenderOutcome(GroupIndex(values[0]))
+
+
+def constant_args(test: Test) -> list[Any] | None:
+    """Return the arguments of a test, or None if they vary or fail."""
+    if not all(is_constant(arg) for arg in test.args):
+        return None
+    values, failures = constant_values(test.args)
+    return None if failures else values
