@@ -5,32 +5,17 @@ from __future__ import annotations
 import argparse
 import time
 
-from flowdsl.cli.console import natural, say
-from flowdsl.cli.replay import print_result
-from flowdsl.cli.sample import EVENTS, FOLDER, SEED, check
+from flowdsl.cli.console import say
+from flowdsl.cli.replay import add_output, print_result
+from flowdsl.cli.sample import add_sample, check
 
 SUMMARY = "replay the sample flows over sample data"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"folder of the data ({FOLDER})"
-    )
-    parser.add_argument(
-        "--events",
-        type=natural,
-        default=EVENTS,
-        metavar="N",
-        help=f"number of events to generate ({EVENTS:,})",
-    )
-    parser.add_argument(
-        "--seed", type=natural, default=SEED, metavar="S", help=f"seed of the generator ({SEED})"
-    )
-    parser.add_argument(
-        "--rows", type=natural, default=5, metavar="N", help="rows to print for each sink (5)"
-    )
-    parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")
+    add_sample(parser)
+    add_output(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -49,15 +49,20 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="flush",
         help="close or drop windows that are open at the end",
     )
-    parser.add_argument(
-        "--rows", type=natural, default=5, metavar="N", help="rows to print for each sink (5)"
-    )
-    parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")
+    add_output(parser)
     parser.add_argument(
         "--allow-failures",
         action="store_true",
         help="exit with 0 also where contexts failed, and only say so",
     )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Declare --rows and --json."""
+    parser.add_argument(
+        "--rows", type=natural, default=5, metavar="N", help="rows to print for each sink (5)"
+    )
+    parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")
 
 
 def run(options: argparse.Namespace) -> int:

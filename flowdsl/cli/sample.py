@@ -14,16 +14,25 @@ MOST_EVENTS = 1_000_000_000
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    add_sample(parser)
+    parser.add_argument("--json", action="store_true", help="print the paths as JSON")
+
+
+def add_sample(parser: argparse.ArgumentParser) -> None:
+    """Declare FOLDER, --events and --seed."""
     parser.add_argument(
-        "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"folder to write to ({FOLDER})"
+        "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"folder of the data ({FOLDER})"
     )
     parser.add_argument(
-        "--events", type=natural, default=EVENTS, metavar="N", help=f"number of events ({EVENTS:,})"
+        "--events",
+        type=natural,
+        default=EVENTS,
+        metavar="N",
+        help=f"number of events to generate ({EVENTS:,})",
     )
     parser.add_argument(
         "--seed", type=natural, default=SEED, metavar="S", help=f"seed of the generator ({SEED})"
     )
-    parser.add_argument("--json", action="store_true", help="print the paths as JSON")
 
 
 def run(options: argparse.Namespace) -> int:

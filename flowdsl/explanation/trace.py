@@ -6,19 +6,25 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from flowdsl.engine.event_reading import Branch, StepTrace
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.engine.event_reading import FOLLOWED, Branch, EventReading, StepTrace
 from flowdsl.explanation.explain import called, names_at, trace_event
 from flowdsl.explanation.paths import ExplainedStep
-from flowdsl.explanation.recipient_tracer import RecipientTrace
 from flowdsl.explanation.recipients import branch_of, recipient_of
+from flowdsl.explanation.window_peers import WindowPeers
+from flowdsl.flow.plan import CompiledStep
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.graph.names import EntityNames
 from flowdsl.progress import Progress
 from flowdsl.results.options import Options
+from flowdsl.rules import Rules
+from flowdsl.values.json_types import Index
 
 GONE_ON: Final = ("passed", "delivered")
 Parts = list[list[StepTrace]]
 """A way: what was seen of the event at each step, then of those that it went on as, a list for each event."""
+# other branches to follow, besides the recipient's, if there are too many
+_OTHERS: Final = 50
 
 
 class EventTrace:
@@ -129,3 +135,25 @@ def delivered_at(way: Parts, recipient: str) -> StepTrace | None:
 def _ends(flow: FlowSpec, seen: Sequence[StepTrace]) -> list[StepTrace]:
     last = len(flow.steps) - 1
     return [one for one in seen if one.outcome not in GONE_ON or one.stage.number == last]
+
+
+class RecipientTrace:
+    """Trace of one event, and of the others that came to the steps with state.
+
+    Of a fan-out with very many branches those with the recipient's id are followed, and a few others to
+    compare with.
+    """
+
+    def __init__(self, seq_no: int, recipient: str, flows: Sequence[FlowSpec], rules: Rules) -> None:
+        self.steps = EventReading(seq_no, self._choose)
+        self.peers = WindowPeers(seq_no, rules)
+        self._recipient, self._flows = recipient, flows
+
+    def _choose(self, step: CompiledStep, contexts: ContextBatch, rows: Index) -> list[int]:
+        chosen: dict[int, None] = {}
+        for operator in self._flows[step.flows[0]].steps[: step.number + 1]:
+            if operator.branch_variable is not None:
+                ids = contexts.take(rows).column((operator.branch_variable,)).values()
+                chosen.update(dict.fromkeys(i for i, one in enumerate(ids) if one == self._recipient))
+        chosen.update(dict.fromkeys(range(_OTHERS if chosen else FOLLOWED)))
+        return sorted(chosen)[:FOLLOWED]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,14 +15,15 @@ from flowdsl.engine.event_reading import EventReading
 from flowdsl.errors import ReplayError
 from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
 from flowdsl.explanation.explain import explain, trace_event
-from flowdsl.explanation.window_peers import WindowPeers
+from flowdsl.explanation.window_peers import Beside, WindowPeers, takers, windows
 from flowdsl.flow_tests.cases import FlowTestSpec
-from flowdsl.flow_tests.causal_slice import SliceExtent
-from flowdsl.flow_tests.causal_slice import needed as needed_events
 from flowdsl.flow_tests.expectations import moment_text
 from flowdsl.flow_tests.graph_slice import GraphReads, GraphSlice, Row, numbered_rows, surroundings
 from flowdsl.flow_tests.runner import run
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.operators.base import Operator
+from flowdsl.operators.deduplicate import Deduplicate
+from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.progress import Progress, ProgressReporter, track
 from flowdsl.rules import FLOWDSL, Rules, Target
 
@@ -43,6 +45,7 @@ _FIELDS: Final = (
     "entity_id",
     "data",
 )
+_LAST: Final = 1 << 30
 
 
 def as_test(
@@ -222,3 +225,46 @@ def _comparable(steps: Iterable[ExplainedStep]) -> list[tuple[Any, ...]]:
         )
         for step in steps
     ]
+
+
+class SliceExtent(Enum):
+    """Number of others that are taken along."""
+
+    FEW = "those that must come to the step at which they matter"
+    MORE = "those that matter to these at later steps too"
+    ALL = "all that share a key"
+
+
+def needed_events(peers: WindowPeers, reach: SliceExtent) -> set[int]:
+    """Return the event and those that influence it, as sequence numbers."""
+    found: dict[int, int] = {peers.seq_no: _LAST}
+    waiting = [peers.seq_no]
+    steps = peers.arrivals()
+    while waiting:
+        seq_no = waiting.pop()
+        for arrivals in steps:
+            if arrivals.number >= found[seq_no]:
+                continue
+            upto = arrivals.number if reach is SliceExtent.FEW else _LAST
+            for beside in arrivals.beside(seq_no):
+                rows: Iterable[int] = range(len(beside.seqs))
+                if reach is not SliceExtent.ALL:
+                    rows = _rows(arrivals.step, beside, timers=peers.rules.timers)
+                for other in {beside.seqs[row] for row in rows}:
+                    if found.get(other, -1) < upto:
+                        found[other] = upto
+                        waiting.append(other)
+    return set(found)
+
+
+def _rows(step: Operator, beside: Beside, *, timers: bool) -> Iterable[int]:
+    moments, own = beside.moments, beside.own
+    if isinstance(step, Deduplicate):
+        starts = windows(moments, step.window.microseconds)
+        return {starts[row] for row in own}
+    if beside.openers:
+        return np.flatnonzero(np.isin(beside.openers, np.take(beside.openers, own))).tolist()
+    if isinstance(step, RateLimit):
+        queue = step.strategy == "queue" and timers
+        return {before for row in own for before in takers(step, moments, row, queue=queue)}
+    return range(len(moments))

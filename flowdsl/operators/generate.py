@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pathlib
 import textwrap
@@ -94,16 +95,18 @@ def source() -> str:
 def _method(operator: type[Operator]) -> str:
     build = operator.build
     signature = inspect.signature(build)
-    parameters = ", ".join(str(p) for p in _with_self(signature))
     doc = textwrap.indent(inspect.cleandoc(build.__doc__ or ""), " " * 8).strip()
     module = operator.__module__
-    guard = ""
-    if inspect.Parameter.VAR_KEYWORD not in {p.kind for p in signature.parameters.values()}:
-        parameters += ", **unknown: Never"
+    [function] = ast.parse(textwrap.dedent(inspect.getsource(build))).body
+    assert isinstance(function, ast.FunctionDef)
+    parameters, guard = function.args, ""
+    (parameters.posonlyargs or parameters.args)[0].arg = "self"
+    if parameters.kwarg is None:
+        parameters.kwarg = ast.arg("unknown", ast.Name("Never"))
         guard = f"\n            {operator.__name__}.refuse_options(unknown, {_named(signature)!r})"
     return f'''
     @answered
-    def {operator.method}({parameters}) -> Self:
+    def {operator.method}({ast.unparse(parameters)}) -> Self:
         """{doc}
         """
         from {module} import {operator.__name__}
@@ -112,31 +115,6 @@ def _method(operator: type[Operator]) -> str:
             step = {operator.__name__}.build({_passed(signature)})
         return self._then(step)
 '''
-
-
-def _with_self(signature: inspect.Signature) -> list[str]:
-    parts: list[str] = ["self"]
-    kinds = [p.kind for p in signature.parameters.values()]
-    for number, parameter in enumerate(signature.parameters.values()):
-        if (
-            parameter.kind is inspect.Parameter.KEYWORD_ONLY
-            and inspect.Parameter.KEYWORD_ONLY not in kinds[:number]
-        ):
-            parts.append("*")
-        parts.append(_spelled(parameter))
-        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            parts.append("/")
-    return parts
-
-
-def _spelled(parameter: inspect.Parameter) -> str:
-    stars = STARS.get(parameter.kind, "")
-    default = "" if parameter.default is inspect.Parameter.empty else f" = {_literal(parameter.default)}"
-    return f"{stars}{parameter.name}: {parameter.annotation}{default}"
-
-
-def _literal(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def _named(signature: inspect.Signature) -> tuple[str, ...]:

@@ -163,6 +163,11 @@ def text_schema(*examples: str, pattern: str = r"\S", says: str = "text that is 
     }
 
 
+def count_schema(default: int) -> dict[str, Any]:
+    """Return the schema of a whole number from 1 up that has a default."""
+    return {"type": "integer", "minimum": 1, "default": default, "examples": [default]}
+
+
 # names joined by dots, of which one is not blank
 _PATH_PATTERN = r"^(?=[\s\S]*\S)[^.]+(\.[^.]+)*$"
 # as `str.isidentifier`, but for letters beyond ASCII, which are all taken; `$` alone would let a line break

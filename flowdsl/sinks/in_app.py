@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.arguments import seconds_of, whole_number
 from flowdsl.errors import SinkError
-from flowdsl.operators.options import Option
+from flowdsl.operators.options import Option, count_schema
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, json_text, storable
 from flowdsl.sinks.database import Database, insert, marks, sealed
 from flowdsl.sinks.recipients import CHECKED as RECIPIENTS_CHECKED
@@ -148,7 +148,7 @@ class InApp(Recipients, KeptSink[Row]):
         Option(
             "keep",
             "how many notifications of a recipient are kept, the newest",
-            {"type": "integer", "minimum": 1, "default": KEEP, "examples": [KEEP]},
+            count_schema(KEEP),
             portable=False,
         ),
     )

@@ -15,7 +15,7 @@ import polars as pl
 
 from flowdsl.arguments import seconds_of, whole_number
 from flowdsl.errors import SinkError
-from flowdsl.operators.options import Option, text_schema
+from flowdsl.operators.options import Option, count_schema, text_schema
 from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, json_text, storable
 from flowdsl.sinks.env import EnvText
@@ -153,12 +153,7 @@ class Push(Sink):
             TIMEOUT,
             portable=False,
         ),
-        Option(
-            "attempts",
-            "how often it is tried in all",
-            {"type": "integer", "minimum": 1, "default": ATTEMPTS, "examples": [ATTEMPTS]},
-            portable=False,
-        ),
+        Option("attempts", "how often it is tried in all", count_schema(ATTEMPTS), portable=False),
     )
 
     def __init__(

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from flowdsl.arguments import is_text_in, text_of, texts_of, whole_number
 from flowdsl.errors import BuildError, SinkError
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.operators.options import DURATION_PATTERN, Option, text_schema
+from flowdsl.operators.options import DURATION_PATTERN, Option, count_schema, text_schema
 from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, json_text
 from flowdsl.sinks.env import EnvText
@@ -122,18 +122,8 @@ class Webhook(Sink):
             "how long one attempt may take, in seconds or as text",
             TIMEOUT,
         ),
-        Option(
-            "attempts",
-            "how often it is tried in all",
-            {"type": "integer", "minimum": 1, "default": ATTEMPTS, "examples": [ATTEMPTS]},
-            portable=False,
-        ),
-        Option(
-            "connections",
-            "how many recipients are served at once",
-            {"type": "integer", "minimum": 1, "default": 8, "examples": [8]},
-            portable=False,
-        ),
+        Option("attempts", "how often it is tried in all", count_schema(ATTEMPTS), portable=False),
+        Option("connections", "how many recipients are served at once", count_schema(8), portable=False),
         Option(
             "redirects",
             "other servers that a redirect may lead to",

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from flowdsl.arguments import flag_of, texts_of, whole_number
 from flowdsl.errors import SinkError
-from flowdsl.operators.options import Option, text_schema
+from flowdsl.operators.options import Option, count_schema, text_schema
 from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, json_text
 from flowdsl.sinks.env import EnvText
@@ -125,15 +125,10 @@ class WebSocket(Sink):
         Option(
             "queue",
             "how many deliveries wait for one listener from one batch to the next",
-            {"type": "integer", "minimum": 1, "default": 256, "examples": [256]},
+            count_schema(256),
             portable=False,
         ),
-        Option(
-            "listeners",
-            "how many may listen at once",
-            {"type": "integer", "minimum": 1, "default": 1_000, "examples": [1_000]},
-            portable=False,
-        ),
+        Option("listeners", "how many may listen at once", count_schema(1_000), portable=False),
     )
 
     def __init__(

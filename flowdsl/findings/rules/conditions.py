@@ -27,6 +27,14 @@ def _filed(step: StepView) -> Compared | None:
     return production_condition(step.text("condition")) if step.name == "filter" and step.filed else None
 
 
+def _unread(step: StepView) -> str | None:
+    """Return a condition that production rejects, without being stopped by it."""
+    text = step.text("condition")
+    if step.name != "filter" or not step.filed or production_condition(text) is not None:
+        return None
+    return None if keeps_from_starting(text) else text
+
+
 def _bare(text: str) -> str:
     """Return a text without its quoted parts."""
     return re.sub(r"\"[^\"]*\"|'[^']*'", '""', text)
@@ -35,14 +43,8 @@ def _bare(text: str) -> str:
 @rule("condition-refused", "error", StepView, target=True)
 def condition_refused(step: StepView) -> Iterator[Violation]:
     """Report a condition that production rejects, along with its whole flow."""
-    text = step.text("condition")
-    if (
-        step.name == "filter"
-        and step.filed
-        and production_condition(text) is None
-        and not keeps_from_starting(text)
-        and not _TIGHT.search(_bare(text))
-    ):
+    text = _unread(step)
+    if text is not None and not _TIGHT.search(_bare(text)):
         yield step.remark(
             f"production does not read {text!r}, and leaves the flow out",
             f"{_ONE_COMPARISON}; let the events carry what has to be computed",
@@ -53,14 +55,8 @@ def condition_refused(step: StepView) -> Iterator[Violation]:
 @rule("condition-spaces", "error", StepView, target=True)
 def condition_spaces(step: StepView) -> Iterator[Violation]:
     """Report an operator without the spaces that production requires on each side."""
-    text = step.text("condition")
-    if (
-        step.name == "filter"
-        and step.filed
-        and production_condition(text) is None
-        and not keeps_from_starting(text)
-        and _TIGHT.search(_bare(text))
-    ):
+    text = _unread(step)
+    if text is not None and _TIGHT.search(_bare(text)):
         spaced = re.sub(r"\s*(==|!=)\s*", r" \1 ", text)
         yield step.remark(
             f"production does not read {text!r} without spaces, and leaves the flow out",

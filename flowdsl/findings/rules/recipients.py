@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.rules.projects import used_sinks
 from flowdsl.findings.views import FlowView, StepView, TemplateLeaf, is_text, payload_before
 
 _NEED_RECIPIENT = ("in_app", "push")
@@ -132,7 +133,7 @@ def recipient_missing(step: StepView) -> Iterator[Violation]:
         return
     if "recipient_id" in step.scope:
         return
-    needing = [name for name in _sinks(step) if step.flow.sinks.get(name) in _NEED_RECIPIENT]
+    needing = [name for name in used_sinks(step) if step.flow.sinks.get(name) in _NEED_RECIPIENT]
     if needing:
         yield step.remark(
             f"{', '.join(needing)} needs a recipient, and there is none: events of entities have no "
@@ -163,12 +164,6 @@ def recipient_not_text(step: StepView) -> Iterator[Violation]:
             "put it in quotes",
             _map_of(step),
         )
-
-
-def _sinks(step: StepView) -> Iterable[str]:
-    given = step.get("sinks")
-    single = [step.text("sink")] if step.text("sink") else []
-    return dict.fromkeys([*single, *(given if isinstance(given, list) else [])])
 
 
 @rule("constant-recipient", "note", FlowView)
