@@ -10,6 +10,7 @@ from flowdsl.api.missing import missing_in_result
 from flowdsl.calls import answered, answering
 from flowdsl.errors import ReplayError
 from flowdsl.progress import Progress
+from flowdsl.results.options import Options
 from flowdsl.results.result_data import ResultData
 from flowdsl.results.store import FolderStore
 
@@ -149,11 +150,8 @@ class Result(ResultData):
         """
         from flowdsl.explanation.explain import explain
 
-        if self.options is None:
-            raise ReplayError(
-                "a result that was read back cannot explain: it has no log and no flows", hint="replay again"
-            )
-        return explain(self.options, seq_no, flow, progress=progress)
+        options = self._run_again("cannot explain: it has no log and no flows")
+        return explain(options, seq_no, flow, progress=progress)
 
     @property
     def members(self) -> pd.DataFrame:
@@ -232,11 +230,8 @@ class Result(ResultData):
         """
         from flowdsl.explanation.why import why
 
-        if self.options is None:
-            raise ReplayError(
-                "a result that was read back cannot say why: it has no log and no flows", hint="replay again"
-            )
-        return why(self.options, seq_no, recipient, flow, progress)
+        options = self._run_again("cannot say why: it has no log and no flows")
+        return why(options, seq_no, recipient, flow, progress)
 
     def as_test(self, seq_no: int, name: str | None = None, *, progress: Progress = None) -> FlowTest:
         """Make a test from what came of one event.
@@ -274,11 +269,14 @@ class Result(ResultData):
         from flowdsl.api.testing import FlowTest
         from flowdsl.flow_tests.extract import as_test
 
+        options = self._run_again("has no log and no flows to make a test of")
+        return FlowTest.from_spec(as_test(options, seq_no, name, progress))
+
+    def _run_again(self, why_not: str) -> Options:
+        """Return what the replay is run again with, which a result that was read back does not have."""
         if self.options is None:
-            raise ReplayError(
-                "a result that was read back has no log and no flows to make a test of", hint="replay again"
-            )
-        return FlowTest.from_spec(as_test(self.options, seq_no, name, progress))
+            raise ReplayError(f"a result that was read back {why_not}", hint="replay again")
+        return self.options
 
     # -- shown -----------------------------------------------------------------------------------------
 

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.chunk import Chunk
-from flowdsl.batches.context_batch import CLOSED_BY_QUIET, ContextBatch, joined_branches, joined_closed, taken
+from flowdsl.batches.context_batch import CLOSED_BY_QUIET, ContextBatch, joined_branches, joined_closed
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import StoredVariable, Variable, Versions
 from flowdsl.log.event_rows import EventRows
+from flowdsl.values.columns import taken
 from flowdsl.values.json_types import Index
 from flowdsl.values.orders import found_at, inverse
 from flowdsl.values.state_fields import (
@@ -97,8 +98,8 @@ class BufferedContexts(StateObject):
             roots=self.roots,
             branches=tuple(b.take(rows) for b in self.branches),
             variables={name: v.take(rows) for name, v in self.variables.items()},
-            payload=None if self.payload is None else self.payload.take(rows),
-            closed=None if self.closed is None else self.closed.take(rows),
+            payload=taken(self.payload, rows),
+            closed=taken(self.closed, rows),
         )
 
     def swept(self) -> BufferedContexts:

@@ -21,7 +21,7 @@ from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Variable, Versions
 from flowdsl.log.event_rows import EventRows
 from flowdsl.log.uuids import one_spelling
-from flowdsl.values.columns import Column, DictionaryColumn
+from flowdsl.values.columns import Column, DictionaryColumn, taken
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import MISSING, Index, Mask, Tag
 from flowdsl.values.paths import Path
@@ -49,11 +49,6 @@ class _Contexts(Protocol):
     def closed(self) -> npt.NDArray[np.uint8] | None: ...
 
     def __len__(self) -> int: ...
-
-
-def taken(part: Any, index: Index) -> Any:
-    """Return the entries at `index` of a part of a batch, or None if the batch does not have it."""
-    return None if part is None else part.take(index)
 
 
 def joined_branches(parts: Sequence[_Contexts]) -> tuple[npt.NDArray[np.int32], ...]:
@@ -136,7 +131,7 @@ class ContextBatch:
         if self._payload is None and self._origin is not None:
             parent, index = self._origin
             above = parent.payload
-            self._payload = None if above is None else above.take(index)
+            self._payload = taken(above, index)
         return self._payload
 
     def names(self) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def lifted(
         values, failures = evaluate(at)
     if back is None:
         return values, failures
-    return taken(values, back), None if failures is None else failures.take(back)
+    return taken(values, back), taken(failures, back)
 
 
 def _by_version(

@@ -121,7 +121,12 @@ def _name_axis(names: list[str]) -> _XAxis:
 
 def _time_axis(times: list[int]) -> _XAxis:
     texts = [moment_text(time, seconds=True) for time in times]
-    return _XAxis([float(time) for time in times], texts, _time_ticks, label_rows=2)
+    return _XAxis(
+        [float(time) for time in times],
+        texts,
+        lambda low, high, most: time_ticks(int(low), int(high), most),
+        label_rows=2,
+    )
 
 
 def _number_axis(x: Sequence[float]) -> _XAxis:
@@ -144,10 +149,6 @@ def _span_axis(spans: list[float]) -> _XAxis:
 
 def _seconds_text(seconds: float) -> str:
     return span_text(seconds * SECOND)
-
-
-def _time_ticks(low: float, high: float, most: int) -> list[Tick]:
-    return time_ticks(int(low), int(high), most)
 
 
 def _finite(value: Any) -> float | None:

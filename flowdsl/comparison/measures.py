@@ -76,14 +76,6 @@ class Measure:
     unit: Unit = "count"
 
 
-def _count_events(effect: Effect) -> float:
-    return float(effect.delays["events"].sum())
-
-
-def _delays(effect: Effect) -> Spread:
-    return Spread(effect.delays["delay"] / 1e6, effect.delays["events"])
-
-
 def _load(every: str | None) -> Reader:
     """Return the most that each person gets in any stretch of the calendar."""
 
@@ -109,7 +101,7 @@ MEASURES: Final[dict[str, Measure]] = {
             "events that are delivered: a digest of five counts five, an event delivered to two people "
             "counts twice",
             "more",
-            _count_events,
+            lambda d: float(d.delays["events"].sum()),
         ),
         Measure(
             "reach",
@@ -121,7 +113,7 @@ MEASURES: Final[dict[str, Measure]] = {
             "delay",
             "how long an event waits for its delivery, for every event of a digest",
             "less",
-            _delays,
+            lambda d: Spread(d.delays["delay"] / 1e6, d.delays["events"]),
             distribution=True,
             unit="seconds",
         ),

@@ -85,7 +85,9 @@ def path_diagram(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) 
         for sink in getattr(operator, "sinks", ()):
             targets[number, sink] = _count(sum(sink in step.sinks for step in gone))
         if gone and getattr(operator, "branches", False):
-            exits[number] += _left_branches(more)
+            if more:
+                left = Annotation(f"{more:,}", more)
+                exits[number].append(Outflow("branches", "branches more, not followed", left))
             more = 0
         coming = len(gone)
     return flow_chain(flow).marked(into=into, nodes=nodes, exits=exits, targets=targets)
@@ -93,10 +95,6 @@ def path_diagram(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) 
 
 def _gone_on(steps: Sequence[ExplainedStep]) -> list[ExplainedStep]:
     return [step for step in steps if step.outcome in GONE_ON]
-
-
-def _left_branches(more: int) -> list[Outflow]:
-    return [Outflow("branches", "branches more, not followed", Annotation(f"{more:,}", more))] if more else []
 
 
 def _count(count: int) -> Annotation:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.batch_run import incoming
+from flowdsl.kernels.kernel import keyed
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import StepOutcome
 from flowdsl.kernels.window_rule import RuleReach, RuleSpans
@@ -65,16 +66,12 @@ class Arrivals:
 
     def add(self, contexts: ContextBatch) -> None:
         """Add contexts; those that fail, without a key for one, are left out."""
-        keys = np.zeros(len(contexts), np.int64)
         if isinstance(self.step, Batch) and self.timers and self.space is not None:
             came, _ = incoming(self.step.kernel_options, self.space, contexts)
             contexts, keys = came.contexts, came.keys
             self.spans.append(came.spans)
-        elif self.space is not None and len(contexts):
-            keys, failures = self.space.keys(contexts)
-            if failures is not None:
-                good = np.flatnonzero(~failures.mask)
-                contexts, keys = contexts.take(good), keys[good]
+        else:
+            contexts, keys, _ = keyed(self.space, contexts)
         seq, moments = contexts.seq.copy(), contexts.moment.copy()
         mine = np.flatnonzero(seq == self.watched).tolist()
         self.own += [tuple(int(level[row]) for level in contexts.branches) for row in mine]

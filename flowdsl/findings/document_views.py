@@ -294,19 +294,24 @@ def _item_keys(item: Item) -> Iterator[tuple[str, str]]:
             yield from _item_keys(value)
 
 
-def _part(item: Item | None, key: str) -> Item | None:
+def _at(item: Item | None, key: str, kind: type) -> Item | None:
+    """Return what a mapping has at a key, if it is of a kind."""
     found = item.value.get(key) if item is not None and isinstance(item.value, dict) else None
-    return found if found is not None and isinstance(found.value, dict) else None
+    return found if found is not None and isinstance(found.value, kind) else None
+
+
+def _part(item: Item | None, key: str) -> Item | None:
+    return _at(item, key, dict)
 
 
 def _list(item: Item | None, key: str) -> list[Item]:
-    found = item.value.get(key) if item is not None and isinstance(item.value, dict) else None
-    return list(found.value) if found is not None and isinstance(found.value, list) else []
+    found = _at(item, key, list)
+    return list(found.value) if found else []
 
 
 def _text(item: Item | None, key: str) -> str:
-    found = item.value.get(key) if item is not None and isinstance(item.value, dict) else None
-    return found.value if found is not None and isinstance(found.value, str) else ""
+    found = _at(item, key, str)
+    return found.value if found else ""
 
 
 def _unknown(item: Item | None, what: str, known: tuple[str, ...]) -> Ignored:

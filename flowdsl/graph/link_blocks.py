@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
-from typing import Any
+from functools import partial, reduce
 
 import numpy as np
 import polars as pl
@@ -164,7 +163,7 @@ class LinkBlock:
             for name in ("numbers", "source", "target", "born", "died")
         )
         documents = [part.documents for part in parts]
-        joined = None if None in documents else reduce(_joined, documents)
+        joined = None if None in documents else reduce(partial(Documents.joined, hints=()), documents)
         return LinkBlock(numbers, source, target, born, died, joined, bounded=bounded)
 
 
@@ -172,7 +171,3 @@ def no_documents(size: int) -> Documents:
     """Return the metadata of links that have none."""
     nothing = pl.Series([None], dtype=pl.String).new_from_index(0, size)
     return Documents(nothing, none=Tag.MISSING)
-
-
-def _joined(first: Any, second: Any) -> Any:
-    return Documents.joined(first, second, ())

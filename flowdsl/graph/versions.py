@@ -114,7 +114,7 @@ class VersionBlock(StateObject):
         own = Column.coded(self.ids, self._interner)
         found = self.documents.column(ID)
         if found.all_(Tag.MISSING):
-            return own if self._all_objects() else self._only_objects(own)
+            return own if self._objects().all() else self._only_objects(own)
         if found.all_(Tag.TEXT):
             # find only, do not intern: codes of new texts may be reused before this is read
             return own if (self._interner.find(found.text_series()) == self.ids).all() else found
@@ -137,9 +137,6 @@ class VersionBlock(StateObject):
         return (
             head.eq("{").fill_null(value=True) | self.documents.series.eq("null").fill_null(value=True)
         ).to_numpy()
-
-    def _all_objects(self) -> bool:
-        return bool(self._objects().all())
 
     def _only_objects(self, own: Column) -> Column:
         objects = self._objects()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.later import Later
 from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
-from flowdsl.values.columns import Column
+from flowdsl.values.columns import Column, taken
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index
 from flowdsl.values.orders import Places, found_at, inverse, stable_order
@@ -147,7 +147,7 @@ class ItemLists(StateObject):
             Later(items),
             chunk.numbers(events),
             tuple(b.take(rows) for b in contexts.branches),
-            None if roots is None else roots.take(rows),
+            taken(roots, rows),
             tuple(Later(partial(one, rows)) for one in values),
         )
 
@@ -194,7 +194,7 @@ class ItemLists(StateObject):
             self.ids.take(rows),
             self.seq.take(rows),
             tuple(b.take(rows) for b in self.branches),
-            None if self.roots is None else self.roots.take(rows),
+            taken(self.roots, rows),
             tuple(column.take(rows) for column in self.collected),
         )
 

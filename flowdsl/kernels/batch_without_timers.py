@@ -22,7 +22,7 @@ from flowdsl.batches.variables import ValueColumnVariable
 from flowdsl.kernels.batch_items import BatchItems
 from flowdsl.kernels.batch_members import ItemLists, Roots, WindowMembers
 from flowdsl.kernels.held_rows import HeldRows, windows_text
-from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.kernel import Kernel, keyed
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import (
     Absorbed,
@@ -152,7 +152,7 @@ class UntimedBatchKernel(Kernel):
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
             return StepOutcome(contexts)
-        contexts, keys, failed = self.keyed(contexts)
+        contexts, keys, failed = keyed(self._space, contexts)
         if not len(contexts):
             return StepOutcome(contexts, failed)
         groups = Groups.of(keys, contexts.moment)

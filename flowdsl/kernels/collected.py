@@ -220,14 +220,6 @@ def _alike(values: Column) -> pl.Series:
     return typed_spelling(values)
 
 
-def _least(inside: _Inside) -> Outcome:
-    return _extreme(inside, 1)
-
-
-def _greatest(inside: _Inside) -> Outcome:
-    return _extreme(inside, -1)
-
-
 def _extreme(inside: _Inside, sign: int) -> Outcome:
     """Return the first of the least values, or with a sign of -1 of the greatest."""
     order = np.lexsort((sign * _ranks(inside.values), inside.place))
@@ -311,8 +303,8 @@ def _infinite(text: str, floats: npt.NDArray[np.float64], tags: Tags) -> Failure
 
 _AGGREGATED: Final[dict[str, Callable[[_Inside], Outcome]]] = {
     "sum": _sum,
-    "min": _least,
-    "max": _greatest,
+    "min": lambda inside: _extreme(inside, 1),
+    "max": lambda inside: _extreme(inside, -1),
     "first": _first,
     "last": _last,
     "unique": _unique,

@@ -85,18 +85,6 @@ class Kernel(StateObject):
         """
         raise NotImplementedError
 
-    def keyed(self, contexts: ContextBatch) -> tuple[ContextBatch, Keys, tuple[Failed, ...]]:
-        """Return the contexts that have a key, with it, and the others as failures; without a space of keys
-        all have the same one.
-        """
-        if self.space is None:
-            return contexts, np.zeros(len(contexts), np.int64), ()
-        keys, failures = self.space.keys(contexts)
-        if failures is None:
-            return contexts, keys, ()
-        good = np.flatnonzero(~failures.mask)
-        return contexts.take(good), keys[good], failed_where(contexts, failures)
-
     def fork(self) -> Kernel:
         """Return a kernel that goes on from here without changing this one."""
         return self
@@ -139,3 +127,16 @@ class NoDirectionKernel(Kernel):
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         every = Failures.where(np.ones(len(contexts), np.bool_), self._message)
         return StepOutcome(contexts.take(np.zeros(0, np.int64)), failed=failed_where(contexts, every))
+
+
+def keyed(space: KeySpace | None, contexts: ContextBatch) -> tuple[ContextBatch, Keys, tuple[Failed, ...]]:
+    """Return the contexts that have a key, with it, and the others as failures; without a space of keys all
+    have the same one.
+    """
+    if space is None:
+        return contexts, np.zeros(len(contexts), np.int64), ()
+    keys, failures = space.keys(contexts)
+    if failures is None:
+        return contexts, keys, ()
+    good = np.flatnonzero(~failures.mask)
+    return contexts.take(good), keys[good], failed_where(contexts, failures)

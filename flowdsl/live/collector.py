@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,7 @@ class LiveRecorder:
         """Take the collected deliveries by sink, in total order, each with its moment in µs."""
         collected, self.delivered_rows = self.delivered_rows, {}
         for rows in collected.values():
-            rows.sort(key=_by_order)
+            rows.sort(key=itemgetter(0))
         return {sink: [(order[0], delivery) for order, delivery in rows] for sink, rows in collected.items()}
 
     def keep_failures(self) -> int:
@@ -222,10 +223,6 @@ class LiveRecorder:
             entity_type,
             entity_id,
         )
-
-
-def _by_order(row: tuple[Order, Delivery]) -> Order:
-    return row[0]
 
 
 def _rows(contexts: ContextBatch, payload: Payload, recipient: Column) -> list[tuple[Any, ...]]:

@@ -283,7 +283,8 @@ class SinkWorker:
             except Exception as error:
                 # only what is done whole or not at all may be tried again here
                 if pause is None or not isinstance(self._sink, DurableSink):
-                    return _all(parcel, f"{type(error).__name__}: {error}", attempt)
+                    failure = Failure(f"{type(error).__name__}: {error}", attempt)
+                    return [failure] * len(parcel.deliveries)
                 if self._stopping.wait(pause):
                     raise _BatchAbandoned from error
         raise AssertionError
@@ -296,10 +297,6 @@ class SinkWorker:
 
 class _BatchAbandoned(Exception):  # noqa: N818
     """Raised for a batch that is left to the next run."""
-
-
-def _all(parcel: Parcel, error: str, attempts: int) -> Sequence[Outcome]:
-    return [Failure(error, attempts)] * len(parcel.deliveries)
 
 
 def _together(parcels: Sequence[Parcel]) -> Parcel:

@@ -69,7 +69,8 @@ class _CsvPiece:
         odd = b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
         self._spoilt: dict[int, str] = {}
         if odd or not is_utf8(data):
-            texts = _text_lines(data)
+            # lines as Python's reader has them
+            texts = list(io.TextIOWrapper(io.BytesIO(data), **_AS_TEXT))
             self._spoilt = {i: text for i, text in enumerate(texts) if odd or is_spoilt(text)}
             data = b"".join(b'"\n' if i in self._spoilt else text.encode() for i, text in enumerate(texts))
         self.data = data
@@ -303,11 +304,6 @@ class _Records:
 def is_spoilt(raw: str) -> bool:
     """Return whether there is half a surrogate pair in a text: a byte that is not UTF-8."""
     return not raw.isascii() and any("\ud800" <= letter <= "\udfff" for letter in raw)
-
-
-def _text_lines(data: bytes) -> list[str]:
-    """Return lines as Python's reader has them."""
-    return list(io.TextIOWrapper(io.BytesIO(data), **_AS_TEXT))
 
 
 def _are_even(between: Ints, begins: Ints, stops: Ints, wanted: int) -> bool:

@@ -117,7 +117,7 @@ def format_of(path: Path) -> FileFormat:
     >>> format_of(Path("events.jsonl.gz")).name
     'json'
     """
-    suffixes = _suffixes(path)
+    suffixes = tuple(suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED)
     if suffixes:
         for known in FORMATS.values():
             if suffixes[-1] in known.suffixes:
@@ -127,10 +127,6 @@ def format_of(path: Path) -> FileFormat:
         refuse_unread(path, suffixes, begin)
         begin = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next(known for known in FORMATS.own.values() if known.begins(begin))
-
-
-def _suffixes(path: Path) -> tuple[str, ...]:
-    return tuple(suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED)
 
 
 def suffixes() -> tuple[str, ...]:

@@ -284,7 +284,7 @@ class _RowGroups:
         """
         begin = rows = first = 0
         least = size
-        columns = self._places(names)
+        columns = [i for path, i in self._columns.items() if path.partition(".")[0] in names]
         for group in range(self._metadata.num_row_groups):
             height = self.height(group)
             size = max(least, self._rows_at_once(group, columns))
@@ -354,9 +354,6 @@ class _RowGroups:
         found = self._statistics(group, "seq_no")
         known = found is not None and found.has_min_max and found.null_count == 0
         return (int(found.min), int(found.max)) if known else None
-
-    def _places(self, names: Collection[str]) -> list[int]:
-        return [i for path, i in self._columns.items() if path.partition(".")[0] in names]
 
     def _rows_at_once(self, group: int, columns: Iterable[int]) -> int:
         """Return how many rows of a group are read together, by what these columns take up."""

@@ -67,10 +67,6 @@ def _read_one(value: object, what: str) -> Collected:
         raise
 
 
-def _plain(collect: Collect) -> dict[str, str] | None:
-    return {name: str(one) for name, one in collect} or None
-
-
 def _paths(collect: Collect) -> frozenset[Path]:
     return frozenset(path for _, one in collect for path in one.paths)
 
@@ -139,7 +135,7 @@ COLLECT: Final = OptionType(
         "examples": [{"names": "fan.name", "total": "sum(data.amount)"}],
     },
     _read,
-    _plain,
+    lambda collect: {name: str(one) for name, one in collect} or None,
     _paths,
     offers="paths",
     asks=_asks,

@@ -11,7 +11,7 @@ import numpy as np
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.kernel import Kernel, keyed
 from flowdsl.kernels.key_memory import merge_keys
 from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows
@@ -185,7 +185,7 @@ class DeduplicateKernel(Kernel):
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
             return StepOutcome(contexts)
-        contexts, keys, failed = self.keyed(contexts)
+        contexts, keys, failed = keyed(self._space, contexts)
         window = self._options.window.microseconds
         if window == 0 or not len(contexts):
             return StepOutcome(contexts, failed)

@@ -15,7 +15,7 @@ from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.buckets import Buckets
-from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.kernel import Kernel, keyed
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import Failed, StepOutcome, Until, dropped_rows
 from flowdsl.kernels.release_queue import ReleaseQueue, WaitingKernel
@@ -156,7 +156,7 @@ class NoLimitKernel(Kernel):
         self._space = KeySpace(options.key, rules) if options.key else None
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        contexts, _, failed = self.keyed(contexts)
+        contexts, _, failed = keyed(self._space, contexts)
         return StepOutcome(contexts, failed)
 
 
@@ -184,7 +184,7 @@ class DropKernel(Kernel):
         return f"{count_text(used, 'limit')} in use" if used else ""
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        contexts, keys, failed = self.keyed(contexts)
+        contexts, keys, failed = keyed(self._space, contexts)
         if not len(contexts):
             return StepOutcome(contexts, failed)
         passing = self._buckets.take(keys, contexts.moment).astype(np.bool_)
@@ -223,7 +223,7 @@ class QueueKernel(WaitingKernel):
         return " and ".join(filter(None, (queued, limits)))
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        contexts, keys, failed = self.keyed(contexts)
+        contexts, keys, failed = keyed(self._space, contexts)
         moments = self._buckets.take(keys, contexts.moment)
         never = Failures.where(moments == NEVER, "its turn in the queue comes after the year 9999")
         if never is not None:

@@ -12,8 +12,6 @@ from flowdsl.rules import Rules
 
 def by_rules(flows: Sequence[FlowSpec], rules: Rules) -> tuple[FlowSpec, ...]:
     """Return flows that run by these rules; one of other rules is written out and read again."""
-    return tuple(flow if flow.rules == rules else _read_again(flow, rules) for flow in flows)
-
-
-def _read_again(flow: FlowSpec, rules: Rules) -> FlowSpec:
-    return load_mapping(flow_to_dict(flow), rules).flows[0]
+    return tuple(
+        flow if flow.rules == rules else load_mapping(flow_to_dict(flow), rules).flows[0] for flow in flows
+    )

@@ -222,7 +222,7 @@ class Column:
         return Column(
             len(index),
             self.tags.take(index) if isinstance(self.tags, np.ndarray) else self.tags,
-            texts=None if self.texts is None else taken(self.texts, index),
+            texts=taken(self.texts, index),
             ints=None if self.ints is None else self.ints.take(index),
             floats=None if self.floats is None else self.floats.take(index),
             bools=None if self.bools is None else self.bools.take(index),
@@ -400,7 +400,9 @@ def _blank(series: pl.Series, absent: Mask | None) -> pl.Series:
 
 
 def taken(source: Any, index: Index) -> Any:
-    """Gather rows of a series, an array or a column."""
+    """Gather rows of a series, an array or a column; of nothing there are none."""
+    if source is None:
+        return None
     return source[index] if isinstance(source, pl.Series) else source.take(index)
 
 

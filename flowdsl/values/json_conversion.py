@@ -106,7 +106,8 @@ def _without_nulls(cells: pl.Expr, dtype: Any) -> pl.Expr:
     if isinstance(dtype, pl.Struct):
         fields = [
             pl.concat_str(
-                pl.lit(_key(field.name)), _without_nulls(cells.struct.field(field.name), field.dtype)
+                pl.lit(json.dumps(field.name, ensure_ascii=False) + ":"),
+                _without_nulls(cells.struct.field(field.name), field.dtype),
             )
             for field in dtype.fields
         ]
@@ -125,10 +126,6 @@ def _without_nulls(cells: pl.Expr, dtype: Any) -> pl.Expr:
         return pl.concat_str(pl.lit("{"), items.list.join(","), pl.lit("}"))
     there = cells.is_finite() if dtype.is_float() else cells.is_not_null()
     return pl.when(there).then(_written(cells))
-
-
-def _key(name: str) -> str:
-    return json.dumps(name, ensure_ascii=False) + ":"
 
 
 def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:

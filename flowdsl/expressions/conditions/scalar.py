@@ -56,16 +56,12 @@ _COMPARISONS: Final[dict[str, type[ast.cmpop]]] = {
 }
 
 
-def _opposite(value: Any) -> bool:
-    return not semantics.truth("'not'", value)
-
-
 _OPERATORS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
     **{node: functools.partial(semantics.compute, sign) for sign, node in _ARITHMETIC.items()},
     **{node: functools.partial(semantics.compare, sign) for sign, node in _COMPARISONS.items()},
     ast.In: MEMBERSHIP.evaluate,
     ast.USub: semantics.negative,
-    ast.Not: _opposite,
+    ast.Not: lambda value: not semantics.truth("'not'", value),
 }
 # what must be a boolean goes through a function that sees to it
 _CHECKS: Final = {"and": "'and'", "or": "'or'", "condition": "a condition"}
