@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Final, Literal
@@ -63,6 +63,10 @@ class Violation:
     step: int | None = None
 
 
+Look = Callable[[Any], Iterable[Violation]]
+"""A function that looks for violations in a view."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """Kind of finding: its code, its severity, and the function that looks for it in views of one type.
@@ -74,19 +78,25 @@ class Rule:
     severity: Severity
     target: bool
     view: type | None
-    look: Callable[[Any], Iterable[Violation]] | None
+    look: Look | None
 
 
 _RULES: dict[str, Rule] = {}
 
 
 def rule(
-    code: str, severity: Severity, view: type, *, target: bool = False
-) -> Callable[[Callable[[Any], Iterable[Violation]]], Callable[[Any], Iterable[Violation]]]:
-    """Register a function over views of a type as the rule of a code."""
+    code: str, severity: Severity, view: type, *, target: bool = False, of: Collection[str] = ()
+) -> Callable[[Look], Look]:
+    """Register a function over views of a type as the rule of a code.
 
-    def register(look: Callable[[Any], Iterable[Violation]]) -> Callable[[Any], Iterable[Violation]]:
-        _add(Rule(code, severity, target, view, look))
+    A rule `of` some operators looks at their steps only.
+    """
+
+    def register(look: Look) -> Look:
+        def look_at_some(step: Any) -> Iterable[Violation]:
+            return look(step) if step.name in of else ()
+
+        _add(Rule(code, severity, target, view, look_at_some if of else look))
         return look
 
     return register

@@ -24,15 +24,14 @@ _ONE_COMPARISON = "production has one comparison a filter: a == b, a != b, a exi
 
 
 def _filed(step: StepView) -> Compared | None:
-    return production_condition(step.text("condition")) if step.name == "filter" and step.filed else None
+    return production_condition(step.text("condition")) if step.filed else None
 
 
 def _unread(step: StepView) -> str | None:
     """Return a condition that production rejects, without being stopped by it."""
     text = step.text("condition")
-    if step.name != "filter" or not step.filed or production_condition(text) is not None:
-        return None
-    return None if keeps_from_starting(text) else text
+    read = not step.filed or production_condition(text) is not None or keeps_from_starting(text)
+    return None if read else text
 
 
 def _bare(text: str) -> str:
@@ -40,7 +39,7 @@ def _bare(text: str) -> str:
     return re.sub(r"\"[^\"]*\"|'[^']*'", '""', text)
 
 
-@rule("condition-refused", "error", StepView, target=True)
+@rule("condition-refused", "error", StepView, target=True, of=("filter",))
 def condition_refused(step: StepView) -> Iterator[Violation]:
     """Report a condition that production rejects, along with its whole flow."""
     text = _unread(step)
@@ -52,7 +51,7 @@ def condition_refused(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("condition-spaces", "error", StepView, target=True)
+@rule("condition-spaces", "error", StepView, target=True, of=("filter",))
 def condition_spaces(step: StepView) -> Iterator[Violation]:
     """Report an operator without the spaces that production requires on each side."""
     text = _unread(step)
@@ -65,7 +64,7 @@ def condition_spaces(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("condition-and", "error", StepView, target=True)
+@rule("condition-and", "error", StepView, target=True, of=("filter",))
 def condition_and(step: StepView) -> Iterator[Violation]:
     """Report `and` and `or`, which production takes for part of a name."""
     found = _filed(step)
@@ -86,7 +85,7 @@ def condition_and(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("condition-bare-word", "error", StepView, target=True)
+@rule("condition-bare-word", "error", StepView, target=True, of=("filter",))
 def condition_bare_word(step: StepView) -> Iterator[Violation]:
     """Report a right side that names a variable that does not exist, where text seems meant."""
     found = _filed(step)
@@ -101,7 +100,7 @@ def condition_bare_word(step: StepView) -> Iterator[Violation]:
     )
 
 
-@rule("condition-quoted-left", "error", StepView, target=True)
+@rule("condition-quoted-left", "error", StepView, target=True, of=("filter",))
 def condition_quoted_left(step: StepView) -> Iterator[Violation]:
     """Report text on the left side, which production always reads as a path."""
     found = _filed(step)
@@ -120,7 +119,7 @@ def condition_quoted_left(step: StepView) -> Iterator[Violation]:
     )
 
 
-@rule("condition-quoted-operator", "error", StepView, target=True)
+@rule("condition-quoted-operator", "error", StepView, target=True, of=("filter",))
 def condition_quoted_operator(step: StepView) -> Iterator[Violation]:
     """Report an operator within quotes, at which production splits the condition."""
     text = step.text("condition")
@@ -223,10 +222,10 @@ def object_compared(step: StepView) -> Iterator[Violation]:
                 )
 
 
-@rule("condition-constant", "warning", StepView)
+@rule("condition-constant", "warning", StepView, of=("filter",))
 def condition_constant(step: StepView) -> Iterator[Violation]:
     """Report a condition that reads nothing, and so is the same for every event."""
-    if step.name == "filter" and step.operator is not None and step.operator.paths == frozenset():
+    if step.operator is not None and step.operator.paths == frozenset():
         yield step.remark(
             f"{step.text('condition')} reads no variable, so it is the same for every event",
             "put text in quotes, and variables not",

@@ -103,10 +103,10 @@ def _whole(expr: Expr, view: TemplateView) -> bool:
     return isinstance(value, Ident) and kind_of(expr, view) == "number"
 
 
-@rule("condition-stops-production", "error", StepView, target=True)
+@rule("condition-stops-production", "error", StepView, target=True, of=("filter",))
 def condition_stops_production(step: StepView) -> Iterator[Violation]:
     """Report a condition with which production cannot start."""
-    if step.name == "filter" and step.filed and keeps_from_starting(step.text("condition")):
+    if step.filed and keeps_from_starting(step.text("condition")):
         yield step.remark(
             "production does not start with this condition: reading it makes it crash, for all flows",
             "close the quote, or leave it out",

@@ -9,10 +9,10 @@ from flowdsl.findings.views import ENTITY, LINKED, OPTIONAL, UNCERTAIN, StepView
 from flowdsl.values.paths import Path, path_text
 
 
-@rule("resolve-may-fail", "note", StepView)
+@rule("resolve-may-fail", "note", StepView, of=("resolve",))
 def resolve_may_fail(step: StepView) -> Iterator[Violation]:
     """Report a resolve that fails for events whose entity or link is missing."""
-    if step.name == "resolve" and step.get("required") is not False and not _gone(step):
+    if step.get("required") is not False and not _gone(step):
         via = step.get("via")
         missing = f"no {via!r} link" if via else f"no entity with the id in {step.get('from')!r}"
         yield step.remark(
@@ -21,7 +21,7 @@ def resolve_may_fail(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("resolve-deleted", "error", StepView)
+@rule("resolve-deleted", "error", StepView, of=("resolve",))
 def resolve_deleted(step: StepView) -> Iterator[Violation]:
     """Report a resolve of the entity that the event has just deleted."""
     if _gone(step):
@@ -33,18 +33,13 @@ def resolve_deleted(step: StepView) -> Iterator[Violation]:
 
 
 def _gone(step: StepView) -> bool:
-    return (
-        step.name == "resolve"
-        and step.flow.kind == "entity.deleted"
-        and step.get("from") == "entity_id"
-        and step.get("via") is None
-    )
+    return step.flow.kind == "entity.deleted" and step.get("from") == "entity_id" and step.get("via") is None
 
 
-@rule("link-deleted", "warning", StepView)
+@rule("link-deleted", "warning", StepView, of=("resolve", "fan_out"))
 def link_deleted(step: StepView) -> Iterator[Violation]:
     """Report a lookup of the link that the event has just deleted."""
-    if step.flow.kind != "link.deleted" or step.name not in ("resolve", "fan_out"):
+    if step.flow.kind != "link.deleted":
         return
     via, flow = step.get("via"), step.flow
     start = "target_id" if step.get("direction") == "reverse" else "source_id"
@@ -58,10 +53,10 @@ def link_deleted(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("first-link", "note", StepView, target=True)
+@rule("first-link", "note", StepView, target=True, of=("resolve",))
 def first_link(step: StepView) -> Iterator[Violation]:
     """Report a resolve by link, of which production takes any one if there are several."""
-    if step.name == "resolve" and step.get("via") is not None:
+    if step.get("via") is not None:
         yield step.remark(
             f"where there are several {step.get('via')!r} links, flowdsl takes the earliest, production any "
             "of them",
@@ -70,10 +65,10 @@ def first_link(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("shadowed-variable", "warning", StepView)
+@rule("shadowed-variable", "warning", StepView, of=("resolve", "fan_out"))
 def shadowed_variable(step: StepView) -> Iterator[Violation]:
     """Report a step that reuses the name of a variable."""
-    if step.name not in ("resolve", "fan_out") or not step.text("as"):
+    if not step.text("as"):
         return
     new = [step.text("as"), *([f"{step.text('as')}_id"] if step.name == "fan_out" else [])]
     for name in new:
@@ -85,25 +80,21 @@ def shadowed_variable(step: StepView) -> Iterator[Violation]:
             )
 
 
-@rule("name-unreachable", "error", StepView, target=True)
+@rule("name-unreachable", "error", StepView, target=True, of=("resolve", "fan_out"))
 def name_unreachable(step: StepView) -> Iterator[Violation]:
     """Report a variable whose name no path can reach."""
     name = step.text("as")
-    if (
-        step.name in ("resolve", "fan_out")
-        and name
-        and (not name.isidentifier() or name in ("true", "false", "null"))
-    ):
+    if name and (not name.isidentifier() or name in ("true", "false", "null")):
         yield step.remark(
             f"no path can reach a variable of the name {name!r}", "use letters, digits and underscores", "as"
         )
 
 
-@rule("direction-unknown", "error", StepView, target=True)
+@rule("direction-unknown", "error", StepView, target=True, of=("resolve", "fan_out"))
 def direction_unknown(step: StepView) -> Iterator[Violation]:
     """Report a direction that production rejects at each event."""
     direction = step.get("direction")
-    if step.name in ("resolve", "fan_out") and direction not in (None, "forward", "reverse"):
+    if direction not in (None, "forward", "reverse"):
         what = "fails at every event" if step.get("via") is not None else "is ignored without via"
         yield step.remark(
             f"the direction {direction!r} is not known: in production it {what}",
@@ -112,10 +103,10 @@ def direction_unknown(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("direction-unused", "note", StepView)
+@rule("direction-unused", "note", StepView, of=("resolve",))
 def direction_unused(step: StepView) -> Iterator[Violation]:
     """Report a direction without a link type, which does nothing."""
-    if step.name == "resolve" and step.get("via") is None and step.get("direction") == "reverse":
+    if step.get("via") is None and step.get("direction") == "reverse":
         yield step.remark(
             "without via there is no link to follow, so the direction does nothing",
             "name the link type in via",

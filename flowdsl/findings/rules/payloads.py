@@ -30,7 +30,7 @@ def _handed(step: StepView, *types: str) -> Iterator[tuple[str, str, StepView]]:
     """Yield the sinks of these types that a step delivers to: name, type, and the map that makes their
     payload.
     """
-    payload = payload_before(step) if step.name == "deliver" else None
+    payload = payload_before(step)
     if payload is None:
         return
     for name in used_sinks(step):
@@ -43,7 +43,7 @@ def _top(leaf: TemplateLeaf) -> str:
     return leaf.field.partition(".")[0].partition("[")[0]
 
 
-@rule("counter-value-is-text", "error", StepView, target=True)
+@rule("counter-value-is-text", "error", StepView, target=True, of=("deliver",))
 def counter_value_is_text(step: StepView) -> Iterator[Violation]:
     """Report a counter's value made by a template: production gets text, and counts 1."""
     for name, _, payload in _handed(step, "counter"):
@@ -57,7 +57,7 @@ def counter_value_is_text(step: StepView) -> Iterator[Violation]:
                 )
 
 
-@rule("sink-field-not-text", "warning", StepView, target=True)
+@rule("sink-field-not-text", "warning", StepView, target=True, of=("deliver",))
 def sink_field_not_text(step: StepView) -> Iterator[Violation]:
     """Report a title or a type that is not text, which is ignored."""
     for name, kind, payload in _handed(step, *_TEXTS):
@@ -71,7 +71,7 @@ def sink_field_not_text(step: StepView) -> Iterator[Violation]:
                 )
 
 
-@rule("push-default-title", "note", StepView, target=True)
+@rule("push-default-title", "note", StepView, target=True, of=("deliver",))
 def push_default_title(step: StepView) -> Iterator[Violation]:
     """Report a push payload without title or body, which production fills in."""
     for name, _, payload in _handed(step, "push"):
@@ -87,7 +87,7 @@ def push_default_title(step: StepView) -> Iterator[Violation]:
             )
 
 
-@rule("push-data-not-object", "warning", StepView, target=True)
+@rule("push-data-not-object", "warning", StepView, target=True, of=("deliver",))
 def push_data_not_object(step: StepView) -> Iterator[Violation]:
     """Report a push message's `data` that is not an object, which the push service rejects."""
     for name, _, payload in _handed(step, "push"):

@@ -46,10 +46,10 @@ def _same(step: StepView, leaf: TemplateLeaf, variable: str) -> bool:
     return lookups == [("resolve", None, variable)]
 
 
-@rule("recipient-is-target", "error", StepView, target=True)
+@rule("recipient-is-target", "error", StepView, target=True, of=("deliver",))
 def recipient_is_target(step: StepView) -> Iterator[Violation]:
     """Report a deliver that production sends to `target_id`, not to the payload's `recipient_id`"""
-    leaf = _recipient(step) if step.name == "deliver" else None
+    leaf = _recipient(step)
     if leaf is None or _taken(step) != "target_id" or _same(step, leaf, "target_id"):
         return
     fanned = _fanned(step)
@@ -71,10 +71,10 @@ def recipient_is_target(step: StepView) -> Iterator[Violation]:
     yield Violation(leaf.place, message, hint, _map_of(step))
 
 
-@rule("recipient-is-variable", "error", StepView, target=True)
+@rule("recipient-is-variable", "error", StepView, target=True, of=("deliver",))
 def recipient_is_variable(step: StepView) -> Iterator[Violation]:
     """Report a deliver that production sends to the variable `recipient_id`, not to the payload's."""
-    leaf = _recipient(step) if step.name == "deliver" else None
+    leaf = _recipient(step)
     if leaf is not None and _taken(step) == "recipient_id" and not _same(step, leaf, "recipient_id"):
         yield Violation(
             leaf.place,
@@ -85,10 +85,10 @@ def recipient_is_variable(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("recipient-ignored", "note", StepView, target=True)
+@rule("recipient-ignored", "note", StepView, target=True, of=("deliver",))
 def recipient_ignored(step: StepView) -> Iterator[Violation]:
     """Report a payload's `recipient_id` that production ignores for a variable with the same id."""
-    leaf = _recipient(step) if step.name == "deliver" else None
+    leaf = _recipient(step)
     taken = _taken(step)
     if leaf is not None and taken and leaf.only != (taken,) and _same(step, leaf, taken):
         yield Violation(
@@ -100,11 +100,11 @@ def recipient_ignored(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("branches-share-recipient", "warning", StepView)
+@rule("branches-share-recipient", "warning", StepView, of=("deliver",))
 def branches_share_recipient(step: StepView) -> Iterator[Violation]:
     """Report a fan-out whose branches all go to one recipient."""
     fanned = _fanned(step)
-    if step.name != "deliver" or not fanned or is_text(step.scope, ("recipient_id",)):
+    if not fanned or is_text(step.scope, ("recipient_id",)):
         return
     leaf = _recipient(step)
     if leaf is None and not step.flow.on_link:
@@ -125,11 +125,11 @@ def _of_branch(step: StepView, fanned: Sequence[StepView]) -> set[str]:
     return branch | {s.text("as") for s in resolved if s.text("from").split(".")[0] in branch}
 
 
-@rule("recipient-missing", "error", StepView)
+@rule("recipient-missing", "error", StepView, of=("deliver",))
 def recipient_missing(step: StepView) -> Iterator[Violation]:
     """Report a sink that needs a recipient and gets none."""
     payload = payload_before(step)
-    if step.name != "deliver" or payload is None or step.flow.on_link or _recipient(step) is not None:
+    if payload is None or step.flow.on_link or _recipient(step) is not None:
         return
     if "recipient_id" in step.scope:
         return
@@ -142,10 +142,10 @@ def recipient_missing(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("recipient-is-object", "error", StepView)
+@rule("recipient-is-object", "error", StepView, of=("resolve",))
 def recipient_is_object(step: StepView) -> Iterator[Violation]:
     """Report a resolve into `recipient_id`: it sets an object, which is not a recipient."""
-    if step.name == "resolve" and step.get("as") == "recipient_id":
+    if step.get("as") == "recipient_id":
         yield step.remark(
             "recipient_id becomes the whole entity, and only text is taken as a recipient",
             'write as: recipient, and recipient_id: "{{ recipient.id }}" in the payload',
@@ -153,10 +153,10 @@ def recipient_is_object(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("recipient-not-text", "warning", StepView)
+@rule("recipient-not-text", "warning", StepView, of=("deliver",))
 def recipient_not_text(step: StepView) -> Iterator[Violation]:
     """Report a recipient that is a number, true, false or null, and so is ignored."""
-    leaf = _recipient(step) if step.name == "deliver" else None
+    leaf = _recipient(step)
     if leaf is not None and leaf.constant:
         yield Violation(
             leaf.place,

@@ -25,11 +25,9 @@ def step_without_effect(flow: FlowView) -> Iterator[Violation]:
         )
 
 
-@rule("payload-replaced", "warning", StepView)
+@rule("payload-replaced", "warning", StepView, of=("map",))
 def payload_replaced(step: StepView) -> Iterator[Violation]:
     """Report a payload that the next map replaces before it is delivered or read."""
-    if step.name != "map":
-        return
     for later in step.later:
         if later.name == "deliver" or any(path[0] == "_payload" for path in later.paths):
             return
@@ -41,10 +39,10 @@ def payload_replaced(step: StepView) -> Iterator[Violation]:
             return
 
 
-@rule("deliver-without-payload", "error", StepView, target=True)
+@rule("deliver-without-payload", "error", StepView, target=True, of=("deliver",))
 def deliver_without_payload(step: StepView) -> Iterator[Violation]:
     """Report a deliver with no map before it, which fails at every event in production."""
-    if step.name == "deliver" and not any(s.name == "map" for s in step.flow.steps[: step.number]):
+    if not any(s.name == "map" for s in step.flow.steps[: step.number]):
         yield step.remark(
             "there is no payload: in production this fails at every event", "put a map before it"
         )

@@ -74,10 +74,10 @@ def secret_in_file(project: ProjectView) -> Iterator[Violation]:
                 )
 
 
-@rule("counter-incomplete", "error", StepView)
+@rule("counter-incomplete", "error", StepView, of=("deliver",))
 def counter_incomplete(step: StepView) -> Iterator[Violation]:
     """Report a counter that lacks the options that say what to count."""
-    payload = payload_before(step) if step.name == "deliver" else None
+    payload = payload_before(step)
     if payload is None:
         return
     given = {leaf.field for leaf in payload.leaves}

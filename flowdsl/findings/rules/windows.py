@@ -21,38 +21,36 @@ def _is_zero(step: StepView, option: str) -> bool:
         return False
 
 
-@rule("batch-no-timer", "error", StepView, target=True)
+@rule("batch-no-timer", "error", StepView, target=True, of=("batch",))
 def batch_no_timer(step: StepView) -> Iterator[Violation]:
     """Report a batch: production closes a window only at the next event of its key, so the last one never
     comes out.
     """
-    if step.name == "batch":
-        window = step.get("window")
-        after = "after the end of its window" if window is None else f"after {window}"
-        yield step.remark(
-            f"production has no timer: a batch of {step.get('key')!r} waits for the next event of that key "
-            f"{after}, and without one it never goes out",
-            "use rate_limit or deduplicate where the first event may go out at once; a replay with "
-            "target=this-rs shows what is lost",
-        )
+    window = step.get("window")
+    after = "after the end of its window" if window is None else f"after {window}"
+    yield step.remark(
+        f"production has no timer: a batch of {step.get('key')!r} waits for the next event of that key "
+        f"{after}, and without one it never goes out",
+        "use rate_limit or deduplicate where the first event may go out at once; a replay with "
+        "target=this-rs shows what is lost",
+    )
 
 
-@rule("batch-loses-event", "error", StepView, target=True)
+@rule("batch-loses-event", "error", StepView, target=True, of=("batch",))
 def batch_loses_event(step: StepView) -> Iterator[Violation]:
     """Report a batch whose closing events production counts in no window."""
-    if step.name == "batch":
-        yield step.remark(
-            "production counts the event that closes a batch nowhere: it is in neither batch, and a count is "
-            "one too low for each window",
-            "do not show _batch.count as an exact number",
-        )
+    yield step.remark(
+        "production counts the event that closes a batch nowhere: it is in neither batch, and a count is "
+        "one too low for each window",
+        "do not show _batch.count as an exact number",
+    )
 
 
-@rule("batch-discards", "warning", StepView)
+@rule("batch-discards", "warning", StepView, of=("batch",))
 def batch_discards(step: StepView) -> Iterator[Violation]:
     """Report `min_count`: windows with fewer members are dropped whole."""
     least = step.get("min_count")
-    if step.name == "batch" and isinstance(least, int) and least > 1:
+    if isinstance(least, int) and least > 1:
         yield step.remark(
             f"a batch of fewer than {least} is dropped, and its events are never delivered",
             "with min_count 1 single events go out too; a template can tell one from many by batch.count",
@@ -60,10 +58,10 @@ def batch_discards(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("batch-without-window", "warning", StepView)
+@rule("batch-without-window", "warning", StepView, of=("batch",))
 def batch_without_window(step: StepView) -> Iterator[Violation]:
     """Report a batch with a window of zero, which gathers nothing."""
-    if step.name == "batch" and _is_zero(step, "window"):
+    if _is_zero(step, "window"):
         yield step.remark(
             "a window of no length gathers nothing (and in production loses every second event)",
             "give it a length, or leave the step out",
@@ -71,17 +69,17 @@ def batch_without_window(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("deduplicate-without-window", "warning", StepView)
+@rule("deduplicate-without-window", "warning", StepView, of=("deduplicate",))
 def deduplicate_without_window(step: StepView) -> Iterator[Violation]:
     """Report a deduplicate with a window of zero, which passes everything."""
-    if step.name == "deduplicate" and _is_zero(step, "window"):
+    if _is_zero(step, "window"):
         yield step.remark("a window of no length lets everything pass", "give it a length", "window")
 
 
-@rule("limit-zero", "error", StepView)
+@rule("limit-zero", "error", StepView, of=("rate_limit",))
 def limit_zero(step: StepView) -> Iterator[Violation]:
     """Report a rate_limit of 0, which drops everything."""
-    if step.name == "rate_limit" and step.get("max") == 0 and not isinstance(step.get("max"), bool):
+    if step.get("max") == 0 and not isinstance(step.get("max"), bool):
         yield step.remark(
             "a limit of 0 drops everything: no later step is ever reached",
             "give it a max of at least 1",
@@ -89,17 +87,17 @@ def limit_zero(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("limit-without-time", "warning", StepView)
+@rule("limit-without-time", "warning", StepView, of=("rate_limit",))
 def limit_without_time(step: StepView) -> Iterator[Violation]:
     """Report a rate_limit per zero time, which never limits."""
-    if step.name == "rate_limit" and _is_zero(step, "per") and step.get("max") != 0:
+    if _is_zero(step, "per") and step.get("max") != 0:
         yield step.remark("a limit per no time lets everything pass", "say per how long, as in 1m", "per")
 
 
-@rule("queue-drops", "error", StepView, target=True)
+@rule("queue-drops", "error", StepView, target=True, of=("rate_limit",))
 def queue_drops(step: StepView) -> Iterator[Violation]:
     """Report a queue, which production lacks: it drops what flowdsl queues."""
-    if step.name == "rate_limit" and step.get("strategy") == "queue":
+    if step.get("strategy") == "queue":
         yield step.remark(
             "production drops what is over the limit, although the strategy is queue",
             "write strategy: drop, and a max that is high enough; a replay with target=this-rs shows what is "
@@ -108,11 +106,11 @@ def queue_drops(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("strategy-unknown", "warning", StepView, target=True)
+@rule("strategy-unknown", "warning", StepView, target=True, of=("rate_limit",))
 def strategy_unknown(step: StepView) -> Iterator[Violation]:
     """Report an unknown strategy, which production takes for `drop`"""
     strategy = step.get("strategy")
-    if step.name == "rate_limit" and strategy not in (None, "drop", "queue"):
+    if strategy not in (None, "drop", "queue"):
         yield step.remark(
             f"production does not know the strategy {strategy!r}, and drops",
             "write strategy: drop",
@@ -120,11 +118,11 @@ def strategy_unknown(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("one-bucket", "note", StepView)
+@rule("one-bucket", "note", StepView, of=("rate_limit",))
 def one_bucket(step: StepView) -> Iterator[Violation]:
     """Report one limit for all recipients, where one for each seems meant."""
     most = step.get("max")
-    if step.name != "rate_limit" or step.get("key") is not None or not isinstance(most, int) or most == 0:
+    if step.get("key") is not None or not isinstance(most, int) or most == 0:
         return
     before = step.flow.steps[: step.number]
     fanned = any(s.name == "fan_out" for s in before)
@@ -136,22 +134,20 @@ def one_bucket(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("fan-out-unlimited", "note", StepView)
+@rule("fan-out-unlimited", "note", StepView, of=("fan_out",))
 def fan_out_unlimited(step: StepView) -> Iterator[Violation]:
     """Report a fan-out that no later step limits."""
     holding = ("rate_limit", "deduplicate", "batch")
-    if step.name == "fan_out" and not any(s.name in holding for s in step.later):
+    if not any(s.name in holding for s in step.later):
         yield step.remark(
             f"one event becomes as many deliveries as there are {step.get('via')!r} links",
             "a rate_limit, deduplicate or batch after it bounds them",
         )
 
 
-@rule("dedupe-before-failure", "warning", StepView)
+@rule("dedupe-before-failure", "warning", StepView, of=("deduplicate",))
 def dedupe_before_failure(step: StepView) -> Iterator[Violation]:
     """Report a deduplicate whose window an event may use up that then fails."""
-    if step.name != "deduplicate":
-        return
     for later in step.later:
         if later.name == "resolve" and later.get("required") is not False:
             what = f"the resolve into {later.get('as')!r} can fail"
@@ -173,11 +169,11 @@ def _unsure(step: StepView) -> str | None:
     return next((path_text(path) for path in paths if step.known.get(path[0]) in UNCERTAIN), None)
 
 
-@rule("dedupe-before-filter", "note", StepView)
+@rule("dedupe-before-filter", "note", StepView, of=("deduplicate",))
 def dedupe_before_filter(step: StepView) -> Iterator[Violation]:
     """Report a deduplicate whose window an event may use up that a later filter drops."""
     later = next((s for s in step.later if s.name == "filter"), None)
-    if step.name == "deduplicate" and later is not None:
+    if later is not None:
         yield step.remark(
             f"an event that the filter of step {later.number} drops has spent the window: one that would "
             "pass it is a "
@@ -186,11 +182,9 @@ def dedupe_before_filter(step: StepView) -> Iterator[Violation]:
         )
 
 
-@rule("key-as-text", "note", StepView, target=True)
+@rule("key-as-text", "note", StepView, target=True, of=("deduplicate", "batch"))
 def key_as_text(step: StepView) -> Iterator[Violation]:
     """Report keys that production compares as text: `1` and `"1"` are one key, `1` and `1.0` two."""
-    if step.name not in ("deduplicate", "batch"):
-        return
     for option, path in step.read:
         if path[0] in step.scope and not is_text(step.scope, path) and not path[-1].endswith("id"):
             yield step.remark(
