@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flowdsl.registry import Registry, instance_problem
+
+if TYPE_CHECKING:
+    from flowdsl.flow.plan import CompiledStep
+    from flowdsl.flow.spec import FlowSpec
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
@@ -100,6 +104,33 @@ def rule(
         return look
 
     return register
+
+
+def finding_of_log(code: str, message: str, hint: str) -> Finding:
+    """Return a finding about a log itself."""
+    return Finding(code, rules()[code].severity, None, None, "the log", message, hint)
+
+
+@dataclass(frozen=True)
+class StepFindings:
+    """Findings about the steps of flows that a log shows; `places` maps flow name and step to a place."""
+
+    flows: Sequence[FlowSpec]
+    places: Mapping[tuple[str, int], str]
+
+    def of(
+        self,
+        code: str,
+        step: CompiledStep,
+        message: str,
+        hint: str | None,
+        numbers: Iterable[int] | None = None,
+    ) -> Iterator[Finding]:
+        """Yield a finding about a step for each flow that has it, or those of some numbers."""
+        for number in step.flows if numbers is None else numbers:
+            name = self.flows[number].name
+            where = self.places.get((name, step.number), step.operator.text)
+            yield Finding(code, rules()[code].severity, name, step.number, where, message, hint)
 
 
 def _add(new: Rule) -> None:

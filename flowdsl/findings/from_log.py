@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from flowdsl.errors import FlowWarning
 from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
-from flowdsl.findings.base import Finding, rules
+from flowdsl.findings.base import Finding, StepFindings, finding_of_log
 from flowdsl.findings.histories import MANY, Noted, findings_of, is_common
 from flowdsl.findings.people import SeenRecipients, people_findings
 from flowdsl.findings.unknown_names import count_types, type_findings
@@ -38,9 +38,6 @@ from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path, path_text
-
-if TYPE_CHECKING:
-    from flowdsl.flow.spec import FlowSpec
 
 LARGE_FAN_OUT: Final = 10_000
 """A fan-out of more branches than this is a finding."""
@@ -162,6 +159,7 @@ def findings_from_log(
     The flows are replayed once by flowdsl's own rules, and watched.
     """
     seen, noted, values, recipients = _Seen(target is not None), Noted(), SeenValues(), SeenRecipients()
+    at = StepFindings(options.flows, places)
     with track(progress, options.source.count(), "check") as follower:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlowWarning)
@@ -172,22 +170,20 @@ def findings_from_log(
             # that it is nowhere says more
             del seen.nulls[key]
         found = [
-            *_large_fan_outs(seen, options.flows, places),
-            *_null_keys(seen, options.flows, places),
+            *_large_fan_outs(seen, at),
+            *_null_keys(seen, at),
             *findings_of(noted, options.source),
             *values.findings(options.flows, places),
         ]
         if options.state is None:
             counts = count_types(options.source, options.graph)
             found += type_findings(options.flows, counts, options.graph, places)
-            found += people_findings(
-                recipients, options.flows, options.graph, options.source, counts.entities, places
-            )
+            found += people_findings(recipients, at, options.graph, options.source, counts.entities)
         if target is not None:
             found += [
                 *_ids(options.source, follower.part(_READING)),
-                *_keys(seen, options.flows, places),
-                *_comparisons(seen, options.flows, places),
+                *_keys(seen, at),
+                *_comparisons(seen, at),
             ]
     return found
 
@@ -202,45 +198,23 @@ def _typed(column: Column) -> pl.Series:
     return texts
 
 
-def _finding(
-    code: str,
-    stage: CompiledStep,
-    flows: tuple[FlowSpec, ...],
-    places: dict[tuple[str, int], str],
-    message: str,
-    hint: str,
-) -> Iterator[Finding]:
-    for number in stage.flows:
-        name = flows[number].name
-        where = places.get((name, stage.number), stage.operator.text)
-        yield Finding(code, rules()[code].severity, name, stage.number, where, message, hint)
-
-
-def _large_fan_outs(
-    seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int], str]
-) -> Iterator[Finding]:
+def _large_fan_outs(seen: _Seen, at: StepFindings) -> Iterator[Finding]:
     for key, tally in seen.fan_outs.items():
         if tally.seen > LARGE_FAN_OUT:
-            yield from _finding(
+            yield from at.of(
                 "fan-out-large",
                 seen.stages[key],
-                flows,
-                places,
                 f"event {tally.example} becomes {tally.seen:,} contexts at once",
                 "a where before it, or a rate_limit with a key, keeps one event from reaching so many",
             )
 
 
-def _null_keys(
-    seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int], str]
-) -> Iterator[Finding]:
+def _null_keys(seen: _Seen, at: StepFindings) -> Iterator[Finding]:
     for (key, path), tally in seen.nulls.items():
         if tally.seen >= MANY and is_common(tally.seen, tally.of):
-            yield from _finding(
+            yield from at.of(
                 "keys-null",
                 seen.stages[key],
-                flows,
-                places,
                 f"{path_text(path)} is null or missing for {tally.seen:,} of {tally.of:,} contexts, first "
                 f"for event {tally.example}: without a key they fail",
                 f'where("{path_text(path)} != null and {path_text(path)} exists") before it lets go on what '
@@ -265,18 +239,14 @@ def _ids(source: EventSource, tick: Tick) -> Iterator[Finding]:
         events += int(other.sum())
         tick(frame.height)
     if example is not None:
-        yield Finding(
+        yield finding_of_log(
             "ids-not-uuid",
-            rules()["ids-not-uuid"].severity,
-            None,
-            None,
-            "the log",
             f"production cannot read {events:,} events, whose ids are not UUIDs: {example}",
             "a prediction takes such ids as they are; production's own log has UUIDs",
         )
 
 
-def _keys(seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int], str]) -> Iterator[Finding]:
+def _keys(seen: _Seen, at: StepFindings) -> Iterator[Finding]:
     for (key, path), parts in seen.keys.items():
         counted = (
             pl.concat(parts)
@@ -293,27 +263,21 @@ def _keys(seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int]
             first = groups.filter(pl.col(alike) == groups[alike][0])
             values = " and ".join(first[apart].unique(maintain_order=True).head(2).to_list())
             contexts, events = int(groups["count"].sum()), groups["seq_no"].to_list()
-            yield from _finding(
+            yield from at.of(
                 code,
                 seen.stages[key],
-                flows,
-                places,
                 f"{path_text(path)}: {values} {what}; so it is for {contexts:,} contexts, first for event "
                 f"{min(events)}",
                 "write the key in one type wherever events are made",
             )
 
 
-def _comparisons(
-    seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int], str]
-) -> Iterator[Finding]:
+def _comparisons(seen: _Seen, at: StepFindings) -> Iterator[Finding]:
     for (key, _), tally in seen.comparisons.items():
         if tally.seen:
-            yield from _finding(
+            yield from at.of(
                 "compared-across-types",
                 seen.stages[key],
-                flows,
-                places,
                 f"production compares text, and finds otherwise for {tally.seen:,} of {tally.of:,} contexts: "
                 f"at event {tally.example} {tally.text}",
                 "write the value in one type and spelling wherever events are made",

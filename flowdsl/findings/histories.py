@@ -11,7 +11,7 @@ import polars as pl
 
 from flowdsl.engine.range import BEGINNING, CHUNK, micros
 from flowdsl.events import timestamp_text
-from flowdsl.findings.base import Finding, rules
+from flowdsl.findings.base import Finding, finding_of_log
 from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
 from flowdsl.results.store import NoStore, TablePart
@@ -68,7 +68,7 @@ def _unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
     described = ", ".join(
         f"{name}={short_repr(first[name])}" for name in names if first.get(name) is not None
     )
-    yield _finding(
+    yield finding_of_log(
         "deletions-unmatched",
         f"{noted.unmatched:,} of {deletions:,} deletions meet no link or entity: first event "
         f"{first['seq_no']}, {described}",
@@ -90,7 +90,7 @@ def _future(clock: int, count: int, source: EventSource) -> Iterator[Finding]:
         latest = max(latest, int(earlier.max(initial=BEGINNING)))
         if len(at):
             if clock - latest > LONG:
-                yield _finding(
+                yield finding_of_log(
                     "future-event",
                     f"event {frame['seq_no'][int(at[0])]} is dated {timestamp_text(clock)}, and {count:,} "
                     "events after it are older by more than an hour: they come late, and windows that are "
@@ -99,7 +99,3 @@ def _future(clock: int, count: int, source: EventSource) -> Iterator[Finding]:
                     "(max_ahead)",
                 )
             return
-
-
-def _finding(code: str, message: str, hint: str) -> Finding:
-    return Finding(code, rules()[code].severity, None, None, "the log", message, hint)

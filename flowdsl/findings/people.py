@@ -14,9 +14,9 @@ import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.range import CHUNK
-from flowdsl.findings.base import Finding, rules
+from flowdsl.findings.base import Finding, StepFindings
 from flowdsl.findings.histories import MANY
-from flowdsl.findings.unknown_names import Places, counted
+from flowdsl.findings.unknown_names import counted
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import StepOutcome
 from flowdsl.operators.map import Fields, Map
@@ -188,25 +188,20 @@ def _naming_steps(
 
 def people_findings(
     seen: SeenRecipients,
-    flows: Sequence[FlowSpec],
+    at: StepFindings,
     graph: EntityGraph | None,
     source: EventSource,
     entity_types: Mapping[str, int],
-    places: Places,
 ) -> Iterator[Finding]:
     """Yield a finding for each deliver step whose recipients are never people."""
     people = type_names(graph, entity_types)
     if people is None:
         return
-    severity = rules()["recipient-no-person"].severity
-    asked = [*_naming_steps(seen, flows)]
+    asked = [*_naming_steps(seen, at.flows)]
     in_log = entities_in_log({one for _, some, _ in asked for one in some.ids}, source) if asked else {}
     for step, recipients, named in asked:
         counts = counts_of_types(recipients.ids, graph, in_log)
         if any(counts[name] for name in people):
             continue
         message = message_of(recipients, counts, people)
-        for number in named:
-            name = flows[number].name
-            where = places.get((name, step.number), step.operator.text)
-            yield Finding("recipient-no-person", severity, name, step.number, where, message, HINT)
+        yield from at.of("recipient-no-person", step, message, HINT, named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from flowdsl.expressions.templates.filters import FILTERS
 from flowdsl.expressions.templates.nodes import (
@@ -23,6 +24,8 @@ from flowdsl.expressions.templates.nodes import (
 )
 from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, filter_calls
 from flowdsl.findings.views import OBJECTS, TemplateView, is_number, is_text
+
+T = TypeVar("T")
 
 
 def kind_of(expr: Expr, view: TemplateView) -> str | None:
@@ -91,10 +94,11 @@ def outputs(view: TemplateView) -> Iterator[Expr]:
             yield node.expr
 
 
-def values(view: TemplateView) -> Iterator[Value]:
-    """Yield every value in the template."""
+def values(view: TemplateView, kind: type[T]) -> Iterator[T]:
+    """Yield every value of a kind in the template."""
     for expr in exprs_of(view.body):
-        yield expr.value
+        if isinstance(expr.value, kind):
+            yield expr.value
 
 
 def calls(view: TemplateView) -> Iterator[TemplateCall]:

@@ -24,7 +24,7 @@ from flowdsl.expressions.conditions.nodes import (
 from flowdsl.expressions.conditions.typecheck import clipped
 from flowdsl.expressions.conditions.vectorized import evaluate_values
 from flowdsl.expressions.templates import Template
-from flowdsl.findings.base import Finding, rules
+from flowdsl.findings.base import Finding, StepFindings
 from flowdsl.findings.histories import MANY
 from flowdsl.findings.unknown_names import Places, counted
 from flowdsl.flow.plan import CompiledStep
@@ -167,29 +167,19 @@ class SeenValues:
 
     def findings(self, flows: Sequence[FlowSpec], places: Places) -> Iterator[Finding]:
         """Yield what was never there: paths, values that conditions ask for, and types that would meet."""
-        nowhere = self.nowhere()
+        at, nowhere = StepFindings(flows, places), self.nowhere()
         for step, path in sorted(nowhere, key=lambda key: (self._steps[key[0]].number, key[1])):
-            yield from self._found(
-                step, "unknown-attribute", *_attribute(path, self._paths[step, path]), flows, places
-            )
+            found = _attribute(path, self._paths[step, path])
+            yield from at.of("unknown-attribute", self._steps[step], *found)
         for (step, path), values in self._values.items():
             if (step, path) not in nowhere and values.contexts >= MANY:
                 for message, hint in _values(path, values):
-                    yield from self._found(step, "unknown-value", message, hint, flows, places)
+                    yield from at.of("unknown-value", self._steps[step], message, hint)
         for (step, node), pair in self._pairs.items():
             unlike = _pair(node, pair)
             if unlike is not None:
                 hint = f"{_OTHER_TYPES}: {_reading(node, pair) or 'compare values of one type'}"
-                yield from self._found(step, "unknown-value", unlike, hint, flows, places)
-
-    def _found(
-        self, step: int, code: str, message: str, hint: str | None, flows: Sequence[FlowSpec], places: Places
-    ) -> Iterator[Finding]:
-        known = self._steps[step]
-        for number in known.flows:
-            name = flows[number].name
-            where = places.get((name, known.number), known.operator.text)
-            yield Finding(code, rules()[code].severity, name, known.number, where, message, hint)
+                yield from at.of("unknown-value", self._steps[step], unlike, hint)
 
 
 def needed_paths(operator: Operator) -> frozenset[Path]:

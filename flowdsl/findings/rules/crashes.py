@@ -54,9 +54,7 @@ def can_stop_production(view: TemplateView) -> Iterator[Violation]:
     found = list(_possible(view))
     sure = {risk.construct for risk in found if risk.sure}
     for construct in dict.fromkeys(risk.construct for risk in found if risk.construct not in sure):
-        if construct is Construct.SUM and all(
-            _whole(Expr(v), view) for v in values(view) if isinstance(v, Math)
-        ):
+        if construct is Construct.SUM and all(_whole(Expr(math), view) for math in values(view, Math)):
             # whole numbers beyond 64 bits only fail
             continue
         yield view.remark(

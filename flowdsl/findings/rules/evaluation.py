@@ -67,8 +67,8 @@ def filter_reach(view: TemplateView) -> Iterator[Violation]:
 @rule("types-compared", "warning", TemplateView)
 def types_compared(view: TemplateView) -> Iterator[Violation]:
     """Report a number compared with a text: they are neither equal nor unequal."""
-    for value in values(view):
-        if not isinstance(value, TemplateComparison) or value.op not in ("==", "!="):
+    for value in values(view, TemplateComparison):
+        if value.op not in ("==", "!="):
             continue
         left, right = kind_of(value.left, view), kind_of(value.right, view)
         kinds = {left, right}
@@ -93,8 +93,8 @@ def _numeric(expr: Expr) -> bool:
 @rule("text-ordered", "error", TemplateView)
 def text_ordered(view: TemplateView) -> Iterator[Violation]:
     """Report `<` and `>` on text, which fail: they take numbers only."""
-    for value in values(view):
-        if isinstance(value, TemplateComparison) and value.op in ("<", "<=", ">", ">="):
+    for value in values(view, TemplateComparison):
+        if value.op in ("<", "<=", ">", ">="):
             kinds = {kind_of(value.left, view), kind_of(value.right, view)}
             if kinds & {"text", "array", "object"}:
                 yield view.remark(
@@ -105,18 +105,17 @@ def text_ordered(view: TemplateView) -> Iterator[Violation]:
 @rule("computed-with-text", "error", TemplateView)
 def computed_with_text(view: TemplateView) -> Iterator[Violation]:
     """Report arithmetic on text, which fails; `~` joins texts."""
-    for value in values(view):
-        if isinstance(value, Math):
-            operands = [value.first, *(operand for _, operand in value.rest)]
-            if any(kind_of(operand, view) in ("text", "array", "object") for operand in operands):
-                yield view.remark("arithmetic with text fails at every event", "join texts with ~")
+    for value in values(view, Math):
+        operands = [value.first, *(operand for _, operand in value.rest)]
+        if any(kind_of(operand, view) in ("text", "array", "object") for operand in operands):
+            yield view.remark("arithmetic with text fails at every event", "join texts with ~")
 
 
 @rule("joined-object", "error", TemplateView)
 def joined_object(view: TemplateView) -> Iterator[Violation]:
     """Report `~` on an object, an array or a boolean, which fails."""
-    for value in values(view):
-        for part in value.parts if isinstance(value, Concat) else ():
+    for value in values(view, Concat):
+        for part in value.parts:
             kind = kind_of(Expr(part), view)
             if kind in ("object", "array", "boolean"):
                 name = part.text if isinstance(part, Ident) else str(getattr(part, "value", ""))
@@ -130,15 +129,14 @@ def joined_object(view: TemplateView) -> Iterator[Violation]:
 @rule("big-integer", "note", TemplateView)
 def big_integer(view: TemplateView) -> Iterator[Violation]:
     """Report whole numbers beyond 2⁵³, which are compared as 64-bit floats."""
-    for value in values(view):
-        if isinstance(value, TemplateComparison):
-            for side in (value.left.value, value.right.value):
-                number = side.value if isinstance(side, TemplateLiteral) else None
-                if isinstance(number, int) and abs(number) > _MOST:
-                    yield view.remark(
-                        f"{number} is compared as a 64-bit float, in which its neighbours are equal to it",
-                        "compare ids as text",
-                    )
+    for value in values(view, TemplateComparison):
+        for side in (value.left.value, value.right.value):
+            number = side.value if isinstance(side, TemplateLiteral) else None
+            if isinstance(number, int) and abs(number) > _MOST:
+                yield view.remark(
+                    f"{number} is compared as a 64-bit float, in which its neighbours are equal to it",
+                    "compare ids as text",
+                )
 
 
 @rule("tera-2", "note", TemplateView, target=True)
@@ -157,7 +155,7 @@ def tera_2(view: TemplateView) -> Iterator[Violation]:
 @rule("impure-function", "error", TemplateView, target=True)
 def impure_function(view: TemplateView) -> Iterator[Violation]:
     """Report a function that reads the environment, the clock or a random source."""
-    for value in values(view):
+    for value in (expr.value for expr in exprs_of(view.body)):
         if isinstance(value, TemplateCall) and value.name in REFUSED:
             yield view.remark(
                 f"{value.name} works in production, and flowdsl refuses it: {REFUSED[value.name]}",

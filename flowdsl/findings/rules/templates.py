@@ -139,20 +139,17 @@ def round_drops_zeros(view: TemplateView) -> Iterator[Violation]:
 @rule("division-by-variable", "note", TemplateView)
 def division_by_variable(view: TemplateView) -> Iterator[Violation]:
     """Report a division by a variable, which prints NaN if that is zero."""
-    for expr in exprs_of(view.body):
-        if isinstance(expr.value, Math):
-            for op, operand in expr.value.rest:
-                if op in "/%" and not isinstance(operand.value, TemplateLiteral):
-                    what = "prints NaN" if op == "/" else "fails"
-                    yield view.remark(
-                        f"where the right side of `{op}` is 0 this {what}", "ask {% if %} first"
-                    )
+    for math in values(view, Math):
+        for op, operand in math.rest:
+            if op in "/%" and not isinstance(operand.value, TemplateLiteral):
+                what = "prints NaN" if op == "/" else "fails"
+                yield view.remark(f"where the right side of `{op}` is 0 this {what}", "ask {% if %} first")
 
 
 @rule("remainder-sign", "note", TemplateView)
 def remainder_sign(view: TemplateView) -> Iterator[Violation]:
     """Report a remainder, which has the sign of its left side."""
-    for math in (expr.value for expr in exprs_of(view.body) if isinstance(expr.value, Math)):
+    for math in values(view, Math):
         if "%" in dict(math.rest) and not _is_count(math.first):
             yield view.remark(
                 "a remainder has the sign of its left side: -7 % 3 is -1, where Python has 2",
@@ -170,8 +167,8 @@ def _is_count(expr: Expr) -> bool:
 @rule("joined-float", "note", TemplateView)
 def joined_float(view: TemplateView) -> Iterator[Violation]:
     """Report `~` on a float: it keeps the `.0` that is dropped elsewhere."""
-    for value in values(view):
-        for part in value.parts if isinstance(value, Concat) else ():
+    for value in values(view, Concat):
+        for part in value.parts:
             number = part.value if isinstance(part, TemplateLiteral) else None
             if isinstance(number, float) and number.is_integer():
                 yield view.remark(
@@ -193,10 +190,10 @@ def trailing_newline(view: TemplateView) -> Iterator[Violation]:
 @rule("no-escapes", "warning", TemplateView)
 def no_escapes(view: TemplateView) -> Iterator[Violation]:
     """Report a backslash in a template's text; there are no escapes."""
-    for expr in exprs_of(view.body):
-        if isinstance(expr.value, TemplateLiteral) and _escape(expr.value.value):
+    for text in values(view, TemplateLiteral):
+        if _escape(text.value):
             yield view.remark(
-                f"{expr.value.value!r} holds a backslash and a letter: Tera's texts have no escapes",
+                f"{text.value!r} holds a backslash and a letter: Tera's texts have no escapes",
                 "put the character itself there, or use the other kind of quotes",
             )
 
