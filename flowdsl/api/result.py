@@ -278,8 +278,6 @@ class Result(ResultData):
             raise ReplayError(f"a result that was read back {why_not}", hint="replay again")
         return self.options
 
-    # -- shown -----------------------------------------------------------------------------------------
-
     def report(self, path: str | os.PathLike[str] | None = None, *, progress: Progress = None) -> Report:
         """Summarize the result in a report.
 

@@ -511,8 +511,6 @@ class Runtime:
     def _chosen(self, letters: FrameLike | None) -> list[DeadLetter]:
         return chosen_letters(self._consumer.letters(), letters)
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     def _begin(
         self, position: Position | str | int | None, first: Position, follower: ProgressReporter
     ) -> None:

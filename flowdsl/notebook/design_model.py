@@ -248,8 +248,6 @@ class DesignModel:
             at = int(np.searchsorted(seqs, self.preview_seq_no or 0, "right" if forward else "left"))
             self.seq_no = int(seqs[(at if forward else at - 1) % len(seqs)])
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     def _step(self, from_: list[Draft], to: list[Draft]) -> bool:
         if not from_:
             return False

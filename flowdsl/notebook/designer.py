@@ -139,8 +139,6 @@ class FlowDesigner:
         # asked by marimo, which shows the widget by itself
         return self._panel.widget
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     def _edit(self, what: str, how: dict[str, Any]) -> None:
         try:
             changed = self.model.change(what, **how)

@@ -129,8 +129,6 @@ class OutcomeIndex:
         """Explain one event step by step, replaying from the last state kept before it."""
         return self._explained(seq_no)
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     def _replay(self, trace: Trace, follower: ProgressReporter) -> ResultData:
         stretch = max(SHORTEST, (self.options.source.count() or 0) // STRETCHES)
         options, events = self.options, 0

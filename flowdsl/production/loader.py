@@ -243,8 +243,6 @@ class DocumentReader:
     def _place(self, error: FlowError, item: Item) -> None:
         self.problems.append(error.located(place=place_of(error, item)))
 
-    # -- small things ----------------------------------------------------------------------------------
-
     def _section(self, item: Item, key: str, known: Sequence[str]) -> dict[str, Item]:
         found = item.value.get(key)
         return {} if found is None or found.value is None else self._mapping(found, key, known)

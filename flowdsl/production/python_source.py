@@ -271,9 +271,6 @@ def _parts(path: tuple[str, ...]) -> str:
     )
 
 
-# -- small things ---------------------------------------------------------------------------------------
-
-
 def literal(value: object) -> str:
     """Return a constant as source; text in double quotes unless that needs more escapes.
 

@@ -359,8 +359,6 @@ class ResultData:
 
         return summary(self.manifest)
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     @property
     def _steps(self) -> list[DeliverRow]:
         return self.manifest["delivers"]

@@ -176,8 +176,6 @@ class Counter(KeptSink[Change]):
         rows = self._database.rows("counts", "order by 1, 2, 3")
         return pd.DataFrame(rows, columns=["entity_type", "entity_id", "field", "value"])
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     def _row(self, delivery: Delivery, key: StoredKey) -> Change | Failure:
         payload = delivery.payload if isinstance(delivery.payload, dict) else {}
         counted = self._counted(payload, delivery)

@@ -197,8 +197,6 @@ class Database:
     def __repr__(self) -> str:
         return self._place
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     def _is_gone(self) -> bool:
         """Return True if the open file was removed or replaced, which SQLite would not notice."""
         if self.path is None:

@@ -358,8 +358,6 @@ class InApp(Recipients, KeptSink[Row]):
         """
         return changed_by_id(self._database, "delete from notifications where", recipient, ids)
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     def _row(self, delivery: Delivery, key: StoredKey) -> Row | Failure:
         if not delivery.recipient:
             return no_recipient("in_app")

@@ -328,8 +328,6 @@ class Push(Sink):
     def __repr__(self) -> str:
         return f"Push({self.recipients!r}, url={self._shown!r})"
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     def _messages(self, deliveries: Sequence[Delivery]) -> list[_Message]:
         """Return a message for each device of each recipient."""
         devices = self.recipients.devices_of([one.recipient for one in deliveries if one.recipient])

@@ -224,8 +224,6 @@ class Webhook(Sink):
         headers = f", headers={list(self._headers)}" if self._headers else ""
         return f"Webhook({self._shown!r}{headers})"
 
-    # -- inside ----------------------------------------------------------------------------------------
-
     async def _all(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         lines: dict[str | None, list[int]] = {}
         for number, delivery in enumerate(deliveries):

@@ -296,8 +296,6 @@ class _Grammar(Expressions):
         kind = "break" if self.text.startswith("break", self.at) else "continue"
         return Jump(Ws(left, self._close(at)), kind)
 
-    # -- helpers ---------------------------------------------------------------------------------------
-
     def _tail(
         self, rule: Callable[[int], tuple[T, int] | None], gap: re.Pattern[str] | None, at: int
     ) -> tuple[T, bool]:

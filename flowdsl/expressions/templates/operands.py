@@ -220,8 +220,6 @@ class Operands(Scanner):
         value = self.any_value(self.space(equals)) if equals else None
         return ((name.group(), value[0]), value[1]) if name and value else None
 
-    # -- helpers ---------------------------------------------------------------------------------------
-
     def _separated(
         self, rule: Callable[[int], tuple[T, int] | None], at: int
     ) -> tuple[tuple[T, ...], int] | None:
