@@ -16,7 +16,7 @@ from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import StoredVariable, Variable, Versions
 from flowdsl.log.event_rows import EventRows
 from flowdsl.values.columns import taken
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.orders import found_at, inverse
 from flowdsl.values.state_fields import (
     MOST,
@@ -153,7 +153,7 @@ class BufferedContexts(StateObject):
         self.variables = {name: v.renumbered(mapping) for name, v in self.variables.items()}
 
     @property
-    def seqs(self) -> npt.NDArray[np.int64]:
+    def seqs(self) -> Ints:
         """Sequence numbers of the events."""
         return self.events.frame["seq_no"].to_numpy()
 
@@ -248,7 +248,7 @@ class ContextBuffer(StateObject):
         for block in self._blocks:
             block.renumber(mapping)
 
-    def lacking(self, columns: Collection[str]) -> npt.NDArray[np.int64]:
+    def lacking(self, columns: Collection[str]) -> Ints:
         """Return the sequence numbers of events that lack some of these columns."""
         lacking = [block.seqs for block in self._blocks if not set(columns) <= {*block.events.frame.columns}]
         return np.concatenate([np.zeros(0, np.int64), *lacking])
@@ -272,7 +272,7 @@ class ContextBuffer(StateObject):
                 texts[place] = text
         return texts
 
-    def seqs(self, refs: Refs) -> npt.NDArray[np.int64]:
+    def seqs(self, refs: Refs) -> Ints:
         """Return the sequence numbers of the events of buffered contexts."""
         seqs = np.zeros(len(refs), np.int64)
         for block, mine in self._where(refs):

@@ -17,7 +17,7 @@ from flowdsl.events import JSON_COLUMNS
 from flowdsl.log.event_rows import EventRows
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.orders import inverse
 from flowdsl.values.paths import Path
 
@@ -76,7 +76,7 @@ class Chunk:
             places.append(mine)
         return Column.concat(found).take(inverse(np.concatenate(places)))
 
-    def numbers(self, rows: Index) -> npt.NDArray[np.int64]:
+    def numbers(self, rows: Index) -> Ints:
         """Return the sequence numbers of some rows."""
         if len(rows) and int(rows.max()) < self.fresh:
             return self.seq.take(rows)
@@ -112,11 +112,11 @@ class Chunk:
         """Return the last event processed before each moment, -1 for none of this chunk."""
         return (np.searchsorted(self.clock, moments, side="left") - 1).astype(np.int32)
 
-    def seq_seen(self, seen: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    def seq_seen(self, seen: npt.NDArray[np.int32]) -> Ints:
         """Return the sequence number of the last visible event."""
         if not self.fresh:
             return np.full(len(seen), self.seq_before, np.int64)
-        found: npt.NDArray[np.int64] = self.seq.take(seen, mode="clip")
+        found: Ints = self.seq.take(seen, mode="clip")
         return found if (seen >= 0).all() else np.where(seen >= 0, found, self.seq_before)
 
     def _part_of(self, rows: Index) -> tuple[int, EventRows] | None:

@@ -23,7 +23,7 @@ from flowdsl.log.event_rows import EventRows
 from flowdsl.log.uuids import one_spelling
 from flowdsl.values.columns import Column, DictionaryColumn, taken
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import MISSING, Index, Mask, Tag
+from flowdsl.values.json_types import MISSING, Index, Ints, Mask, Tag
 from flowdsl.values.paths import Path
 from flowdsl.values.ranges import is_everything
 
@@ -121,7 +121,7 @@ class ContextBatch:
         return self._seen.made() if isinstance(self._seen, Later) else self._seen
 
     @property
-    def seq(self) -> npt.NDArray[np.int64]:
+    def seq(self) -> Ints:
         """Sequence number of each context's event."""
         return self.chunk.numbers(self.rows)
 
@@ -365,7 +365,7 @@ class ContextLinks:
         """Mark the contexts whose first id has a link of a type to the second."""
         return self._graph.linked(kind, sources, targets, self._seqs)
 
-    def count_links(self, kind: str, direction: str, ids: Codes) -> npt.NDArray[np.int64]:
+    def count_links(self, kind: str, direction: str, ids: Codes) -> Ints:
         """Return how many links of a type each id has."""
         return self._graph.count_links(kind, direction, ids, self._seqs)
 

@@ -6,7 +6,6 @@ from itertools import zip_longest
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import ReplayError, warn
@@ -20,9 +19,9 @@ from flowdsl.results.result_data import ResultData
 from flowdsl.results.tables import sink_table
 from flowdsl.sinks.frame import FIXED
 from flowdsl.values.interner import hashes, pair_hash
+from flowdsl.values.json_types import Ints
 from flowdsl.values.masks import where_present
 
-Ints = npt.NDArray[np.int64]
 _READ: Final = 1 << 17
 NOWHERE: Final = -1
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.comparison.inputs import FlowResult
@@ -20,6 +19,7 @@ from flowdsl.log import EventSource
 from flowdsl.progress import Tick, noop
 from flowdsl.results.table_writer import branch_texts, read_events_at
 from flowdsl.sinks.frame import MOMENT
+from flowdsl.values.json_types import Ints
 
 # the columns of a delivery that find its events
 DELIVERED: Final = ("seq_no", "event_time", "delivered_at", "step", "branch", "recipient_id")
@@ -115,7 +115,7 @@ def _rows(parts: list[TraceRows]) -> Iterator[pl.DataFrame]:
         )
 
 
-def _times(seqs: list[npt.NDArray[np.int64]], source: EventSource, tick: Tick = noop) -> pl.DataFrame:
+def _times(seqs: list[Ints], source: EventSource, tick: Tick = noop) -> pl.DataFrame:
     if not seqs:
         return pl.DataFrame(schema={"seq_no": pl.Int64, "event_time": MOMENT})
     events = read_events_at(source, np.unique(np.concatenate(seqs)), ("seq_no", "timestamp"), tick)

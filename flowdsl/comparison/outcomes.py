@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.engine.trace import DELIVERED, ENTERED, PASSED, Trace
@@ -18,6 +17,7 @@ from flowdsl.progress import track
 from flowdsl.results.options import Options
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
+from flowdsl.values.json_types import Ints
 
 OUTCOMES: Final = pl.Enum(["dropped", "failed", "absorbed", "held", "passed"])
 SCHEMA: Final[dict[str, Any]] = {
@@ -34,7 +34,7 @@ SCHEMA: Final[dict[str, Any]] = {
 _KEY: Final = ("flow", "seq_no", "branch", "step")
 
 
-def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64]) -> pl.DataFrame:
+def endings(options: Options, flows: Sequence[int], seqs: Ints) -> pl.DataFrame:
     """Return a row for each place at which a context of these events ends undelivered in one of these flows,
     by their numbers.
 

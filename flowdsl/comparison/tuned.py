@@ -23,6 +23,7 @@ from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
 from flowdsl.pluralize import count_text
 from flowdsl.progress import track
+from flowdsl.values.json_types import Mask
 from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
@@ -237,14 +238,14 @@ class TuningData(VariantsData):
         more = {"nearest": pl.Float64, "at": pl.String, "without": pl.Float64, "with": pl.Float64}
         return pl.DataFrame(rows, schema={**schema, **more})
 
-    def _kept_by(self, demands: Iterable[Demand]) -> npt.NDArray[np.bool_]:
+    def _kept_by(self, demands: Iterable[Demand]) -> Mask:
         kept = np.ones(len(self.variants), np.bool_)
         for demand in demands:
             figures = self._table[demand.figure.name].to_list()
             kept &= np.array([demand.keeps(figure, figures[self.today]) for figure in figures])
         return kept
 
-    def _best_of(self, which: npt.NDArray[np.bool_]) -> float | None:
+    def _best_of(self, which: Mask) -> float | None:
         found = next((row for row in self._ranked if which[row]), None)
         return None if found is None else self._table[self.criterion.name][found]
 
@@ -374,7 +375,7 @@ def _kind(measure: str) -> str:
     return "per_person" if measure.startswith("per_person") else measure
 
 
-def _unbeaten(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def _unbeaten(scores: npt.NDArray[np.float64]) -> Mask:
     """Return which rows no other row beats: is nowhere worse than, and somewhere better."""
     beaten = [bool(((scores >= row).all(axis=1) & (scores > row).any(axis=1)).any()) for row in scores]
     return ~np.array(beaten)

@@ -9,7 +9,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.flow.plan import CompiledStep
@@ -23,10 +22,8 @@ from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.rules import Rules
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.ranges import ranges
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from flowdsl.expressions.crashes import CrashReason
 from flowdsl.values.columns import Column
 from flowdsl.values.float_parser import as_read
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.paths import Path
 
 Index = npt.NDArray[np.integer[Any]]
@@ -38,7 +38,7 @@ class Links(Protocol):
         """Mark the rows whose first id has a link of a type to the second."""
         ...
 
-    def count_links(self, kind: str, direction: str, ids: Codes) -> npt.NDArray[np.int64]:
+    def count_links(self, kind: str, direction: str, ids: Codes) -> Ints:
         """Return how many links of a type each id has."""
         ...
 
@@ -90,14 +90,14 @@ class Failures:
     messages: tuple[str, ...]
 
     @classmethod
-    def where(cls, mask: npt.NDArray[np.bool_], message: str) -> Failures | None:
+    def where(cls, mask: Mask, message: str) -> Failures | None:
         """Return the same failure for all rows of a mask, or None if the mask is empty."""
         return cls(mask.astype(np.int32), (message,)) if mask.any() else None
 
     @cached_property
-    def mask(self) -> npt.NDArray[np.bool_]:
+    def mask(self) -> Mask:
         """Mask of the failed rows."""
-        mask: npt.NDArray[np.bool_] = self.codes > 0
+        mask: Mask = self.codes > 0
         return mask
 
     @cached_property
@@ -106,12 +106,12 @@ class Failures:
         return np.flatnonzero(self.mask)
 
     @property
-    def crashed(self) -> npt.NDArray[np.bool_] | None:
+    def crashed(self) -> Mask | None:
         """Mask of the rows where production crashes, or None if there are none."""
         crashes = [isinstance(message, CrashReason) for message in self.messages]
         if not any(crashes):
             return None
-        crashed: npt.NDArray[np.bool_] = np.array([False, *crashes])[self.codes]
+        crashed: Mask = np.array([False, *crashes])[self.codes]
         return crashed if crashed.any() else None
 
     def take(self, index: Index) -> Failures | None:
@@ -125,7 +125,7 @@ class Failures:
         codes[index] = self.codes
         return Failures(codes, self.messages)
 
-    def only(self, mask: npt.NDArray[np.bool_]) -> Failures | None:
+    def only(self, mask: Mask) -> Failures | None:
         """Keep the failures inside a mask."""
         codes = np.where(mask, self.codes, np.int32(0))
         return Failures(codes, self.messages) if codes.any() else None

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.graph.link_keys import NOBODY, LinkKeys, Numbers
@@ -16,7 +15,7 @@ from flowdsl.graph.sorted_run import ALIVE, Seqs
 from flowdsl.log.event_rows import EventRows
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
-from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.masks import where_present
 from flowdsl.values.orders import stable_order
 
@@ -140,7 +139,7 @@ def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:
     return ends
 
 
-def following(keys: npt.NDArray[np.int64]) -> tuple[Index, Index]:
+def following(keys: Ints) -> tuple[Index, Index]:
     """Return the rows that are not the first of their key, and for each the row of the same key before it."""
     order = stable_order(keys)
     ordered = keys.take(order)
@@ -148,7 +147,7 @@ def following(keys: npt.NDArray[np.int64]) -> tuple[Index, Index]:
     return order[again + 1], order[again]
 
 
-def first_mentions(keys: npt.NDArray[np.int64], deleted: Mask) -> tuple[Mask, Mask]:
+def first_mentions(keys: Ints, deleted: Mask) -> tuple[Mask, Mask]:
     """Mark the first row of each key, and the rows whose previous row of the same key is not a deletion."""
     order = stable_order(keys)
     ordered = keys.take(order)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from flowdsl.graph.past import Copying, Past, Pasts, lacks_room, room
 from flowdsl.values.interner import Codes
+from flowdsl.values.json_types import Mask
 from flowdsl.values.orders import sorted_stably
 from flowdsl.values.state_fields import VERSIONS, ArrayField, DictField, FlagField, OptionalField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -43,7 +44,7 @@ class EntityIndex(StateObject):
         self._changed = np.zeros(1, np.bool_)
         self._keys = np.zeros(0, np.int64)
         self._versions = np.zeros(0, np.int32)
-        self._touched: npt.NDArray[np.bool_] | None = np.zeros(1, np.bool_) if track else None
+        self._touched: Mask | None = np.zeros(1, np.bool_) if track else None
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> EntityIndex:
@@ -108,10 +109,10 @@ class EntityIndex(StateObject):
         """True if the current chunk changes anything."""
         return len(self._keys) > 0
 
-    def untouched(self, ids: Codes) -> npt.NDArray[np.bool_]:
+    def untouched(self, ids: Codes) -> Mask:
         """Mark the ids that no earlier chunk has changed."""
         assert self._touched is not None
-        touched: npt.NDArray[np.bool_] = _gather(self._touched, ids, fill=False)
+        touched: Mask = _gather(self._touched, ids, fill=False)
         return ~touched
 
     def reserve(self, size: int) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.graph.ingest import entity_documents
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.state_fields import ArrayField, SharedField, TextField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -69,7 +68,7 @@ class FetcherSession(StateObject):
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
-        self._asked: npt.NDArray[np.bool_] = np.zeros(1, np.bool_)
+        self._asked: Mask = np.zeros(1, np.bool_)
 
     def held_codes(self) -> Iterator[Any]:
         yield np.flatnonzero(self._asked)

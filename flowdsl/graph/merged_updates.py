@@ -11,7 +11,7 @@ import polars as pl
 
 from flowdsl.values.json_extraction import Documents, query_documents
 from flowdsl.values.json_texts import only, quoted
-from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.masks import as_mask
 from flowdsl.values.orders import inverse, stable_order
 from flowdsl.values.ranges import ranges
@@ -21,7 +21,7 @@ def merged_data(
     data: pl.Series,
     set_: Index,
     merging: Mask,
-    keys: npt.NDArray[np.int64],
+    keys: Ints,
     deleted: Mask,
     before: Callable[[Index], pl.Series],
 ) -> pl.Series:
@@ -58,7 +58,7 @@ class EntityChanges:
     where there is none.
     """
 
-    entities: npt.NDArray[np.int64]
+    entities: Ints
     kinds: npt.NDArray[np.uint8]
     texts: pl.Series
 
@@ -85,7 +85,7 @@ def merged(changes: EntityChanges) -> pl.Series:
 
 
 def _folded(
-    entities: npt.NDArray[np.int64],
+    entities: Ints,
     kinds: npt.NDArray[np.uint8],
     texts: pl.Series,
     objects: Mask,
@@ -109,7 +109,7 @@ def _folded(
     return out.scatter(rows, documents)
 
 
-def _merged_runs(texts: pl.Series, places: Index, run: npt.NDArray[np.int64], merges: Mask) -> pl.Series:
+def _merged_runs(texts: pl.Series, places: Index, run: Ints, merges: Mask) -> pl.Series:
     """Return the documents of the rows that merge; `texts` are the objects at `places`, each of a run."""
     ends = np.searchsorted(run, run, side="right")
     found = query_documents(

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import text_of, texts_of
@@ -30,7 +29,7 @@ from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.text import short_repr, type_text
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
-from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.json_types import Index, Ints, Tag
 from flowdsl.values.masks import where_present
 
 # share of the work spent on reading rows
@@ -674,7 +673,7 @@ def _last_between_each_ends(links: pl.DataFrame) -> pl.DataFrame:
     return links.filter(pl.Series(kept))
 
 
-def _pairs(links: pl.DataFrame) -> npt.NDArray[np.int64]:
+def _pairs(links: pl.DataFrame) -> Ints:
     """Return both ends of each link as one number."""
     pairs = links["source_id"].to_numpy().astype(np.int64)
     pairs <<= 32

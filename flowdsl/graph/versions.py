@@ -12,7 +12,7 @@ import polars as pl
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
-from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.masks import where_equal
 from flowdsl.values.orders import inverse
 from flowdsl.values.paths import Path
@@ -121,7 +121,7 @@ class VersionBlock(StateObject):
         replaced = self._numbered(found) | (found.is_(Tag.MISSING) & self._objects())
         return Column.concat([found, own]).take(np.arange(len(self)) + np.where(replaced, len(self), 0))
 
-    def _numbered(self, found: Column) -> npt.NDArray[np.bool_]:
+    def _numbered(self, found: Column) -> Mask:
         """Mark data that has the entity's id as a number."""
         number = found.is_(Tag.INT)
         if number.any() and found.ints is not None:
@@ -129,7 +129,7 @@ class VersionBlock(StateObject):
             number &= where_equal(pl.Series(found.ints).cast(pl.String), own)
         return number
 
-    def _objects(self) -> npt.NDArray[np.bool_]:
+    def _objects(self) -> Mask:
         """Mark data that is an object, or null (which stands for an empty object)"""
         if self.documents.series.dtype != pl.String:
             return np.ones(len(self), np.bool_)
@@ -363,7 +363,7 @@ class Compaction:
     ) -> None:
         self._store, self._live, self._held = store, live, held
         # two more places, for the negative numbers
-        self._used: npt.NDArray[np.bool_] | None = np.zeros(store.size + 2, np.bool_)
+        self._used: Mask | None = np.zeros(store.size + 2, np.bool_)
         # up to where they were looked through, once all are marked
         self._looked: int | None = None
         self._kept = np.zeros(0, np.int64)

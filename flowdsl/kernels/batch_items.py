@@ -16,12 +16,10 @@ from flowdsl.batches.variables import Variable
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_texts import quoted
-from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.json_types import Index, Ints, Tag
 from flowdsl.values.ranges import ranges
 from flowdsl.values.state_fields import CODES, INTERNER, INTS, ArrayField, ListField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ from flowdsl.kernels.outcome import StepOutcome, Until, failed_where
 from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.rules import Rules
 from flowdsl.values.interner import Interner
+from flowdsl.values.json_types import Ints
 from flowdsl.values.state_fields import MOST, ObjectField, WholeField
 from flowdsl.values.state_objects import StateReader, keeps
-
-Ints = npt.NDArray[np.int64]
 
 
 class BatchKernel(Kernel):

@@ -43,12 +43,11 @@ from flowdsl.kernels.window_rule import RuleSpans, WindowRule
 from flowdsl.kernels.window_search import find_windows
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.orders import Places, inverse, sorted_stably, stable_order
 from flowdsl.values.paths import Path
 from flowdsl.values.ranges import ranges
 
-Ints = npt.NDArray[np.int64]
 Seen = npt.NDArray[np.int32]
 # later in a batch than any of its contexts
 _AFTER = FOREVER

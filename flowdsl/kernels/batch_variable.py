@@ -18,13 +18,12 @@ from flowdsl.batches.variables import ValueColumnVariable
 from flowdsl.kernels.batch_items import BatchItems, window_of
 from flowdsl.kernels.collected import CollectedValues
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.json_types import Index, Ints, Tag
 from flowdsl.values.paths import Path
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import INTS, ArrayField, DictField, ObjectField
 from flowdsl.values.state_objects import StateReader, keeps
 
-Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
 FIELDS: Final = ("count", "key", "items", "first_at", "last_at", "closed_at", "closed_by")
 """The parts that every batch has."""

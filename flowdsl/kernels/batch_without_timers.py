@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.chunk import Chunk
@@ -38,14 +37,13 @@ from flowdsl.rules import Rules
 from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
-from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.json_types import Index, Ints, Tag
 from flowdsl.values.paths import Path
 from flowdsl.values.ranges import ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import INTS, MOST, ObjectField, WholeField
 from flowdsl.values.state_objects import StateReader, keeps
 
-Ints = npt.NDArray[np.int64]
 NAMES = ("count", "items", "key")
 
 

@@ -9,9 +9,7 @@ import numpy.typing as npt
 
 from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.kernels.token_buckets import NEVER, SAFE, in_seconds
-from flowdsl.values.json_types import Mask
-
-Ints = npt.NDArray[np.int64]
+from flowdsl.values.json_types import Ints, Mask
 
 
 class BucketRows(Protocol):

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.kernels.bucket_rows import BucketRows, DropRows, FloatRows, QueueRows
 from flowdsl.kernels.key_memory import KeyLists, KeyMemory
 from flowdsl.kernels.token_buckets import Bucket, DropBucket, FloatBucket, QueueBucket
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.orders import stable_order
 from flowdsl.values.state_fields import ChoiceField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-Ints = npt.NDArray[np.int64]
 # fewer contexts of a key than this are looped over: arrays would cost more to set up
 ARRAYS_FROM = 64
 # of fewer keys than this one context each is not taken at once

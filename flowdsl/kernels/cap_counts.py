@@ -8,11 +8,10 @@ from bisect import bisect_left
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.kernels.key_memory import KeyLists, KeyMemory
 from flowdsl.kernels.windows import LOOP_BELOW, Groups
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.local_time import period_numbers
 from flowdsl.values.orders import stable_order
 from flowdsl.values.ranges import ranges
@@ -20,7 +19,6 @@ from flowdsl.values.state_fields import ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 from flowdsl.values.zones import Zones, zone_number
 
-Ints = npt.NDArray[np.int64]
 # a key and the number of a day stand in one integer; days of the years 0 to 9999 fit into so many bits
 _BITS: Final = 22
 _FIRST: Final = 1 << 20

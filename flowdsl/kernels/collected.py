@@ -22,14 +22,13 @@ from flowdsl.kernels.batch_members import ValuesAt
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.interner import Interner
-from flowdsl.values.json_types import Index, Mask, Tag, Tags, uniform
+from flowdsl.values.json_types import Index, Ints, Mask, Tag, Tags, uniform
 from flowdsl.values.paths import Path
 from flowdsl.values.ranges import ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import INTS, OptionalField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-Ints = npt.NDArray[np.int64]
 # numbers are put together of two halves, so that no sum of fewer than 2^31 of them leaves 64 bits
 _HALF: Final = 32
 _FAR: Final = 1 << 29

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.batches.buffer import branch_texts
 from flowdsl.pluralize import count_text
 from flowdsl.values.interner import Interner
+from flowdsl.values.json_types import Ints
 
 if TYPE_CHECKING:
     from flowdsl.kernels.batch_members import ItemLists
     from flowdsl.kernels.keys import KeySpace
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

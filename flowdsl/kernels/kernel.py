@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.batches.context_batch import ContextBatch
@@ -19,7 +18,7 @@ from flowdsl.kernels.keys import Held, Keys, KeySpace
 from flowdsl.kernels.outcome import Failed, StepOutcome, Until, failed_where
 from flowdsl.text import short_repr
 from flowdsl.values.interner import Interner
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.state_objects import StateObject, StateReader
 
 
@@ -105,7 +104,7 @@ class Kernel(StateObject):
         due = self.deadlines()
         return int(due.min()) if len(due) else None
 
-    def deadlines(self) -> npt.NDArray[np.int64]:
+    def deadlines(self) -> Ints:
         """Return when all these timers are due, in any order."""
         return np.zeros(0, np.int64)
 

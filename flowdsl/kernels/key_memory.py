@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.orders import found_at
 from flowdsl.values.ranges import ranges
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-Ints = npt.NDArray[np.int64]
 # so many keys at least are taken up into a large table together
 TOGETHER = 1 << 12
 # and a large table has no more than so many numbers

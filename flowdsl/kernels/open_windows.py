@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.batches.buffer import Refs
 from flowdsl.kernels.batch_members import HeldMembers, ItemLists, MemberBlocks
 from flowdsl.kernels.struct_of_arrays import Arrays
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.orders import Places, found_at, stable_order
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-Ints = npt.NDArray[np.int64]
 # tiers are no longer than this: so long it takes to sort one
 _LARGEST: Final = 1 << 17
 # keys look for their windows where they are fewer by this factor, and otherwise windows for their keys

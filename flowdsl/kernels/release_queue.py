@@ -21,11 +21,11 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import Until
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.interner import Interner
+from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.orders import lexical_order, order_within
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-Ints = npt.NDArray[np.int64]
 # more runs are joined: each is looked at whenever time goes on
 _RUNS: Final = 32
 # and longer ones are left alone
@@ -236,7 +236,7 @@ class WaitingKernel(Kernel):
         return self._waiting.opened_by()
 
 
-def _closed(parts: list[ContextBatch], late: npt.NDArray[np.bool_], *, ending: bool) -> npt.NDArray[np.uint8]:
+def _closed(parts: list[ContextBatch], late: Mask, *, ending: bool) -> npt.NDArray[np.uint8]:
     closed = np.concatenate([np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in parts])
     if ending:
         return np.full(len(closed), CLOSED_AT_END, np.uint8)

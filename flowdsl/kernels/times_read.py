@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.errors import BuildError
 from flowdsl.expressions.durations import Duration, parse_duration
 from flowdsl.expressions.row_source import Failures
 from flowdsl.values.distinct_texts import UNREAD, read_texts
+from flowdsl.values.json_types import Ints
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.zones import Zones, zone_number
-
-Ints = npt.NDArray[np.int64]
 
 
 class ZoneReader:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.kernels.timers import LAST_MOMENT
+from flowdsl.values.json_types import Ints
 
-Ints = npt.NDArray[np.int64]
 # a bucket as whole numbers
 Figures = list[int]
 SAFE = 1 << 61

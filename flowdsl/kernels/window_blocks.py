@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from flowdsl.values.json_types import Ints
+
 # blocks of fewer rows take longer than to sort them, but for so many that are always worth it
 LEAST_ROWS: Final = 256
 _ALWAYS: Final = 8

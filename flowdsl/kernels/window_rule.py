@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.durations import Duration
@@ -15,11 +14,10 @@ from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.kernels.times_read import DurationReader, ZoneReader
 from flowdsl.kernels.windows import Groups
-from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.local_time import Schedule
 from flowdsl.values.paths import Path
 
-Ints = npt.NDArray[np.int64]
 # when a window is due that no time closes: after all others, and far from what 64 bits hold
 NEVER = LAST_MOMENT + 1
 

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.kernels.open_windows import Open
 from flowdsl.kernels.window_blocks import KeyTable, block_edges
 from flowdsl.kernels.window_rule import RuleReach, RuleSpans
 from flowdsl.kernels.windows import Groups, Windows
+from flowdsl.values.json_types import Ints
 from flowdsl.values.orders import Places
 
-Ints = npt.NDArray[np.int64]
 # the windows that some keys have open, and those that are due
 CarriedIn = Callable[[Places], Open]
 

@@ -14,14 +14,12 @@ from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.kernels.struct_of_arrays import Arrays
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.orders import Places, sorted_stably
 from flowdsl.values.ranges import ranges
 
-Ints = npt.NDArray[np.int64]
 LOOP_BELOW = 64
 # (group, time) has to fit into so many bits
 _BITS: Final = 62

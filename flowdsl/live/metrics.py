@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.results.manifest_schema import StepRow
+from flowdsl.values.json_types import Ints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ class SinkStats:
         self.latencies = Latencies()
         self._lock = threading.Lock()
 
-    def took(self, moments: npt.NDArray[np.int64], failed: int, now: int, seconds: float) -> None:
+    def took(self, moments: Ints, failed: int, now: int, seconds: float) -> None:
         """Count a batch: the moments (µs) at which deliveries were due, the failed ones, and the time it
         took.
         """

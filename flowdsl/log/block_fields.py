@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import is_integer, is_number
@@ -23,13 +22,13 @@ from flowdsl.log.row_formats import ROW_FORMATS, known_fields
 from flowdsl.log.shape import RowShape, kind_text
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.text import short_repr
+from flowdsl.values.json_types import Ints
 
 # a field of text: what a path in braces is read as
 TEXT: Final = "kind"
 _EXPLODE: Final = "; explode= makes a row of each item"
 # what is in the first line of a file without a header: a number, a time
 _DATA: Final = re.compile(r"[-+]?\d+(\.\d+)?|\d{4}-\d\d-\d\d.*")
-Ints = npt.NDArray[np.int64]
 # What a user's function may raise for a row that it was not written for; that row is broken, the others are
 # read.
 _ROW_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError
@@ -26,9 +25,8 @@ from flowdsl.log.problems import RowProblems
 from flowdsl.log.text_lines import bounds_of, in_threads, is_utf8, lines_of, opened, whole_lines
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.pluralize import count_text
+from flowdsl.values.json_types import Ints, Mask
 
-Mask = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 _DELIMITERS: Final = ",;\t|"
 # fields that are longer are refused by Python's reader
 _LONGEST: Final = csv.field_size_limit()

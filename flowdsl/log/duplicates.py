@@ -25,6 +25,7 @@ from flowdsl.log.fsync import created, make_folder, put_in_place, write_whole
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.repeats import Repeated
 from flowdsl.values.interner import UNKNOWN, HashTable
+from flowdsl.values.json_types import Mask
 
 if TYPE_CHECKING:
     from flowdsl.log.segments import Segment
@@ -53,10 +54,10 @@ class KnownIds:
         self._recent = HashTable()
         self._seen = 0
 
-    def has(self, ids: pl.Series) -> npt.NDArray[np.bool_]:
+    def has(self, ids: pl.Series) -> Mask:
         """Return a mask of the ids that the log has."""
         self._catch_up()
-        found: npt.NDArray[np.bool_] = self._recent.find(*_words(ids)) != UNKNOWN
+        found: Mask = self._recent.find(*_words(ids)) != UNKNOWN
         return found
 
     def _catch_up(self) -> None:
@@ -74,7 +75,7 @@ class KnownIdsInFiles(KnownIds):
         self._folder = folder / FOLDER
         self._files: dict[str, Digests] = {}
 
-    def has(self, ids: pl.Series) -> npt.NDArray[np.bool_]:
+    def has(self, ids: pl.Series) -> Mask:
         """Return a mask of the ids that the log has."""
         self._look_up(self._segments())
         found = super().has(ids)

@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
@@ -24,12 +23,12 @@ from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.source import EventSource
 from flowdsl.log.wrapper import Wrapped, unwrapped
 from flowdsl.values.interner import HashTable, hashes
+from flowdsl.values.json_types import Ints
 from flowdsl.values.masks import where_present
 
 if TYPE_CHECKING:
     from flowdsl.log.pushdown import ScanFilter
 
-Ints = npt.NDArray[np.int64]
 EventName = tuple[str, int | None]
 """What an event is known by, and its time (µs) where that is part of it."""
 # what an event with an id is known by: a row that was split has one id for its several events

@@ -12,6 +12,7 @@ import polars as pl
 from flowdsl.log.columns import TIME, readable
 from flowdsl.log.source import EventSource
 from flowdsl.log.wrapper import Wrapped
+from flowdsl.values.json_types import Mask
 
 # so many of the next events are asked
 NEXT: Final = 10
@@ -20,7 +21,7 @@ _NEVER: Final = np.iinfo(np.int64).min
 Numbers = npt.NDArray[np.int64]
 
 
-def ahead_of_next(times: Numbers, limit: int) -> tuple[npt.NDArray[np.bool_], Numbers]:
+def ahead_of_next(times: Numbers, limit: int) -> tuple[Mask, Numbers]:
     """Return which of these moments (µs, in log order) are ahead of the next ones, and the clock there.
 
     One is *contradicted* if it is more than `limit` later than at least half of the next ten. It is ahead if

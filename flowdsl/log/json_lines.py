@@ -12,15 +12,14 @@ from itertools import islice
 from typing import Any, Final, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.events import json_value
 from flowdsl.log.json_shapes import LineShape, Request, shape_of
 from flowdsl.log.text_lines import bounds_of, is_utf8, lines_of
 from flowdsl.values.json_extraction import over_documents
+from flowdsl.values.json_types import Ints
 
-Ints = npt.NDArray[np.int64]
 # how many lines are worth a shape, how many shapes are looked for in one piece, and how many are remembered
 _FEW: Final = 100
 _NEW: Final = 10

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError
@@ -25,12 +24,12 @@ from flowdsl.log.text_readers import TextBlock
 from flowdsl.log.timestamps import TimeReader
 from flowdsl.log.validation import NO_KIND, without
 from flowdsl.text import short_repr
+from flowdsl.values.json_types import Ints
 
 ROW: Final = "__row"
 _UNKNOWN: Final = "unknown kind {}; kinds= may say what it means (None: leave it out)"
 _OF_LINKS: Final = ("link_type", "link_id", "source_id", "target_id", "metadata")
 _OF_ENTITIES: Final = ("entity_type", "entity_id", "data")
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

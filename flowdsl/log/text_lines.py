@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from flowdsl.progress import wait_with_progress
+from flowdsl.values.json_types import Ints
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
-def bounds_of(data: bytes) -> npt.NDArray[np.int64]:
+def bounds_of(data: bytes) -> Ints:
     """Return where each line begins, and where the last one ends.
 
     >>> bounds_of(b"a\\nb").tolist()
@@ -89,7 +89,7 @@ def bounds_of(data: bytes) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], ends]).astype(np.int64, copy=False)
 
 
-def lines_of(data: bytes, bounds: npt.NDArray[np.int64]) -> pl.Series:
+def lines_of(data: bytes, bounds: Ints) -> pl.Series:
     """Return the lines of UTF-8 text with their ends, without a copy of them.
 
     >>> lines_of(b"a\\nb", bounds_of(b"a\\nb")).to_list()
@@ -100,7 +100,7 @@ def lines_of(data: bytes, bounds: npt.NDArray[np.int64]) -> pl.Series:
     return found
 
 
-def _strings(data: bytes, bounds: npt.NDArray[np.int64]) -> pa.LargeStringArray:
+def _strings(data: bytes, bounds: Ints) -> pa.LargeStringArray:
     return pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(data))
 
 

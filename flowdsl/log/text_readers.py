@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError
@@ -22,6 +21,7 @@ from flowdsl.log.json_lines import JsonLines, JsonRows, documents_in
 from flowdsl.log.json_shapes import Request
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.text_lines import opened, whole_lines
+from flowdsl.values.json_types import Ints
 
 _BLOCK: Final = 20_000
 _FIRST: Final = 264
@@ -51,7 +51,7 @@ class TextBlock:
     """
 
     place: str
-    rows: Sequence[int] | npt.NDArray[np.int64]
+    rows: Sequence[int] | Ints
     content: list[dict[str, Any]] | pl.DataFrame | JsonRows | JsonPiece
     texts: RowTexts | None = None
     # what all rows have in common: columns that folders name, and the names of file and folder

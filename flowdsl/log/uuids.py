@@ -6,11 +6,10 @@ import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.log.wrapper import Wrapped
+from flowdsl.values.json_types import Mask
 
 if TYPE_CHECKING:
     from flowdsl.log.pushdown import ScanFilter
@@ -45,9 +44,9 @@ def one_spelling(texts: pl.Series) -> pl.Series:
     return texts.clone().scatter(rows, [uuid_of(text) or text for text in there])
 
 
-def are_uuids(texts: pl.Series) -> npt.NDArray[np.bool_]:
+def are_uuids(texts: pl.Series) -> Mask:
     """Return a mask of the normalized ids that are UUIDs."""
-    found: npt.NDArray[np.bool_] = texts.str.contains(CANONICAL).fill_null(value=False).to_numpy()
+    found: Mask = texts.str.contains(CANONICAL).fill_null(value=False).to_numpy()
     return found
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import one_of
@@ -20,6 +19,7 @@ from flowdsl.log import EventSource, open_log
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.source import LogLike
 from flowdsl.progress import Progress, track
+from flowdsl.values.json_types import Ints
 
 # number of events in a sample, which grows if few of them match the trigger
 USUAL: Final = 5_000
@@ -38,7 +38,7 @@ class EventSample:
     frame: pl.DataFrame
     events: int
     whole: bool
-    taken: npt.NDArray[np.int64]
+    taken: Ints
 
     @functools.cached_property
     def examples(self) -> dict[str, list[Any]]:

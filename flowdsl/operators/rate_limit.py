@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.errors import BuildError
@@ -24,11 +23,10 @@ from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import DURATION, PATHS, STRATEGY, Strategy, count, given, holding, option
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
+from flowdsl.values.json_types import Ints
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import ObjectField, OptionalField
 from flowdsl.values.state_objects import keeps
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.errors import BuildError
@@ -41,13 +40,13 @@ from flowdsl.operators.time_options import (
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
+from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.local_time import Every, Schedule, time_of_day
 from flowdsl.values.paths import path_text
 from flowdsl.values.state_fields import ObjectField
 from flowdsl.values.state_objects import keeps
 from flowdsl.values.zones import Zones
 
-Ints = npt.NDArray[np.int64]
 Outside = Literal["hold", "drop"]
 _FORMS = ("duration", "until", "hours")
 
@@ -277,12 +276,12 @@ class _Hours:
         moments[outside] = self._beginnings.next_from(moments[outside], where)
         return moments, failures
 
-    def inside(self, contexts: ContextBatch) -> tuple[npt.NDArray[np.bool_], Failures | None]:
+    def inside(self, contexts: ContextBatch) -> tuple[Mask, Failures | None]:
         """Return which contexts come inside of the hours."""
         zones, failures = self._zones.read(contexts)
         return self._inside(contexts.moment, zones), failures
 
-    def _inside(self, moments: Ints, zones: Zones) -> npt.NDArray[np.bool_]:
+    def _inside(self, moments: Ints, zones: Zones) -> Mask:
         time = time_of_day(moments, zones)
         after, before = time >= self._first, time < self._end
         return after & before if self._first < self._end else after | before

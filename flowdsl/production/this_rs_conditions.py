@@ -11,9 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from flowdsl.errors import ConditionError
 from flowdsl.expressions.durations import RUST_SPACES
 from flowdsl.expressions.row_source import Failures, Rows
@@ -21,11 +18,10 @@ from flowdsl.text import short_repr
 from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.float_parser import as_read
-from flowdsl.values.json_types import Tag
+from flowdsl.values.json_types import Mask, Tag
 from flowdsl.values.masks import where_equal
 from flowdsl.values.paths import Path
 
-Mask = npt.NDArray[np.bool_]
 _FORMS: Final = "X == Y, X != Y, X exists or X not_exists, with a space on each side of the operator"
 # what Rust reads as a 64-bit float
 _NUMBER: Final = re.compile(

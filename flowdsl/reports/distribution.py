@@ -8,11 +8,10 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND
+from flowdsl.values.json_types import Ints
 
-Ints = npt.NDArray[np.int64]
 # leading bits of a duration that count: a relative error below 1 / 4096
 _BITS: Final = 12
 _SPAN_CLASSES: Final = {

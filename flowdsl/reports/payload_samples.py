@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.reports.distribution import Ints
 from flowdsl.results.store import StoredPart, TablePart
 from flowdsl.results.table_writer import FIELD
 from flowdsl.results.tables import payload_json
+from flowdsl.values.json_types import Ints
 from flowdsl.values.masks import where_present
 
 # shapes counted apart, and rare ones among the samples

@@ -10,7 +10,7 @@ import numpy as np
 
 from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND, moment
 from flowdsl.charts.ticks import WEEK, month_start
-from flowdsl.reports.distribution import Ints
+from flowdsl.values.json_types import Ints
 
 # by their names; each divides the next one
 _INTERVALS: Final = {

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import texts_of
@@ -20,7 +19,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
 from flowdsl.values.json_decoder import decoded, kind_of_texts
 from flowdsl.values.json_texts import quoted
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.kinds import NOTHING, Kind, dtype_of, filled, holds_json, joined, kind_of_series
 from flowdsl.values.orders import order_within, stable_order
 
@@ -282,7 +281,7 @@ def _order(frame: pl.DataFrame, keys: Sequence[str]) -> Index | None:
     return frame.select(pl.arg_sort_by(keys, nulls_last=False, maintain_order=True)).to_series().to_numpy()
 
 
-def _packed(frame: pl.DataFrame, keys: Sequence[str]) -> npt.NDArray[np.int64] | None:
+def _packed(frame: pl.DataFrame, keys: Sequence[str]) -> Ints | None:
     """Return columns as one integer for each row, in the same order; None where they do not fit into one
     together, or some are null.
     """

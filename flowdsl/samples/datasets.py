@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.log.table import reported
 from flowdsl.progress import Progress, run_in_background, track
 from flowdsl.samples.words import COMMENT, LINK, POST, USER, comments, people, posts, spelled, uuids
+from flowdsl.values.json_types import Ints, Mask
 
-Ints = npt.NDArray[np.int64]
 DAYS: Final = 30
 _START: Final = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 _DAY: Final = 86_400_000_000
@@ -322,12 +321,12 @@ class _History:
         return pl.Series("data", found.tolist(), dtype=pl.String)
 
 
-def _before(mask: npt.NDArray[np.bool_]) -> Ints:
+def _before(mask: Mask) -> Ints:
     """Return the number of True values before each place."""
     return np.cumsum(mask) - mask
 
 
-def _first(values: Ints) -> npt.NDArray[np.bool_]:
+def _first(values: Ints) -> Mask:
     """Mark the first occurrence of each value."""
     first = np.zeros(len(values), np.bool_)
     first[np.unique(values, return_index=True)[1]] = True

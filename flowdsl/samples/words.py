@@ -9,7 +9,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-Ints = npt.NDArray[np.int64]
+from flowdsl.values.json_types import Ints
+
 # id spaces: the same number gives another id in each
 USER, POST, COMMENT, LINK = 1, 2, 3, 4
 

@@ -11,12 +11,11 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 
 EVENTS: Final = "events"
 """The name of a block of events with all of their columns."""
@@ -79,7 +78,7 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def stretches(shards: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+def stretches(shards: Ints) -> Iterator[tuple[int, int, int]]:
     """Yield each shard with its first row and the one behind its last; rows are in the order of shards."""
     if len(shards):
         for start, end in pairwise([0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(shards)]):

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -37,6 +36,7 @@ from flowdsl.spark.ranges import Cut, Grid, Ranges
 from flowdsl.spark.rows import Batches, decoded, encoded, numbers_in, read_stretch
 from flowdsl.spark.sources import SparkEvents
 from flowdsl.spark.spread_fans import ends_of
+from flowdsl.values.json_types import Ints
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -154,7 +154,7 @@ class _Scanned:
     """A row for each chunk, with its `file` and `block`: the place of its stretch."""
     changes: dict[str, list[bytes] | None]
     """Events that change the graph: of links of some types, "" for all others; None where they are many."""
-    buckets: dict[End, npt.NDArray[np.int64]] = field(default_factory=dict)
+    buckets: dict[End, Ints] = field(default_factory=dict)
     """How many new links the ids of each bucket have."""
 
     @classmethod
@@ -242,7 +242,7 @@ class _FewEvents:
             self.blocks.append(encoded(frame))
 
 
-def _new_links(frame: pl.DataFrame, end: End) -> npt.NDArray[np.int64]:
+def _new_links(frame: pl.DataFrame, end: End) -> Ints:
     """Return how many new links of a type the ids of each bucket have at an end."""
     made = (pl.col("kind") == "link.created") & (pl.col("link_type") == end[0])
     hashes = frame.filter(made)[end[1]].hash(_SEED).to_numpy()

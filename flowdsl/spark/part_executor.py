@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.chunk import Chunk
@@ -24,7 +23,7 @@ from flowdsl.results.table_writer import TableRecorder
 from flowdsl.spark.failures import PartRecorder
 from flowdsl.spark.job import Job, PartTotals
 from flowdsl.spark.rows import events_of
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 
 # branches that go on together in a task, which has less memory than a replay on one machine
 _TOGETHER: Final = 1 << 18
@@ -78,9 +77,7 @@ class PartExecutor(LocalExecutor):
             self.recorder.unmatched(Chunk(events, clock, self.graph, self.graph.interner), unmet)
         self.graph.commit()
 
-    def take_range(
-        self, frame: pl.DataFrame, own: npt.NDArray[np.bool_], job: Job, pool: ThreadPoolExecutor
-    ) -> npt.NDArray[np.int64]:
+    def take_range(self, frame: pl.DataFrame, own: Mask, job: Job, pool: ThreadPoolExecutor) -> Ints:
         """Take some of the events of a range through the flows, and return the clock at each; those that are
         not its `own` come before it, and only change the graph.
         """
@@ -105,8 +102,8 @@ class PartExecutor(LocalExecutor):
     def take_shard(
         self,
         frame: pl.DataFrame,
-        own: npt.NDArray[np.bool_],
-        clock: npt.NDArray[np.int64],
+        own: Mask,
+        clock: Ints,
         pool: ThreadPoolExecutor,
         links: OwnLinks | None = None,
     ) -> None:
@@ -153,14 +150,14 @@ class PartExecutor(LocalExecutor):
             self.stopped,
         )
 
-    def _read(self, frame: pl.DataFrame, own: npt.NDArray[np.bool_] | None) -> EventRows:
+    def _read(self, frame: pl.DataFrame, own: Mask | None) -> EventRows:
         events = EventRows(frame, self.graph.interner, self.plan.event_paths)
         events.prepare(self.plan.id_columns)
         if self.plan.event_paths:
             events.narrow(self._met(events) if own is None else self._met(events) & own)
         return events
 
-    def _advanced(self, chunk: Chunk, runs: npt.NDArray[np.bool_], pool: ThreadPoolExecutor) -> None:
+    def _advanced(self, chunk: Chunk, runs: Mask, pool: ThreadPoolExecutor) -> None:
         self._run_flows(chunk, runs, int(chunk.clock[-1]), pool, self.recorder)
         self.graph.commit()
         self.clock, self.position = int(chunk.clock[-1]), int(chunk.seq[-1])

@@ -18,6 +18,7 @@ from flowdsl.flow.plan import CompiledStep, Plan
 from flowdsl.graph.link_blocks import FORWARD, REVERSE
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.values.interner import Codes
+from flowdsl.values.json_types import Ints
 from flowdsl.values.masks import where_equal
 
 ENDS: Final = {FORWARD: "source_id", REVERSE: "target_id"}
@@ -46,11 +47,11 @@ def reads(step: CompiledStep, parted: Parted) -> frozenset[str]:
     return frozenset(name for name, _ in step.links if name in parted)
 
 
-def shards_of_ids(ids: pl.Series, count: int) -> npt.NDArray[np.int64]:
+def shards_of_ids(ids: pl.Series, count: int) -> Ints:
     """Return the shard of each id; what is not an id goes to any."""
     hashes: npt.NDArray[np.uint64] = ids.hash(_SEED).to_numpy()
     # the lower bits of a hash may be those that another table takes
-    shards: npt.NDArray[np.int64] = ((hashes >> np.uint64(17)) % np.uint64(count)).astype(np.int64)
+    shards: Ints = ((hashes >> np.uint64(17)) % np.uint64(count)).astype(np.int64)
     return shards
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -17,6 +16,7 @@ from flowdsl.log.columns import KIND, TIME
 from flowdsl.log.sources import FileStretch, ParquetFiles
 from flowdsl.log.table import EventTable
 from flowdsl.log.validation import bad_json
+from flowdsl.values.json_types import Ints
 
 Batches = Iterable[pa.RecordBatch]
 _MARKS: Final = ("part", "own", "changes", "clock", "time")
@@ -56,7 +56,7 @@ def numbers_in(batches: Batches) -> Iterator[int]:
     return chain.from_iterable(batch.column(0).to_pylist() for batch in batches)
 
 
-def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
+def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
     """Return rows without text that is not JSON, and where there was such text."""
     wrong = bad_json(frame)
     if not wrong:
@@ -68,9 +68,7 @@ def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.
     return whole, np.array(sorted({row for rows in wrong.values() for row in rows}), np.int64)
 
 
-def in_parts(
-    batches: Batches, size: int, starts: npt.NDArray[np.int64] | None = None
-) -> Iterator[tuple[int, pl.DataFrame]]:
+def in_parts(batches: Batches, size: int, starts: Ints | None = None) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield rows that belong to one part, at most so many at a time; those of one part follow one another.
 
     With `starts`, the first number of each part, the numbers of events say what part they belong to.
@@ -94,7 +92,7 @@ def in_parts(
         yield part, _chunk(waiting, starts)
 
 
-def _chunk(pieces: Sequence[pa.RecordBatch], starts: npt.NDArray[np.int64] | None) -> pl.DataFrame:
+def _chunk(pieces: Sequence[pa.RecordBatch], starts: Ints | None) -> pl.DataFrame:
     frame = frame_of(pa.Table.from_batches(pieces))
     return frame if starts is None else frame.with_columns(pl.lit(value=True).alias("own"))
 
@@ -107,9 +105,7 @@ def frame_of(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _by_part(
-    batch: pa.RecordBatch, starts: npt.NDArray[np.int64] | None
-) -> Iterator[tuple[int, pa.RecordBatch]]:
+def _by_part(batch: pa.RecordBatch, starts: Ints | None) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yield the rows of a batch with the part that they are of."""
     if not len(batch):
         return

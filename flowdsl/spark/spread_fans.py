@@ -154,9 +154,7 @@ class MovedLinks(NamedTuple):
     ending: Mask
 
 
-def moved_links(
-    frame: pl.DataFrame, own: npt.NDArray[np.bool_], parted: Parted, shards: int, spread: Spread
-) -> MovedLinks:
+def moved_links(frame: pl.DataFrame, own: Mask, parted: Parted, shards: int, spread: Spread) -> MovedLinks:
     """Return which of the `own` events make or end links that are shared out, and their shards."""
     none = np.zeros(0, np.int64)
     found = [MovedLinks(none, none, none.astype(np.bool_))]

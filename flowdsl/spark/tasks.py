@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -52,6 +51,7 @@ from flowdsl.spark.rows import (
     without_bad_json,
 )
 from flowdsl.spark.spread_fans import moved_links
+from flowdsl.values.json_types import Ints, Mask
 
 
 class RangeStage:
@@ -133,18 +133,14 @@ class _RangeRun:
         self._outputs.add_totals(totals)
         yield from self._outputs.taken()
 
-    def _ran(
-        self, frame: pl.DataFrame, own: npt.NDArray[np.bool_], pool: ThreadPoolExecutor
-    ) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
+    def _ran(self, frame: pl.DataFrame, own: Mask, pool: ThreadPoolExecutor) -> tuple[pl.DataFrame, Ints]:
         """Run rows; return them as they are run, and the clock at each."""
         if self._job.raw:
             frame, broken = without_bad_json(frame)
             self._run.broken += int(np.count_nonzero(own[broken]))
         return frame, self._run.take_range(events_of(frame), own, self._job, pool)
 
-    def _sent(
-        self, frame: pl.DataFrame, own: npt.NDArray[np.bool_], clock: npt.NDArray[np.int64]
-    ) -> Iterator[Block]:
+    def _sent(self, frame: pl.DataFrame, own: Mask, clock: Ints) -> Iterator[Block]:
         """Yield the events that go to shards: those with contexts for them, and to all of them those that
         change the graph.
         """

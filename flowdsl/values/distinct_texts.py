@@ -6,17 +6,16 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Tag
+from flowdsl.values.json_types import Ints, Tag
 
 UNREAD: Final = int(np.iinfo(np.int64).min)
 """What stands for a value that is not text, or a text that cannot be read."""
 
 
-def read_texts(column: Column, read: Callable[[str], int | None]) -> npt.NDArray[np.int64]:
+def read_texts(column: Column, read: Callable[[str], int | None]) -> Ints:
     """Return the number that is read of each text, and `UNREAD` where there is none.
 
     >>> read_texts(Column.of(["1", None, "x"]), lambda text: int(text) if text.isdigit() else None)[:1]

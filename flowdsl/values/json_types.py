@@ -11,6 +11,7 @@ import numpy.typing as npt
 from flowdsl.values.missing import MISSING as MISSING
 
 Index = npt.NDArray[np.integer[Any]]
+Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Tags = npt.NDArray[np.uint8]
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.values.interner import HashTable
+from flowdsl.values.json_types import Mask
 
 Numbers = npt.NDArray[np.integer[Any]]
 # fewer keys than this are not worth a round
@@ -69,7 +70,7 @@ class Forgetting:
         self._forget = forget
         self._first = first
         self._begin_at = LEAST
-        self._asked: npt.NDArray[np.bool_] | None = None
+        self._asked: Mask | None = None
         self._left: deque[Numbers | Inside] = deque()
         # where the search for what was not asked for is
         self._at = 0
@@ -93,7 +94,7 @@ class Forgetting:
             self._search(self._asked, work)
         self._before = table.in_use
 
-    def _note(self, asked: npt.NDArray[np.bool_], work: int) -> int:
+    def _note(self, asked: Mask, work: int) -> int:
         """Mark referenced codes; return the work that is left."""
         while self._left and work > 0:
             held = self._left.popleft()
@@ -105,7 +106,7 @@ class Forgetting:
                 self._left.appendleft(rest)
         return work
 
-    def _search(self, asked: npt.NDArray[np.bool_], work: int) -> None:
+    def _search(self, asked: Mask, work: int) -> None:
         end = min(self._at + work, len(asked))
         useless = self._at + np.flatnonzero(~asked[self._at : end])
         if len(useless):

@@ -7,7 +7,8 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 
-from flowdsl.values.zones import DAY, SECOND, Ints, Zones, latest_local, to_local, to_utc
+from flowdsl.values.json_types import Ints
+from flowdsl.values.zones import DAY, SECOND, Zones, latest_local, to_local, to_utc
 
 Every = Literal["hour", "day", "week", "month"]
 PERIODS: Final[tuple[Every, ...]] = get_args(Every)

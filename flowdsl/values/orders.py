@@ -9,10 +9,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.ranges import is_everything
 
-Ints = npt.NDArray[np.int64]
 # so many times as long as what is asked for may a table of all numbers be: to search takes as long
 _SPARSE: Final = 64
 

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flowdsl.values.json_types import Ints
 
-def ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+
+def ranges(starts: Ints, counts: Ints) -> Ints:
     """Return `counts[i]` consecutive integers from each `starts[i]`, concatenated.
 
     >>> ranges(np.array([3, 10, 7]), np.array([2, 0, 3])).tolist()
     [3, 4, 7, 8, 9]
     """
     ends = np.cumsum(counts)
-    numbers: npt.NDArray[np.int64] = np.repeat(starts - (ends - counts), counts)
+    numbers: Ints = np.repeat(starts - (ends - counts), counts)
     numbers += np.arange(len(numbers))
     return numbers
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.values.json_types import Ints
 from flowdsl.values.orders import inverse
 
 Numbers = npt.NDArray[Any]
@@ -51,7 +52,7 @@ class Texts:
         # what gathers from several pieces have cost so far, in texts that could have been joined
         self._gathered = 0
         # where each text lies: the name of its piece, and its row there
-        self._at: npt.NDArray[np.int64] | None = None
+        self._at: Ints | None = None
         self._room = np.zeros(0, np.int64)
         self._named: list[_Piece] = []
         self._names = np.zeros(0, np.int64)
@@ -196,7 +197,7 @@ class Texts:
     def _listed(self) -> None:
         self._names = np.array([piece.name for piece in self._named], np.int64)
 
-    def _taken(self, at: npt.NDArray[np.int64]) -> pl.Series:
+    def _taken(self, at: Ints) -> pl.Series:
         if not len(at):
             return pl.Series("text", [], dtype=pl.String)
         # where nothing lies there is null, as at number 0, which is never forgotten

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import tzdata
 
-Ints = npt.NDArray[np.int64]
+from flowdsl.values.json_types import Ints
+
 Zones = Ints | int
 """The zone of each moment, or one for all."""
 

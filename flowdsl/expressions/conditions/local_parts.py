@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from flowdsl.values.json_types import Ints
 from flowdsl.values.local_time import HOUR, MINUTE, days, time_of_day, weekdays
-from flowdsl.values.zones import Ints, zone_number
+from flowdsl.values.zones import zone_number
 
 Parts = Callable[[Ints, Ints | int], Ints]
 

@@ -12,10 +12,10 @@ from flowdsl.expressions.conditions.operands import ConstantOperand, Operand, Wh
 from flowdsl.expressions.conditions.time_functions import moment_of
 from flowdsl.values.columns import Column
 from flowdsl.values.distinct_texts import UNREAD, read_texts
-from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.json_types import Ints, Mask, Tag
 from flowdsl.values.local_time import days, weekdays
 from flowdsl.values.masks import where_present
-from flowdsl.values.zones import Ints, zone_number
+from flowdsl.values.zones import zone_number
 
 # what Polars reads as Python does
 _PLAIN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?Z$"

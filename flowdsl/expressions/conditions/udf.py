@@ -7,12 +7,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.expressions.conditions.condition import function_name
 from flowdsl.expressions.conditions.typecheck import EvaluationError, clipped
 from flowdsl.expressions.row_source import Failures, Rows
-from flowdsl.values.json_types import MISSING
+from flowdsl.values.json_types import MISSING, Mask
 
 Function = Callable[[Mapping[str, Any]], Any]
 
@@ -40,7 +39,7 @@ class Context(Mapping[str, Any]):
         return repr(dict(self))
 
 
-def evaluate_function(function: Function, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]:
+def evaluate_function(function: Function, rows: Rows) -> tuple[Mask, Failures | None]:
     """Call a function for each row; its exceptions become failures of the row."""
     roots: tuple[str, ...] = getattr(rows, "roots", tuple)()
     columns: dict[str, list[Any]] = {}

@@ -9,12 +9,11 @@ import numpy.typing as npt
 
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.templates.values import Number, calculate
-from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Mask, Operand, asked
+from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand, asked
 from flowdsl.expressions.templates.vectorized.printer import by_tag
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Tag
+from flowdsl.values.json_types import Ints, Mask, Tag
 
-Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _KINDS = {

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.values import equal, number
-from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Mask, Operand, asked
+from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand, asked
 from flowdsl.values.columns import Column, DictionaryColumn
-from flowdsl.values.json_types import Tag
+from flowdsl.values.json_types import Mask, Tag
 from flowdsl.values.masks import as_mask, where_equal
 
 

@@ -38,7 +38,6 @@ from flowdsl.expressions.templates.vectorized.groups import distinct
 from flowdsl.expressions.templates.vectorized.outcomes import (
     GroupIndex,
     Index,
-    Mask,
     NotColumnar,
     RenderOutcome,
     as_column,
@@ -51,7 +50,7 @@ from flowdsl.expressions.templates.vectorized.outcomes import (
 from flowdsl.expressions.templates.vectorized.printer import joined_column, limited, truthy_column
 from flowdsl.expressions.templates.visitors import all_exprs, idents
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import MISSING, Tag
+from flowdsl.values.json_types import MISSING, Mask, Tag
 from flowdsl.values.paths import Path
 
 

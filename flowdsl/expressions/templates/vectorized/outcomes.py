@@ -13,10 +13,9 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.expressions.templates.values import MOST_I64
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import MISSING, Tag
+from flowdsl.values.json_types import MISSING, Mask, Tag
 
 Index = npt.NDArray[np.integer[Any]]
-Mask = npt.NDArray[np.bool_]
 
 
 class NotColumnar(Exception):  # noqa: N818 (a way out, not an error)

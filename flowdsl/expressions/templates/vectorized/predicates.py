@@ -12,9 +12,8 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.nodes import Test
 from flowdsl.expressions.templates.tera_tests import TESTS, TeraTest
 from flowdsl.expressions.templates.vectorized.groups import text_measured
-from flowdsl.expressions.templates.vectorized.outcomes import Mask
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Tag
+from flowdsl.values.json_types import Mask, Tag
 from flowdsl.values.masks import as_mask, holds_piece
 
 

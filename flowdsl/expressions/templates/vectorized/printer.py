@@ -14,9 +14,9 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.failures import MAX_TEXT
 from flowdsl.expressions.templates.values import json_float, plain_float, printed
 from flowdsl.expressions.templates.vectorized.groups import text_measured
-from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Mask, Operand
+from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Tag
+from flowdsl.values.json_types import Ints, Mask, Tag
 from flowdsl.values.masks import as_mask
 
 Floats = npt.NDArray[np.float64]
@@ -98,12 +98,12 @@ def float_texts(floats: Floats) -> pl.Series:
     return texts
 
 
-def _binary_places(floats: Floats) -> npt.NDArray[np.int64]:
+def _binary_places(floats: Floats) -> Ints:
     """Return the number of binary digits after a float's point, which is also that of decimal ones."""
     mantissa, exponent = np.frexp(np.where(np.isfinite(floats), floats, 0.0))
     bits = np.abs(mantissa * 2.0**53).astype(np.int64)
     _, trailing = np.frexp((bits & -bits).astype(np.float64))
-    places: npt.NDArray[np.int64] = 54 - exponent - trailing
+    places: Ints = 54 - exponent - trailing
     return np.where(bits == 0, 0, places)
 
 
