@@ -6,8 +6,9 @@ Time is the log clock in µs. A bucket of `capacity` tokens that refills in `per
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
@@ -25,30 +26,49 @@ LOOPED = 1 << 5
 NEVER = LAST_MOMENT + 1
 
 
-class _Bucket:
+@dataclass
+class Bucket(ABC):
     """A bucket that answers to contexts one by one."""
 
+    capacity: int
+    period: int
+
+    @classmethod
+    @abstractmethod
+    def fresh(cls, capacity: int, period: int, at: int) -> Self:
+        """Return a bucket that has not been used yet: full."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, capacity: int, period: int, figures: Figures) -> Self:
+        """Return the bucket that has these figures."""
+
+    @abstractmethod
+    def figures(self) -> Figures:
+        """Return what it is made of again; 64 bits hold each."""
+
+    @abstractmethod
     def take(self, times: list[int]) -> list[int]:
         """Return the answer to each context, at these times, in order."""
-        raise NotImplementedError
 
     def take_many(self, times: Ints) -> Ints:
         """Return the same as `take`, for so many contexts that arrays are worth it."""
         return np.array(self.take(times.tolist()), np.int64)
 
+    @abstractmethod
+    def idle(self, now: int) -> bool:
+        """Return True if it is full again, and so no different from a fresh one."""
+
 
 @dataclass
-class DropBucket(_Bucket):
+class DropBucket(Bucket):
     """A bucket whose contexts go on at once or not at all: the units it held when it was last looked at."""
 
-    capacity: int
-    period: int
     units: int
     at: int
 
     @classmethod
-    def fresh(cls, capacity: int, period: int, at: int) -> DropBucket:
-        """Return a bucket that has not been used yet: full."""
+    def fresh(cls, capacity: int, period: int, at: int) -> Self:
         return cls(capacity, period, capacity * period, at)
 
     def take(self, times: list[int]) -> list[int]:
@@ -118,33 +138,28 @@ class DropBucket(_Bucket):
         return np.ones(end, np.int64), left[:end]
 
     @classmethod
-    def of(cls, capacity: int, period: int, figures: Figures) -> DropBucket:
+    def of(cls, capacity: int, period: int, figures: Figures) -> Self:
         tokens, rest, at = figures
         return cls(capacity, period, tokens * period + rest, at)
 
     def figures(self) -> Figures:
-        # 64 bits hold each of them
         return [*divmod(self.units, self.period), self.at]
 
     def idle(self, now: int) -> bool:
-        """Return True if it is full again, and so no different from a fresh one."""
         return self.units + (now - self.at) * self.capacity >= self.capacity * self.period
 
 
 @dataclass
-class FloatBucket(_Bucket):
+class FloatBucket(Bucket):
     """A bucket in 64-bit floats, refilled at each context: the order of its operations is what production
     does.
     """
 
-    capacity: int
-    period: int
     tokens: float
     at: int
 
     @classmethod
-    def fresh(cls, capacity: int, period: int, at: int) -> FloatBucket:
-        """Return a bucket that has not been used yet: full."""
+    def fresh(cls, capacity: int, period: int, at: int) -> Self:
         return cls(capacity, period, float(capacity), at)
 
     def take(self, times: list[int]) -> list[int]:
@@ -167,7 +182,7 @@ class FloatBucket(_Bucket):
         return passed
 
     @classmethod
-    def of(cls, capacity: int, period: int, figures: Figures) -> FloatBucket:
+    def of(cls, capacity: int, period: int, figures: Figures) -> Self:
         bits, at = figures
         return cls(capacity, period, float(np.int64(bits).view(np.float64)), at)
 
@@ -175,7 +190,6 @@ class FloatBucket(_Bucket):
         return [int(np.float64(self.tokens).view(np.int64)), self.at]
 
     def idle(self, now: int) -> bool:
-        """Return True if it is full again, and so no different from a fresh one."""
         return (
             self.tokens + in_seconds(now - self.at) * (self.capacity / in_seconds(self.period))
             >= self.capacity
@@ -183,7 +197,7 @@ class FloatBucket(_Bucket):
 
 
 @dataclass
-class QueueBucket(_Bucket):
+class QueueBucket(Bucket):
     """A bucket whose contexts all go on, in order, each when there is a token for it, unless that is `NEVER`.
 
     `empty_until` is when the bucket would be full again, in units: each context moves it a token further,
@@ -191,13 +205,10 @@ class QueueBucket(_Bucket):
     then.
     """
 
-    capacity: int
-    period: int
     empty_until: int
 
     @classmethod
-    def fresh(cls, capacity: int, period: int, at: int) -> QueueBucket:
-        """Return a bucket that has not been used yet: full."""
+    def fresh(cls, capacity: int, period: int, at: int) -> Self:
         return cls(capacity, period, at * capacity)
 
     def take(self, times: list[int]) -> list[int]:
@@ -242,16 +253,14 @@ class QueueBucket(_Bucket):
         return moments
 
     @classmethod
-    def of(cls, capacity: int, period: int, figures: Figures) -> QueueBucket:
+    def of(cls, capacity: int, period: int, figures: Figures) -> Self:
         moment, rest = figures
         return cls(capacity, period, moment * capacity + rest)
 
     def figures(self) -> Figures:
-        # 64 bits hold each of them
         return [*divmod(self.empty_until, self.capacity)]
 
     def idle(self, now: int) -> bool:
-        """Return True if it is full again, and so no different from a fresh one."""
         return self.empty_until <= now * self.capacity
 
 
@@ -259,23 +268,3 @@ def in_seconds(microseconds: int) -> float:
     """Return a span as production has it: whole seconds plus nanoseconds ÷ 10⁹, in floats."""
     whole, rest = divmod(microseconds, 1_000_000)
     return float(whole) + rest * 1_000 / 1_000_000_000
-
-
-class Bucket(Protocol):
-    """Methods of all kinds of buckets."""
-
-    @classmethod
-    def fresh(cls, capacity: int, period: int, at: int) -> Self: ...
-
-    @classmethod
-    def of(cls, capacity: int, period: int, figures: Figures) -> Self:
-        """Return the bucket that has these figures."""
-        ...
-
-    def figures(self) -> Figures: ...
-
-    def take(self, times: list[int]) -> list[int]: ...
-
-    def take_many(self, times: Ints) -> Ints: ...
-
-    def idle(self, now: int) -> bool: ...
