@@ -16,7 +16,7 @@ from flowdsl import Cap, Flow, on
 from flowdsl.errors import BuildError
 from flowdsl.events import KINDS
 from flowdsl.expressions.conditions import parse_expression
-from flowdsl.scope import ValueShape
+from flowdsl.operators.scope import ValueShape
 
 SLIPS_ARE_LIKELY = pytest.mark.filterwarnings("ignore:(flow '|EntityGraph):flowdsl.errors.FlowWarning")
 """Of tests with random flows, which compare ids with numbers, and deliver to nobody."""

@@ -98,7 +98,9 @@ def test_no_import_cycle_has_more_than_three_files():
     assert files <= 3, "python -m tests.house.imports lists them"
 
 
-_SHARED = {f"flowdsl.operators.{name}" for name in ("base", "options", "time_options", "collect_option")}
+_SHARED = {
+    f"flowdsl.operators.{name}" for name in ("base", "options", "time_options", "collect_option", "scope")
+}
 
 
 def test_operators_know_neither_one_another_nor_an_engine():

@@ -35,8 +35,8 @@ from flowdsl.log.columns import readable
 from flowdsl.log.document_paths import taken_off
 from flowdsl.log.event_rows import EventRows
 from flowdsl.log.pushdown import ScanFilter
+from flowdsl.operators.scope import TRIGGER_VARIABLES
 from flowdsl.progress import Tick, noop, wait_with_progress
-from flowdsl.scope import TRIGGER_VARIABLES
 
 ALL_AT_ONCE = 1 << 62
 # fewer events are prepared before a thread would have begun

@@ -11,8 +11,8 @@ from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.nodes import Body, Ident, Output
 from flowdsl.findings.base import Violation
 from flowdsl.operators.base import Operator
+from flowdsl.operators.scope import NUMBER, TEXT, Scope, ValueShape
 from flowdsl.production.project_spec import Backend, ConsumerOptions, SinkConfig
-from flowdsl.scope import NUMBER, TEXT, Scope, ValueShape
 from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from flowdsl.events import KINDS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.options import check_text
+from flowdsl.operators.scope import Scope
 from flowdsl.rules import FLOWDSL, Rules
-from flowdsl.scope import Scope
 from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
-    from flowdsl.scope import ValueShape
+    from flowdsl.operators.scope import ValueShape
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.options import Option
-from flowdsl.scope import ANY
+from flowdsl.operators.scope import ANY
 
 if TYPE_CHECKING:
     from flowdsl.notebook.log_sample import SampledLog
-    from flowdsl.scope import ValueShape
+    from flowdsl.operators.scope import ValueShape
 
 # limits of completions: depth of paths, their number, length of an example
 DEPTH: Final = 4

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flowdsl.notebook.log_sample import EventSample, SampledLog
     from flowdsl.notebook.outcome_kinds import OutcomeKind, Seqs
     from flowdsl.operators.base import Operator
-    from flowdsl.scope import ValueShape
+    from flowdsl.operators.scope import ValueShape
 
 REMEMBERED: Final = 200
 # consecutive edits of one field are one change

@@ -21,10 +21,10 @@ from flowdsl.operators.base import Operator
 from flowdsl.operators.collect_option import COLLECT, collect_of_form, form_of_collect
 from flowdsl.operators.map import Map
 from flowdsl.operators.options import Option
-from flowdsl.scope import ANY
+from flowdsl.operators.scope import ANY
 
 if TYPE_CHECKING:
-    from flowdsl.scope import Scope
+    from flowdsl.operators.scope import Scope
 
 _EMPTY: tuple[Any, ...] = ("", [], ())
 

@@ -20,8 +20,8 @@ from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.expressions.conditions.scalar import looked_up
 from flowdsl.operators.options import Option
+from flowdsl.operators.scope import Scope
 from flowdsl.rules import Rules
-from flowdsl.scope import Scope
 from flowdsl.text import short_repr
 from flowdsl.values.paths import Path, path_text
 

@@ -19,6 +19,7 @@ from flowdsl.kernels.window_rule import WindowRule
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.collect_option import COLLECT, LIST, Collect, shapes_of
 from flowdsl.operators.options import PATHS, count, given, option
+from flowdsl.operators.scope import ANY, NUMBER, TEXT, Scope, ValueShape
 from flowdsl.operators.time_options import (
     CLOCK,
     DURATION_OR_PATH,
@@ -36,7 +37,6 @@ from flowdsl.operators.time_options import (
     schedule_of,
 )
 from flowdsl.rules import Rules
-from flowdsl.scope import ANY, NUMBER, TEXT, Scope, ValueShape
 from flowdsl.values.local_time import Every
 from flowdsl.values.paths import Path, path_text
 

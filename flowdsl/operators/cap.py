@@ -28,10 +28,10 @@ from flowdsl.operators.options import (
     option,
     text_schema,
 )
+from flowdsl.operators.scope import Scope
 from flowdsl.operators.time_options import ZONE, ZONE_NAME, Zone, check_zone_variable, check_zones
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
-from flowdsl.scope import Scope
 from flowdsl.values.json_types import Mask
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import ObjectField, OneOfField, OptionalField

@@ -12,7 +12,7 @@ from flowdsl.expressions.conditions import Expression
 from flowdsl.expressions.conditions.graph_calls import GraphCall, graph_calls
 from flowdsl.kernels.batch_variable import FIELDS
 from flowdsl.operators.options import NAME_SCHEMA, OptionType, text_schema
-from flowdsl.scope import ANY, NUMBER, ValueShape, check_name
+from flowdsl.operators.scope import ANY, NUMBER, ValueShape, check_name
 from flowdsl.text import short_repr
 from flowdsl.values.paths import Path
 

@@ -17,8 +17,8 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome, Until
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import Option, OptionType, check_text, given, option, text_schema
+from flowdsl.operators.scope import ANY, Scope
 from flowdsl.rules import Rules
-from flowdsl.scope import ANY, Scope
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path

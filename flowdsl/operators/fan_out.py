@@ -28,8 +28,8 @@ from flowdsl.operators.options import (
     Direction,
     option,
 )
+from flowdsl.operators.scope import ANY, TEXT, Scope
 from flowdsl.rules import Rules
-from flowdsl.scope import ANY, TEXT, Scope
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index

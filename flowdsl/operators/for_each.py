@@ -22,8 +22,8 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import Branched, StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import EXPRESSION, NAME, option
+from flowdsl.operators.scope import ANY, NUMBER, Scope
 from flowdsl.rules import Rules
-from flowdsl.scope import ANY, NUMBER, Scope
 from flowdsl.values.columns import Column, taken
 from flowdsl.values.json_lists import JsonLists, most_elements
 from flowdsl.values.json_types import Index, Tag

@@ -25,8 +25,8 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import Failed, StepOutcome, Until
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import OptionType, option
+from flowdsl.operators.scope import ANY, Scope
 from flowdsl.rules import Rules
-from flowdsl.scope import ANY, Scope
 from flowdsl.text import type_text
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag

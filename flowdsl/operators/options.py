@@ -18,7 +18,7 @@ from flowdsl.expressions.conditions.graph_query import Direction as Direction
 from flowdsl.expressions.conditions.nodes import Reference
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.expressions.var import Var, unwrap
-from flowdsl.scope import check_name
+from flowdsl.operators.scope import check_name
 from flowdsl.text import short_repr
 from flowdsl.values.paths import Path, parse_path, path_text
 

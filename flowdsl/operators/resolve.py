@@ -27,8 +27,8 @@ from flowdsl.operators.options import (
     Direction,
     option,
 )
+from flowdsl.operators.scope import ANY, Scope
 from flowdsl.rules import Rules
-from flowdsl.scope import ANY, Scope
 from flowdsl.values.columns import taken
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Tag

@@ -17,7 +17,7 @@ from flowdsl.operators.options import (
     choice,
     text_schema,
 )
-from flowdsl.scope import Scope
+from flowdsl.operators.scope import Scope
 from flowdsl.text import short_repr
 from flowdsl.values.local_time import HOUR, MINUTE, PERIODS, Every, Schedule
 from flowdsl.values.paths import Path, path_text

@@ -20,6 +20,7 @@ from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.kernels.times_read import DurationReader, ZoneReader
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import choice, given, option
+from flowdsl.operators.scope import Scope
 from flowdsl.operators.time_options import (
     CLOCK,
     DURATION_OR_PATH,
@@ -39,7 +40,6 @@ from flowdsl.operators.time_options import (
 )
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
-from flowdsl.scope import Scope
 from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.local_time import Every, Schedule, time_of_day
 from flowdsl.values.paths import path_text

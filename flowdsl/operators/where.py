@@ -17,8 +17,8 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import CONDITION, option
+from flowdsl.operators.scope import Scope
 from flowdsl.rules import Rules
-from flowdsl.scope import Scope
 
 
 @dataclass(frozen=True)

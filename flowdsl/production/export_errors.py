@@ -8,7 +8,7 @@ from typing import Final
 
 from flowdsl.errors import BuildError, ExportError
 from flowdsl.operators.batch import BATCH
-from flowdsl.scope import BEFORE, EVENT, Scope
+from flowdsl.operators.scope import BEFORE, EVENT, Scope
 from flowdsl.values.paths import Path, path_text
 
 # of `batch`, what production's `_batch` has

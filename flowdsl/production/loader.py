@@ -15,11 +15,11 @@ from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import MAX_STEPS, FlowSpec, too_many_steps
 from flowdsl.operators import OPERATORS, synonym_of
 from flowdsl.operators.base import Operator
+from flowdsl.operators.scope import Scope, ValueShape
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options, unknown_hint
 from flowdsl.production.project_spec import BACKENDS, SEEKS, Backend, ConsumerOptions, ProjectSpec, SinkConfig
 from flowdsl.production.test_loader import check_tests
-from flowdsl.scope import Scope, ValueShape
 from flowdsl.sinks.registry import SINKS
 from flowdsl.text import short_repr
 

@@ -23,8 +23,8 @@ from flowdsl.expressions.templates.nodes import Body, For, Ident, Macro, Set
 from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, filter_calls, idents
 from flowdsl.operators.batch import BATCH
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Node
+from flowdsl.operators.scope import TEXT
 from flowdsl.production.export_errors import StepExportScope
-from flowdsl.scope import TEXT
 
 _FILTERS = {"len": "length", "lower": "lower", "upper": "upper", "trim": "trim", "abs": "abs"}
 

@@ -18,9 +18,9 @@ from flowdsl.expressions.conditions.nodes import (
 from flowdsl.expressions.templates import Template
 from flowdsl.operators.base import Operator
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
-from flowdsl.scope import NUMBER as COUNT
-from flowdsl.scope import TEXT as WORD
-from flowdsl.scope import Scope
+from flowdsl.operators.scope import NUMBER as COUNT
+from flowdsl.operators.scope import TEXT as WORD
+from flowdsl.operators.scope import Scope
 from flowdsl.values.kinds import BOOLEAN, INTEGER, NATURAL, NOTHING, NUMBER, TEXT, Kind, joined_all, kind_of
 from flowdsl.values.paths import Path
 
