@@ -24,8 +24,8 @@ from flowdsl.log.uuids import one_spelling
 from flowdsl.values.columns import Column, DictionaryColumn, taken
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import MISSING, Index, Ints, Mask, Tag
+from flowdsl.values.orders import is_everything
 from flowdsl.values.paths import Path
-from flowdsl.values.ranges import is_everything
 
 Seen = npt.NDArray[np.int32]
 # what released a context: nothing, a window's timer, the end of the log, a queue, a full window, or a pause

@@ -23,7 +23,7 @@ from flowdsl.operators.batch import Batch
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.rules import Rules
 from flowdsl.values.json_types import Index, Ints
-from flowdsl.values.ranges import ranges
+from flowdsl.values.orders import ranges
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from flowdsl.values.json_extraction import Documents, query_documents
 from flowdsl.values.json_texts import only, quoted
 from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.masks import as_mask
-from flowdsl.values.orders import inverse, stable_order
-from flowdsl.values.ranges import ranges
+from flowdsl.values.orders import inverse, ranges, stable_order
 
 
 def merged_data(

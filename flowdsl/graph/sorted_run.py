@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index, Mask
-from flowdsl.values.orders import inverse
-from flowdsl.values.ranges import ranges
+from flowdsl.values.orders import inverse, ranges
 
 ALIVE = np.iinfo(np.int64).max
 # below this size, keys are found by search; above it, by a table of start positions

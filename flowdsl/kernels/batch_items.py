@@ -17,7 +17,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_texts import quoted
 from flowdsl.values.json_types import Index, Ints, Tag
-from flowdsl.values.ranges import ranges
+from flowdsl.values.orders import ranges
 from flowdsl.values.state_fields import CODES, INTERNER, INTS, ArrayField, ListField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 

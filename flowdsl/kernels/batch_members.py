@@ -16,8 +16,7 @@ from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
 from flowdsl.values.columns import Column, taken
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index, Ints
-from flowdsl.values.orders import Places, found_at, inverse, stable_order
-from flowdsl.values.ranges import is_everything, ranges
+from flowdsl.values.orders import Places, found_at, inverse, is_everything, ranges, stable_order
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import CODES, INTS, ArrayField, ListField, ObjectField, OptionalField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps

@@ -44,9 +44,8 @@ from flowdsl.kernels.window_search import find_windows
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Ints, Mask
-from flowdsl.values.orders import Places, inverse, sorted_stably, stable_order
+from flowdsl.values.orders import Places, inverse, ranges, sorted_stably, stable_order
 from flowdsl.values.paths import Path
-from flowdsl.values.ranges import ranges
 
 Seen = npt.NDArray[np.int32]
 # later in a batch than any of its contexts

@@ -38,8 +38,8 @@ from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index, Ints, Tag
+from flowdsl.values.orders import ranges
 from flowdsl.values.paths import Path
-from flowdsl.values.ranges import ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import INTS, MOST, ObjectField, WholeField
 from flowdsl.values.state_objects import StateReader, keeps

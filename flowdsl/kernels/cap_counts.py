@@ -13,8 +13,7 @@ from flowdsl.kernels.key_memory import KeyLists, KeyMemory
 from flowdsl.kernels.windows import LOOP_BELOW, Groups
 from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.local_time import period_numbers
-from flowdsl.values.orders import stable_order
-from flowdsl.values.ranges import ranges
+from flowdsl.values.orders import ranges, stable_order
 from flowdsl.values.state_fields import ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 from flowdsl.values.zones import Zones, zone_number

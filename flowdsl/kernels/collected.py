@@ -23,8 +23,8 @@ from flowdsl.kernels.keys import typed_spelling
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_types import Index, Ints, Mask, Tag, Tags, uniform
+from flowdsl.values.orders import ranges
 from flowdsl.values.paths import Path
-from flowdsl.values.ranges import ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import INTS, OptionalField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from flowdsl.values.json_types import Ints, Mask
-from flowdsl.values.orders import found_at
-from flowdsl.values.ranges import ranges
+from flowdsl.values.orders import found_at, ranges
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowdsl.values.json_types import Index
-from flowdsl.values.ranges import is_everything
+from flowdsl.values.orders import is_everything
 from flowdsl.values.state_fields import INTS
 from flowdsl.values.state_objects import FieldKind, StateObject, StateReader
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Ints, Mask
-from flowdsl.values.orders import Places, sorted_stably
-from flowdsl.values.ranges import ranges
+from flowdsl.values.orders import Places, ranges, sorted_stably
 
 LOOP_BELOW = 64
 # (group, time) has to fit into so many bits

@@ -20,7 +20,6 @@ from flowdsl.values.json_conversion import as_text, nested_json, tag_of_dtype
 from flowdsl.values.json_texts import only, parse, quoted
 from flowdsl.values.json_types import MISSING, Index, Ints, Mask, Tag, Tags, tag_of, uniform
 from flowdsl.values.masks import as_mask, where_present
-from flowdsl.values.wide import wide_digits, widened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -462,3 +461,24 @@ def _concat_arrays(columns: Sequence[Column], name: str, dtype: Any) -> Any:
     return np.concatenate(
         [np.zeros(c.size, dtype) if p is None else p for c, p in zip(columns, parts, strict=True)]
     )
+
+
+def wide_digits(values: Sequence[Any], tags: Tags) -> pl.Series | None:
+    """Return the digits of integers from 2^63 to 2^64 - 1, which are computed with as floats; None if there are
+    none.
+    """
+    floats = np.flatnonzero(tags == Tag.FLOAT).tolist()
+    found = {
+        row: str(values[row])
+        for row in floats
+        if isinstance(values[row], (int, np.integer)) and 2**63 <= values[row] < 2**64
+    }
+    return pl.Series([found.get(row) for row in range(len(values))], dtype=pl.String) if found else None
+
+
+def widened(floats: list[Any], wide: pl.Series) -> list[Any]:
+    """Return the numbers with those that need all 64 bits as integers."""
+    return [
+        number if digits is None else int(digits)
+        for number, digits in zip(floats, wide.to_list(), strict=True)
+    ]

@@ -12,7 +12,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.json_extraction import query_documents
 from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.masks import as_mask
-from flowdsl.values.ranges import ranges
+from flowdsl.values.orders import ranges
 from flowdsl.values.small_json_extraction import elements_of_few
 
 Counts = npt.NDArray[np.int64]
