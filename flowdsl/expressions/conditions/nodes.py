@@ -247,11 +247,35 @@ def _function(name: str) -> Function:
 
 
 @dataclass(frozen=True)
-class Negative(Expression):
-    """Negated number; `negative` builds one and folds constants."""
+class _OfOne(Expression):
+    """Operator before one operand."""
 
     operand: Expression
     depth: int = field(init=False, compare=False, repr=False)
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True)
+class _OfTwo(Expression):
+    """Operator between two operands."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    depth: int = field(init=False, compare=False, repr=False)
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True)
+class Negative(_OfOne):
+    """Negated number; `negative` builds one and folds constants."""
+
     kind = "number"
 
     def __post_init__(self) -> None:
@@ -261,22 +285,14 @@ class Negative(Expression):
     def _binding(self) -> int:
         return 8
 
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return (self.operand,)
-
     def __str__(self) -> str:
         return f"-{self.operand._within(8)}"
 
 
 @dataclass(frozen=True)
-class Arithmetic(Expression):
+class Arithmetic(_OfTwo):
     """Sum, difference, product, quotient or remainder."""
 
-    operator: str
-    left: Expression
-    right: Expression
-    depth: int = field(init=False, compare=False, repr=False)
     kind = "number"
 
     def __post_init__(self) -> None:
@@ -287,23 +303,15 @@ class Arithmetic(Expression):
     def _binding(self) -> int:
         return 6 if self.operator in "+-" else 7
 
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return (self.left, self.right)
-
     def __str__(self) -> str:
         binding = self._binding()
         return f"{self.left._within(binding)} {self.operator} {self.right._within(binding + 1)}"
 
 
 @dataclass(frozen=True)
-class Compare(Expression):
+class Compare(_OfTwo):
     """Comparison or membership test; its value is never missing."""
 
-    operator: str
-    left: Expression
-    right: Expression
-    depth: int = field(init=False, compare=False, repr=False)
     kind = "boolean"
 
     def __post_init__(self) -> None:
@@ -314,10 +322,6 @@ class Compare(Expression):
     def _binding(self) -> int:
         return 5
 
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return (self.left, self.right)
-
     def __str__(self) -> str:
         return self._with(self.operator)
 
@@ -326,11 +330,9 @@ class Compare(Expression):
 
 
 @dataclass(frozen=True)
-class Not(Expression):
+class Not(_OfOne):
     """Negated boolean."""
 
-    operand: Expression
-    depth: int = field(init=False, compare=False, repr=False)
     kind = "boolean"
 
     def __post_init__(self) -> None:
@@ -342,10 +344,6 @@ class Not(Expression):
 
     def _negates_in(self) -> bool:
         return isinstance(self.operand, Compare) and self.operand.operator == "in"
-
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return (self.operand,)
 
     def __str__(self) -> str:
         if isinstance(self.operand, Compare) and self._negates_in():
