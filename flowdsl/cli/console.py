@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.errors import one_line
+from flowdsl.errors import BuildError, one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,7 +72,6 @@ def shorten(text: str) -> str:
 
 def duration(text: str) -> str:
     """Check a duration like `5m`, as the type of an option."""
-    from flowdsl.errors import BuildError
     from flowdsl.expressions.durations import parse_duration
 
     try:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.comparison.comparison import Comparison, compare
-from flowdsl.errors import FlowWarning, LoadError
+from flowdsl.errors import FlowError, FlowWarning, LoadError
 from flowdsl.log.source import LogLike
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.yaml import load_bytes, merged
@@ -82,7 +82,9 @@ def predict_sources(
         here, there = read(FLOWDSL), read(rules_of(target))
         for project, whose in ((here, "flowdsl"), (there, "production")):
             if not project.flows:
-                raise LoadError(list(project.skipped) or [_no_flows(sources[0][1], whose)])
+                raise LoadError(
+                    list(project.skipped) or [FlowError(f"{whose} finds no flow in it", place=sources[0][1])]
+                )
         meant = replayed(here, log, graph, start=start, stop=stop)
         made = replayed(there, log, graph, start=start, stop=stop, target=target)
     compared = compare(meant, made)
@@ -93,12 +95,6 @@ def predict_sources(
         tuple(sorted(names - others)),
         tuple(_unserved(there, compared)),
     )
-
-
-def _no_flows(name: str, whose: str) -> Any:
-    from flowdsl.errors import FlowError
-
-    return FlowError(f"{whose} finds no flow in it", place=name)
 
 
 def _unserved(there: ProjectSpec, compared: Comparison) -> list[tuple[str, int, str]]:

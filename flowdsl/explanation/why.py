@@ -16,6 +16,7 @@ from flowdsl.explanation.explain import (
     event_at,
     explained,
     mismatch,
+    steps_frame,
     trigger_step,
     unmet,
 )
@@ -115,8 +116,6 @@ class DeliveryExplanation(RecipientPaths):
         >>> answer.to_pandas()["outcome"].tolist()
         ['matched', 'passed', 'delivered']
         """
-        from flowdsl.explanation.explain import steps_frame
-
         return steps_frame([step for way in self.ways for step in way.steps])
 
     def __repr__(self) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import FlagField, ListField, SharedField, TextField
-from flowdsl.values.state_objects import StateObject, StateReader, keeps
+from flowdsl.values.state_objects import StateObject, keeps
 
 
 def _pair(texts: Sequence[str]) -> tuple[str, str]:
@@ -34,10 +33,6 @@ class GraphRequirements(StateObject):
     links: frozenset[tuple[str, str]] = frozenset()
     types: frozenset[str] = frozenset()
     before: bool = False
-
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any], source: StateReader) -> GraphRequirements:
-        return cls(**fields)
 
     def union(self, other: GraphRequirements) -> GraphRequirements:
         """Return the requirements of both."""

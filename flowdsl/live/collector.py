@@ -28,7 +28,7 @@ from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import Deliveries, StepOutcome
 from flowdsl.log.event_ids import EventName
 from flowdsl.results.delivery_keys import DeliveryKeys
-from flowdsl.results.store import TablePart
+from flowdsl.results.store import MemoryStore, TablePart
 from flowdsl.results.table_writer import Origins, closed_texts, error_part
 from flowdsl.sinks.base import Delivery
 from flowdsl.values.columns import Column
@@ -72,7 +72,6 @@ class FailedContexts:
         time.
         """
         from flowdsl.results.failures import error_table
-        from flowdsl.results.store import MemoryStore
 
         store = MemoryStore()
         for one in self.failed:

@@ -21,7 +21,7 @@ from flowdsl.flow.inputs import FlowLike, as_flows
 from flowdsl.flow.plan import Caps
 from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import FlowSpec
-from flowdsl.frames import FrameLike
+from flowdsl.frames import FrameLike, column_values, is_frame, to_polars
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.future_events import AheadOfNext
@@ -143,8 +143,6 @@ def _position(name: str, value: Any) -> tuple[int | None, int | None]:
 
 
 def _only(only: Any) -> Any:
-    from flowdsl.frames import column_values, is_frame, to_polars
-
     allowed = "a frame with seq_no, or a list of sequence numbers"
     alone = column_values(only)
     if alone is not None:
