@@ -93,7 +93,8 @@ class EventTrace:
     def whole(self, flow: FlowSpec, way: list[StepTrace]) -> Parts:
         """Return a path and what it went on as: a list for each event, the first one for the event itself.
 
-        Of the branches of a batch it is one that reached the recipient, or else may be theirs, if there is one.
+        Of the branches of a batch it is one that reached the recipient, or else may be theirs, if there is
+        one.
         """
         end = way[-1]
         # a batch is followed only if it may be theirs: each is a replay of its own

@@ -12,8 +12,8 @@ Ends = tuple[Any, ...]
 class LivingLinks(Generic[Kept]):
     """Links that live, each with a value that is kept of it.
 
-    A link with an id is known by it, one without by its type and ends. A deletion without an id ends every link
-    between its ends.
+    A link with an id is known by it, one without by its type and ends. A deletion without an id ends every
+    link between its ends.
 
     >>> ann_to_bob = {"link_type": "likes", "source_id": "ann", "target_id": "bob"}
     >>> links: LivingLinks[str] = LivingLinks()

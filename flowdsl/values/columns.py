@@ -464,8 +464,8 @@ def _concat_arrays(columns: Sequence[Column], name: str, dtype: Any) -> Any:
 
 
 def wide_digits(values: Sequence[Any], tags: Tags) -> pl.Series | None:
-    """Return the digits of integers from 2^63 to 2^64 - 1, which are computed with as floats; None if there are
-    none.
+    """Return the digits of integers from 2^63 to 2^64 - 1, which are computed with as floats; None if there
+    are none.
     """
     floats = np.flatnonzero(tags == Tag.FLOAT).tolist()
     found = {
