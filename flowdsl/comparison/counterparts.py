@@ -123,7 +123,7 @@ def _check_one_log(before: ResultData, after: ResultData) -> None:
         )
     # files and frames have no identity, but these facts show that they differ
     seen = [[result.manifest[name] for name in ("log", "events", "span")] for result in (before, after)]
-    if (one is None or other is None) and seen[0] != seen[1]:
+    if None in (one, other) and seen[0] != seen[1]:
         warn(
             "a result that was read back does not say which events it is of: events are matched by number,"
             " which is right only where both were replayed over the same ones"

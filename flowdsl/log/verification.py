@@ -274,10 +274,8 @@ def _elsewhere(
     """Return events that are missing from the log's files, and other files that contain them."""
     catalog = Catalog(folder)
     try:
-        known = tail is not None and tail.first > 0
-        span = (tail.first, tail.last) if tail is not None and known else (1, 0)
         foreign = tail is not None and tail.head is not None and tail.head.identity != catalog.identity
-        span = (1, 0) if foreign else span
+        span = (1, 0) if tail is None or tail.first <= 0 or foreign else (tail.first, tail.last)
         found = holdings(folder, names, catalog, span, noted(note, catalog), alone=False)
     finally:
         catalog.close()
