@@ -643,6 +643,29 @@ def test_a_link_deleted_by_its_ends_is_not_in_it_whatever_its_id():
     assert test.deliveries[0]["payload"] == {"a": "bob"}
 
 
+def test_a_link_that_takes_the_place_of_another_is_an_event_of_the_test():
+    links = [{"link_type": "owns", "source_id": "ann", "target_id": "p1", "link_id": "l1"}]
+    flow = (
+        on("link.created", link_type="likes", name="l")
+        .where("linked('ann', 'owns', target_id)")
+        .batch("target_id", window="1m")
+        .map(n=fd.fn.count_links("bob", "owns"))
+        .deliver("s")
+    )
+    log = events(*likes((0, "zoe")), (20, fd.link_created("owns", "bob", "p2", link_id="l1")))
+    assert made_from(flow, log, 1, fd.EntityGraph({}, links)).deliveries[0]["payload"] == {"n": 1}
+
+
+@pytest.mark.parametrize("open_windows", ["flush", "keep"])
+def test_what_closed_a_window_is_what_closed_it(open_windows: str):
+    flow = on("link.created", name="l").batch("target_id", window="1m")
+    flow = flow.where("batch.closed_by == 'timer'").map(a="{{ batch.count }}").deliver("s")
+    log = events(*likes((0, "ann")), (60, fd.entity_created("user", "x", {})))
+    test = made_from(flow, log, 1, open_windows=open_windows)
+    assert [event["kind"] for event in test.events] == ["link.created", "entity.created"]
+    assert test.deliveries[0]["payload"] == {"a": "1"}
+
+
 def test_a_late_event_brings_the_event_that_set_the_clock():
     flow = (
         on("link.created", name="l")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import polars as pl
 
 from flowdsl.arguments import text_of
 from flowdsl.engine.event_reading import EventReading
@@ -82,8 +85,10 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
         ours = dataclasses.replace(ours, open_windows="flush")
         peers = WindowPeers(seq_no, _rules_of(options))
         trace_event(ours, EventReading(seq_no), [peers], explaining.advance_to)
-    for reach in SliceExtent:
-        made = _made(ours, seq_no, name or _name(explanation), needed_events(peers, reach), making)
+    releasing = _releasing(ours, seq_no, whole)
+    for reach, later in itertools.product(SliceExtent, [set(), releasing] if releasing else [set()]):
+        needed = needed_events(peers, reach) | later
+        made = _made(ours, seq_no, name or _name(explanation), needed, making)
         if made is None:
             break
         settled = _settled(*made, flows, whole)
@@ -92,8 +97,8 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     raise ReplayError(
         f"what came of event {seq_no} does not come of any part of the log that is small enough for a test",
         hint=(
-            "flows that say event.seq_no, and those in which very many events share a window, cannot be cut "
-            "down"
+            "flows that say event.seq_no, those in which very many events share a window, and what caps of "
+            "sinks stopped cannot be cut down"
         ),
     )
 
@@ -202,6 +207,24 @@ def _clocked(options: Options, events: set[int]) -> set[int]:
         if seqs[-1] >= max(events):
             break
     return found
+
+
+def _releasing(options: Options, seq_no: int, steps: Iterable[ExplainedStep]) -> set[int]:
+    """Return the event by which the last context of an event was released; none if that was the end of the log.
+
+    A test needs it where a flow says what closed a window.
+    """
+    last = max((step.at for step in steps if step.at is not None), default=None)
+    if last is None:
+        return set()
+    clock = last.min.replace(tzinfo=dt.UTC)
+    for frame in options.source.chunks((), 1 << 16):
+        clocks = pl.select(pl.max_horizontal(frame["timestamp"].cum_max(), clock)).to_series()
+        after = frame.filter((frame["seq_no"] > seq_no) & (clocks >= last))
+        if after.height:
+            return {int(after["seq_no"][0])}
+        clock = clocks[-1]
+    return set()
 
 
 def _name(explanation: Explanation) -> str:

@@ -173,17 +173,27 @@ def _links(
     found: Mapping[Any, list[tuple[int, tuple[Link, ...]]]], events: set[int], first: int, grown: set[int]
 ) -> set[Link]:
     kept: set[Link] = set()
+    replaced = _replaced({link for reads in found.values() for _, read in reads for link in read})
     for reads in found.values():
         moments, read = zip(*reads, strict=True)
         links = set().union(*read)
         span = range(first, max(moments) + 1)
         changes = {at for link in links for at in link.changes if at in span}
-        if len(set(read)) == 1 and not changes & events:
+        if len(set(read)) == 1 and not changes & events and not links & replaced:
             kept |= links
             continue
         kept |= {link for link in links if link.lives(first - 1)}
         grown |= changes
     return kept
+
+
+def _replaced(links: Iterable[Link]) -> set[Link]:
+    """Return the links that were one after the other: a graph has one of them."""
+    same: dict[Any, set[Link]] = {}
+    for link in links:
+        known_by = (link.type, link.source, link.target) if link.link_id is None else link.link_id
+        same.setdefault(known_by, set()).add(link)
+    return set().union(*(one for one in same.values() if len(one) > 1))
 
 
 def _entities(
