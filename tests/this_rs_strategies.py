@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crowded_strategies import SLIPS_US
+from crowded_strategies import STEPS_MS as CROWDED_STEPS_MS
 from hypothesis import strategies as st
 from oracle.values import moment_text
 from strategies import START, STEPS_MS
@@ -188,8 +190,8 @@ def flows(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def production_cases(draw: st.DrawFn) -> ProductionCase:
-    """Flows with a world."""
+def cases_of_any(draw: st.DrawFn) -> ProductionCase:
+    """Flows with a world, of whatever production takes."""
     known = st.fixed_dictionaries({A: entities}, optional={B: entities, "ann": entities})
     spelled = st.dictionaries(st.sampled_from([A, B.upper(), "ann"]), entities, max_size=3)
     kinds = draw(st.sampled_from([["user"], ["user", "post"], ["post", "user"], []]))
@@ -197,3 +199,125 @@ def production_cases(draw: st.DrawFn) -> ProductionCase:
     listed: Sequence[Mapping[str, Any]] = draw(st.lists(flows(), min_size=1, max_size=3))
     named = [{"name": f"f{number}", **flow} for number, flow in enumerate(listed)]
     return ProductionCase(named, held, draw(st.lists(links(), max_size=8)), draw(logs()))
+
+
+# -- of which most contexts go far ----------------------------------------------------------------------
+
+PEOPLE = [f"00000000-0000-4000-8000-00000000000{digit}" for digit in "abcd"]
+LINK_IDS = [f"00000000-0000-4000-8000-0000000000f{digit}" for digit in range(10)]
+SPANS = ["0s", "500ms", "1s", "2s"]
+CROWDED_STEPS = [
+    "fan_out",
+    "resolve",
+    "filter",
+    "filter",
+    "deduplicate",
+    "deduplicate",
+    "batch",
+    "batch",
+    "batch",
+    "rate_limit",
+    "deliver",
+]
+
+people = st.sampled_from(PEOPLE * 3 + [PEOPLE[0].upper(), f"urn:uuid:{PEOPLE[1]}"])
+told = st.fixed_dictionaries(
+    {"n": st.sampled_from([1, 2, 2.5, "x", None])}, optional={"owner": people, "name": st.just("Ann")}
+)
+directions = st.sampled_from(["forward", "reverse"])
+
+
+@st.composite
+def crowded_links(draw: st.DrawFn) -> dict[str, Any]:
+    """A link between two of a few people."""
+    ends = {
+        "link_type": draw(st.sampled_from(LINK_TYPES)),
+        "source_id": draw(people),
+        "target_id": draw(people),
+    }
+    return {**ends, "link_id": draw(st.sampled_from(LINK_IDS))}
+
+
+@st.composite
+def crowded_logs(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Events that end, make and change what was before, at the edges of windows."""
+    moment, log = START, []
+    for seq_no in range(1, draw(st.integers(7, 18))):
+        moment += 1000 * draw(st.sampled_from(CROWDED_STEPS_MS))
+        kind = draw(st.sampled_from([*KINDS, *["link.created"] * 5, "entity.updated"]))
+        family, action = kind.split(".")
+        inner = {"kind": family, "action": action}
+        if family == "link":
+            inner |= draw(crowded_links())
+        else:
+            inner |= {
+                "entity_type": draw(st.sampled_from(["user", "user", "post"])),
+                "entity_id": draw(people),
+            }
+        if action != "deleted":
+            inner |= {"metadata" if family == "link" else "data": draw(told)}
+        at = moment_text(moment + draw(st.sampled_from(SLIPS_US)))
+        log.append({"id": f"e{seq_no}", "timestamp": at, "event": inner, "seq_no": seq_no})
+    return log
+
+
+@st.composite
+def crowded_flows(draw: st.DrawFn) -> dict[str, Any]:
+    """A flow that mostly fans out, and goes on with what came of it."""
+    kind = draw(st.sampled_from(["link.created"] * 4 + ["link.deleted", "entity.updated", "entity.created"]))
+    names = ["source_id", "target_id"] if kind.startswith("link") else ["entity_id"]
+    found: list[str] = []
+    pipeline = []
+    for _ in range(draw(st.integers(1, 6))):
+        what = draw(st.sampled_from(CROWDED_STEPS)) if pipeline else "fan_out"
+        key = draw(st.sampled_from([*names, *names[-1:]]))
+        if what in ("fan_out", "resolve"):
+            name = draw(st.sampled_from(["u", "v"]))
+            follow = {"via": draw(st.sampled_from(LINK_TYPES)), "direction": draw(directions)}
+            straight = what == "resolve" and draw(st.booleans())
+            pipeline.append({what: {"from": key, "as": name, **({} if straight else follow)}})
+            found.append(name)
+            names += [f"{name}_id"] * (what == "fan_out")
+        elif what == "filter":
+            forms = [f"{key} != {draw(st.sampled_from(names))}", f"{key} exists"]
+            forms += [f"{name}{rest}" for name in found for rest in (".n exists", ".n != 1", f".id == {key}")]
+            pipeline.append({what: {"condition": draw(st.sampled_from(forms))}})
+        elif what == "rate_limit":
+            strategy = draw(st.sampled_from(["drop", "queue"]))
+            limit = {"max": draw(st.integers(1, 3)), "per": draw(st.sampled_from(SPANS))}
+            pipeline.append({what: {**limit, "strategy": strategy}})
+        elif what == "deliver":
+            pipeline += [{"map": {"template": {"a": f"{{{{ {key} }}}}"}}}, {"deliver": {"sink": "t"}}]
+        else:
+            least = {"min_count": draw(st.sampled_from([0, 1, 1, 2, 3]))} if what == "batch" else {}
+            pipeline.append({what: {"key": key, "window": draw(st.sampled_from(SPANS)), **least}})
+    shown = dict.fromkeys([*names, "_batch", *found])
+    template = {"a": "".join(f"{{{{ {name} | default(value='-') | json_encode }}}} " for name in shown)}
+    if draw(st.booleans()):
+        template["recipient_id"] = f"{{{{ {draw(st.sampled_from(names))} }}}}"
+    return {
+        "trigger": {"kind": kind},
+        "pipeline": [*pipeline, {"map": {"template": template}}, {"deliver": {"sink": "s"}}],
+    }
+
+
+@st.composite
+def crowded_cases(draw: st.DrawFn) -> ProductionCase:
+    """Flows, some of which begin alike, with many links."""
+    listed = draw(st.lists(crowded_flows(), min_size=1, max_size=3))
+    model = listed[0]["pipeline"]
+    kept = model[: draw(st.integers(0, len(model) - 2))]
+    listed.append({**listed[0], "pipeline": [*kept, *model[-2:]]})
+    held = {
+        "user": draw(st.dictionaries(people, told, min_size=2)),
+        "post": draw(st.dictionaries(people, told, max_size=1)),
+    }
+    named = [{"name": f"f{number}", **flow} for number, flow in enumerate(listed)]
+    return ProductionCase(
+        named, held, draw(st.lists(crowded_links(), min_size=5, max_size=14)), draw(crowded_logs())
+    )
+
+
+def production_cases() -> st.SearchStrategy[ProductionCase]:
+    """Flows with a world: of any values, or so that most contexts go far."""
+    return cases_of_any() | crowded_cases()
