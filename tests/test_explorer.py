@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import SLIPS_ARE_LIKELY, Case, cases
 
 import flowdsl as fd
 from flowdsl import on, var
@@ -246,3 +249,31 @@ def test_a_replay_in_stretches_tells_the_same_as_one_from_the_start(monkeypatch:
     assert counts["absorbed", None] == result.steps["absorbed"].sum()
     for seq_no in rng.choice(size, 5, replace=False) + 1:
         assert str(cut.explain(int(seq_no))) == str(result.explain(int(seq_no)))
+
+
+def test_an_event_one_branch_of_which_goes_on_for_the_others_is_listed_as_absorbed_too():
+    flow = on("entity.created", name="f").fan_out("data.by", via="follows", direction="reverse", as_="u")
+    flow = flow.batch("entity_id", window="1m").map(n="{{ batch.count }}").deliver("s")
+    index = OutcomeIndex(flow, [{**LOG[5], "event": fd.entity_created("post", "p", {"by": "eve"})}], GRAPH)
+    listed = {kind.outcome: seqs.tolist() for kind, seqs in index.endings.items()}
+    assert listed == {"absorbed": [1], "delivered": [1]}
+
+
+@SLIPS_ARE_LIKELY
+@settings(max_examples=settings().max_examples // 2)
+@given(case=cases(), stretch=st.sampled_from([1, 3]), data=st.data())
+def test_events_of_any_history_are_listed_by_what_explanations_say(
+    case: Case, stretch: int, data: st.DataObject
+):
+    flow, events = data.draw(st.sampled_from(case.flows)), case.world.events
+    graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outcome_index, "SHORTEST", stretch)
+        index = OutcomeIndex(flow, events, graph)
+    seq_no = data.draw(st.sampled_from([event["seq_no"] for event in events]))
+    said = index.explain(seq_no)
+    ends = {
+        (s.step, s.outcome) for s in said.steps if s.step is not None and s.outcome not in ("passed", "held")
+    }
+    assert {(kind.step, kind.outcome) for kind in index.endings_of(seq_no)} == ends
+    assert repr(said) == repr(fd.replay(flow, events, graph).explain(seq_no))

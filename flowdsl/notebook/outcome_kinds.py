@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from flowdsl.engine.trace import ENTERED, PASSED, Trace
+from flowdsl.engine.trace import ENTERED, PASSED, Trace, TraceRows
 from flowdsl.flow.plan import CompiledStep
+from flowdsl.results.table_writer import branch_texts
 
 Seqs = npt.NDArray[np.int64]
 
@@ -42,13 +45,20 @@ def endings_of(trace: Trace) -> dict[OutcomeKind, Seqs]:
     """Return the events by outcome, ascending, in the order of the steps."""
     found: dict[OutcomeKind, list[Seqs]] = defaultdict(list)
     for rows in trace.rows:
-        # one member of a batch goes on as it
-        seqs = rows.seq if rows.into is None else rows.seq[rows.seq != rows.into[0]]
+        seqs = rows.seq if rows.into is None else _absorbed(rows, *rows.into)
         if rows.outcome != ENTERED and len(seqs):
             reason = rows.reason if isinstance(rows.reason, str) else None
             found[OutcomeKind(rows.step.number, rows.step.method, rows.outcome, reason)].append(seqs)
     order = sorted(found, key=lambda e: (e.step, e.outcome, e.reason or ""))
     return {ending: sorted_seqs(found[ending]) for ending in order}
+
+
+def _absorbed(rows: TraceRows, into: Seqs, branches: Sequence[str | None]) -> Seqs:
+    """Return the members of batches, without the one branch of an event as which each goes on."""
+    same = rows.seq == into
+    own = branch_texts(rows.branches, len(same)).eq_missing(pl.Series(branches, dtype=pl.String))
+    members: Seqs = rows.seq[~(same & own.to_numpy())]
+    return members
 
 
 def sorted_seqs(parts: list[Seqs]) -> Seqs:
