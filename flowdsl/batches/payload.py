@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -110,23 +111,14 @@ class Payload(StateObject):
         """Return each payload as compact JSON text."""
         pieces: list[str | pl.Series] = []
         _spell(self.node, pieces)
-        joined: list[pl.Expr] = []
-        columns: dict[str, pl.Series] = {}
-        text = ""
-        for piece in pieces:
-            if isinstance(piece, str):
-                text += piece
-                continue
-            if text:
-                joined.append(pl.lit(text))
-            text = ""
-            columns[f"c{len(columns)}"] = piece
-            joined.append(pl.col(f"c{len(columns) - 1}"))
-        if not columns:
-            return pl.Series([text], dtype=pl.String).new_from_index(0, self.size)
-        if text:
-            joined.append(pl.lit(text))
-        return pl.DataFrame(columns).select(pl.concat_str(joined).alias("payload")).to_series()
+        if all(isinstance(piece, str) for piece in pieces):
+            return pl.Series(["".join(map(str, pieces))]).new_from_index(0, self.size)
+        parts: list[pl.Expr] = []
+        # texts side by side are one: each part takes its time at every row
+        for is_text, run in groupby(pieces, lambda piece: isinstance(piece, str)):
+            same = list(run)
+            parts += map(pl.lit, ["".join(map(str, same))] if is_text else same)
+        return pl.select(pl.concat_str(parts).alias("payload")).to_series()
 
 
 def _mapped(node: Any, change: Any) -> Any:
