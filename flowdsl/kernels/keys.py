@@ -21,6 +21,7 @@ from flowdsl.values.interner import GONE, Hashes, HashTable, Interner, insert_pa
 from flowdsl.values.json_types import Tag
 from flowdsl.values.key_collection import Inside
 from flowdsl.values.paths import Path, path_text
+from flowdsl.values.python_values import with_leaves
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -168,11 +169,5 @@ def _number(value: float) -> str:
 
 
 def _canonical(value: object) -> str:
-    def plain(x: object) -> object:
-        if isinstance(x, float) and x.is_integer():
-            return int(x)
-        if isinstance(x, dict):
-            return {k: plain(v) for k, v in x.items()}
-        return [plain(v) for v in x] if isinstance(x, list) else x
-
-    return json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    plain = with_leaves(value, lambda x: int(x) if isinstance(x, float) and x.is_integer() else x)
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -12,6 +12,7 @@ from flowdsl.expressions.conditions import Expression, parse_expression
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.var import Var, unwrap
 from flowdsl.operators.map import ConstantNode, Fields, Map, Node
+from flowdsl.values.python_values import with_leaves
 
 TEXT, JSON, EXPRESSION, FIXED = "text", "json", "expression", "fixed"
 MODES: Final = (TEXT, JSON, EXPRESSION)
@@ -77,7 +78,7 @@ def _row(name: str, node: Node) -> Row:
         return Row(name, str(node), EXPRESSION)
     plain = Map(node).plain
     if any(isinstance(leaf, Var) for leaf in _leaves(plain)):
-        return Row(name, str(plain), FIXED, _unwrapped(plain))
+        return Row(name, str(plain), FIXED, with_leaves(plain, _unwrapped))
     return Row(
         name, node.json if isinstance(node, ConstantNode) else json.dumps(plain, ensure_ascii=False), JSON
     )
@@ -92,9 +93,5 @@ def _leaves(value: Any) -> Iterable[Any]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Unwrap expressions built with `var`, which cannot be compared."""
-    if isinstance(value, dict):
-        return {key: _unwrapped(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_unwrapped(inner) for inner in value]
+    """Unwrap an expression built with `var`, which cannot be compared."""
     return unwrap(value) if isinstance(value, Var) else value

@@ -7,10 +7,11 @@ Validators leave them alone. An editor shows `markdownDescription` and inserts `
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flowdsl.production.emitter import block_lines, inline
+from flowdsl.values.python_values import with_leaves
 
 # null that is not offered: a value that is not wanted is left out
 _QUIET_NULL: Final = {"not": {"not": {"type": "null"}}}
@@ -43,17 +44,14 @@ def with_examples(text: str, examples: Sequence[Any]) -> str:
 
 def fields_of(example: Any) -> Any:
     """Return an example as the body of a snippet, with fields to fill in one after the other."""
-    return _fields(example, itertools.count(1))
+    numbers = itertools.count(1)
 
+    def field(value: Any) -> str:
+        # what ends a field or begins another stands for itself
+        text = inline(value).replace("$", r"\$").replace("}", r"\}")
+        return f"${{{next(numbers)}:{text}}}"
 
-def _fields(example: Any, numbers: Iterator[int]) -> Any:
-    if isinstance(example, dict):
-        return {name: _fields(value, numbers) for name, value in example.items()}
-    if isinstance(example, list):
-        return [_fields(value, numbers) for value in example]
-    # what ends a field or begins another stands for itself
-    text = inline(example).replace("$", r"\$").replace("}", r"\}")
-    return f"${{{next(numbers)}:{text}}}"
+    return with_leaves(example, field)
 
 
 def _yaml(example: Any) -> str:

@@ -10,6 +10,7 @@ import datetime as dt
 import enum
 import json
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -117,3 +118,14 @@ def _member(path: str, key: Any) -> str:
 
 def _place(path: str) -> str:
     return f"{path} " if path else ""
+
+
+def with_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a value with what is in its dicts and lists, however deep, changed.
+
+    >>> with_leaves({"a": [1, {"b": 2}]}, lambda number: -number)
+    {'a': [-1, {'b': -2}]}
+    """
+    if isinstance(value, dict):
+        return {name: with_leaves(inner, change) for name, inner in value.items()}
+    return [with_leaves(inner, change) for inner in value] if isinstance(value, list) else change(value)
