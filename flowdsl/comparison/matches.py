@@ -13,13 +13,13 @@ from functools import partial
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.comparison.counterparts import Counterparts, sides_of
 from flowdsl.comparison.members import with_most_in_common
 from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.values.interner import Hashes, hashes, pair_hash
+from flowdsl.values.json_types import Ints
 
 CHANGES: Final = ("added", "removed", "readdressed", "changed", "moved")
 """The changes of a delivery: new, gone, to another recipient, with another payload, at another time.
@@ -50,8 +50,6 @@ _NOBODY: Final = -1
 
 # rows hashed at once
 _HASHED: Final = 1 << 18
-
-Rows = npt.NDArray[np.int64]
 
 
 def match_deliveries(
@@ -107,7 +105,7 @@ def _code(change: str) -> int:
     return (*CHANGES, SAME).index(change)
 
 
-def _filled(value: int, like: Rows) -> Rows:
+def _filled(value: int, like: Ints) -> Ints:
     return np.full(len(like), value, np.int64)
 
 
@@ -157,7 +155,7 @@ class _Pairs:
     def __init__(self, left: dict[str, Hashes], right: dict[str, Hashes], tick: Tick) -> None:
         self._sides = (left, right)
         self._tick = tick
-        self._found: list[tuple[Rows, Rows]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        self._found: list[tuple[Ints, Ints]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
         self.alone = [np.arange(len(side["origin"])) for side in self._sides]
 
     @property
@@ -166,7 +164,7 @@ class _Pairs:
         return all(len(rows) > 0 for rows in self.alone)
 
     @property
-    def pairs(self) -> tuple[Rows, Rows]:
+    def pairs(self) -> tuple[Ints, Ints]:
         """The matching rows of both sides."""
         before, after = (np.concatenate([pair[side] for pair in self._found]) for side in (0, 1))
         return before, after
@@ -193,13 +191,13 @@ class _Pairs:
     def _keys(self, columns: Sequence[str]) -> list[Hashes]:
         return [_combine(side, columns, rows) for side, rows in zip(self._sides, self.alone, strict=True)]
 
-    def _take(self, one: Rows, other: Rows) -> None:
+    def _take(self, one: Ints, other: Ints) -> None:
         self._tick(len(one) + len(other))
         self._found.append((self.alone[0][one], self.alone[1][other]))
         self.alone = [np.delete(rows, taken) for rows, taken in zip(self.alone, (one, other), strict=True)]
 
 
-def _combine(words: dict[str, Hashes], columns: Sequence[str], rows: Rows) -> Hashes:
+def _combine(words: dict[str, Hashes], columns: Sequence[str], rows: Ints) -> Hashes:
     """Combine several columns to one word a row."""
     key = words[columns[0]][rows]
     for name in columns[1:]:
@@ -207,7 +205,7 @@ def _combine(words: dict[str, Hashes], columns: Sequence[str], rows: Rows) -> Ha
     return key
 
 
-def _first_with_first(left: Hashes, right: Hashes) -> tuple[Rows, Rows]:
+def _first_with_first(left: Hashes, right: Hashes) -> tuple[Ints, Ints]:
     """Match rows with equal keys; of several the first with the first, and so on."""
     order, other = (np.argsort(keys, kind="stable") for keys in (left, right))
     left, right = left[order], right[other]

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.comparison.counterparts import Events
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.results.members import single_flow, window_members
 from flowdsl.values.interner import Hashes, pair_hash
+from flowdsl.values.json_types import Ints
 
-Rows = npt.NDArray[np.int64]
 _SCHEMA = {"seq_no": pl.Int64, "branch": pl.String, "member": pl.Int64}
 
 
@@ -36,7 +35,7 @@ def members_of(side: FlowResult, events: Events) -> pl.DataFrame:
 
 def with_most_in_common(
     before: pl.DataFrame, after: pl.DataFrame, keys: tuple[Hashes, Hashes], members: Sequence[pl.DataFrame]
-) -> tuple[Rows, Rows]:
+) -> tuple[Ints, Ints]:
     """Pair the rows of deliveries (`seq_no`, `branch`) of windows that share members, those with most in
     common first.
 

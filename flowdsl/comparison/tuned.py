@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import texts_of
@@ -23,7 +22,7 @@ from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
 from flowdsl.pluralize import count_text
 from flowdsl.progress import track
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Floats, Mask
 from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ class TuningData(VariantsData):
             demand.keeps(figures[demand.figure.name], today[demand.figure.name]) for demand in self.demands
         )
 
-    def _scores(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+    def _scores(self, frame: pl.DataFrame) -> Floats:
         """Return a row a setting, of which more is always better; what was not delivered is not late."""
         columns = []
         for figure in self.figures:
@@ -375,7 +374,7 @@ def _kind(measure: str) -> str:
     return "per_person" if measure.startswith("per_person") else measure
 
 
-def _unbeaten(scores: npt.NDArray[np.float64]) -> Mask:
+def _unbeaten(scores: Floats) -> Mask:
     """Return which rows no other row beats: is nowhere worse than, and somewhere better."""
     beaten = [bool(((scores >= row).all(axis=1) & (scores > row).any(axis=1)).any()) for row in scores]
     return ~np.array(beaten)

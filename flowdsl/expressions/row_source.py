@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,8 @@ from flowdsl.expressions.crashes import CrashReason
 from flowdsl.values.columns import Column
 from flowdsl.values.float_parser import as_read
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import Ints, Mask
+from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.paths import Path
-
-Index = npt.NDArray[np.integer[Any]]
 
 
 class Links(Protocol):

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from flowdsl.graph.link_keys import NOBODY, LinkKeys, Numbers
+from flowdsl.graph.link_keys import NOBODY, LinkKeys
 from flowdsl.graph.links import LinkTable
 from flowdsl.graph.sorted_run import ALIVE, Seqs
 from flowdsl.log.event_rows import EventRows
@@ -42,7 +42,7 @@ class LinkEvents:
     """
 
     rows: Index
-    kinds: Numbers
+    kinds: Ints
     sources: Codes
     targets: Codes
     link_ids: pl.Series
@@ -109,7 +109,7 @@ def _among(wanted: Seqs, seqs: Seqs) -> Mask:
     return there.take(seqs - first)
 
 
-def _end_held(table: LinkTable, held: Numbers, seqs: Seqs, events: LinkEvents, nameless: Index) -> Seqs:
+def _end_held(table: LinkTable, held: Ints, seqs: Seqs, events: LinkEvents, nameless: Index) -> Seqs:
     """End earlier links by their key or their ends; return the sequence numbers that ended one."""
     if len(nameless):
         row, between = table.between(events.sources[nameless], events.targets[nameless])

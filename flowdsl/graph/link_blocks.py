@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from flowdsl.graph.pair_run import PairRun, Pairs
-from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, SortedRun
+from flowdsl.graph.sorted_run import ALIVE, Seqs, SortedRun
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
-from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.json_types import Ints, Mask, Tag
 
 FORWARD, REVERSE = "forward", "reverse"
 # least number of ended links worth removing
@@ -29,7 +29,7 @@ class LinkBlock:
 
     def __init__(
         self,
-        numbers: Numbers,
+        numbers: Ints,
         source: Codes,
         target: Codes,
         born: Seqs,
@@ -106,7 +106,7 @@ class LinkBlock:
             self._pairs = PairRun(self.source, self.target, self.born, self.died)
         return self._pairs
 
-    def places(self, numbers: Numbers) -> tuple[Numbers, Mask]:
+    def places(self, numbers: Ints) -> tuple[Ints, Mask]:
         """Return the places of links, and a mask of those that are here and have not ended."""
         at = numbers - self.numbers[0]
         if int(self.numbers[-1] - self.numbers[0]) != len(self) - 1:
@@ -115,7 +115,7 @@ class LinkBlock:
         alive &= self.died.take(at, mode="clip") == ALIVE
         return at, alive
 
-    def kill(self, at: Numbers, seqs: Seqs | int) -> None:
+    def kill(self, at: Ints, seqs: Seqs | int) -> None:
         """End the links at these places, none of which has ended, at these sequence numbers."""
         self.died[at] = seqs
         self.ended += len(at)
@@ -124,7 +124,7 @@ class LinkBlock:
         if self._pairs is not None:
             self._pairs.kill(at, seqs)
 
-    def between(self, pairs: Pairs) -> tuple[Numbers, Numbers]:
+    def between(self, pairs: Pairs) -> tuple[Ints, Ints]:
         """Return every live link from a source to its target, as the row of the pair and the link."""
         row, at = self.sort_pairs().live(pairs)
         return row, self.numbers.take(at)
@@ -142,7 +142,7 @@ class LinkBlock:
         """True if any link here is in no other block."""
         return self._begin < len(self)
 
-    def _taken(self, at: Numbers, *, bounded: bool) -> LinkBlock:
+    def _taken(self, at: Ints, *, bounded: bool) -> LinkBlock:
         ends = self.source.take(at), self.target.take(at)
         documents = None if self.documents is None else self.documents.gather(at)
         lives = self.born.take(at), self.died.take(at)

@@ -7,8 +7,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.graph.sorted_run import Numbers, Seqs
+from flowdsl.graph.sorted_run import Seqs
 from flowdsl.values.interner import Codes
+from flowdsl.values.json_types import Ints
 from flowdsl.values.orders import sorted_stably
 
 # sequence numbers of a chunk that are no further apart than this fit into a key
@@ -55,7 +56,7 @@ class LinkCounts:
             changes.append((ids, seqs))
             self._sorted = None
 
-    def of(self, ids: Codes, seen: Seqs) -> Numbers:
+    def of(self, ids: Codes, seen: Seqs) -> Ints:
         """Return the number of links of each id that are live after `seen`."""
         counts = _at(self._counts, ids).astype(np.int64)
         if not self._born and not self._died:
@@ -103,13 +104,13 @@ class _Changes:
         self._changed = np.zeros(int(self._ids.max()) + 1, np.bool_)
         self._changed[self._ids] = True
 
-    def _placed(self, seqs: Seqs) -> Numbers:
+    def _placed(self, seqs: Seqs) -> Ints:
         """Return numbers that are in the order of sequence numbers; -1 before the first change."""
         if self._scale is not None:
             return np.searchsorted(self._scale, seqs, side="right") - 1
         return (seqs - self._first).clip(-1, self._last)
 
-    def apply(self, counts: Numbers, ids: Codes, seen: Seqs) -> None:
+    def apply(self, counts: Ints, ids: Codes, seen: Seqs) -> None:
         """Add to the counts before the chunk what it has changed for these ids until `seen`."""
         rows = np.flatnonzero(_at(self._changed, ids) & (seen >= self._first))
         if not len(rows):

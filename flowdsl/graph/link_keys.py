@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.graph.links import LinkTable
 from flowdsl.graph.past import Copying, Past, Pasts, lacks_room, room
 from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.key_collection import Inside
 from flowdsl.values.masks import where_present
 from flowdsl.values.state_fields import (
@@ -28,7 +27,6 @@ from flowdsl.values.state_fields import (
 )
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-Numbers = npt.NDArray[np.int64]
 NOBODY = -1
 ALL = int(np.iinfo(np.int64).max)
 
@@ -112,7 +110,7 @@ class LinkKeys(StateObject):
         self.others = len(self._kinds)
         self._spaces = len(self._kinds) + 1
         # space 0 holds link ids, space k + 1 the pairs of link type k
-        self._arrays: list[Numbers | Past] = [np.full(1, NOBODY, np.int64) for _ in range(self._spaces)]
+        self._arrays: list[Ints | Past] = [np.full(1, NOBODY, np.int64) for _ in range(self._spaces)]
         self._pasts = [Pasts() for _ in range(self._spaces)]
         # larger arrays in the making
         self._growing: dict[int, Copying] = {}
@@ -155,10 +153,10 @@ class LinkKeys(StateObject):
         return forked
 
     @property
-    def _holders(self) -> list[Numbers]:
+    def _holders(self) -> list[Ints]:
         return [array.read() if isinstance(array, Past) else array for array in self._arrays]
 
-    def _own(self, space: int) -> Numbers:
+    def _own(self, space: int) -> Ints:
         """Return an array that may be changed."""
         array = self._arrays[space]
         if isinstance(array, Past):
@@ -175,14 +173,14 @@ class LinkKeys(StateObject):
         space, first = (0, 1) if kind is None else (self._kinds.index(kind) + 1, 0)
         holders = self._holders[space][first:]
 
-        def read(codes: Numbers) -> Numbers:
+        def read(codes: Ints) -> Ints:
             codes = codes[holders[codes] != NOBODY]
             links, kinds = np.divmod(holders[codes], self._spaces)
             alive: Mask = kinds == self.others
             for number, table in enumerate(tables):
                 mine = np.flatnonzero(kinds == number)
                 alive[mine] = table.alive(links[mine])
-            there: Numbers = codes[alive]
+            there: Ints = codes[alive]
             return there
 
         return Inside(range(len(holders)), read)
@@ -220,7 +218,7 @@ class LinkKeys(StateObject):
         links, kinds = np.divmod(held, self._spaces)
         return bool((links < np.array([*sizes, ALL])[kinds]).all())
 
-    def numbers(self, kinds: Numbers, sources: Codes, targets: Codes, link_ids: pl.Series) -> Numbers:
+    def numbers(self, kinds: Ints, sources: Codes, targets: Codes, link_ids: pl.Series) -> Ints:
         """Return the key of each link, known or new; `kinds` are numbers of link types, links of other types
         have ids.
         """
@@ -238,14 +236,14 @@ class LinkKeys(StateObject):
             result[rows] = codes.astype(np.int64) * self._spaces + kind + 1
         return result
 
-    def holders(self, identities: Numbers) -> tuple[Numbers, Numbers]:
+    def holders(self, identities: Ints) -> tuple[Ints, Ints]:
         """Return the link of each key, as its number and its type; `NOBODY` if there is none."""
         held = np.full(len(identities), NOBODY, np.int64)
         for space, rows in self._by_space(identities):
             held[rows] = self._holders[space][identities[rows] // self._spaces]
         return np.where(held >= 0, held // self._spaces, NOBODY), held % self._spaces
 
-    def hold(self, identities: Numbers, links: Numbers, kinds: Numbers) -> None:
+    def hold(self, identities: Ints, links: Ints, kinds: Ints) -> None:
         """Assign links to keys (`NOBODY`: none)"""
         held = np.where(links >= 0, links * self._spaces + kinds, NOBODY)
         for space, rows in self._by_space(identities):
@@ -255,7 +253,7 @@ class LinkKeys(StateObject):
             if space in self._growing:
                 self._growing[space].note(places)
 
-    def _by_space(self, identities: Numbers) -> list[tuple[int, Numbers]]:
+    def _by_space(self, identities: Ints) -> list[tuple[int, Ints]]:
         spaces = identities % self._spaces
         present = np.flatnonzero(np.bincount(spaces, minlength=self._spaces)).tolist()
         return [(space, np.flatnonzero(spaces == space)) for space in present]

@@ -17,11 +17,11 @@ import numpy as np
 from flowdsl.graph.link_blocks import FORWARD, REVERSE, LinkBlock, no_documents
 from flowdsl.graph.link_counts import LinkCounts
 from flowdsl.graph.pair_run import Pairs
-from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, spread
+from flowdsl.graph.sorted_run import ALIVE, Seqs, spread
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
-from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.json_types import Ints, Mask, Tag
 from flowdsl.values.orders import stable_order
 from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import (
@@ -207,14 +207,14 @@ class LinkTable(StateObject):
         for use, counts in self._counts.items():
             getattr(counts, what)(sources if use == COUNTED[FORWARD] else targets, seqs)
 
-    def alive(self, numbers: Numbers) -> Mask:
+    def alive(self, numbers: Ints) -> Mask:
         """Mark the links that have not ended."""
         alive = np.zeros(len(numbers), np.bool_)
         for place, rows in self._where(numbers):
             alive[rows] = self._blocks[place].places(numbers[rows])[1]
         return alive
 
-    def kill(self, numbers: Numbers, seqs: Seqs) -> Mask:
+    def kill(self, numbers: Ints, seqs: Seqs) -> Mask:
         """End links at these sequence numbers; return a mask of those that had not ended before."""
         ended = np.zeros(len(numbers), np.bool_)
         for place, rows in self._where(numbers):
@@ -229,7 +229,7 @@ class LinkTable(StateObject):
         self._due += EACH * len(numbers)
         return ended
 
-    def between(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
+    def between(self, sources: Codes, targets: Codes) -> tuple[Ints, Ints]:
         """Return every live link from a source to its target, as the row of the pair and the link."""
         self.prepare(BETWEEN)
         pairs = Pairs.of(sources, targets)
@@ -283,7 +283,7 @@ class LinkTable(StateObject):
 
     # -- lookups --------------------------------------------------------------------------------------
 
-    def expand(self, direction: str, ids: Codes, seen: Seqs) -> tuple[Numbers, Codes]:
+    def expand(self, direction: str, ids: Codes, seen: Seqs) -> tuple[Ints, Codes]:
         """Return every link of each id that is live after sequence number `seen`: the row of the id, and the
         code of the other end.
         """
@@ -307,7 +307,7 @@ class LinkTable(StateObject):
         order = np.argsort(row, kind="stable")
         return row[order], other[order]
 
-    def most(self, direction: str, ids: Codes) -> Numbers:
+    def most(self, direction: str, ids: Codes) -> Ints:
         """Return an upper bound of each id's number of links, which counts ended ones."""
         counts = np.zeros(len(ids), np.int64)
         for block in self._blocks:
@@ -359,7 +359,7 @@ class LinkTable(StateObject):
                 rest, pairs, seen = rest[left], pairs.take(left), seen.take(left)
         return found
 
-    def counts(self, direction: str, ids: Codes, seen: Seqs) -> Numbers:
+    def counts(self, direction: str, ids: Codes, seen: Seqs) -> Ints:
         """Return how many links of each id are live after `seen`."""
         return self._counts[COUNTED[direction]].of(ids, seen)
 
@@ -369,7 +369,7 @@ class LinkTable(StateObject):
     def _bounded(self) -> bool:
         return self.largest < UNBOUNDED
 
-    def _where(self, numbers: Numbers) -> Iterator[tuple[int, Numbers]]:
+    def _where(self, numbers: Ints) -> Iterator[tuple[int, Ints]]:
         """Yield the blocks that may contain links, with their places in `numbers`"""
         which = np.searchsorted([block.first for block in self._blocks], numbers, side="right")
         for place in np.flatnonzero(np.bincount(which)).tolist():
@@ -392,7 +392,7 @@ class LinkTable(StateObject):
             self._index(blocks[0])
         self._blocks[start:end] = [block for block in blocks if len(block) and block.left]
 
-    def _alive(self) -> tuple[Numbers, Codes, Codes]:
+    def _alive(self) -> tuple[Ints, Codes, Codes]:
         parts = [block.without_ended() for block in self._blocks]
         if len(parts) == 1:
             return parts[0].numbers, parts[0].source, parts[0].target

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from flowdsl.graph.sorted_run import ALIVE, LinkRun, Numbers, Seqs, spread
+from flowdsl.graph.sorted_run import ALIVE, LinkRun, Seqs, spread
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 
 # links of a bucket that are tried one after the other; a bucket that has more is mostly one pair with many
 # links
@@ -56,7 +56,7 @@ class PairRun(LinkRun):
         found[looking] = self._counted(asked.take(looking), seen[looking])
         return found
 
-    def live(self, asked: Pairs) -> tuple[Numbers, Numbers]:
+    def live(self, asked: Pairs) -> tuple[Ints, Ints]:
         """Return every live link between the ends of a pair, as the row of the pair and its place in the
         block.
         """
@@ -69,7 +69,7 @@ class PairRun(LinkRun):
         buckets = hashes >> self._shift
         return self._starts.take(buckets), self._starts.take(buckets + 1)
 
-    def _all(self, hashes: Codes) -> tuple[Numbers, Numbers]:
+    def _all(self, hashes: Codes) -> tuple[Ints, Ints]:
         start, end = self._bounds(hashes)
         return spread(start.astype(np.int64), end.astype(np.int64))
 
@@ -96,7 +96,7 @@ class PairRun(LinkRun):
 class Pairs:
     """Pairs of ids, each as one number, and with a hash of both; collisions of hashes are rare."""
 
-    def __init__(self, pairs: Numbers, hashes: Codes) -> None:
+    def __init__(self, pairs: Ints, hashes: Codes) -> None:
         self.pairs, self.hashes = pairs, hashes
 
     @classmethod
@@ -109,6 +109,6 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def take(self, index: Numbers) -> Pairs:
+    def take(self, index: Ints) -> Pairs:
         """Return the pairs at `index`."""
         return Pairs(self.pairs.take(index), self.hashes.take(index))

@@ -8,20 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.orders import inverse, ranges
 
 ALIVE = np.iinfo(np.int64).max
 # below this size, keys are found by search; above it, by a table of start positions
 SEARCHED_BELOW = 4096
 Seqs = npt.NDArray[np.int64]
-Numbers = npt.NDArray[np.int64]
 
 
 class LinkRun:
     """Links of a block in an order of their own, with the sequence numbers at which each begins and ends."""
 
-    def __init__(self, order: Numbers, born: Seqs, died: Seqs) -> None:
+    def __init__(self, order: Ints, born: Seqs, died: Seqs) -> None:
         self.order = order
         self.died = died.take(order)
         self.last_born = int(born.max(initial=-1))
@@ -37,14 +36,14 @@ class LinkRun:
         forked.died = self.died.copy()
         return forked
 
-    def kill(self, at: Numbers, seqs: Seqs | int) -> None:
+    def kill(self, at: Ints, seqs: Seqs | int) -> None:
         """End the links at these places of the block, none of which has ended, at these sequence numbers."""
         if self._place is None:
             self._place = inverse(self.order)
         self.died[self._place[at]] = seqs
         self.deaths += len(at)
 
-    def born(self, place: Numbers) -> Seqs:
+    def born(self, place: Ints) -> Seqs:
         """Return the beginnings of the links at some places of this run."""
         return np.full(len(place), -1) if self._born is None else self._born.take(place)
 
@@ -75,7 +74,7 @@ class SortedRun(LinkRun):
         self._searched = far_apart or len(keys) < SEARCHED_BELOW
         self.keys = keys.take(self.order)
         self.others = others.take(self.order)
-        self._starts: Numbers | None = None
+        self._starts: Ints | None = None
         self._first: Codes | None = None
 
     def __len__(self) -> int:
@@ -95,7 +94,7 @@ class SortedRun(LinkRun):
         known = ids < len(self._first)
         return self._first.take(ids) if known.all() else self._first.take(np.where(known, ids, 0))
 
-    def bounds(self, ids: Codes) -> tuple[Numbers, Numbers]:
+    def bounds(self, ids: Codes) -> tuple[Ints, Ints]:
         """Return the start and end of each id's links in this run."""
         if self._far_apart:
             # most ids have no links here
@@ -119,7 +118,7 @@ class SortedRun(LinkRun):
         place = self.first_places(ids, seen)
         return np.where(place < 0, np.int32(0), self.others.take(place, mode="clip"))
 
-    def first_places(self, ids: Codes, seen: Seqs) -> Numbers:
+    def first_places(self, ids: Codes, seen: Seqs) -> Ints:
         """Return the place in this run of each id's earliest link that is live after `seen`, or -1."""
         start, end = self.bounds(ids)
         there = start < end
@@ -132,7 +131,7 @@ class SortedRun(LinkRun):
         return found
 
 
-def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, found: Numbers) -> None:
+def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Ints, found: Ints) -> None:
     """Precompute, for keys whose first link is not valid, from which event each later link becomes the first
     valid one.
 
@@ -162,7 +161,7 @@ def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, fou
     found[rest[good]] = place[candidates[good]]
 
 
-def spread(start: Numbers, end: Numbers) -> tuple[Numbers, Numbers]:
+def spread(start: Ints, end: Ints) -> tuple[Ints, Ints]:
     """Concatenate the ranges `start … end-1` of all rows: the row, and the number."""
     counts = end - start
     return np.repeat(np.arange(len(counts)), counts), ranges(start, counts)

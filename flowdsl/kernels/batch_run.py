@@ -17,6 +17,7 @@ from flowdsl.batches.context_batch import (
     CLOSED_BY_QUIET,
     CLOSED_BY_TIMER,
     ContextBatch,
+    Seen,
 )
 from flowdsl.batches.later import Later
 from flowdsl.batches.payload import Payload
@@ -47,7 +48,6 @@ from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.orders import Places, inverse, ranges, sorted_stably, stable_order
 from flowdsl.values.paths import Path
 
-Seen = npt.NDArray[np.int32]
 # later in a batch than any of its contexts
 _AFTER = FOREVER
 

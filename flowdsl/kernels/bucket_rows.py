@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.kernels.token_buckets import NEVER, SAFE, in_seconds
-from flowdsl.values.json_types import Ints, Mask
+from flowdsl.values.json_types import Floats, Ints, Mask
 
 
 class BucketRows(Protocol):
@@ -84,9 +83,9 @@ class FloatRows:
         self._at[:size] = times
         return passing
 
-    def _gained(self, spans: Ints) -> npt.NDArray[np.float64]:
+    def _gained(self, spans: Ints) -> Floats:
         whole, rest = np.divmod(spans, 1_000_000)
-        gained: npt.NDArray[np.float64] = (whole + rest * 1_000 / 1_000_000_000) * self._rate
+        gained: Floats = (whole + rest * 1_000 / 1_000_000_000) * self._rate
         return gained
 
     def figures(self) -> Ints:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
@@ -22,7 +21,7 @@ from flowdsl.kernels.batch_members import ValuesAt
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.interner import Interner
-from flowdsl.values.json_types import Index, Ints, Mask, Tag, Tags, uniform
+from flowdsl.values.json_types import Floats, Index, Ints, Mask, Tag, Tags, uniform
 from flowdsl.values.orders import ranges
 from flowdsl.values.paths import Path
 from flowdsl.values.state_columns import COLUMN
@@ -293,7 +292,7 @@ def _only(wide: pl.Series | None, mask: Mask) -> pl.Series | None:
     return None if wide is None else pl.select(pl.when(pl.Series(mask)).then(wide)).to_series()
 
 
-def _infinite(text: str, floats: npt.NDArray[np.float64], tags: Tags) -> Failures | None:
+def _infinite(text: str, floats: Floats, tags: Tags) -> Failures | None:
     """Return which sums are beyond the numbers that there are."""
     return Failures.where(
         (tags == Tag.FLOAT) & ~np.isfinite(floats), f"{text} is beyond what a number can be"

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.results.manifest_schema import StepRow
-from flowdsl.values.json_types import Ints
+from flowdsl.values.json_types import Floats, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +26,7 @@ class Latencies:
     def __init__(self) -> None:
         self._counts = np.zeros(len(_BOUNDS) + 1, np.int64)
 
-    def add(self, seconds: npt.NDArray[np.float64]) -> None:
+    def add(self, seconds: Floats) -> None:
         """Add latencies."""
         places = np.searchsorted(_BOUNDS, seconds)
         self._counts += np.bincount(places, minlength=len(self._counts))

@@ -6,22 +6,20 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.log.columns import TIME, readable
 from flowdsl.log.source import EventSource
 from flowdsl.log.wrapper import Wrapped
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 
 # so many of the next events are asked
 NEXT: Final = 10
 _BLOCK: Final = 1 << 17
 _NEVER: Final = np.iinfo(np.int64).min
-Numbers = npt.NDArray[np.int64]
 
 
-def ahead_of_next(times: Numbers, limit: int) -> tuple[Mask, Numbers]:
+def ahead_of_next(times: Ints, limit: int) -> tuple[Mask, Ints]:
     """Return which of these moments (µs, in log order) are ahead of the next ones, and the clock there.
 
     One is *contradicted* if it is more than `limit` later than at least half of the next ten. It is ahead if

@@ -18,9 +18,8 @@ import polars as pl
 
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.spark.parted_links import coded_ends
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 
-Numbers = npt.NDArray[np.int64]
 # by what an event changes the number of links of a share
 _MADE, _ENDED = 1, -1
 NO_EVENTS: Final = pl.DataFrame(
@@ -34,8 +33,8 @@ _SCANNED: Final = 1 << 20
 class Moves(NamedTuple):
     """Changes that events make to links: of each the row, the share, and whether a link ends there."""
 
-    rows: Numbers
-    shares: Numbers
+    rows: Ints
+    shares: Ints
     ending: Mask
 
 
@@ -47,7 +46,7 @@ class LinkShares:
     """The links of a share, by id."""
     given: Mapping[str, int]
     """The links of the snapshot, by id."""
-    seq: Numbers
+    seq: Ints
     """The events that make and end links, in the order of the log; those that do both come twice."""
     of: npt.NDArray[np.int32]
     """For each of them the id, by its place in `sizes`."""
@@ -96,7 +95,7 @@ class LinkShares:
             moves["change"].to_numpy(),
         )
 
-    def moves(self, seq: Numbers) -> Moves:
+    def moves(self, seq: Ints) -> Moves:
         """Return what happens to links at some events, which are in the order of the log."""
         first, last = (int(seq[0]), int(seq[-1])) if len(seq) else (0, 0)
         here = slice(*np.searchsorted(self.seq, [first, last + 1]))

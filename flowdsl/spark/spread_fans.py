@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.flow.plan import Branch, Plan
@@ -21,10 +20,9 @@ from flowdsl.spark.blocks import LINKS, Block, stretches, to_arrow, to_bytes
 from flowdsl.spark.link_shares import LinkShares
 from flowdsl.spark.parted_links import ENDS, Parted, coded_ends, reads, shards_of_ids
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.masks import where_equal
 
-Numbers = npt.NDArray[np.int64]
 HeavyIds = Mapping[str, int]
 """Ids with very many links, each with the number of tasks that its branches go on in."""
 Heavy = Mapping[tuple[str, str], HeavyIds]
@@ -41,11 +39,11 @@ _IN_BLOCK: Final = 1 << 16
 class Copies(NamedTuple):
     """Rows that go to several shards: the row of each copy, and its shard."""
 
-    rows: Numbers
-    shards: Numbers
+    rows: Ints
+    shards: Ints
 
     @classmethod
-    def of(cls, first: Numbers, tasks: Numbers, shards: int) -> Copies:
+    def of(cls, first: Ints, tasks: Ints, shards: int) -> Copies:
         """Return the copies of rows that each go to so many shards, from the first one on."""
         rows = np.repeat(np.arange(len(first)), tasks)
         number = np.arange(len(rows)) - np.repeat(np.cumsum(tasks) - tasks, tasks)
@@ -130,7 +128,7 @@ def shared_out(graph: EntityGraph, parted: Parted, shards: int, spread: Spread) 
                 yield Block(shard, first - len(order), LINKS, to_bytes(links))
 
 
-def _given_shards(graph: EntityGraph, keys: Codes, shards: int, shares: LinkShares | None) -> Numbers:
+def _given_shards(graph: EntityGraph, keys: Codes, shards: int, shares: LinkShares | None) -> Ints:
     """Return the shard of each link of the snapshot, by the codes of the ids that they are looked up by."""
     codes = np.arange(int(keys.max(initial=0)) + 1)
     parts = [
@@ -149,8 +147,8 @@ class MovedLinks(NamedTuple):
     more there than to end a link, whatever it is.
     """
 
-    rows: Numbers
-    shards: Numbers
+    rows: Ints
+    shards: Ints
     ending: Mask
 
 

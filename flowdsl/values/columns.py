@@ -18,7 +18,7 @@ import polars as pl
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_conversion import as_text, nested_json, tag_of_dtype
 from flowdsl.values.json_texts import only, parse, quoted
-from flowdsl.values.json_types import MISSING, Index, Ints, Mask, Tag, Tags, tag_of, uniform
+from flowdsl.values.json_types import MISSING, Floats, Index, Ints, Mask, Tag, Tags, tag_of, uniform
 from flowdsl.values.masks import as_mask, where_present
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Column:
         *,
         texts: pl.Series | DictionaryColumn | None = None,
         ints: Ints | None = None,
-        floats: npt.NDArray[np.float64] | None = None,
+        floats: Floats | None = None,
         bools: Mask | None = None,
         nested: pl.Series | None = None,
         wide: pl.Series | None = None,

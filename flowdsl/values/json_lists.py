@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.columns import Column
 from flowdsl.values.json_extraction import query_documents
-from flowdsl.values.json_types import Index, Mask, Tag
+from flowdsl.values.json_types import Index, Ints, Mask, Tag
 from flowdsl.values.masks import as_mask
 from flowdsl.values.orders import ranges
 from flowdsl.values.small_json_extraction import elements_of_few
 
-Counts = npt.NDArray[np.int64]
 _NO_ELEMENTS = "[]"
 
 
@@ -23,7 +21,7 @@ _NO_ELEMENTS = "[]"
 class JsonLists:
     """Elements of several lists, one list after the other, and how many each list has."""
 
-    counts: Counts
+    counts: Ints
     elements: Column
 
     @classmethod
@@ -60,7 +58,7 @@ class JsonLists:
         return JsonLists(np.where(kept, self.counts, 0), self.elements.take(np.flatnonzero(inside)))
 
 
-def most_elements(column: Column) -> Counts:
+def most_elements(column: Column) -> Ints:
     """Return how many elements the lists of a column have at most, without taking them apart."""
     most = np.zeros(column.size, np.int64)
     rows = np.flatnonzero(column.is_(Tag.ARRAY))
@@ -69,7 +67,7 @@ def most_elements(column: Column) -> Counts:
     return most
 
 
-def _taken_apart(texts: pl.Series) -> tuple[Counts, Column]:
+def _taken_apart(texts: pl.Series) -> tuple[Ints, Column]:
     """Return the number of elements of each list, none of which is empty, and all elements."""
     few = elements_of_few(texts)
     if few is not None:
@@ -110,7 +108,7 @@ def _split(texts: pl.Series) -> tuple[pl.Series, Mask]:
     return found["pieces"], plain.to_numpy()
 
 
-def _counted(lists: pl.Series) -> Counts:
+def _counted(lists: pl.Series) -> Ints:
     return lists.list.len().cast(pl.Int64).to_numpy()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.values.json_types import Ints, Mask, Tag, Tags
+from flowdsl.values.json_types import Floats, Ints, Mask, Tag, Tags
 from flowdsl.values.masks import where_present
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Parsed(NamedTuple):
     tags: Tags
     texts: pl.Series | None = None
     ints: Ints | None = None
-    floats: npt.NDArray[np.float64] | None = None
+    floats: Floats | None = None
     bools: Mask | None = None
     nested: pl.Series | None = None
     wide: pl.Series | None = None

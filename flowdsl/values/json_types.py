@@ -12,6 +12,7 @@ from flowdsl.values.missing import MISSING as MISSING
 
 Index = npt.NDArray[np.integer[Any]]
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Tags = npt.NDArray[np.uint8]
 

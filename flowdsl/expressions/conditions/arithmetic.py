@@ -12,7 +12,7 @@ from flowdsl.expressions.conditions import semantics
 from flowdsl.expressions.conditions.comparison import inexact, numbers
 from flowdsl.expressions.conditions.operands import NUMBERS, ConstantOperand, Operand, Tagged, spread, tagged
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Ints, Mask, Tag
+from flowdsl.values.json_types import Floats, Ints, Mask, Tag
 
 _COMPUTED: Final[dict[str, Callable[..., Any]]] = {
     "+": np.add,
@@ -31,7 +31,7 @@ class _Numbers:
     def __init__(self, size: int) -> None:
         self.tags = np.zeros(size, np.uint8)
         self.ints: Ints | None = None
-        self.floats: npt.NDArray[np.float64] | None = None
+        self.floats: Floats | None = None
 
     def put(self, tag: Tag, numbers: npt.NDArray[Any], mask: Mask) -> None:
         self.tags[mask] = tag

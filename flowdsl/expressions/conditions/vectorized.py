@@ -43,9 +43,9 @@ from flowdsl.expressions.conditions.operands import (
 )
 from flowdsl.expressions.conditions.scalar import Leaf, row_form
 from flowdsl.expressions.conditions.typecheck import EvaluationError, division_by_zero
-from flowdsl.expressions.row_source import Failures, Index, Rows, first_failures
+from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.values.columns import Column, DictionaryColumn
-from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.paths import Path
 
 Evaluated = tuple[Operand, Failures | None]

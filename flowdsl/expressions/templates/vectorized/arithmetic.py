@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.templates.values import Number, calculate
 from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand, asked
 from flowdsl.expressions.templates.vectorized.printer import by_tag
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Ints, Mask, Tag
-
-Floats = npt.NDArray[np.float64]
+from flowdsl.values.json_types import Floats, Ints, Mask, Tag
 
 _KINDS = {
     Tag.NULL: "null",

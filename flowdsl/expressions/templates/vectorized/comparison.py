@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.values import equal, number
 from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand, asked
 from flowdsl.values.columns import Column, DictionaryColumn
-from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.json_types import Floats, Mask, Tag
 from flowdsl.values.masks import as_mask, where_equal
 
 
@@ -80,7 +79,7 @@ def _same(left: Column, right: Column) -> tuple[Mask, Failures | None]:
     return result, failures
 
 
-def _floats(column: Column) -> npt.NDArray[np.float64]:
+def _floats(column: Column) -> Floats:
     zeros = np.zeros(column.size)
     ints = zeros if column.ints is None else column.ints.astype(np.float64)
     return np.where(column.is_(Tag.INT), ints, zeros if column.floats is None else column.floats)

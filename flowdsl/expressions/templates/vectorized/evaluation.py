@@ -37,7 +37,6 @@ from flowdsl.expressions.templates.vectorized.filters import filtered_column
 from flowdsl.expressions.templates.vectorized.groups import distinct
 from flowdsl.expressions.templates.vectorized.outcomes import (
     GroupIndex,
-    Index,
     NotColumnar,
     RenderOutcome,
     as_column,
@@ -50,7 +49,7 @@ from flowdsl.expressions.templates.vectorized.outcomes import (
 from flowdsl.expressions.templates.vectorized.printer import joined_column, limited, truthy_column
 from flowdsl.expressions.templates.visitors import all_exprs, idents
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import MISSING, Mask, Tag
+from flowdsl.values.json_types import MISSING, Index, Mask, Tag
 from flowdsl.values.paths import Path
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.expressions.templates.vectorized.outcomes import Index, RenderOutcome, asked, column_of
+from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, asked, column_of
 from flowdsl.values.columns import Column, DictionaryColumn
-from flowdsl.values.json_types import MISSING, Tag
+from flowdsl.values.json_types import MISSING, Index, Tag
 
 
 def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:

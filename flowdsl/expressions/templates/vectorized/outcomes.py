@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.expressions.templates.values import MOST_I64
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING, Mask, Tag
-
-Index = npt.NDArray[np.integer[Any]]
 
 
 class NotColumnar(Exception):  # noqa: N818 (a way out, not an error)

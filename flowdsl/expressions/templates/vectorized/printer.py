@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.expressions.row_source import Failures
@@ -16,10 +15,8 @@ from flowdsl.expressions.templates.values import json_float, plain_float, printe
 from flowdsl.expressions.templates.vectorized.groups import text_measured
 from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Ints, Mask, Tag
+from flowdsl.values.json_types import Floats, Ints, Mask, Tag
 from flowdsl.values.masks import as_mask
-
-Floats = npt.NDArray[np.float64]
 
 TOO_LONG = f"the template makes a text of more than {MAX_TEXT:,} characters"
 

@@ -15,10 +15,10 @@ from flowdsl.expressions.templates.nodes import Body, Expr, Ident, If, Node, Out
 from flowdsl.expressions.templates.scalar import render_rows
 from flowdsl.expressions.templates.vectorized.evaluation import RowBatch
 from flowdsl.expressions.templates.vectorized.groups import distinct, interned
-from flowdsl.expressions.templates.vectorized.outcomes import Index, RenderOutcome, as_column, asked
+from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_column, asked
 from flowdsl.expressions.templates.vectorized.printer import limited, printed_column, repeated
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.paths import Path
 
 Piece = str | pl.Series
