@@ -64,17 +64,22 @@ class LiveCount:
     """Number of ids with a version of the log, counted some at a time."""
 
     def __init__(self) -> None:
-        self._at = self._sum = 0
-        self._last: int | None = None
+        self._at = self._sum = self._begun = self._before = 0
+        self._last: tuple[int, int] | None = None
 
-    def count(self, current: Numbers, base: int) -> int | None:
-        """Count on, and return how many there were when all were last looked through; None before that."""
-        some = current[self._at : self._at + SCANNED]
-        self._sum += int(np.count_nonzero(some >= base))
-        self._at += len(some)
+    def at_most(self, current: Numbers, versions: VersionStore) -> int | None:
+        """Count on, and return how many there can be: those when all were last looked through, and whatever
+        was added since; None before that.
+        """
+        size = versions.size
+        if self._at == 0:
+            self._begun = size
+        some = current[self._at : self._at + max(SCANNED, 4 * (size - self._before))]
+        self._sum += int(np.count_nonzero(some >= versions.base))
+        self._at, self._before = self._at + len(some), size
         if self._at >= len(current):
-            self._last, self._at, self._sum = self._sum, 0, 0
-        return self._last
+            self._last, self._at, self._sum = (self._sum, self._begun), 0, 0
+        return None if self._last is None else self._last[0] + size - self._last[1]
 
 
 @dataclass(frozen=True)
@@ -454,7 +459,7 @@ class GraphState(StateObject):
         fresh = self.versions.size - self.versions.base
         if fresh <= COMPACT_ABOVE:
             return False
-        live = self._live.count(self.anywhere.live(), self.versions.base)
+        live = self._live.at_most(self.anywhere.live(), self.versions)
         return live is not None and fresh > 2 * (live + held())
 
     def settle(self) -> None:
@@ -490,6 +495,7 @@ class GraphState(StateObject):
 
     def renumber(self, mapping: Numbers) -> None:
         """Apply new numbers of versions."""
+        self._live = LiveCount()
         for index in (self.anywhere, *self.by_type.values()):
             index.renumber(mapping)
         self.several.renumber(mapping)
