@@ -84,7 +84,7 @@ class LiveCount:
 
 @dataclass(frozen=True)
 class GraphEvents:
-    """What the events of a chunk say of entities and links that are looked up."""
+    """Changes that the events of a chunk make to entities and links that are looked up."""
 
     entities: EntityEvents | None
     links: LinkEvents | None

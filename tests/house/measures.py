@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.house import functions, imports, names, public, text
+from tests.house.sources import sources
 
 RECORD = Path(__file__).with_name("record.json")
 
@@ -56,10 +57,12 @@ def _docstring_measures() -> list[Measure]:
 
 
 def _name_measures() -> list[Measure]:
-    gerunds, repeated = names.bare_gerunds(), names.repeated_classes()
+    gerunds, repeated, participles = names.bare_gerunds(), names.repeated_classes(), names.participles()
+    share = round(100 * len(participles) / sum(len(source.functions) for source in sources()), 2)
     return [
         Measure("gerunds", "bare-gerund module names", len(gerunds), 0, places=gerunds),
         Measure("repeated_classes", "class names used twice", len(repeated), 0, places=repeated),
+        Measure("participles", "functions named by one participle", share, 3, " %", participles),
     ]
 
 

@@ -1,7 +1,8 @@
-"""Names of modules and classes."""
+"""Names of modules, classes and functions."""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import defaultdict
 
@@ -11,6 +12,11 @@ from tests.house.sources import ROOT, sources
 PUBLIC = {"testing"}
 # words that are not verbs
 OTHERS = {"missing", "string"}
+VERBS = {"embed", "exceed", "feed", "need", "proceed", "seed"}
+PARTICIPLE = re.compile(
+    "[a-z]+ed|begun|brought|built|chosen|drawn|found|given|gone|heard|held|hidden|kept|known|left|lost|made"
+    "|meant|met|said|seen|sent|shown|taken|told|written"
+)
 
 
 def bare_gerunds() -> list[str]:
@@ -29,3 +35,18 @@ def repeated_classes() -> list[str]:
         for node in source.classes:
             places[node.name].append(source.place(node.lineno))
     return [f"{name}: {', '.join(found)}" for name, found in sorted(places.items()) if len(found) > 1]
+
+
+def participles() -> list[str]:
+    """Return the functions and methods whose name is one participle; properties have names of values."""
+    return [
+        f"{source.place(node.lineno)}: {node.name}"
+        for source in sources()
+        for node in source.functions
+        if _is_participle(node.name.strip("_"))
+        and not any("property" in ast.unparse(d) for d in node.decorator_list)
+    ]
+
+
+def _is_participle(word: str) -> bool:
+    return PARTICIPLE.fullmatch(word) is not None and word not in VERBS
