@@ -656,6 +656,19 @@ def test_a_link_that_takes_the_place_of_another_is_an_event_of_the_test():
     assert made_from(flow, log, 1, fd.EntityGraph({}, links)).deliveries[0]["payload"] == {"n": 1}
 
 
+def test_a_link_that_ended_before_another_look_at_it_is_ended_in_the_test():
+    links = [{"link_type": "owns", "source_id": "ann", "target_id": "p1"}]
+    flow = (
+        on("link.created", link_type="likes", name="l")
+        .fan_out("source_id", via="owns", as_="p")
+        .batch("p_id", window="1m")
+        .map(n=fd.fn.count_links(fd.var.p_id, "owns", direction="reverse"))
+        .deliver("s")
+    )
+    log = events(*likes((0, "ann")), (20, fd.link_deleted("owns", "ann", "p1")))
+    assert made_from(flow, log, 1, fd.EntityGraph({}, links)).deliveries[0]["payload"] == {"n": 0}
+
+
 @pytest.mark.parametrize("open_windows", ["flush", "keep"])
 def test_what_closed_a_window_is_what_closed_it(open_windows: str):
     flow = on("link.created", name="l").batch("target_id", window="1m")

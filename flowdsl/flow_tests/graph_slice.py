@@ -158,10 +158,11 @@ def surroundings(
         kept = reading.among(lists[_key(reading)])
         found.setdefault(reading.asked, []).append((reading.seen, kept))
         entities += reading.ends(kept)
+    changing = _changing(found, followed, lists)
     states = world.states(entities)
     while True:
         first, grown = min(events), set(events)
-        links_kept = _links(found, events, first, grown)
+        links_kept = _links(found, changing, events, first, grown)
         entities_kept = _entities(states, entities, events, first, grown)
         if grown == events:
             ordered = sorted(links_kept, key=world.order)
@@ -170,16 +171,21 @@ def surroundings(
 
 
 def _links(
-    found: Mapping[Any, list[tuple[int, tuple[Link, ...]]]], events: set[int], first: int, grown: set[int]
+    found: Mapping[Any, list[tuple[int, tuple[Link, ...]]]],
+    changing: set[Link],
+    events: set[int],
+    first: int,
+    grown: set[int],
 ) -> set[Link]:
-    kept: set[Link] = set()
-    replaced = _replaced({link for reads in found.values() for _, read in reads for link in read})
+    kept = {link for link in changing if link.lives(first - 1)}
+    last = max((at for reads in found.values() for at, _ in reads), default=0)
+    grown |= {at for link in changing for at in link.changes if first <= at <= last}
     for reads in found.values():
         moments, read = zip(*reads, strict=True)
         links = set().union(*read)
         span = range(first, max(moments) + 1)
         changes = {at for link in links for at in link.changes if at in span}
-        if len(set(read)) == 1 and not changes & events and not links & replaced:
+        if len(set(read)) == 1 and not changes & events and not links & changing:
             kept |= links
             continue
         kept |= {link for link in links if link.lives(first - 1)}
@@ -187,13 +193,26 @@ def _links(
     return kept
 
 
-def _replaced(links: Iterable[Link]) -> set[Link]:
-    """Return the links that were one after the other: a graph has one of them."""
+def _changing(
+    found: Mapping[Any, list[tuple[int, tuple[Link, ...]]]],
+    readings: Iterable[GraphRead],
+    lists: Mapping[tuple[Any, ...], list[Link]],
+) -> set[Link]:
+    """Return the links that no graph of all lookups can have: those that were one after the other, and those
+    that one lookup found and another, at another moment, did not.
+    """
+    links = {link for reads in found.values() for _, read in reads for link in read}
     same: dict[Any, set[Link]] = {}
     for link in links:
         known_by = (link.type, link.source, link.target) if link.link_id is None else link.link_id
         same.setdefault(known_by, set()).add(link)
-    return set().union(*(one for one in same.values() if len(one) > 1))
+    gone = {
+        link
+        for reading in readings
+        for link in lists[_key(reading)]
+        if link in links and not link.lives(reading.seen)
+    }
+    return gone.union(*(one for one in same.values() if len(one) > 1))
 
 
 def _entities(
