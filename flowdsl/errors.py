@@ -78,15 +78,15 @@ class FlowError(Exception):
             part
             for part in (
                 self.place,
-                self.flow and f"flow {_shortened(self.flow, 200)!r}",
+                self.flow and f"flow {_shorten(self.flow, 200)!r}",
                 self.step and f"step {self.step}",
             )
             if part
         )
-        what = _shortened(self.what, 2_000)
+        what = _shorten(self.what, 2_000)
         lines = [f"{where}: {what}" if where else what]
         if self.allowed:
-            lines.append(f"  allowed: {_shortened(self.allowed, 2_000)}")
+            lines.append(f"  allowed: {_shorten(self.allowed, 2_000)}")
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return printable("\n".join(lines))
@@ -110,7 +110,7 @@ def one_line(text: str) -> str:
     return _UNSHOWN.sub(lambda found: repr(found[0])[1:-1], text)
 
 
-def _shortened(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
@@ -192,7 +192,7 @@ _warned: ContextVar[set[str] | None] = ContextVar("warned", default=None)
 
 
 @contextmanager
-def warned_once() -> Iterator[None]:
+def warn_once() -> Iterator[None]:
     """Emit each warning once within a block, however many rows cause it."""
     token = _warned.set(_warned.get() or set())
     try:

@@ -123,7 +123,7 @@ def link_created(
     >>> link_created("likes", "ann", "post-1")
     {'kind': 'link', 'action': 'created', 'link_type': 'likes', 'source_id': 'ann', 'target_id': 'post-1'}
     """
-    return _made(
+    return _make(
         "link",
         "created",
         link_type=link_type,
@@ -169,7 +169,7 @@ def link_deleted(
     >>> link_deleted(link_id="l7")
     {'kind': 'link', 'action': 'deleted', 'link_id': 'l7'}
     """
-    return _made(
+    return _make(
         "link", "deleted", link_type=link_type, link_id=link_id, source_id=source_id, target_id=target_id
     )
 
@@ -202,7 +202,7 @@ def entity_created(entity_type: str, entity_id: str | int, data: Any) -> dict[st
     >>> entity_created("user", 7, {"name": "Ann"})["entity_id"]
     '7'
     """
-    return _made("entity", "created", entity_type=entity_type, entity_id=entity_id, data=data)
+    return _make("entity", "created", entity_type=entity_type, entity_id=entity_id, data=data)
 
 
 @answered
@@ -233,7 +233,7 @@ def entity_updated(entity_type: str, entity_id: str | int, data: Any) -> dict[st
     >>> entity_updated("user", "ann", {"name": "Ann B."})["data"]
     {'name': 'Ann B.'}
     """
-    return _made("entity", "updated", entity_type=entity_type, entity_id=entity_id, data=data)
+    return _make("entity", "updated", entity_type=entity_type, entity_id=entity_id, data=data)
 
 
 @answered
@@ -262,7 +262,7 @@ def entity_deleted(entity_type: str, entity_id: str | int) -> dict[str, Any]:
     >>> entity_deleted("user", "ann")
     {'kind': 'entity', 'action': 'deleted', 'entity_type': 'user', 'entity_id': 'ann'}
     """
-    return _made("entity", "deleted", entity_type=entity_type, entity_id=entity_id)
+    return _make("entity", "deleted", entity_type=entity_type, entity_id=entity_id)
 
 
 def event_row(event: Mapping[str, Any], *, place: str | None = None) -> EventRow:
@@ -287,7 +287,7 @@ def event_row(event: Mapping[str, Any], *, place: str | None = None) -> EventRow
     gap = missing_field(kind, texts)
     if gap:
         raise _refusal(f"{kind} without {gap}", place, f"{kind} needs {needs_of(kind)}")
-    as_json = _checked_text if json_is_text else json_text
+    as_json = _check_text if json_is_text else json_text
     return EventRow(
         event_id=id_text(event_id, "event_id", place),
         timestamp=None if timestamp is None else timestamp_us(timestamp, place=place),
@@ -386,7 +386,7 @@ def json_text(value: Any, name: str = "data", place: str | None = None) -> str |
         # NaN, and other missing values of pandas
         return None
     # nothing is nested too deep in a short text, and the only numbers too large are whole ones of 309 digits
-    return _kept(text, name, place) if len(text) > 2 * MAX_NESTING else _unicode(text, name, place)
+    return _normalize_json(text, name, place) if len(text) > 2 * MAX_NESTING else _unicode(text, name, place)
 
 
 def nesting_of(text: str) -> int:
@@ -438,7 +438,7 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
     1
     """
     if isinstance(value, str):
-        value = _parsed(value, place)
+        value = _parse(value, place)
     # NaT of pandas is a datetime, and alone in not being equal to itself
     if not isinstance(value, datetime) or value != value:
         raise _refusal(
@@ -469,7 +469,7 @@ def timestamp_text(microseconds: int) -> str:
     return (_EPOCH + microseconds * _MICROSECOND).isoformat().replace("+00:00", "Z")
 
 
-def _made(family: str, action: str, **fields: Any) -> dict[str, Any]:
+def _make(family: str, action: str, **fields: Any) -> dict[str, Any]:
     event: dict[str, Any] = {"kind": family, "action": action}
     for name, value in fields.items():
         if name not in JSON_COLUMNS:
@@ -497,7 +497,7 @@ def _kind_of(inner: Mapping[str, Any], place: str | None) -> tuple[str, bool]:
     raise DataError(what, place=place, allowed=", ".join(KINDS), hint=hint)
 
 
-def _checked_text(value: Any, name: str, place: str | None) -> str | None:
+def _check_text(value: Any, name: str, place: str | None) -> str | None:
     if not isinstance(value, str):
         return json_text(value, name, place)
     try:
@@ -510,10 +510,10 @@ def _checked_text(value: Any, name: str, place: str | None) -> str | None:
         raise _refusal(
             f"{name} is text that is not JSON ({error})", place, "in a row of an event table it is JSON text"
         ) from None
-    return _kept(value, name, place)
+    return _normalize_json(value, name, place)
 
 
-def _kept(text: str, name: str, place: str | None) -> str:
+def _normalize_json(text: str, name: str, place: str | None) -> str:
     """Return JSON text in the form that events keep."""
     path = far_number(_shallow(text, name, place), name)
     if path is not None:
@@ -521,7 +521,7 @@ def _kept(text: str, name: str, place: str | None) -> str:
     return _unicode(text, name, place)
 
 
-def _parsed(text: str, place: str | None) -> datetime:
+def _parse(text: str, place: str | None) -> datetime:
     found = _RFC3339.fullmatch(text)
     if found:
         day, time, fraction, zone = found.groups()

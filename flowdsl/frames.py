@@ -114,7 +114,7 @@ def to_polars(
     Columns that are not `wanted` are left out before they are looked at; `objects` may prepare a column of
     Python objects, as a pandas one. `DataError` where a column has no plain type.
     """
-    with translated(what):
+    with translate_errors(what):
         if isinstance(value, pl.LazyFrame):
             value = value.collect()
         if isinstance(value, pl.DataFrame):
@@ -131,12 +131,12 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     """Convert a frame to pandas on the same Arrow memory."""
     import pandas as pd
 
-    table = _spelled(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    table = _spell(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
     converted: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return converted
 
 
-def _spelled(table: pa.Table) -> pa.Table:
+def _spell(table: pa.Table) -> pa.Table:
     """Give dictionaries as their values: pandas sorts none of Arrow's, and has no `.str` for them."""
     for number, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
@@ -145,7 +145,7 @@ def _spelled(table: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Convert errors of Polars, pyarrow and DuckDB within a block to a `DataError` about `what`"""
     try:
         yield
@@ -184,7 +184,7 @@ def plain(table: pa.Table) -> pa.Table:
                 hint="make it text or a number, or leave the column out",
             ) from None
         if target != field.type:
-            column = _spelled_out(table.column(i), target)
+            column = _spell_out(table.column(i), target)
             table = table.set_column(i, pa.field(field.name, column.type), column)
     return table
 
@@ -254,14 +254,14 @@ def _plain_field(field: pa.Field) -> pa.Field:
     return field.with_type(plain_type(field.type))
 
 
-def _spelled_out(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+def _spell_out(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
     if isinstance(column.type, pa.UuidType):
         return _uuid_texts(column)
     if pa.types.is_run_end_encoded(column.type):
         decode = pc.run_end_decode  # pyright: ignore[reportAttributeAccessIssue]
         chunks = [decode(chunk) for chunk in column.chunks]
         decoded = pa.chunked_array(chunks, column.type.value_type)
-        return decoded if decoded.type == target else _spelled_out(decoded, target)
+        return decoded if decoded.type == target else _spell_out(decoded, target)
     if _has_no_cast(column.type):
         return pa.chunked_array([pa.array([_python(value) for value in column.to_pylist()], target)])
     return column.cast(target)

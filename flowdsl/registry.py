@@ -107,13 +107,13 @@ def late(module: str, name: str) -> Callable[..., Any]:
     """
 
     def call(*args: Any) -> Any:
-        return _imported(module, name)(*args)
+        return _import_name(module, name)(*args)
 
     return call
 
 
 @functools.cache
-def _imported(module: str, name: str) -> Callable[..., Any]:
+def _import_name(module: str, name: str) -> Callable[..., Any]:
     found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found
 
@@ -123,7 +123,7 @@ def instance_problem(base: type, named: str = "name") -> Callable[[str, object],
 
     def problem(name: str, thing: object) -> str | None:
         if not isinstance(thing, base):
-            return f"is {_described(thing)}, and no {base.__name__}"
+            return f"is {_describe(thing)}, and no {base.__name__}"
         return _name_problem(name, getattr(thing, named, None))
 
     return problem
@@ -134,7 +134,7 @@ def subclass_problem(base: type, named: str = "name") -> Callable[[str, object],
 
     def problem(name: str, thing: object) -> str | None:
         if not (isinstance(thing, type) and issubclass(thing, base)):
-            return f"is {_described(thing)}, and no class below {base.__name__}"
+            return f"is {_describe(thing)}, and no class below {base.__name__}"
         return _name_problem(name, getattr(thing, named, None))
 
     return problem
@@ -144,7 +144,7 @@ def _name_problem(name: str, own: object) -> str | None:
     return None if own == name else f"calls itself {own!r}: the name of the entry point must be the same"
 
 
-def _described(thing: object) -> str:
+def _describe(thing: object) -> str:
     return f"the class {thing.__name__}" if isinstance(thing, type) else f"{type_text(thing)}"
 
 

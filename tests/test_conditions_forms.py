@@ -50,7 +50,7 @@ class Table:
         values = [look_up(context, path) for context in self.contexts]
         if self.interner is not None and values and all(v is MISSING or isinstance(v, str) for v in values):
             texts = pl.Series([None if v is MISSING else v for v in values], dtype=pl.String)
-            return Column.coded(self.interner.intern(texts), self.interner)
+            return Column.from_codes(self.interner.intern(texts), self.interner)
         return Column.of(values)
 
     def take(self, index):
@@ -585,8 +585,8 @@ def test_interned_texts_compare_across_interners():
     left, right = Interner(), Interner()
     right.intern(pl.Series(["other", "y"]))
     columns = {
-        ("a",): Column.coded(left.intern(pl.Series(["x", "y", None, "z"])), left),
-        ("b",): Column.coded(right.intern(pl.Series(["x", "x", "y", None])), right),
+        ("a",): Column.from_codes(left.intern(pl.Series(["x", "y", None, "z"])), left),
+        ("b",): Column.from_codes(right.intern(pl.Series(["x", "x", "y", None])), right),
     }
 
     class Fixed(Table):

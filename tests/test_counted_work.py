@@ -26,7 +26,7 @@ from flowdsl.log import document_paths, sources, validation
 from flowdsl.results import tables
 from flowdsl.values import columns, json_extraction, local_time
 from flowdsl.values.interner import Interner
-from flowdsl.values.orders import found_at
+from flowdsl.values.orders import find_places
 
 EVENTS, MINUTE = 3_000, 60_000_000
 START = 1_767_225_600_000_000  # 2026-01-01 00:00 UTC
@@ -188,7 +188,7 @@ def test_a_document_is_parsed_once_for_all_paths_and_of_entities_where_one_is_as
 
 
 def test_documents_of_events_that_no_flow_reads_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed = counting(monkeypatch, document_paths, "_parsed", 0)
+    parsed = counting(monkeypatch, document_paths, "_parse", 0)
     again = counting(monkeypatch, validation, "_invalid", 0)
     kinds = pl.Series(["entity.created", "entity.updated", "entity.created"] * (2 * EVENTS // 3))
     flow = on("entity.updated").map(recipient_id="{{ entity_id }}", title="{{ data.more }}").deliver("s")
@@ -274,7 +274,7 @@ def test_a_few_keys_among_many_are_found_without_a_table_of_all() -> None:
     keys, few = np.arange(1_000_000), np.array([5, 999_999])
     tracemalloc.start()
     try:
-        assert found_at(keys, few).tolist() == few.tolist()
+        assert find_places(keys, few).tolist() == few.tolist()
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -284,7 +284,7 @@ def test_a_few_keys_among_many_are_found_without_a_table_of_all() -> None:
 def test_texts_of_whole_numbers_that_lie_close_together_are_made_once_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    printed = counting(monkeypatch, renderer, "printed_column", 0)
+    printed = counting(monkeypatch, renderer, "format_column", 0)
     digest = on("link.created").batch("target_id", window="1m")
     sent = fd.replay(
         digest.map(recipient_id="ann", title="{{ batch.count }} likes").deliver("s"),
@@ -331,7 +331,7 @@ def test_what_is_worked_out_for_all_entities_of_a_graph_serves_the_next_replay_a
     fans = fd.EntityGraph({"fan": {f"fan-{number}": {"name": f"Fan {number}"} for number in range(EVENTS)}})
     fan = on("link.created").resolve("source_id", as_="fan")
     greeted, told = (fan.map(recipient_id="ann", title=f"{{{{ fan.name }}}}{end}") for end in ("!", " likes"))
-    printed = counting(monkeypatch, renderer, "printed_column", 0)
+    printed = counting(monkeypatch, renderer, "format_column", 0)
 
     def prints(flow: fd.Flow) -> int:
         printed.clear()

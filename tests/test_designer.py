@@ -21,7 +21,7 @@ from flowdsl.api.design import Designer
 from flowdsl.notebook import log_sample
 from flowdsl.notebook.design_model import DesignModel
 from flowdsl.notebook.design_view import design_view
-from flowdsl.notebook.drafts import Draft, built, draft_of
+from flowdsl.notebook.drafts import Draft, build_draft, draft_of
 from flowdsl.notebook.log_sample import SampledLog
 from flowdsl.samples import write_sample
 
@@ -119,7 +119,7 @@ def test_a_flow_is_built_from_nothing_and_taken_away(designer: Designer, tmp_pat
 
 @given(flow_lists(max_flows=1))
 def test_an_opened_flow_is_the_same_flow(flows: list[Flow]):
-    assert built(draft_of(flows[0])).flow == flows[0]
+    assert build_draft(draft_of(flows[0])).flow == flows[0]
 
 
 @given(flow_lists(max_flows=1))
@@ -141,7 +141,7 @@ def test_what_the_form_shows_of_a_flow_typed_again_is_the_same_flow(flows: list[
     again = replace(
         typed, steps=tuple(s if fixed(s.options) else replace(s, origin=None) for s in typed.steps)
     )
-    assert built(again).flow == flows[0]
+    assert build_draft(again).flow == flows[0]
 
 
 def fixed(options: Any) -> bool:
@@ -473,7 +473,7 @@ def test_printed_it_says_the_flow_its_counts_and_what_is_wrong(designer: Designe
 
 
 def test_a_draft_without_steps_is_a_flow():
-    assert built(Draft("link.created", "likes")).flow == on("link.created", link_type="likes")
+    assert build_draft(Draft("link.created", "likes")).flow == on("link.created", link_type="likes")
 
 
 def test_a_program_that_ends_while_a_log_is_counted_ends_well(long_log: Any):

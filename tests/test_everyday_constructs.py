@@ -28,7 +28,7 @@ import flowdsl as fd
 from flowdsl import var
 from flowdsl.notebook.design_model import DesignModel
 from flowdsl.notebook.design_view import design_view
-from flowdsl.notebook.drafts import built, draft_of
+from flowdsl.notebook.drafts import build_draft, draft_of
 from flowdsl.notebook.log_sample import SampledLog
 from flowdsl.operators import OPERATORS
 
@@ -128,14 +128,14 @@ def test_pictures_show_it(name: str) -> None:
 @EACH
 def test_the_designer_opens_it_and_its_forms_say_the_same(name: str) -> None:
     one = CONSTRUCTS[name]
-    assert built(draft_of(finished(one.flow))).flow == finished(one.flow)
+    assert build_draft(draft_of(finished(one.flow))).flow == finished(one.flow)
     model = DesignModel(SampledLog(LOG, graph_of(one)), finished(one.flow))
     view = design_view(model)
     for step in view["steps"][: len(one.flow.steps)]:
         for shown in step["fields"]:
             if not shown["fixed"]:
                 model.change("set_option", key=step["key"], name=shown["name"], value=shown["value"])
-    assert built(model.draft).flow == finished(one.flow)
+    assert build_draft(model.draft).flow == finished(one.flow)
 
 
 @EACH

@@ -20,7 +20,7 @@ from strategies import SLIPS_ARE_LIKELY, Case, cases
 import flowdsl as fd
 from flowdsl import on, var
 from flowdsl.cli.main import main
-from flowdsl.flow_tests.snapshot import updated
+from flowdsl.flow_tests.snapshot import update_text
 from flowdsl.production.test_schema import TEST
 from flowdsl.testing import FlowTest, Outcome, read_tests, run_tests
 
@@ -314,16 +314,16 @@ def test_the_page_about_tests_tells_of_every_key():
 def test_an_update_changes_only_what_does_not_hold():
     before = FLOWS + changed("title: ann liked it", "title: ann loved it").replace("count: 1", "count: 3")
     outcomes = dict(enumerate(run_tests(fd.load(before))))
-    after = updated(before, outcomes)
+    after = update_text(before, outcomes)
     assert after == before.replace("ann loved it", "ann liked it").replace("count: 3", "count: 1")
     assert all(outcome.passed for outcome in run_tests(fd.load(after)))
-    assert updated(after, dict(enumerate(run_tests(fd.load(after))))) == after
+    assert update_text(after, dict(enumerate(run_tests(fd.load(after))))) == after
 
 
 def test_an_update_writes_down_what_nobody_expected():
     bare = TESTS[: TESTS.index("    deliveries:")] + "    drops: []\n"
     before = FLOWS + bare
-    after = updated(before, dict(enumerate(run_tests(fd.load(before)))))
+    after = update_text(before, dict(enumerate(run_tests(fd.load(before)))))
     assert after.startswith(before.removesuffix("    drops: []\n"))
     (test,) = read_tests(after)
     assert test.deliveries == [
@@ -342,7 +342,7 @@ def test_an_update_by_way_of_aliases_still_says_the_same():
         "recipient: eve, payload: {title: ann liked it}", "recipient: eve, payload: &p {title: no}"
     )
     before += "  - name: again\n    events: []\n    deliveries: [{sink: in-app, payload: *p}]\n"
-    after = updated(before, dict(enumerate(run_tests(fd.load(before)))))
+    after = update_text(before, dict(enumerate(run_tests(fd.load(before)))))
     assert all(outcome.passed for outcome in run_tests(fd.load(after)))
     assert "# the first one" in after
 
@@ -359,7 +359,7 @@ def test_what_an_alias_stands_for_is_written_out_where_it_changes(tests: str):
     event = "{kind: entity.created, entity_type: post, entity_id: p, data: {title: t}}"
     tests = tests.replace("{event}", event).replace("{wrong}", "{sink: feed, recipient: nobody}")
     before = f"{FLOWS}tests:\n{tests}"
-    after = updated(before, dict(enumerate(run_tests(fd.load(before)))))
+    after = update_text(before, dict(enumerate(run_tests(fd.load(before)))))
     assert after.startswith(FLOWS)
     assert "nobody" not in after
     assert len(run_tests(fd.load(after))) == len(run_tests(fd.load(before)))
@@ -381,7 +381,7 @@ def test_whatever_is_expected_an_update_makes_it_hold(data: st.DataObject):
                 entries.append({**new, "flow": data.draw(st.sampled_from(["like", "post"]))})
         given_[name] = entries
     text = "tests:\n" + "".join(f"  {line}\n" for line in FlowTest.of(given_).to_yaml().splitlines())
-    after = updated(FLOWS + text, dict(enumerate(run_tests(fd.load(FLOWS + text)))))
+    after = update_text(FLOWS + text, dict(enumerate(run_tests(fd.load(FLOWS + text)))))
     assert after.startswith(FLOWS)
     assert all(outcome.passed for outcome in run_tests(fd.load(after)))
 

@@ -177,11 +177,11 @@ def test_a_whole_line_behind_the_end_counts_once_no_writer_is_there(folder: Path
 
 
 def head_that_ends(content: bytes, end: int) -> bytes:
-    from flowdsl.log.wal import HEAD, parsed_head
+    from flowdsl.log.wal import HEAD, parse_head
 
-    was = parsed_head(content[:HEAD])
+    was = parse_head(content[:HEAD])
     assert was is not None
-    return dataclasses.replace(was, end=end, last=was.last - 1).encoded()
+    return dataclasses.replace(was, end=end, last=was.last - 1).encode()
 
 
 @pytest.mark.parametrize("name", ["tail.log", "log.sqlite"])

@@ -407,13 +407,13 @@ def test_a_dead_letter_that_is_not_what_was_written_is_damage_however_large_the_
             ("k0", "first", 1),
             ("k2", "second", 2),
         ]
-        assert (consumer.owed("feed"), consumer.given_up()) == ({"k0", "k2"}, [gone])
+        assert (consumer.owed_keys("feed"), consumer.given_up()) == ({"k0", "k2"}, [gone])
         consumer.close()
         path = tmp_path / "consumers" / "c" / "consumer.sqlite"
         content = path.read_bytes()
         for was, now, use in (
             (b"payload0", b"payload9", lambda c: c.letters()),
-            (b"payload2", b"payload9", lambda c: c.owed("feed")),
+            (b"payload2", b"payload9", lambda c: c.owed_keys("feed")),
             (b"context", b"kontext", lambda c: c.given_up()),
         ):
             path.write_bytes(content.replace(was, now))

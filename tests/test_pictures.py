@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
-from flowdsl.diagrams.crossings import ordered
+from flowdsl.diagrams.crossings import order_nodes
 from flowdsl.diagrams.diagram import Annotation, Diagram, FlowDiagram, Outflow
 from flowdsl.diagrams.flows import flow_chain, flow_diagram
 from flowdsl.diagrams.lane_layout import draw_lanes
 from flowdsl.diagrams.palette import DARK, FAMILIES, LEAVES, LIGHT, TONES, contrast
 from flowdsl.diagrams.picture import Picture
-from flowdsl.diagrams.text_width import elided, printable, width, wrapped
+from flowdsl.diagrams.text_width import elide_text, printable, width, wrap_text
 
 GOLDEN = Path(__file__).parent / "golden" / "pictures"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -251,10 +251,10 @@ def test_hostile_names_are_shown_as_text(name: str):
 @given(st.text(max_size=80), st.floats(20, 300))
 def test_what_is_cut_fits_its_room(text: str, room: float):
     for mono in (True, False):
-        cut = elided(text, room, 11, mono=mono)
+        cut = elide_text(text, room, 11, mono=mono)
         assert width(cut, 11, mono=mono) <= room
         assert cut == printable(text) or cut.endswith("…")
-    lines = wrapped(text, room, 11, 2, mono=True)
+    lines = wrap_text(text, room, 11, 2, mono=True)
     assert len(lines) <= 2
     assert all(width(line, 11, mono=True) <= room for line in lines)
 
@@ -349,7 +349,7 @@ def test_sinks_are_ordered_so_that_few_edges_cross():
     graph = diagram.graph()
     givers = [(flow, 2) for flow in range(5)]
     written = [("sink", sink.name) for sink in diagram.sinks]
-    order = ordered(graph, givers, written)
+    order = order_nodes(graph, givers, written)
 
     def crossings(order):
         ends = [(givers.index(giver), order.index(sink)) for giver, sink in graph.edges if sink in order]

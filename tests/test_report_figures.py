@@ -223,7 +223,7 @@ def test_rare_shapes_are_said_with_how_rare_they_are():
     table = frame.rename(lambda name: f"payload.{name}")
     found = payload_samples.Candidates.of(table, lambda row: (0, row))
     found.add(payload_samples.Candidates.of(table, lambda row: (1, row)))
-    chosen = dict(found.chosen())
+    chosen = dict(found.choose())
     assert chosen["first, longest"] == (0, 0)
     assert chosen["shortest, without b: 2 of 10"] == (0, 1)
     assert chosen["without c: 2 of 10"] == (0, 2)
@@ -246,7 +246,7 @@ numbers = st.lists(st.integers(0, 10**6), max_size=60)
 
 @given(numbers, numbers)
 def test_distributions_are_counts_that_can_be_joined(one: list[int], other: list[int]):
-    joined = Distribution.joined([Distribution.of(one), Distribution.of(other)])
+    joined = Distribution.concat([Distribution.of(one), Distribution.of(other)])
     values = pd.Series(one + other, dtype="int64")
     assert (joined.total, joined.sum, joined.max) == (len(values), sum(values), max(values, default=0))
     for share in (0.0, 0.01, 0.5, 0.95, 1.0):
@@ -291,7 +291,7 @@ moments = st.one_of(
 @given(st.lists(st.lists(moments, max_size=15), max_size=4))
 def test_times_are_counted_where_they_are(parts: list[list[int]]):
     lines = [Timeline.of(np.array(part, np.int64)) for part in parts]
-    joined = Timeline.joined(lines)
+    joined = Timeline.concat(lines)
     times = np.array(list(chain.from_iterable(parts)), np.int64)
     edges, unit = calendar_edges(lines)
     assert unit

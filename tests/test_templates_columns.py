@@ -33,7 +33,7 @@ class Columns:
 def interned(texts: list[str | None], *, none: Tag = Tag.MISSING) -> Column:
     interner = Interner()
     interner.intern(pl.Series(["unused", "zz"]))
-    return Column.coded(interner.intern(pl.Series(texts, dtype=pl.String)), interner, none=none)
+    return Column.from_codes(interner.intern(pl.Series(texts, dtype=pl.String)), interner, none=none)
 
 
 def rendered(text: str, rows: Columns) -> list[str | None]:
@@ -83,7 +83,7 @@ def test_interned_text_prints_as_any_text(
 def test_interned_text_beyond_what_the_batch_holds_is_grouped_too() -> None:
     interner = Interner()
     codes = interner.intern(pl.Series([f"text {n}" for n in range(5_000)]))
-    rows = Columns({("a",): Column.coded(codes[[4_999, 7, 4_999]], interner)}, 3)
+    rows = Columns({("a",): Column.from_codes(codes[[4_999, 7, 4_999]], interner)}, 3)
     assert rendered("{{ a | title }}", rows) == ["Text 4999", "Text 7", "Text 4999"]
 
 

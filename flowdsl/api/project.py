@@ -195,13 +195,13 @@ class Project(ProjectSpec):
         >>> project.build_sinks()
         {'likes': Counter(memory)}
         """
-        from flowdsl.production.sinks import build, checked_custom
+        from flowdsl.production.sinks import build, check_custom
         from flowdsl.production.sinks_there import sinks_there
 
         place = None if folder is None else path_of(folder, SinkError)
         if not rules_of(target).early_checks:
             named = [sink for flow in self.flows for sink in flow.sinks]
-            return sinks_there(self.sinks, named, checked_custom(custom), graph)
+            return sinks_there(self.sinks, named, check_custom(custom), graph)
         return build(self.sinks, place, custom=custom, graph=graph)
 
     def to_dict(self) -> dict[str, Any]:

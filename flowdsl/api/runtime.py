@@ -23,7 +23,7 @@ from flowdsl.live.bootstrap import Bootstrap
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
 from flowdsl.live.collector import LiveRecorder
 from flowdsl.live.consumer_store import UNUSABLE, ConsumerStore
-from flowdsl.live.dead_letters import DeadLetter, chosen_letters, letters_frame
+from flowdsl.live.dead_letters import DeadLetter, choose_letters, letters_frame
 from flowdsl.live.dispatcher import Dispatcher, SinkWorker
 from flowdsl.live.future_events import AheadOfClock
 from flowdsl.live.given_up import given_up_frame
@@ -32,14 +32,14 @@ from flowdsl.live.memory_arenas import share_arenas
 from flowdsl.live.metrics import Metrics, SinkMetrics, percentiles
 from flowdsl.live.spans import Tracer
 from flowdsl.live.validation import (
-    checked_ahead,
-    checked_clock,
-    checked_consumer,
-    checked_graph,
-    checked_log,
-    checked_seconds,
-    checked_sinks,
-    checked_state,
+    check_ahead,
+    check_clock,
+    check_consumer,
+    check_graph,
+    check_log,
+    check_seconds,
+    check_sinks,
+    check_state,
 )
 from flowdsl.live.worker import PATIENCE, LiveWorker, RunConfig
 from flowdsl.log import Position
@@ -155,15 +155,15 @@ class Runtime:
         max_ahead: str | dt.timedelta | None = MAX_AHEAD,
     ) -> None:
         self.flows = by_rules(as_flows(flows), FLOWDSL)
-        self.log = checked_log(log)
-        self.graph = checked_graph(graph)
-        self.consumer_name = checked_consumer(consumer_name)
-        self.sinks = checked_sinks(flows, self.flows, sinks, getattr(self.log, "folder", None))
+        self.log = check_log(log)
+        self.graph = check_graph(graph)
+        self.consumer_name = check_consumer(consumer_name)
+        self.sinks = check_sinks(flows, self.flows, sinks, getattr(self.log, "folder", None))
         self.error: BaseException | None = None
-        self._state = checked_state(state)
-        self._every = checked_seconds(checkpoint_every, "checkpoint_every")
-        self._clock = checked_clock(clock)
-        self._ahead = AheadOfClock(self.log, self._now, checked_ahead(max_ahead))
+        self._state = check_state(state)
+        self._every = check_seconds(checkpoint_every, "checkpoint_every")
+        self._clock = check_clock(clock)
+        self._ahead = AheadOfClock(self.log, self._now, check_ahead(max_ahead))
         self._plan = Plan.of(self.flows, caps_of(flows, self.flows, caps, LiveError))
         self._keys = DeliveryKeys(self.flows, self.log)
         self._labels = self._keys.labels
@@ -235,7 +235,7 @@ class Runtime:
         >>> from flowdsl import MemoryEventLog, Runtime, on
         >>> Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).start().stop()
         """
-        patience = checked_seconds(timeout, "timeout")
+        patience = check_seconds(timeout, "timeout")
         if self._live is not None:
             self._live.patience = patience
         self._stop.set()
@@ -262,7 +262,7 @@ class Runtime:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             # in turns, so that an interrupt from the keyboard is seen
-            end = None if timeout is None else time.monotonic() + checked_seconds(timeout, "timeout")
+            end = None if timeout is None else time.monotonic() + check_seconds(timeout, "timeout")
             while thread.is_alive() and (end is None or time.monotonic() < end):
                 thread.join(0.2 if end is None else min(max(end - time.monotonic(), 0.0), 0.2))
         if self.error is not None:
@@ -320,7 +320,7 @@ class Runtime:
         1
         """
         if timeout is not None:
-            timeout = checked_seconds(timeout, "timeout")
+            timeout = check_seconds(timeout, "timeout")
         if self.running:
             return self._wait_until_idle(timeout, progress)
         with track(progress, None, "run") as follower:
@@ -473,12 +473,14 @@ class Runtime:
         >>> len(Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).retry())
         0
         """
-        from flowdsl.live.retry import Retry, retried
+        from flowdsl.live.retry import Retry, retry_letters
 
         open_sinks(self.sinks)
         job = Retry(self.flows, self.log, self.graph, self.sinks)
         with track(progress, None, "retry") as follower:
-            return letters_frame(retried(job, self._consumer, self._labels, self._chosen(letters), follower))
+            return letters_frame(
+                retry_letters(job, self._consumer, self._labels, self._choose(letters), follower)
+            )
 
     def discard(self, letters: FrameLike | None = None) -> int:
         """Remove dead letters without retrying them.
@@ -504,12 +506,12 @@ class Runtime:
         >>> Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).discard()
         0
         """
-        chosen = self._chosen(letters)
+        chosen = self._choose(letters)
         self._consumer.settle([letter.key for letter in chosen], self.log.last_seq_no())
         return len(chosen)
 
-    def _chosen(self, letters: FrameLike | None) -> list[DeadLetter]:
-        return chosen_letters(self._consumer.letters(), letters)
+    def _choose(self, letters: FrameLike | None) -> list[DeadLetter]:
+        return choose_letters(self._consumer.letters(), letters)
 
     def _begin(
         self, position: Position | str | int | None, first: Position, follower: ProgressReporter

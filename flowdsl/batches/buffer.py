@@ -11,13 +11,13 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.chunk import Chunk
-from flowdsl.batches.context_batch import CLOSED_BY_QUIET, ContextBatch, joined_branches, joined_closed
+from flowdsl.batches.context_batch import CLOSED_BY_QUIET, ContextBatch, join_branches, join_closed
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import StoredVariable, Variable, Versions
 from flowdsl.log.event_rows import EventRows
-from flowdsl.values.columns import taken
+from flowdsl.values.columns import take_rows
 from flowdsl.values.json_types import Index, Ints
-from flowdsl.values.orders import found_at, inverse
+from flowdsl.values.orders import find_places, inverse
 from flowdsl.values.state_fields import (
     MOST,
     ArrayField,
@@ -87,7 +87,7 @@ class BufferedContexts(StateObject):
         """Return the rows of these references."""
         first = int(self.refs[0])
         # mostly none is missing between them
-        return refs - first if self.refs[-1] - first < len(self) else found_at(self.refs, refs)
+        return refs - first if self.refs[-1] - first < len(self) else find_places(self.refs, refs)
 
     def release(self, rows: Index, chunk: Chunk) -> ContextBatch:
         """Return contexts as contexts of the current chunk."""
@@ -98,8 +98,8 @@ class BufferedContexts(StateObject):
             roots=self.roots,
             branches=tuple(b.take(rows) for b in self.branches),
             variables={name: v.take(rows) for name, v in self.variables.items()},
-            payload=taken(self.payload, rows),
-            closed=taken(self.closed, rows),
+            payload=take_rows(self.payload, rows),
+            closed=take_rows(self.closed, rows),
         )
 
     def swept(self) -> BufferedContexts:
@@ -112,8 +112,8 @@ class BufferedContexts(StateObject):
             events=self.events.gather(rows),
             branches=tuple(b.take(rows) for b in self.branches),
             variables={name: v.take(rows) for name, v in self.variables.items()},
-            payload=taken(self.payload, rows),
-            closed=taken(self.closed, rows),
+            payload=take_rows(self.payload, rows),
+            closed=take_rows(self.closed, rows),
             alive=np.ones(len(rows), np.bool_),
         )
 
@@ -123,7 +123,7 @@ class BufferedContexts(StateObject):
         return alike and (self.payload is None) == (later.payload is None) and len(self) <= 2 * len(later)
 
     @staticmethod
-    def joined(parts: Sequence[BufferedContexts]) -> BufferedContexts:
+    def concat(parts: Sequence[BufferedContexts]) -> BufferedContexts:
         """Merge blocks that have the same variables."""
         if len(parts) == 1:
             return parts[0]
@@ -132,14 +132,14 @@ class BufferedContexts(StateObject):
         refs = np.concatenate([part.refs for part in swept])
         return first._having(
             refs=refs,
-            events=EventRows.joined([part.events for part in swept]),
-            branches=joined_branches(swept),
+            events=EventRows.concat([part.events for part in swept]),
+            branches=join_branches(swept),
             variables={
-                name: v.joined([part.variables[name] for part in swept])
+                name: v.concat([part.variables[name] for part in swept])
                 for name, v in first.variables.items()
             },
             payload=Payload.concat(payloads) if payloads else None,
-            closed=joined_closed(swept),
+            closed=join_closed(swept),
             alive=np.ones(len(refs), np.bool_),
         )
 
@@ -159,7 +159,7 @@ class BufferedContexts(StateObject):
 
     def having_events(self, frame: pl.DataFrame) -> BufferedContexts:
         """Return the same contexts with all columns of their events."""
-        return self._having(events=self.events.replaced(frame))
+        return self._having(events=self.events.replace(frame))
 
     def _having(self, **changed: Any) -> BufferedContexts:
         other = object.__new__(BufferedContexts)
@@ -214,7 +214,7 @@ class ContextBuffer(StateObject):
         self._blocks.append(BufferedContexts(contexts, refs))
         while len(self._blocks) > 1 and self._blocks[-2].goes_with(self._blocks[-1]):
             last = self._blocks.pop()
-            self._blocks[-1] = BufferedContexts.joined([self._blocks[-1], last])
+            self._blocks[-1] = BufferedContexts.concat([self._blocks[-1], last])
         return refs
 
     def release(self, refs: Refs, chunk: Chunk) -> ContextBatch | None:

@@ -21,7 +21,7 @@ from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Variable, Versions
 from flowdsl.log.event_rows import EventRows
 from flowdsl.log.uuids import one_spelling
-from flowdsl.values.columns import Column, DictionaryColumn, taken
+from flowdsl.values.columns import Column, DictionaryColumn, take_rows
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import MISSING, Index, Ints, Mask, Tag
 from flowdsl.values.orders import is_everything
@@ -51,13 +51,13 @@ class _Contexts(Protocol):
     def __len__(self) -> int: ...
 
 
-def joined_branches(parts: Sequence[_Contexts]) -> tuple[npt.NDArray[np.int32], ...]:
+def join_branches(parts: Sequence[_Contexts]) -> tuple[npt.NDArray[np.int32], ...]:
     """Concatenate the positions at each fan-out."""
     levels = zip(*(part.branches for part in parts), strict=True)
     return tuple(np.concatenate(level) for level in levels)
 
 
-def joined_closed(parts: Sequence[_Contexts]) -> npt.NDArray[np.uint8] | None:
+def join_closed(parts: Sequence[_Contexts]) -> npt.NDArray[np.uint8] | None:
     """Concatenate what released the contexts, or return None if nothing did."""
     if all(part.closed is None for part in parts):
         return None
@@ -131,7 +131,7 @@ class ContextBatch:
         if self._payload is None and self._origin is not None:
             parent, index = self._origin
             above = parent.payload
-            self._payload = taken(above, index)
+            self._payload = take_rows(above, index)
         return self._payload
 
     def names(self) -> tuple[str, ...]:
@@ -208,12 +208,12 @@ class ContextBatch:
             self.chunk,
             self.rows.take(index),
             roots=self.event_roots,
-            moment=taken(self._moment, index),
-            seen=taken(self._seen, index),
+            moment=take_rows(self._moment, index),
+            seen=take_rows(self._seen, index),
             branches=tuple(b.take(index) for b in self.branches),
             variables={name: v.take(index) for name, v in self._variables.items()},
-            payload=taken(self._payload, index),
-            closed=taken(self.closed, index),
+            payload=take_rows(self._payload, index),
+            closed=take_rows(self.closed, index),
             origin=None if self._origin is None else (self._origin[0], self._origin[1].take(index)),
         )
 
@@ -255,10 +255,10 @@ class ContextBatch:
             self.chunk,
             self.rows.take(index),
             roots=self.event_roots,
-            moment=taken(self._moment, index),
-            seen=taken(self._seen, index),
+            moment=take_rows(self._moment, index),
+            seen=take_rows(self._seen, index),
             branches=(*(b.take(index) for b in self.branches), position),
-            closed=taken(self.closed, index),
+            closed=take_rows(self.closed, index),
             origin=(self, index),
         )
         return branches.having(variables)
@@ -266,7 +266,7 @@ class ContextBatch:
     def _own_names(self) -> set[str]:
         return {*self._variables, "_payload"} if self._payload is not None else set(self._variables)
 
-    def placed(self, moment: Micros, seen: Seen | Later[Seen], closed: npt.NDArray[np.uint8]) -> ContextBatch:
+    def place(self, moment: Micros, seen: Seen | Later[Seen], closed: npt.NDArray[np.uint8]) -> ContextBatch:
         """Return these contexts at the moment when a timer releases them, with what they see then."""
         held = {name: self.variable(name) for name in self.names()}
         return ContextBatch(
@@ -281,7 +281,7 @@ class ContextBatch:
             closed=closed,
         )
 
-    def detached(self, events: EventRows) -> ContextBatch:
+    def detach(self, events: EventRows) -> ContextBatch:
         """Copy the contexts into a chunk of their own, which keeps nothing of this one alive."""
         alone = Chunk(events, np.zeros(len(self), np.int64), self.chunk.graph, self.chunk.interner)
         held = {name: self.variable(name) for name in self.names()}
@@ -322,10 +322,10 @@ class ContextBatch:
             first.chunk,
             np.concatenate([part.rows for part in parts]),
             roots=first.event_roots,
-            branches=joined_branches(parts),
-            variables=_joined_variables(parts),
+            branches=join_branches(parts),
+            variables=_join_variables(parts),
             payload=Payload.concat(payloads) if len(payloads) == len(parts) else None,
-            closed=joined_closed(parts),
+            closed=join_closed(parts),
         )
 
     def values(self, row: int) -> dict[str, Any]:
@@ -335,14 +335,14 @@ class ContextBatch:
         return {name: value for name, value in found.items() if value is not MISSING}
 
 
-def _joined_variables(parts: Sequence[ContextBatch]) -> dict[str, Variable]:
+def _join_variables(parts: Sequence[ContextBatch]) -> dict[str, Variable]:
     held: dict[str, list[Variable]] = {}
     for part in parts:
         for name in part.names():
             variable = part.variable(name)
             if variable is not None:
                 held.setdefault(name, []).append(variable)
-    return {name: variables[0].joined(variables) for name, variables in held.items()}
+    return {name: variables[0].concat(variables) for name, variables in held.items()}
 
 
 class ContextLinks:

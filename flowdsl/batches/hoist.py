@@ -16,7 +16,7 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import EntityVariable, Versions
 from flowdsl.expressions.row_source import Failures, Rows
 from flowdsl.graph.versions import VersionStore
-from flowdsl.values.columns import Column, taken
+from flowdsl.values.columns import Column, take_rows
 from flowdsl.values.json_types import Index
 from flowdsl.values.paths import Path
 
@@ -44,7 +44,7 @@ class EntityRows:
         return EntityRows(self._name, self._versions.take(index), self._store)
 
 
-def lifted(
+def hoist(
     contexts: ContextBatch, key: object, paths: Iterable[Path], evaluate: Evaluate, *, asks: bool = False
 ) -> tuple[Any, Failures | None]:
     """Evaluate an expression for the contexts where it is cheapest; `key` identifies it among those over the
@@ -61,7 +61,7 @@ def lifted(
         values, failures = evaluate(at)
     if back is None:
         return values, failures
-    return taken(values, back), taken(failures, back)
+    return take_rows(values, back), take_rows(failures, back)
 
 
 def _by_version(

@@ -73,17 +73,17 @@ class Payload(StateObject):
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Payload:
-        _mapped(fields["node"], lambda column: source.agree(size=fields["size"], column=len(column)))
+        _map(fields["node"], lambda column: source.agree(size=fields["size"], column=len(column)))
         return cls(**fields)
 
     def take(self, index: Index) -> Payload:
         """Return the payloads at `index`"""
-        return Payload(_mapped(self.node, lambda column: column.take(index)), len(index))
+        return Payload(_map(self.node, lambda column: column.take(index)), len(index))
 
     @classmethod
     def concat(cls, parts: Sequence[Payload]) -> Payload:
         """Concatenate payloads of the same shape."""
-        return cls(_joined([p.node for p in parts]), sum(p.size for p in parts))
+        return cls(_join([p.node for p in parts]), sum(p.size for p in parts))
 
     def column(self, path: Path) -> Column:
         """Return the values at a path below the payloads."""
@@ -121,21 +121,21 @@ class Payload(StateObject):
         return pl.select(pl.concat_str(parts).alias("payload")).to_series()
 
 
-def _mapped(node: Any, change: Any) -> Any:
+def _map(node: Any, change: Any) -> Any:
     if isinstance(node, Column):
         return change(node)
     if isinstance(node, Mapping):
-        return {key: _mapped(value, change) for key, value in node.items()}
-    return [_mapped(value, change) for value in node]
+        return {key: _map(value, change) for key, value in node.items()}
+    return [_map(value, change) for value in node]
 
 
-def _joined(nodes: Sequence[Any]) -> Any:
+def _join(nodes: Sequence[Any]) -> Any:
     first = nodes[0]
     if isinstance(first, Column):
         return Column.concat(nodes)
     if isinstance(first, Mapping):
-        return {key: _joined([node[key] for node in nodes]) for key in first}
-    return [_joined(items) for items in zip(*nodes, strict=True)]
+        return {key: _join([node[key] for node in nodes]) for key in first}
+    return [_join(items) for items in zip(*nodes, strict=True)]
 
 
 def _below(column: Column, path: Path) -> Column:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.payload import Payload
-from flowdsl.values.columns import Column, taken
+from flowdsl.values.columns import Column, take_rows
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.paths import Path
@@ -29,7 +29,7 @@ class Variable(Protocol):
 
     def take(self, index: Index) -> Variable: ...
 
-    def joined(self, parts: Sequence[Any]) -> Variable:
+    def concat(self, parts: Sequence[Any]) -> Variable:
         """Concatenate variables of one kind over several batches, this one first."""
         ...
 
@@ -82,14 +82,14 @@ class EntityVariable(StoredVariable):
         if below:
             return found
         there = self.versions >= 0
-        texts = Column.coded(np.where(there, np.int32(0), self.ids), chunk.interner)
+        texts = Column.from_codes(np.where(there, np.int32(0), self.ids), chunk.interner)
         pairs = Column.concat([found, texts])
         return pairs.take(np.arange(found.size) + np.where(there, 0, found.size))
 
     def take(self, index: Index) -> EntityVariable:
-        return EntityVariable(self.versions.take(index), taken(self.ids, index))
+        return EntityVariable(self.versions.take(index), take_rows(self.ids, index))
 
-    def joined(self, parts: Sequence[EntityVariable]) -> EntityVariable:
+    def concat(self, parts: Sequence[EntityVariable]) -> EntityVariable:
         ids = None
         if any(p.ids is not None for p in parts):
             ids = np.concatenate(
@@ -132,7 +132,7 @@ class ValueVariable(ValueColumnVariable):
     def take(self, index: Index) -> ValueVariable:
         return ValueVariable(self.values.take(index))
 
-    def joined(self, parts: Sequence[ValueVariable]) -> ValueVariable:
+    def concat(self, parts: Sequence[ValueVariable]) -> ValueVariable:
         return ValueVariable(Column.concat([p.values for p in parts]))
 
 
@@ -165,5 +165,5 @@ class ConstantVariable(ValueColumnVariable):
     def take(self, index: Index) -> ConstantVariable:
         return ConstantVariable(self.value, len(index))
 
-    def joined(self, parts: Sequence[ConstantVariable]) -> ConstantVariable:
+    def concat(self, parts: Sequence[ConstantVariable]) -> ConstantVariable:
         return ConstantVariable(self.value, sum(p.size for p in parts))

@@ -10,7 +10,7 @@ from typing import Final
 from flowdsl.charts.formats import SECOND, axis_text, span_text
 from flowdsl.charts.ticks import Tick, number_ticks, span_ticks
 from flowdsl.diagrams.svg import escape_text, short_number
-from flowdsl.diagrams.text_width import elided, width
+from flowdsl.diagrams.text_width import elide_text, width
 
 FONT: Final = 11.0
 _LINE: Final = 14.0
@@ -86,7 +86,7 @@ class Field:
         room: float | None = None,
     ) -> None:
         """Draw one line of text, cut to its room."""
-        fitted = text if room is None else elided(text, room, FONT)
+        fitted = text if room is None else elide_text(text, room, FONT)
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         style = f' class="{css}"' if css else ""
         self.parts.append(
@@ -108,7 +108,7 @@ class Field:
         """Draw tick labels below the axis, as many as fit, with the larger unit in a second line."""
         for line, labels in enumerate(([t.label for t in ticks], [t.above for t in ticks])):
             named = [
-                (place(t.at), elided(label, _MARK, FONT))
+                (place(t.at), elide_text(label, _MARK, FONT))
                 for t, label in zip(ticks, labels, strict=True)
                 if label
             ]

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from flowdsl.diagrams.palette import DARK, LIGHT, SANS, Scheme
-from flowdsl.diagrams.svg import escape_text, image_html, short_number, themed
+from flowdsl.diagrams.svg import escape_text, image_html, short_number, theme_image
 
 # on a phone, its texts are about as large as those around it
 NARROW: Final = 400.0
@@ -77,10 +77,10 @@ class Chart:
         return f"<Chart {self.title!r}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": self.text, "image/svg+xml": self.svg, "text/html": themed(self.html)}
+        return {"text/plain": self.text, "image/svg+xml": self.svg, "text/html": theme_image(self.html)}
 
 
-def fitted(draw: Callable[[float], Chart], width: float) -> Chart:
+def fit_chart(draw: Callable[[float], Chart], width: float) -> Chart:
     """Draw a chart as wide as said, and once more for narrow screens."""
     return replace(draw(width), narrow=draw(NARROW))
 

@@ -11,7 +11,7 @@ from flowdsl.charts.axes import FONT, scale
 from flowdsl.charts.chart import Chart
 from flowdsl.charts.formats import number_text, short_text, span_text
 from flowdsl.diagrams.svg import escape_text, short_number
-from flowdsl.diagrams.text_width import elided
+from flowdsl.diagrams.text_width import elide_text
 from flowdsl.diagrams.text_width import width as text_width
 
 WIDTH: Final = 760.0
@@ -145,5 +145,5 @@ def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
 
 def _text(parts: list[str], x: float, y: float, text: str, room: float, css: str) -> None:
     style = f' class="{css}"' if css else ""
-    fitted = escape_text(elided(text, room, FONT))
+    fitted = escape_text(elide_text(text, room, FONT))
     parts.append(f'<text x="{short_number(x)}" y="{short_number(y)}"{style}>{fitted}</text>')

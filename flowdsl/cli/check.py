@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     target: Target | None = options.target
     if options.log is not None:
         log, target = log_of(options), target or "this-rs"
-        predicted = _predicted(sources, target, log, graph, options)
+        predicted = _predict(sources, target, log, graph, options)
     found = [f for f in check_sources(sources, target, log, graph) if f.severity in kept]
     if options.json:
         listed = [finding.to_dict() for finding in found]
@@ -79,10 +79,10 @@ def run(options: argparse.Namespace) -> int:
         show_json(listed if log is None else whole)
     else:
         _print(found, predicted)
-    return _summarized(found)
+    return _summarize(found)
 
 
-def _summarized(found: Sequence[Finding]) -> int:
+def _summarize(found: Sequence[Finding]) -> int:
     """Print how many findings there are; return 1 if any is an error or a warning."""
     from flowdsl.findings.base import SEVERITIES
 
@@ -105,7 +105,7 @@ def _read(given: str) -> bytes:
         return file.read(BYTES + 1)
 
 
-def _predicted(
+def _predict(
     sources: list[tuple[bytes, str]],
     target: Target,
     log: Any,

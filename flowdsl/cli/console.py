@@ -56,7 +56,7 @@ def natural(text: str) -> int:
     return int(text)
 
 
-def signed(text: str) -> int | None:
+def signed_number(text: str) -> int | None:
     """Parse a whole number; return None for any other text."""
     if not text.removeprefix("-").isdecimal():
         return None

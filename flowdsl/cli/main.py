@@ -152,7 +152,7 @@ def _check_texts(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("always", FlowWarning)
-        warnings.showwarning = _warned
+        warnings.showwarning = _warn
         code: int = options.run(options)
         sys.stdout.flush()
         return code
@@ -178,5 +178,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _warned(message: Warning | str, *_: object, **__: object) -> None:
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
     say(f"warning: {message}")

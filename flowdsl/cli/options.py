@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.cli.console import duration, existing, load_project, natural, say, signed
+from flowdsl.cli.console import duration, existing, load_project, natural, say, signed_number
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -53,9 +53,9 @@ def graph_of(options: argparse.Namespace) -> EntityGraph | None:
 
 def log_of(options: argparse.Namespace) -> EventSource:
     """Return the log given by the options, with events dated in the future marked if asked for."""
-    from flowdsl.results.options import opened
+    from flowdsl.results.options import open_source
 
-    return opened(_readable(options.log), options.max_ahead_of_next)
+    return open_source(_readable(options.log), options.max_ahead_of_next)
 
 
 def _readable(path: str) -> Any:
@@ -80,7 +80,7 @@ def position(text: str | None) -> int | str | None:
     """Parse a sequence number or a timestamp."""
     if text is None:
         return None
-    number = signed(text)
+    number = signed_number(text)
     return text if number is None else number
 
 

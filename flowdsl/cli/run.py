@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.cli.console import UsageError, duration, existing, load_project, say, signed
+from flowdsl.cli.console import UsageError, duration, existing, load_project, say, signed_number
 from flowdsl.cli.options import add_merge, graph_of
 from flowdsl.errors import DataError, FlowError
 from flowdsl.live import MAX_AHEAD
@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
         appender = Appender(log, options.duplicates) if options.append else None
         status = Status(runtime, options.every, appender)
         try:
-            with _settled():
+            with _settle():
                 _follow(runtime, stop, appender, status, until_idle=options.until_idle)
         finally:
             if stop.is_set():
@@ -152,7 +152,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _settled() -> Iterator[None]:
+def _settle() -> Iterator[None]:
     """Freeze the garbage collector's current objects (a full collection pauses all threads for 20 ms)"""
     gc.collect()
     gc.freeze()
@@ -329,7 +329,7 @@ def _sinks(project: Project, options: argparse.Namespace) -> dict[str, Any]:
 
 def _position(given: str | None, project: Project, runtime: Runtime) -> str | int | None:
     if given is not None:
-        number = signed(given)
+        number = signed_number(given)
         if number is not None:
             return number
         if given not in ("beginning", "latest", "last_acknowledged"):

@@ -74,7 +74,7 @@ def _no_tests(options: argparse.Namespace) -> UsageError:
 
 def _outcomes(path: str, options: argparse.Namespace) -> list[Outcome]:
     from flowdsl.api.testing import read_tests, run_tests
-    from flowdsl.flow_tests.snapshot import updated
+    from flowdsl.flow_tests.snapshot import update_text
 
     project = load_project(path)
     tests = read_tests(project)
@@ -84,7 +84,7 @@ def _outcomes(path: str, options: argparse.Namespace) -> list[Outcome]:
         file = existing(path, "file")
         # as bytes, to keep line ends
         text = file.read_bytes().decode("utf-8-sig")
-        _write(file, updated(text, outcomes))
+        _write(file, update_text(text, outcomes))
     return list(outcomes.values())
 
 
@@ -97,12 +97,12 @@ def _write(file: Path, text: str) -> None:
 def _print(path: str | None, outcome: Outcome, *, updated: bool) -> None:
     state = "ok" if outcome.passed else "updated" if updated and outcome.error is None else "failed"
     colour = "32" if state == "ok" else "33" if state == "updated" else "31"
-    show(f"{_painted(f'{state:<7}', colour)} {f'{path}: ' if path else ''}{outcome.test.name}")
+    show(f"{_paint(f'{state:<7}', colour)} {f'{path}: ' if path else ''}{outcome.test.name}")
     for line in outcome.diff.splitlines():
-        show(f"        {_painted(line, _COLOURS.get(line[:1], ''))}")
+        show(f"        {_paint(line, _COLOURS.get(line[:1], ''))}")
 
 
-def _painted(text: str, colour: str) -> str:
+def _paint(text: str, colour: str) -> str:
     """Colour text on a terminal, unless NO_COLOR is set."""
     wanted = sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
     if not colour or not wanted or os.environ.get("NO_COLOR"):

@@ -84,7 +84,7 @@ class Comparison:
     ) -> None:
         self._pairs = pairs
         self._logs = logs
-        self._differences, self._counts = _compared(self._pairs, progress, logs)
+        self._differences, self._counts = _compare(self._pairs, progress, logs)
         if self.other_rules:
             # what a runtime does differently is useful only with the cause: find it now, not on display
             _ = self._causes
@@ -322,7 +322,7 @@ def compare(before: ResultData, after: ResultData, *, progress: Progress = None)
     return Comparison(pairs_of(before, after), progress, counterparts(before, after))
 
 
-def _compared(
+def _compare(
     pairs: list[FlowPair], progress: Progress, logs: Counterparts | None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows that differ, with the number of their pair, and the counts of each flow and sink."""

@@ -13,7 +13,7 @@ from flowdsl.events import EVENT_COLUMNS
 from flowdsl.log import EventSource
 from flowdsl.log.event_ids import Occurrences, content_texts
 from flowdsl.log.uuids import one_spelling
-from flowdsl.log.wrapper import unwrapped
+from flowdsl.log.wrapper import unwrap
 from flowdsl.progress import heartbeat
 from flowdsl.results.result_data import ResultData
 from flowdsl.results.tables import sink_table
@@ -99,9 +99,7 @@ def counterparts(before: ResultData, after: ResultData) -> Counterparts | None:
     if before.options is None or after.options is None:
         _check_one_log(before, after)
         return None
-    one, other = (
-        unwrapped(result.options.source) for result in (before, after) if result.options is not None
-    )
+    one, other = (unwrap(result.options.source) for result in (before, after) if result.options is not None)
     if _same(one, other):
         return None
     by_id = all(
@@ -132,12 +130,12 @@ def _check_one_log(before: ResultData, after: ResultData) -> None:
 
 def _delivered_by_others(before: ResultData, after: ResultData) -> bool:
     """Return True if something was delivered on both sides of events of one number that are not one event."""
-    both = _delivered(before).join(_delivered(after), on="seq_no", suffix="_after")
+    both = _read_deliveries(before).join(_read_deliveries(after), on="seq_no", suffix="_after")
     other_id = pl.col("event_id") != pl.col("event_id_after")
     return bool(both.select(((pl.col("event_time") != pl.col("event_time_after")) | other_id).any()).item())
 
 
-def _delivered(result: ResultData) -> pl.DataFrame:
+def _read_deliveries(result: ResultData) -> pl.DataFrame:
     """Return what deliveries tell of their events: number, id and time."""
     columns = ("seq_no", "event_id", "event_time")
     frames = [

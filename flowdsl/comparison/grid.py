@@ -35,7 +35,7 @@ def variants_of(flow: FlowSpec, parameters: Mapping[str, Iterable[Any]]) -> list
     (`batch_window`, `step_3_window`, `3.window`).
     """
     places = places_of(flow, parameters)
-    given = [[(name, value) for value in _listed(name, values)] for name, values in parameters.items()]
+    given = [[(name, value) for value in _list_values(name, values)] for name, values in parameters.items()]
     count = math.prod(map(len, given))
     if count > MOST_VARIANTS:
         raise ReplayError(
@@ -73,7 +73,7 @@ def _variant(
     return replace(variant, flow=flow.named(variant.name))
 
 
-def _listed(name: str, values: Iterable[Any]) -> list[Any]:
+def _list_values(name: str, values: Iterable[Any]) -> list[Any]:
     listed = (
         [] if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable) else list(values)
     )

@@ -25,7 +25,7 @@ def variants_chart(
     `seconds` says of each column whether it is a duration; raise `ReplayError` if some are and others are
     not.
     """
-    from flowdsl.charts.chart import fitted
+    from flowdsl.charts.chart import fit_chart
     from flowdsl.charts.lines import WIDTH, line_chart
 
     if len(set(seconds.values())) > 1:
@@ -47,7 +47,7 @@ def variants_chart(
         y_label=" and ".join(columns),
         seconds=any(seconds.values()),
     )
-    return fitted(lambda width: draw(width=width), WIDTH)
+    return fit_chart(lambda width: draw(width=width), WIDTH)
 
 
 def _lines(variants: Sequence[Variant], columns: Mapping[str, Values]) -> dict[str, dict[Any, Any]]:

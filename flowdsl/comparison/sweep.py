@@ -150,20 +150,20 @@ class SweepData(VariantsData):
         html = render(
             "comparison/sweep.html.j2",
             columns=self._table.columns,
-            rows=self._written(),
+            rows=self._write(),
             parameters=len(self._parameters),
             chart=self.plot() if len(self.variants) > 1 else None,
         )
         return {"text/plain": repr(self), "text/html": html}
 
-    def _written(self) -> list[tuple[Any, ...]]:
+    def _write(self) -> list[tuple[Any, ...]]:
         """Return the table with units, and whether a value is the best or the worst of its column."""
         columns: list[list[Any]] = [self._table[name].to_list() for name in self._parameters]
         for name in self._table.columns[len(columns) :]:
             values = self._table[name].to_list()
             columns.append(
                 [
-                    ("–" if value is None else _written(name, value), standing)
+                    ("–" if value is None else _write(name, value), standing)
                     for value, standing in zip(values, _standings(name, values), strict=True)
                 ]
             )
@@ -191,8 +191,8 @@ def variants_to_try(
             raise ReplayError(
                 "flows by name and parameters were both given", hint="give one flow, or no parameters"
             )
-        return [Variant(_checked(one).named(name), (("flow", name),)) for name, one in flow.items()]
-    flow = _checked(flow)
+        return [Variant(_check(one).named(name), (("flow", name),)) for name, one in flow.items()]
+    flow = _check(flow)
     if not parameters:
         raise ReplayError(
             "there is nothing to sweep over", allowed="options of its steps, such as window=['1m', '5m']"
@@ -200,7 +200,7 @@ def variants_to_try(
     return variants_of(flow, parameters)
 
 
-def _checked(flow: FlowSpec) -> FlowSpec:
+def _check(flow: FlowSpec) -> FlowSpec:
     allowed = "a flow, or a mapping from names to flows"
     return one_of(flow, "flow", FlowSpec, allowed, error=ReplayError)
 
@@ -210,7 +210,7 @@ def _is_time(name: str) -> bool:
     return measure is not None and measure.unit == "seconds"
 
 
-def _written(name: str, value: float) -> str:
+def _write(name: str, value: float) -> str:
     return span_text(value * SECOND) if _is_time(name) else number_text(value)
 
 

@@ -13,8 +13,8 @@ from flowdsl.comparison.comparison import Comparison, compare
 from flowdsl.errors import FlowError, FlowWarning, LoadError
 from flowdsl.log.source import LogLike
 from flowdsl.production.project_spec import ProjectSpec
-from flowdsl.production.yaml import load_bytes, merged
-from flowdsl.results.run import replayed
+from flowdsl.production.yaml import load_bytes, merge_documents
+from flowdsl.results.run import replay_with
 from flowdsl.rules import FLOWDSL, Rules, Target, rules_of
 from flowdsl.sinks.registry import is_implemented
 
@@ -74,7 +74,7 @@ def predict_sources(
     """
 
     def read(rules: Rules) -> ProjectSpec:
-        return merged([partial(load_bytes, *one, rules=rules, skip_invalid=True) for one in sources])
+        return merge_documents([partial(load_bytes, *one, rules=rules, skip_invalid=True) for one in sources])
 
     with warnings.catch_warnings():
         # why flows are left out is a finding
@@ -85,19 +85,19 @@ def predict_sources(
                 raise LoadError(
                     list(project.skipped) or [FlowError(f"{whose} finds no flow in it", place=sources[0][1])]
                 )
-        meant = replayed(here, log, graph, start=start, stop=stop)
-        made = replayed(there, log, graph, start=start, stop=stop, target=target)
+        meant = replay_with(here, log, graph, start=start, stop=stop)
+        made = replay_with(there, log, graph, start=start, stop=stop, target=target)
     compared = compare(meant, made)
     names, others = ({flow.name for flow in project.flows} for project in (here, there))
     return Prediction(
         compared,
         tuple(sorted(others - names)),
         tuple(sorted(names - others)),
-        tuple(_unserved(there, compared)),
+        tuple(_find_unserved(there, compared)),
     )
 
 
-def _unserved(there: ProjectSpec, compared: Comparison) -> list[tuple[str, int, str]]:
+def _find_unserved(there: ProjectSpec, compared: Comparison) -> list[tuple[str, int, str]]:
     """Return the sinks that are used but not defined, or of a type that production does not implement."""
     if not there.sinks:
         return []

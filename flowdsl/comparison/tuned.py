@@ -163,7 +163,7 @@ class TuningData(VariantsData):
     @cached_property
     def _table(self) -> pl.DataFrame:
         with track(None, len(self.result), "tune", "deliveries") as tick:
-            measured = [self._measured(side, tick) for side in self._sides]
+            measured = [self._measure(side, tick) for side in self._sides]
         figures = {
             figure.name: pl.Series([one[i] for one in measured], dtype=pl.Float64)
             for i, figure in enumerate(self.figures)
@@ -176,7 +176,7 @@ class TuningData(VariantsData):
             pl.Series(TODAY, [i == self.today for i in range(len(self.variants))], pl.Boolean),
         )
 
-    def _measured(self, side: FlowResult, tick: Any) -> list[float | None]:
+    def _measure(self, side: FlowResult, tick: Any) -> list[float | None]:
         effect = effect_of(side, lambda: self.delays, self.sink, tick)
         return [figure.of(effect) for figure in self.figures]
 

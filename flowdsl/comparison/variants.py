@@ -14,7 +14,7 @@ from flowdsl.comparison.comparison import Comparison
 from flowdsl.comparison.grid import Variant
 from flowdsl.comparison.inputs import FlowPair, FlowResult
 from flowdsl.errors import ReplayError
-from flowdsl.flow.caps import counted_apart
+from flowdsl.flow.caps import count_apart
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.results.options import Options, options_of
 from flowdsl.results.result_data import ResultData
@@ -89,7 +89,7 @@ class VariantsData:
 def options_of_variants(variants: Sequence[Variant], log: Any, graph: Any, **options: Any) -> Options:
     """Return the options of a replay of variants, each of which has the caps of sinks for itself."""
     read = options_of([variant.flow for variant in variants], log, graph, **options)
-    return replace(read, caps=counted_apart(read.caps, read.flows))
+    return replace(read, caps=count_apart(read.caps, read.flows))
 
 
 def _parameter_column(values: Sequence[Any]) -> pl.Series:

@@ -29,7 +29,7 @@ from flowdsl.diagrams.shapes import (
     tile,
 )
 from flowdsl.diagrams.svg import Canvas
-from flowdsl.diagrams.text_width import elided, width, wrapped
+from flowdsl.diagrams.text_width import elide_text, width, wrap_text
 
 MARGIN: Final = 20.0
 NARROWEST: Final = 230.0
@@ -105,12 +105,12 @@ class _Column:
         """Draw the name, the description and the notes; return the position below them."""
         room = self.wide - 2 * MARGIN
         self.canvas.open(self.chain.name, "flow")
-        self.canvas.text(self.left, y + 14, elided(self.chain.name, room, 16, bold=True), "b k-ink", 16)
+        self.canvas.text(self.left, y + 14, elide_text(self.chain.name, room, 16, bold=True), "b k-ink", 16)
         self.canvas.close()
         y += 24
-        notes = [*wrapped(self.chain.description, room, 12, 3)] if self.chain.description else []
+        notes = [*wrap_text(self.chain.description, room, 12, 3)] if self.chain.description else []
         for note in self.diagram.notes:
-            notes += wrapped(note, room, 12, 4)
+            notes += wrap_text(note, room, 12, 4)
         for line in notes:
             self.canvas.text(self.left, y + 11, line, "n k-soft", 12)
             y += 17
@@ -153,12 +153,12 @@ class _Column:
         return y + tall
 
     def _caption(self, node: Node) -> list[str]:
-        return wrapped(node.caption, self.card - LEAD - 12, CAPTION, 2, mono=True)
+        return wrap_text(node.caption, self.card - LEAD - 12, CAPTION, 2, mono=True)
 
     def _note(self, node: Node) -> list[str]:
         # a reason to stop is written in full
         lines = 6 if node.mark.tone == "stopped" else 2
-        return wrapped(node.mark.label, self.card - LEAD - 12, NOTE, lines)
+        return wrap_text(node.mark.label, self.card - LEAD - 12, NOTE, lines)
 
     def height(self, node: Node) -> float:
         """Return the height of a card."""

@@ -13,7 +13,7 @@ Key = tuple[int | str, int | str]
 SWEEPS: Final = 4
 
 
-def ordered(graph: nx.DiGraph, fixed: Sequence[Key], others: Sequence[Key]) -> list[Key]:
+def order_nodes(graph: nx.DiGraph, fixed: Sequence[Key], others: Sequence[Key]) -> list[Key]:
     """Return the nodes of a layer in an order in which edges from the layer before rarely cross.
 
     `fixed` is the layer before, in its order. Each node goes to the middle of those it is reached from; then
@@ -26,7 +26,7 @@ def ordered(graph: nx.DiGraph, fixed: Sequence[Key], others: Sequence[Key]) -> l
         middle[node] = (sum(from_) / len(from_) if from_ else i, i)
     order = sorted(others, key=lambda node: middle[node])
     for _ in range(SWEEPS):
-        if not _swapped(graph, place, order):
+        if not _swap(graph, place, order):
             break
     return order
 
@@ -38,7 +38,7 @@ def _between(graph: nx.DiGraph, place: dict[Key, int], one: Key, other: Key) -> 
     return sum(a > b for a in first for b in second)
 
 
-def _swapped(graph: nx.DiGraph, place: dict[Key, int], order: list[Key]) -> bool:
+def _swap(graph: nx.DiGraph, place: dict[Key, int], order: list[Key]) -> bool:
     changed = False
     for i in range(len(order) - 1):
         one, other = order[i], order[i + 1]

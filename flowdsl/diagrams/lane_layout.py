@@ -27,7 +27,7 @@ from flowdsl.diagrams.shapes import (
 )
 from flowdsl.diagrams.sink_layout import EdgeAnchor, draw_apart, draw_shared, sinks_in_order
 from flowdsl.diagrams.svg import Canvas
-from flowdsl.diagrams.text_width import elided, width, wrapped
+from flowdsl.diagrams.text_width import elide_text, width, wrap_text
 from flowdsl.pluralize import count_text
 
 MARGIN: Final = 18.0
@@ -115,11 +115,11 @@ class _Lanes:
         return self.canvas, wide + MARGIN, max(bottom, y - _LANE_GAP) + MARGIN
 
     def _heading(self, y: float) -> float:
-        self.canvas.text(MARGIN, y + 14, elided(self.diagram.title, LANE, 16, bold=True), "b k-ink", 16)
+        self.canvas.text(MARGIN, y + 14, elide_text(self.diagram.title, LANE, 16, bold=True), "b k-ink", 16)
         y += 24
         notes = [*self.diagram.notes, *([self._totals()] if self.apart else [])]
         for note in notes:
-            for line in wrapped(note, LANE, 12, 4):
+            for line in wrap_text(note, LANE, 12, 4):
                 self.canvas.text(MARGIN, y + 10, line, "n k-soft", 12)
                 y += 17
         return y + 8
@@ -183,12 +183,12 @@ class _Lanes:
 
     def _lane_heading(self, lane: _Lane) -> None:
         canvas, chain, x, y = self.canvas, lane.chain, MARGIN + INSET, lane.y + 19
-        name = elided(chain.name, LANE * 0.55, 12.5, bold=True)
+        name = elide_text(chain.name, LANE * 0.55, 12.5, bold=True)
         canvas.open(chain.name if not chain.description else f"{chain.name}: {chain.description}", "flow")
         canvas.text(x, y, name, "b k-ink", 12.5)
         if chain.description:
             x += width(name, 12.5, bold=True) + 12
-            canvas.text(x, y, elided(chain.description, MARGIN + LANE - INSET - x, 11), "k-soft", 11)
+            canvas.text(x, y, elide_text(chain.description, MARGIN + LANE - INSET - x, 11), "k-soft", 11)
         canvas.close()
 
     def _edge(self, lane: _Lane, before: _NodeBox, chip: _NodeBox) -> None:
@@ -297,8 +297,8 @@ def _below(node: Node) -> float:
 
 def _note(node: Node) -> list[str]:
     lines = 6 if node.mark.tone == "stopped" else 3
-    return wrapped(node.mark.label, _exit_room(_chip_width(node)), EXIT, lines)
+    return wrap_text(node.mark.label, _exit_room(_chip_width(node)), EXIT, lines)
 
 
 def _caption(node: Node) -> list[str]:
-    return wrapped(node.caption, _chip_width(node) - LEAD - 8, CAPTION, 2, mono=True)
+    return wrap_text(node.caption, _chip_width(node) - LEAD - 8, CAPTION, 2, mono=True)

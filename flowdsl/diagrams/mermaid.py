@@ -33,14 +33,14 @@ def mermaid(diagram: Diagram) -> str:
     lines = [f"flowchart {'TD' if len(diagram.chains) == 1 else 'LR'}"]
     sinks = {sink.name: f"sink{number}" for number, sink in enumerate(diagram.sinks)}
     for number, chain in enumerate(diagram.chains):
-        lines.append(f"  subgraph f{number}[{_quoted(chain.name)}]")
+        lines.append(f"  subgraph f{number}[{_quote(chain.name)}]")
         lines += [f"    {line}" for line in _chain(f"f{number}", chain)]
         lines.append("  end")
         for step, node in enumerate(chain.nodes, TRIGGER):
             for target in node.targets:
                 lines.append(f"  {_id(f'f{number}', step)} {_arrow(target.mark)} {sinks[target.sink]}")
     for sink in diagram.sinks:
-        label = _quoted(sink.name, *(part for part in (sink.mark.label, sink.type) if part))
+        label = _quote(sink.name, *(part for part in (sink.mark.label, sink.type) if part))
         lines.append(f"  {sinks[sink.name]}[({label})]")
     return "\n".join(lines) + "\n"
 
@@ -50,11 +50,11 @@ def _chain(flow: str, chain: FlowDiagram) -> Iterator[str]:
         opening, closing = _SHAPES.get(node.operator, ("[", "]"))
         name = _id(flow, number)
         note = [node.mark.label] if node.mark.label else []
-        yield f"{name}{opening}{_quoted(node.operator, node.caption, *note)}{closing}"
+        yield f"{name}{opening}{_quote(node.operator, node.caption, *note)}{closing}"
         if number > TRIGGER:
             yield f"{_id(flow, number - 1)} {_arrow(node.into)} {name}"
         for i, way in enumerate(node.exits):
-            yield f"{name} -.- {name}x{i}>{_quoted(exit_line(way))}]"
+            yield f"{name} -.- {name}x{i}>{_quote(exit_line(way))}]"
 
 
 def _id(flow: str, number: int) -> str:
@@ -63,8 +63,8 @@ def _id(flow: str, number: int) -> str:
 
 def _arrow(mark: Annotation) -> str:
     arrow = "-.->" if mark.tone in ("faded", "removed") else "-->"
-    return f"{arrow}|{_quoted(mark.label)}|" if mark.label else arrow
+    return f"{arrow}|{_quote(mark.label)}|" if mark.label else arrow
 
 
-def _quoted(*lines: str) -> str:
+def _quote(*lines: str) -> str:
     return '"' + "<br/>".join(printable(line, LONGEST).translate(_ESCAPED) for line in lines) + '"'

@@ -12,7 +12,7 @@ from flowdsl.diagrams.column_layout import draw_column
 from flowdsl.diagrams.diagram import Diagram
 from flowdsl.diagrams.lane_layout import SHARED, draw_lanes
 from flowdsl.diagrams.mermaid import mermaid
-from flowdsl.diagrams.svg import Canvas, image_html, themed
+from flowdsl.diagrams.svg import Canvas, image_html, theme_image
 from flowdsl.diagrams.text_renderer import outline
 from flowdsl.errors import DataError
 
@@ -109,4 +109,4 @@ def mime_bundle(picture: Picture, text: str) -> dict[str, str]:
     formats take the SVG. Mermaid is left out on purpose: JupyterLab would prefer it to the SVG, and exports
     would show nothing.
     """
-    return {"text/plain": text, "image/svg+xml": picture.svg, "text/html": themed(picture.html)}
+    return {"text/plain": text, "image/svg+xml": picture.svg, "text/html": theme_image(picture.html)}

@@ -9,7 +9,7 @@ from typing import Final
 from flowdsl.diagrams.diagram import Annotation, Node, Outflow, SinkNode
 from flowdsl.diagrams.icons import family, glyph
 from flowdsl.diagrams.svg import Canvas
-from flowdsl.diagrams.text_width import elided, width
+from flowdsl.diagrams.text_width import elide_text, width
 
 THINNEST: Final = 1.5
 THICKEST: Final = 13.0
@@ -124,7 +124,7 @@ def across(
 
 def edge_label(mark: Annotation) -> str:
     """Return the label of an edge, cut if it is long."""
-    return elided(mark.label, LONGEST_LABEL, COUNT, bold=True)
+    return elide_text(mark.label, LONGEST_LABEL, COUNT, bold=True)
 
 
 def label_css(mark: Annotation) -> str:
@@ -141,9 +141,9 @@ def note_colour(mark: Annotation) -> str:
 
 def exit_text(way: Outflow, room: float, size: float) -> tuple[str, str]:
     """Return the label and the reason of an exit, cut to the room."""
-    label = elided(way.mark.label, room, size, bold=True)
+    label = elide_text(way.mark.label, room, size, bold=True)
     left = room - width(label, size, bold=True) - 5
-    return label, elided(way.reason, left, size) if left > 12 else ""
+    return label, elide_text(way.reason, left, size) if left > 12 else ""
 
 
 def exit_title(way: Outflow) -> str:
@@ -178,9 +178,9 @@ def sink_pill(canvas: Canvas, x: float, y: float, wide: float, sink: SinkNode, *
     tile(canvas, x + 6, y + (tall - 20) / 2, 20, "sink")
     room = wide - 44
     base = y + tall / 2 + (-2 if below else 4)
-    canvas.text(x + 33, base, elided(sink.name, room, 12, bold=True), "b k-ink", 12)
+    canvas.text(x + 33, base, elide_text(sink.name, room, 12, bold=True), "b k-ink", 12)
     if below:
-        canvas.text(x + 33, base + 14, elided(below, room, 10.5), "n k-soft", 10.5)
+        canvas.text(x + 33, base + 14, elide_text(below, room, 10.5), "n k-soft", 10.5)
     canvas.close()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from flowdsl.diagrams.crossings import Key, ordered, spread
+from flowdsl.diagrams.crossings import Key, order_nodes, spread
 from flowdsl.diagrams.diagram import PLAIN, Diagram, SinkNode, Target
 from flowdsl.diagrams.shapes import Scale, across, edge_css, pill_width, sink_pill
 from flowdsl.diagrams.svg import Canvas
@@ -32,7 +32,7 @@ def sinks_in_order(diagram: Diagram) -> list[str]:
     flows = enumerate(diagram.chains)
     givers: list[Key] = [(flow, step) for flow, chain in flows for step in range(len(chain.nodes))]
     sinks: list[Key] = [("sink", sink.name) for sink in diagram.sinks]
-    return [str(name) for _, name in ordered(diagram.graph(), givers, sinks)]
+    return [str(name) for _, name in order_nodes(diagram.graph(), givers, sinks)]
 
 
 def draw_shared(

@@ -108,6 +108,6 @@ def _data(svg: str) -> str:
     return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
-def themed(image: str) -> str:
+def theme_image(image: str) -> str:
     """Return an image that is alone on a page, in the theme of the page."""
     return f"<style>{page_scheme('.' + IMAGE)}</style>{image}"

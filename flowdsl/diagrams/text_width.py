@@ -87,7 +87,7 @@ def width(text: str, size: float, *, mono: bool = False, bold: bool = False) -> 
     return size * sum(map(_sans, text)) * (_BOLD if bold else 1)
 
 
-def elided(text: str, room: float, size: float, *, mono: bool = False, bold: bool = False) -> str:
+def elide_text(text: str, room: float, size: float, *, mono: bool = False, bold: bool = False) -> str:
     """Return the text, or as much of its beginning as fits, and then `…`."""
     text = printable(text)
     if width(text, size, mono=mono, bold=bold) <= room:
@@ -102,7 +102,7 @@ def elided(text: str, room: float, size: float, *, mono: bool = False, bold: boo
     return "".join(kept).rstrip() + "…"
 
 
-def wrapped(text: str, room: float, size: float, lines: int, *, mono: bool = False) -> list[str]:
+def wrap_text(text: str, room: float, size: float, lines: int, *, mono: bool = False) -> list[str]:
     """Return the text in at most `lines` lines, broken at spaces, the last one elided."""
     words = printable(text).split(" ")
     done: list[str] = []
@@ -117,7 +117,7 @@ def wrapped(text: str, room: float, size: float, lines: int, *, mono: bool = Fal
             break
         done.append(line)
         line = word
-    return [elided(one, room, size, mono=mono) for one in (*done, line)]
+    return [elide_text(one, room, size, mono=mono) for one in (*done, line)]
 
 
 def _visible(sign: str) -> str:

@@ -14,7 +14,7 @@ from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_COUNT, CLOSED_BY_QUIET, ContextBatch
 from flowdsl.batches.variables import EntityVariable
 from flowdsl.expressions.conditions import EvaluationError
-from flowdsl.expressions.conditions.condition import listed
+from flowdsl.expressions.conditions.condition import list_names
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.graph.state import GraphState
@@ -90,16 +90,16 @@ class EventReading:
     def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
         """Record the outcomes of the event's contexts; what entered and did not come out is held."""
         for failed in outcome.failed:
-            self._failed(stage, failed)
+            self._read_failed(stage, failed)
         for dropped in outcome.dropped:
-            self._dropped(stage, dropped)
+            self._read_dropped(stage, dropped)
         if outcome.absorbed is not None:
-            self._absorbed(stage, outcome.absorbed)
+            self._read_absorbed(stage, outcome.absorbed)
         if outcome.delivered is not None:
-            self._delivered(stage, outcome.delivered)
-        self._passed(stage, entered, outcome.passed)
+            self._read_delivered(stage, outcome.delivered)
+        self._read_passed(stage, entered, outcome.passed)
 
-    def _passed(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
+    def _read_passed(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         if entered.chunk.fresh:
             self.position = max(self.position, int(entered.chunk.seq[-1]))
         self.graph = entered.chunk.graph
@@ -123,7 +123,7 @@ class EventReading:
         for branch, variables in before.items():
             self._complete(stage, branch, variables, asked.get(branch, {}))
 
-    def _dropped(self, stage: CompiledStep, dropped: Dropped) -> None:
+    def _read_dropped(self, stage: CompiledStep, dropped: Dropped) -> None:
         contexts = dropped.contexts
         if isinstance(contexts, ContextBatch):
             mine = self._mine(stage, contexts, dropped.rows)
@@ -133,13 +133,13 @@ class EventReading:
         for row in np.flatnonzero(contexts.seq == self.seq_no).tolist():
             self._put(stage, _branch(contexts.branches, row), "dropped", dropped.reason)
 
-    def _failed(self, stage: CompiledStep, failed: Failed) -> None:
+    def _read_failed(self, stage: CompiledStep, failed: Failed) -> None:
         mine = self._mine(stage, failed.contexts, failed.rows)
         for i, branch in enumerate(mine.branches):
             error = failed.failures.message(int(mine.rows[i]))
             self._put(stage, branch, "failed", error, mine.moments[i])
 
-    def _absorbed(self, stage: CompiledStep, absorbed: Absorbed) -> None:
+    def _read_absorbed(self, stage: CompiledStep, absorbed: Absorbed) -> None:
         batches, (members, which) = absorbed.batches, absorbed.members()
         for row in np.flatnonzero(members.seq == self.seq_no).tolist():
             branch, batch = _branch(members.branches, row), int(which[row])
@@ -152,7 +152,7 @@ class EventReading:
             seen = self._put(stage, branch, "absorbed", reason, batches.moment[batch])
             seen.into = last, _branch(batches.branches, batch)
 
-    def _delivered(self, stage: CompiledStep, delivered: Deliveries) -> None:
+    def _read_delivered(self, stage: CompiledStep, delivered: Deliveries) -> None:
         mine = self._mine(stage, delivered.contexts)
         texts, refused = delivered.recipient.take(mine.rows).values(), delivered.refused or {}
         capped = delivered.capped or {}
@@ -259,7 +259,7 @@ class _TracedRows:
         """Return what calls that ask the graph give in each context, as of its moment."""
         if self._taken is None:
             return {}
-        listings = {call: listed(call, self._taken) for call in calls}
+        listings = {call: list_names(call, self._taken) for call in calls}
         return {
             branch: {call: values[i] for call, values in listings.items()}
             for i, branch in enumerate(self.branches)

@@ -117,7 +117,7 @@ class StepExecutor:
         """Return what becomes of contexts, timers firing up to a moment; it is counted and written down."""
         started = time.perf_counter()
         if self._spares:
-            outcome = self._spared(contexts, until, recorder)
+            outcome = self._run_sparing(contexts, until, recorder)
         else:
             outcome = self._outcome(contexts, until)
             recorder.write(self.step, contexts, self.kept_back(outcome))
@@ -138,7 +138,7 @@ class StepExecutor:
         """Return what is to be written down now."""
         return replace(outcome, delivered=None) if self.holds(outcome) else outcome
 
-    def streamed(self, contexts: ContextBatch) -> list[ContextBatch]:
+    def stream(self, contexts: ContextBatch) -> list[ContextBatch]:
         """Return contexts in pieces that make no more branches each than can go on together."""
         most = self.kernel.most_branches(contexts) if len(contexts) > 1 else None
         if most is None or int(most.sum()) <= self.together:
@@ -159,7 +159,7 @@ class StepExecutor:
 
     # -- an unexpected error ----------------------------------------------------------------------------
 
-    def _spared(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
+    def _run_sparing(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         """Return the outcome of the contexts that raise no error; the others fail.
 
         A kernel that remembers nothing is tried on halves until those contexts are found. One that remembers
@@ -184,7 +184,7 @@ class StepExecutor:
         failed = Failed(contexts, Failures(codes, tuple(_message(error) for _, error in culprits)))
         good = contexts.take(np.flatnonzero(codes == 0))
         recorder.write(self.step, contexts, StepOutcome(good, failed=(failed,)))
-        rest = self._spared(good, until, recorder) if len(good) else StepOutcome(good)
+        rest = self._run_sparing(good, until, recorder) if len(good) else StepOutcome(good)
         return replace(rest, failed=(failed, *rest.failed))
 
     def _culprits(self, contexts: ContextBatch, error: Exception) -> list[tuple[Index, Exception]]:
@@ -192,9 +192,9 @@ class StepExecutor:
         everything = np.arange(len(contexts))
         if not self.step.stateless or isinstance(error, FlowError):
             return [(everything, error)]
-        return list(self._searched(contexts, everything, error))
+        return list(self._search(contexts, everything, error))
 
-    def _searched(
+    def _search(
         self, contexts: ContextBatch, rows: Index, error: Exception
     ) -> Iterator[tuple[Index, Exception]]:
         """Yield the contexts among `rows` that raise, each with its error; `error` is what all of `rows`
@@ -210,7 +210,7 @@ class StepExecutor:
             # the same error as before, or another one: it is what is looked for
             except Exception as again:
                 found = True
-                yield from self._searched(contexts, half, again)
+                yield from self._search(contexts, half, again)
         if not found:
             # no single one is at fault: only together they raise
             yield rows, error
@@ -246,7 +246,7 @@ def _run_places(
             continue
         behind = range(place + 1, place + step.step.size)
         if step.step.fans_out:
-            *early, entered = step.streamed(entered)
+            *early, entered = step.stream(entered)
             for piece in early:
                 own = {step.step.after: piece}
                 here = range(place, behind.stop)

@@ -13,7 +13,7 @@ from flowdsl.engine.range import CHUNK
 from flowdsl.engine.state import State, flows_of
 from flowdsl.errors import DataError
 from flowdsl.flow.plan import Plan
-from flowdsl.graph.extension import grown
+from flowdsl.graph.extension import extend_graph
 from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
@@ -22,7 +22,7 @@ from flowdsl.log.event_rows import EventRows
 from flowdsl.progress import Tick, noop
 
 
-def fitted(
+def fit_state(
     state: State,
     plan: Plan,
     base: EntityGraph | None,
@@ -37,7 +37,7 @@ def fitted(
     used up.
     """
 
-    def gathered(needs: GraphRequirements) -> GraphState:
+    def gather(needs: GraphRequirements) -> GraphState:
         given = (base or EntityGraph()).over(state.graph.interner, state.graph.tables)
         graph = given.start(needs, plan.rules)
         graph.merge = state.graph.merge
@@ -58,7 +58,7 @@ def fitted(
     steps = tuple(replace(step, flows=names[step.fingerprint]) for step in kept)
     held = [holding for step in steps if (holding := step.kernel.holding) is not None]
     _complete(held, columns, source)
-    return replace(state, graph=grown(state.graph, plan.needs, gathered), steps=steps, flows=flows)
+    return replace(state, graph=extend_graph(state.graph, plan.needs, gather), steps=steps, flows=flows)
 
 
 def _complete(held: list[ContextBuffer], columns: Collection[str], source: EventSource) -> None:

@@ -32,7 +32,7 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import FOREVER, Until
 from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
-from flowdsl.log.document_paths import taken_off
+from flowdsl.log.document_paths import take_off
 from flowdsl.log.event_rows import EventRows
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.scope import TRIGGER_VARIABLES
@@ -126,7 +126,7 @@ class LocalExecutor:
             self._interest(marks, ahead, span, passed.append, whole=judge is not None),
         )
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
-            for events, read in self._prepared(frames, span):
+            for events, read in self._prepare(frames, span):
                 if judge is not None:
                     ahead = judge(events.frame, self.clock)
                 self._chunk(events, span, marks, ahead, pool, read)
@@ -199,7 +199,7 @@ class LocalExecutor:
 
     # -- one chunk -------------------------------------------------------------------------------------
 
-    def _prepared(
+    def _prepare(
         self, frames: Iterable[pl.DataFrame], span: ReplayRange
     ) -> Iterator[tuple[EventRows, GraphEvents]]:
         """Frames with their ids as codes and their JSON taken apart, and what they say of the graph: much of
@@ -208,10 +208,10 @@ class LocalExecutor:
 
         def prepare(frame: pl.DataFrame) -> tuple[EventRows, GraphEvents]:
             # texts in several pieces take a multiple of the time to gather
-            rows, read = taken_off(readable(frame.rechunk()), self.plan.event_paths)
+            rows, read = take_off(readable(frame.rechunk()), self.plan.event_paths)
             events = EventRows(rows, self.graph.interner, self.plan.event_paths)
             events.prepare({*self.plan.id_columns, *self._coded})
-            met = self._met(events)
+            met = self._find_triggered(events)
             if self.plan.event_paths:
                 events.narrow(met)
             for path, values in read.items():
@@ -222,7 +222,7 @@ class LocalExecutor:
 
         with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-prepare") as pool:
             waiting: Callable[[], tuple[EventRows, GraphEvents]] | None = None
-            for whole in _ramped(frames):
+            for whole in _ramp(frames):
                 frame, ended = span.cut(whole)
                 if ended:
                     self._behind = int(whole["seq_no"][frame.height])
@@ -238,7 +238,7 @@ class LocalExecutor:
             if waiting is not None:
                 yield waiting()
 
-    def _met(self, events: EventRows) -> npt.NDArray[np.bool_]:
+    def _find_triggered(self, events: EventRows) -> npt.NDArray[np.bool_]:
         """Return which events some trigger takes."""
         met: npt.NDArray[np.bool_] = np.logical_or.reduce(
             [_meets(entry, events) for entry in self.plan.entries]
@@ -371,7 +371,7 @@ class LocalExecutor:
         trace: OutcomeSink | None = None,
     ) -> None:
         for (entry, _), worker in zip(self._entries, self._workers, strict=True):
-            worker.run(_triggered(entry, chunk, runs, self._roots(entry)), clock, pool, recorder, trace)
+            worker.run(_trigger(entry, chunk, runs, self._roots(entry)), clock, pool, recorder, trace)
         self._settle(recorder, trace)
 
     def _until(
@@ -386,7 +386,7 @@ class LocalExecutor:
         nothing.
         """
         for entry, branches in self._entries:
-            triggered = _triggered(entry, chunk, runs, self._roots(entry))
+            triggered = _trigger(entry, chunk, runs, self._roots(entry))
             for branch in branches:
                 flow = branch[0].step.flows[0]
                 last = crash.seq_no if flow <= crash.flow else crash.seq_no - 1
@@ -493,7 +493,7 @@ def _chunk_size(source: EventSource, plan: Plan) -> int:
     return LARGE_CHUNK if large and all(step.paths is not None for step in plan.steps) else CHUNK
 
 
-def _ramped(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _ramp(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """Yield frames, a large first one in two: its beginning is run while the rest is prepared."""
     for number, frame in enumerate(frames):
         if number or frame.height <= CHUNK:
@@ -535,7 +535,7 @@ def _meets(entry: Entry, events: EventRows) -> npt.NDArray[np.bool_]:
     return mask & events.of_type(name, wanted)
 
 
-def _triggered(
+def _trigger(
     entry: Entry, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, roots: frozenset[str]
 ) -> ContextBatch:
     mask = _meets(entry, chunk.events)

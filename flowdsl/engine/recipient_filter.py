@@ -36,7 +36,7 @@ def apply_preferences(
     asked = {sink: gates[sink] for sink in step.sinks if sink in gates}
     if handed is None or not asked:
         return outcome
-    refused = _refused(asked, handed.payload, handed.recipient)
+    refused = _find_refused(asked, handed.payload, handed.recipient)
     if not refused:
         return outcome
     contexts, none = handed.contexts, np.zeros(len(handed.contexts), np.bool_)
@@ -55,7 +55,7 @@ def apply_preferences(
     return replace(outcome, passed=outcome.passed.take(taken), dropped=dropped)
 
 
-def _refused(gates: Mapping[str, RecipientFilter], payload: Payload, recipient: Column) -> Refused:
+def _find_refused(gates: Mapping[str, RecipientFilter], payload: Payload, recipient: Column) -> Refused:
     """Return for each sink which payloads it refuses; sinks that take all of them are left out."""
     recipients = recipient.to_series()[0]
     types = _types(payload)

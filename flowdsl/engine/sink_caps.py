@@ -113,7 +113,7 @@ class SinkCaps:
             _count(cap, held, capped, interner)
         for one, masks in zip(held, capped, strict=True):
             stopped = {sink: mask for sink, mask in masks.items() if mask.any()}
-            dropped, outcome = _reduced(one, stopped, counts[id(one.step)]) if stopped else ((), one.outcome)
+            dropped, outcome = _reduce(one, stopped, counts[id(one.step)]) if stopped else ((), one.outcome)
             nothing = one.entered.take(np.zeros(0, np.int64))
             # the rest of the outcome was written down when the step ran
             recorder.write(
@@ -185,7 +185,7 @@ def _coming(one: _Held, sink: str, place: int, interner: Interner) -> _Coming:
         codes.astype(np.int64) * 2,
         contexts.moment[rows],
         contexts.seq[rows],
-        _closed(contexts)[rows],
+        _where_closed(contexts)[rows],
         tuple(level[rows] for level in contexts.branches),
         one.step.flows[0],
         one.step.number,
@@ -193,7 +193,7 @@ def _coming(one: _Held, sink: str, place: int, interner: Interner) -> _Coming:
     )
 
 
-def _reduced(
+def _reduce(
     one: _Held, capped: Mapping[str, Mask], counts: StepCounts
 ) -> tuple[tuple[Dropped, ...], StepOutcome]:
     """Return an outcome without the deliveries that caps stop, and what ends with them.
@@ -225,7 +225,7 @@ def _reduced(
     return dropped, replace(outcome, passed=outcome.passed.take(rows), dropped=(*outcome.dropped, *dropped))
 
 
-def _closed(contexts: ContextBatch) -> Mask:
+def _where_closed(contexts: ContextBatch) -> Mask:
     """Return which contexts come out of a window that time has closed."""
     if contexts.closed is None:
         return np.zeros(len(contexts), np.bool_)

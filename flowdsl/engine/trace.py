@@ -130,11 +130,11 @@ class Trace:
         if ENTERED in kept:
             yield self._rows(step, ENTERED, entered)
         if FAILED in kept:
-            yield from (self._failed(step, failed) for failed in outcome.failed)
+            yield from (self._record_failed(step, failed) for failed in outcome.failed)
         for dropped in outcome.dropped if DROPPED in kept else ():
             yield self._rows(step, DROPPED, dropped.contexts, dropped.rows, dropped.reason)
         if outcome.absorbed is not None and ABSORBED in kept:
-            yield self._absorbed(step, outcome.absorbed)
+            yield self._record_absorbed(step, outcome.absorbed)
         handed = outcome.delivered
         if handed is not None and DELIVERED in kept:
             yield self._rows(step, DELIVERED, handed.contexts)
@@ -149,14 +149,14 @@ class Trace:
             some = np.flatnonzero(np.logical_or.reduce(list(masks.values())))
             yield self._rows(step, DROPPED, delivered.contexts, some, reason)
 
-    def _failed(self, step: CompiledStep, failed: Failed) -> TraceRows:
+    def _record_failed(self, step: CompiledStep, failed: Failed) -> TraceRows:
         codes = failed.failures.codes
         messages = pl.Series([None, *failed.failures.messages], dtype=pl.String).gather(codes)
         return self._rows(step, FAILED, failed.contexts, failed.rows, messages)
 
-    def _absorbed(self, step: CompiledStep, absorbed: Absorbed) -> TraceRows:
+    def _record_absorbed(self, step: CompiledStep, absorbed: Absorbed) -> TraceRows:
         members, which = absorbed.members()
-        rows = self._watched(members.seq)
+        rows = self._watch(members.seq)
         into = absorbed.batches.take(which if rows is None else which[rows])
         if self._seqs is not None:
             # the outcome of the batch is that of its members
@@ -165,7 +165,7 @@ class Trace:
         texts = branch_texts(into.branches, len(into))
         return TraceRows(step, ABSORBED, found.seq, found.branches, None, (into.seq, texts))
 
-    def _watched(self, seq: Seqs) -> Index | None:
+    def _watch(self, seq: Seqs) -> Index | None:
         return None if self._seqs is None else np.flatnonzero(np.isin(seq, self._seqs))
 
     def _rows(
@@ -181,7 +181,7 @@ class Trace:
         """Return those of some rows (None: all) that are watched; reasons are those of all contexts."""
         seq = contexts.seq
         if watched and self._seqs is not None:
-            own = self._watched(seq if rows is None else seq[rows])
+            own = self._watch(seq if rows is None else seq[rows])
             assert own is not None
             rows = own if rows is None else rows[own]
         if rows is None:

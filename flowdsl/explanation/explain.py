@@ -296,7 +296,7 @@ def _steps(
         why = NOT_RUN
     yield trigger_step(flow, why, traced.triggered.get(number, {}))
     for one in traced.of_flow(number):
-        yield explained(flow, one, traced)
+        yield explain_step(flow, one, traced)
 
 
 def names_at(traced: EventReading, event: Mapping[str, Any], steps: Iterable[ExplainedStep]) -> EntityNames:
@@ -306,12 +306,12 @@ def names_at(traced: EventReading, event: Mapping[str, Any], steps: Iterable[Exp
     return EntityNames() if traced.graph is None else names_in(traced.graph, [one for one in ids if one])
 
 
-def called(traced: EventReading, one: str) -> str:
+def describe_id(traced: EventReading, one: str) -> str:
     """Return an id with its name and type, as far as the graph has them at the traced event."""
     return one if traced.graph is None else names_in(traced.graph, [one]).full(one)
 
 
-def explained(flow: FlowSpec, seen: StepTrace, traced: EventReading) -> ExplainedStep:
+def explain_step(flow: FlowSpec, seen: StepTrace, traced: EventReading) -> ExplainedStep:
     """Return the trace of a context at a step as a public step."""
     step = seen.stage.operator
     return ExplainedStep(
@@ -330,5 +330,5 @@ def explained(flow: FlowSpec, seen: StepTrace, traced: EventReading) -> Explaine
         if isinstance(step, Deliver) and seen.outcome == "delivered"
         else (),
         recipient_id=seen.recipient_id,
-        recipient=None if seen.recipient_id is None else called(traced, seen.recipient_id),
+        recipient=None if seen.recipient_id is None else describe_id(traced, seen.recipient_id),
     )

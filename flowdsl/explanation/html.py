@@ -51,7 +51,7 @@ def _end(steps: Sequence[ExplainedStep]) -> str:
         end = next(iter(ends.values()))
         place = "" if end.step is None else f" at step {end.step} ({end.operator})"
         return f"{end.flow}: {end.outcome}{place}" + (
-            f": {why}" if (why := _decided(end, {}, end.recipient)) else ""
+            f": {why}" if (why := _deciding_text(end, {}, end.recipient)) else ""
         )
     counted = Counter(step.reason or step.outcome for step in ends.values())
     listed = ", ".join(f"{count:,} {what}" for what, count in counted.most_common())
@@ -78,10 +78,10 @@ def _row(step: ExplainedStep, fresh: Mapping[str, Any], names: EntityNames) -> d
     read = [(name, format_value(value)) for name, value in step.operands]
     # the head has the id of the recipient
     whom = step.recipient_id and names.name(step.recipient_id)
-    return {"step": step, "decided": _decided(step, fresh, whom), "read": read, "new": new}
+    return {"step": step, "decided": _deciding_text(step, fresh, whom), "read": read, "new": new}
 
 
-def _decided(step: ExplainedStep, fresh: Mapping[str, Any], whom: str | None) -> str:
+def _deciding_text(step: ExplainedStep, fresh: Mapping[str, Any], whom: str | None) -> str:
     """Return what decided the outcome of a step, or what it made, in a line."""
     reasons = ", ".join(_reasons(step, whom))
     if reasons:

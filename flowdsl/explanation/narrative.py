@@ -53,13 +53,17 @@ class Narrator:
         seeker = self.trail.seeker(self.seq_no)
         for part in way:
             for seen in part[:-1]:
-                sentences += self._kept(seen) or self._delivered(seen) or self._waited(seen)
+                sentences += (
+                    self._describe_kept_back(seen)
+                    or self._describe_delivery(seen)
+                    or self._describe_wait(seen)
+                )
             sentences += self._end(seeker, part[-1])
             if part[-1].into is not None:
                 seeker = self.trail.seeker(part[-1].into[0])
         return sentences
 
-    def unaddressed(self, way: Parts) -> Story:
+    def note_unaddressed(self, way: Parts) -> Story:
         """Return a remark if the branch of the recipient was delivered without a recipient."""
         end = way[-1][-1]
         if end.outcome != "delivered" or end.recipient_id is not None:
@@ -112,40 +116,44 @@ class Narrator:
 
     def _end(self, seeker: RecipientTrace, seen: StepTrace) -> Story:
         if seen.outcome == "delivered":
-            return self._delivered(seen)
+            return self._describe_delivery(seen)
         if isinstance(seen.stage.operator, Deliver) and seen.reason in ("preference", "capped"):
-            return self._kept(seen)
+            return self._describe_kept_back(seen)
         if seen.outcome == "passed":
             return ["It went through all steps, and there the flow delivers nothing."]
-        return [self._stopped(seeker, seen)]
+        return [self._describe_stop(seeker, seen)]
 
-    def _kept(self, seen: StepTrace) -> Story:
+    def _describe_kept_back(self, seen: StepTrace) -> Story:
         """Return a sentence if no sink of a deliver step took the delivery."""
         if not isinstance(seen.stage.operator, Deliver) or seen.outcome == "delivered":
             return []
         known = recipient_of(self.flow, seen)
         whom = "its recipient" if known is None else self.trail.called(known)
         what = f"The cap for {whom}" if seen.reason == "capped" else f"The preferences of {whom}"
-        return [f"{what} kept it from {_listed(seen.stage.operator.sinks)}."]
+        return [f"{what} kept it from {_join_names(seen.stage.operator.sinks)}."]
 
     def _recipient(self, seen: StepTrace) -> str:
         return self.trail.called(str(seen.recipient_id))
 
-    def _delivered(self, seen: StepTrace) -> Story:
+    def _describe_delivery(self, seen: StepTrace) -> Story:
         if not isinstance(seen.stage.operator, Deliver):
             return []
         took = [sink for sink in seen.stage.operator.sinks if sink not in seen.refused_by]
         sentences = []
         if took:
             whom = f" to {self.trail.called(seen.recipient_id)}" if seen.recipient_id else ""
-            sentences.append(f"It was delivered{whom} through {_listed(took)}{_at(seen)}.")
+            sentences.append(f"It was delivered{whom} through {_join_names(took)}{_at(seen)}.")
         if refused := [sink for sink in seen.refused_by if sink not in seen.capped_by]:
-            sentences.append(f"The preferences of {self._recipient(seen)} kept it from {_listed(refused)}.")
+            sentences.append(
+                f"The preferences of {self._recipient(seen)} kept it from {_join_names(refused)}."
+            )
         if seen.capped_by:
-            sentences.append(f"The cap for {self._recipient(seen)} kept it from {_listed(seen.capped_by)}.")
+            sentences.append(
+                f"The cap for {self._recipient(seen)} kept it from {_join_names(seen.capped_by)}."
+            )
         return sentences
 
-    def _stopped(self, seeker: RecipientTrace, seen: StepTrace) -> str:
+    def _describe_stop(self, seeker: RecipientTrace, seen: StepTrace) -> str:
         step, place = seen.stage.operator, f"step {seen.stage.number} ({seen.stage.operator.method})"
         if seen.outcome == "failed":
             read = _values(seen.operands)
@@ -153,7 +161,7 @@ class Narrator:
         if seen.outcome == "held":
             return f"It still waits at {place}: when the replay ended, {step.held_because}."
         if seen.outcome == "absorbed":
-            return self._absorbed(seeker, seen, place)
+            return self._describe_absorption(seeker, seen, place)
         return f"It was dropped at {place}{self._drop_reason(seeker, seen)}."
 
     def _drop_reason(self, seeker: RecipientTrace, seen: StepTrace) -> str:
@@ -174,7 +182,7 @@ class Narrator:
             return f": there is nothing in it, for {_values(seen.operands[:1])}"
         return f": {seen.reason}"
 
-    def _absorbed(self, seeker: RecipientTrace, seen: StepTrace, place: str) -> str:
+    def _describe_absorption(self, seeker: RecipientTrace, seen: StepTrace, place: str) -> str:
         assert isinstance(seen.stage.operator, Batch)
         assert seen.into is not None
         opened = self._window(seeker, seen)
@@ -194,14 +202,14 @@ class Narrator:
         seqs, moments, mine = beside.seqs, beside.moments, beside.own[0]
         first = windows(moments, step.window.microseconds)[mine]
         if first == mine:
-            return f", of one before this replay's state: both have {_named(seen.operands)}"
+            return f", of one before this replay's state: both have {_name_operands(seen.operands)}"
         ago = _lasting(moments[mine] - moments[first])
         which = f"event {seqs[first]}" if seqs[first] != self.seq_no else "an earlier branch of this event"
-        both = f"both have {_named(seen.operands)}, and {step.window.text} must lie between"
+        both = f"both have {_name_operands(seen.operands)}, and {step.window.text} must lie between"
         return f" of {which}, {ago} before: {both}"
 
     def _tokens(self, seeker: RecipientTrace, seen: StepTrace, step: RateLimit) -> str:
-        for_key = f" for {_named(seen.operands)}" if step.key else ""
+        for_key = f" for {_name_operands(seen.operands)}" if step.key else ""
         limit = f"{count_text(step.max, 'token')}, refilled over {step.per.text}{for_key}"
         beside = seeker.peers.beside(seen.stage, seen.branch)
         if beside is None or step.max == 0:
@@ -231,7 +239,7 @@ class Narrator:
         opener = beside.openers[beside.own[0]]
         return beside.seqs[opener], beside.openers.count(opener)
 
-    def _waited(self, seen: StepTrace) -> Story:
+    def _describe_wait(self, seen: StepTrace) -> Story:
         if not seen.stage.operator.times or seen.reason is None:
             return []
         place = f"step {seen.stage.number} ({seen.stage.operator.method})"
@@ -277,7 +285,7 @@ class Narrator:
         elif count == 1:
             sentence = f"{place} found only {self.trail.called(names[0])} {links} {whose}."
         else:
-            called = _listed([*map(self.trail.called, names)])
+            called = _join_names([*map(self.trail.called, names)])
             sentence = f"{place} found {called} {links} {whose}; {self.whom} is not among them."
         return [sentence, self._history(step, start)] if isinstance(start, str) else [sentence]
 
@@ -305,7 +313,7 @@ def _keys(seen: StepTrace) -> str:
     """Return what a step has as the key of a context, as text."""
     step = seen.stage.operator
     assert isinstance(step, Batch)
-    return _named(seen.operands[: len(step.key)])
+    return _name_operands(seen.operands[: len(step.key)])
 
 
 def _interval(last: LinkInterval, later: Sequence[LinkInterval]) -> str:
@@ -327,7 +335,7 @@ def _values(operands: Sequence[tuple[str, Any]]) -> str:
     return " and ".join(f"{name} is {format_value(value)}" for name, value in operands)
 
 
-def _named(operands: Sequence[tuple[str, Any]]) -> str:
+def _name_operands(operands: Sequence[tuple[str, Any]]) -> str:
     return " and ".join(f"{name} {format_value(value)}" for name, value in operands)
 
 
@@ -347,14 +355,14 @@ def _at(seen: StepTrace) -> str:
     return f" at {format_time(seen.at)} UTC" if isinstance(seen.at, dt.datetime) else ""
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def _some(names: Sequence[str]) -> str:
     """Return some of the names, and the number of the others."""
     if len(names) <= NAMED + 1:
-        return _listed(names)
+        return _join_names(names)
     return f"{', '.join(names[:NAMED])} and {len(names) - NAMED:,} others"
 
 
@@ -362,7 +370,7 @@ def _events(seqs: Sequence[int]) -> str:
     distinct = sorted(set(seqs))
     if len(distinct) > NAMED + 1:
         return f"{len(distinct):,} events, from {distinct[0]} to {distinct[-1]}"
-    return f"{'event' if len(distinct) == 1 else 'events'} {_listed([str(one) for one in distinct])}"
+    return f"{'event' if len(distinct) == 1 else 'events'} {_join_names([str(one) for one in distinct])}"
 
 
 def _text(node: Template | Reference) -> str:

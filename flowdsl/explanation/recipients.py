@@ -83,7 +83,7 @@ def _in_payload(
     if node is None or isinstance(node, ConstantNode):
         return MISSING, True
     if isinstance(node, (Template, Reference)) and _is_settled(node, coming, mixing, seen.variables):
-        return _rendered(node, seen.variables)
+        return _render(node, seen.variables)
     return MISSING, False
 
 
@@ -96,7 +96,7 @@ def _is_settled(
     return all(path[0] in variables and not _changes(coming, mixing, path) for path in node.paths)
 
 
-def _rendered(node: Template | Reference, variables: Mapping[str, Any]) -> tuple[Any, bool]:
+def _render(node: Template | Reference, variables: Mapping[str, Any]) -> tuple[Any, bool]:
     def lookup(path: Path) -> Any:
         return value_at(variables, path)
 

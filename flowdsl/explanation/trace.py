@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.event_reading import FOLLOWED, Branch, EventReading, StepTrace
-from flowdsl.explanation.explain import called, names_at, trace_event
+from flowdsl.explanation.explain import describe_id, names_at, trace_event
 from flowdsl.explanation.paths import ExplainedStep
 from flowdsl.explanation.recipients import branch_of, recipient_of
 from flowdsl.explanation.window_peers import WindowPeers
@@ -65,7 +65,7 @@ class EventTrace:
 
     def called(self, one: str) -> str:
         """Return an id with its name and type, as far as they are known."""
-        return called(self.seeker(self.seq_no).steps, one)
+        return describe_id(self.seeker(self.seq_no).steps, one)
 
     def names(self, event: Mapping[str, Any], steps: Iterable[ExplainedStep]) -> EntityNames:
         """Return the names of the entities of the event, and of recipients, as far as they are known."""

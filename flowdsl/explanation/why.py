@@ -14,7 +14,7 @@ from flowdsl.explanation.explain import (
     NOT_RUN,
     asked_flows,
     event_at,
-    explained,
+    explain_step,
     mismatch,
     steps_frame,
     trigger_step,
@@ -176,44 +176,44 @@ def why(
 
 def _way(trail: EventTrace, flow: FlowSpec, event: Mapping[str, Any], reason: str | None) -> FlowPath:
     if reason is not None and mismatch(flow.trigger, event) is None:
-        return _ended(flow, "not matched", f"The flow did not run on it: {reason}.")
+        return _finish(flow, "not matched", f"The flow did not run on it: {reason}.")
     if reason is not None:
-        return _ended(flow, "not matched", f"The flow is not for such events: {reason}.")
+        return _finish(flow, "not matched", f"The flow is not for such events: {reason}.")
     if not flow.steps:
-        return _ended(flow, "nobody", "The flow has no steps: nothing is delivered.")
+        return _finish(flow, "nobody", "The flow has no steps: nothing is delivered.")
     if not trail.triggered(flow):
-        return _ended(flow, "not matched", f"{NOT_RUN[0].upper()}{NOT_RUN[1:]}.")
-    return _traced_path(trail, flow)
+        return _finish(flow, "not matched", f"{NOT_RUN[0].upper()}{NOT_RUN[1:]}.")
+    return _trace_path(trail, flow)
 
 
-def _traced_path(trail: EventTrace, flow: FlowSpec) -> FlowPath:
+def _trace_path(trail: EventTrace, flow: FlowSpec) -> FlowPath:
     narrator, ways = Narrator(trail, flow), trail.ways(flow)
     theirs = [way for way in ways if trail.recipient in persons(flow, way)]
     if theirs:
         reached = (way for way in theirs if delivered_at(way, trail.recipient) is not None)
         way = next(reached, theirs[0])
-        remarks = [*narrator.unaddressed(way), *narrator.others_of_theirs(len(theirs) - 1)]
-        return _found(trail, flow, way, [*narrator.story(way), *remarks])
+        remarks = [*narrator.note_unaddressed(way), *narrator.others_of_theirs(len(theirs) - 1)]
+        return _find(trail, flow, way, [*narrator.story(way), *remarks])
     unknown = next((way for way in ways if not persons(flow, way)), None)
     if unknown is not None:
-        return _found(trail, flow, unknown, [*narrator.story(unknown), *narrator.unknown(unknown)])
+        return _find(trail, flow, unknown, [*narrator.story(unknown), *narrator.unknown(unknown)])
     way, sentences = narrator.for_others(ways)
-    return dataclasses.replace(_found(trail, flow, way, sentences), outcome="not theirs")
+    return dataclasses.replace(_find(trail, flow, way, sentences), outcome="not theirs")
 
 
-def _ended(flow: FlowSpec, outcome: str, sentence: str) -> FlowPath:
+def _finish(flow: FlowSpec, outcome: str, sentence: str) -> FlowPath:
     trigger = trigger_step(flow, None if outcome == "nobody" else sentence, {})
     return FlowPath(flow.name, False, outcome, None, (sentence,), {}, (trigger,))
 
 
-def _found(trail: EventTrace, flow: FlowSpec, way: Parts, sentences: list[str]) -> FlowPath:
+def _find(trail: EventTrace, flow: FlowSpec, way: Parts, sentences: list[str]) -> FlowPath:
     seen = [one for part in way for one in part]
     at = delivered_at(way, trail.recipient)
     end = at or seen[-1]
     outcome = "delivered" if at is not None else "nobody" if end.outcome in GONE_ON else end.outcome
     steps = (
         trigger_step(flow, None, trail.triggered(flow)),
-        *(explained(flow, one, trail.seeker(trail.seq_no).steps) for one in seen),
+        *(explain_step(flow, one, trail.seeker(trail.seq_no).steps) for one in seen),
     )
     return FlowPath(
         flow.name,

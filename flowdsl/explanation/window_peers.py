@@ -13,7 +13,7 @@ import numpy as np
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.batch_run import incoming
-from flowdsl.kernels.kernel import keyed
+from flowdsl.kernels.kernel import split_keyed
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import StepOutcome
 from flowdsl.kernels.window_rule import RuleReach, RuleSpans
@@ -68,7 +68,7 @@ class Arrivals:
             contexts, keys = came.contexts, came.keys
             self.spans.append(came.spans)
         else:
-            contexts, keys, _ = keyed(self.space, contexts)
+            contexts, keys, _ = split_keyed(self.space, contexts)
         seq, moments = contexts.seq.copy(), contexts.moment.copy()
         mine = np.flatnonzero(seq == self.watched).tolist()
         self.own += [tuple(int(level[row]) for level in contexts.branches) for row in mine]
@@ -84,7 +84,7 @@ class Arrivals:
         """Return the row of the context that opened the window of each."""
         spans = self.spans[0]
         for later in self.spans[1:]:
-            spans = spans.joined(later)
+            spans = spans.concat(later)
         order = np.argsort(self.moments, kind="stable")
         groups = Groups.of(self.keys[order], self.moments[order])
         reach = RuleReach(groups, spans.take(order[groups.order]))
@@ -162,19 +162,19 @@ def windows(moments: list[int], length: int) -> list[int]:
 
 def takers(step: RateLimit, moments: list[int], row: int, *, queue: bool) -> list[int]:
     """Return the fewest earlier contexts whose tokens explain the outcome of one."""
-    went = _released(step, moments[: row + 1], queue=queue)
+    went = _release(step, moments[: row + 1], queue=queue)
     takers = [before for before in range(row) if went[before] is not None]
 
     def same(count: int) -> bool:
         last = takers[len(takers) - count :]
-        return bool(_released(step, [moments[r] for r in (*last, row)], queue=queue)[-1] == went[row])
+        return bool(_release(step, [moments[r] for r in (*last, row)], queue=queue)[-1] == went[row])
 
     # the more tokens are taken before, the later it gets its own
     fewest = bisect.bisect_left(range(len(takers)), True, key=same)
     return takers[len(takers) - fewest :]
 
 
-def _released(step: RateLimit, moments: list[int], *, queue: bool) -> list[Any]:
+def _release(step: RateLimit, moments: list[int], *, queue: bool) -> list[Any]:
     """Return when each context gets its token from a bucket that starts full; None if it gets none."""
     per, most = step.per.microseconds, step.max
     tokens, at = Fraction(most), moments[0] if moments else 0

@@ -31,7 +31,7 @@ _OTHERS: Final = dict.fromkeys(
 _USAGE: Final = ", ".join(f"{name}(…)" for name in AGGREGATES)
 
 
-def meant_aggregate(name: str) -> str | None:
+def guess_aggregate(name: str) -> str | None:
     """Return what to write in place of an aggregate that there is not; None for what is like none."""
     return did_you_mean(name, AGGREGATES) or _OTHERS.get(name.casefold())
 
@@ -93,7 +93,7 @@ def parse_collected(value: object, what: str) -> Collected:
     if isinstance(value, Aggregate):
         return value
     if isinstance(value, str):
-        return _parsed(value)
+        return _parse(value)
     return _expression(value, f"{what} is")
 
 
@@ -122,7 +122,7 @@ def _is_one_call(tokens: Sequence[lexer.Token]) -> bool:
     return False
 
 
-def _parsed(text: str) -> Collected:
+def _parse(text: str) -> Collected:
     tokens = lexer.tokens(text)
     called = tokens[0].text if tokens else ""
     if called in AGGREGATES and _is_one_call(tokens):
@@ -137,7 +137,7 @@ def _parsed(text: str) -> Collected:
         if alone is None and "there is no function" in error.what:
             name = error.what.partition("'")[2].partition("'")[0]
             error.allowed = f"{_USAGE}, or a function for each value: {error.allowed}"
-            error.hint = meant_aggregate(name) or error.hint
+            error.hint = guess_aggregate(name) or error.hint
         if alone is not None:
             error.allowed = f"an expression, or one aggregate of it alone: {_USAGE}"
             error.hint = (

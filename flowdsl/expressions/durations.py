@@ -99,7 +99,7 @@ def _from_text(value: str) -> Duration:
     text = value.strip()
     if not text or not _ORDERED.fullmatch(text):
         hint = _IN_ORDER if _SUM.fullmatch(text) else _hint(text)
-        raise BuildError(f"{_clipped(value)} is not a duration", allowed=_ALLOWED, hint=hint)
+        raise BuildError(f"{_clip(value)} is not a duration", allowed=_ALLOWED, hint=hint)
     parts = _PART.findall(text)
     if max(len(digits) for digits, _ in parts) > 20:
         raise _too_long(value)
@@ -125,7 +125,7 @@ def parse_production_duration(text: object) -> Duration:
     # production counts in 64 bits, whatever the unit
     if match is None or len(match[1].lstrip("0")) > 20 or int(match[1]) >= 2**64:
         raise BuildError(
-            f"production refuses {_clipped(text)} as a duration",
+            f"production refuses {_clip(text)} as a duration",
             allowed="digits and one of ms, s, m, h, such as '90s'",
             hint=_production_hint(trimmed),
         )
@@ -163,10 +163,10 @@ def _hint(text: str) -> str | None:
     if text.isascii() and text.isdigit():
         return f"a bare number has no unit: '{_short(text)}s' is seconds" if len(text) < 20 else None
     match = _LOOSE.fullmatch(text)
-    return _meant(match) if match is not None and len(match[1]) <= 15 else None
+    return _guess(match) if match is not None and len(match[1]) <= 15 else None
 
 
-def _meant(match: re.Match[str]) -> str | None:
+def _guess(match: re.Match[str]) -> str | None:
     """Return the hint for a number with a word for a unit, such as `5 minutes`."""
     word = match[2] if match[2] in _UNITS else match[2].lower()
     unit = next((unit for unit, words in _WORDS.items() if word in words), None)
@@ -186,13 +186,13 @@ def _production_hint(text: str) -> str | None:
 
 
 def _too_long(value: object) -> BuildError:
-    return BuildError(f"{_clipped(value)} is too long", allowed="at most 10,000 years")
+    return BuildError(f"{_clip(value)} is too long", allowed="at most 10,000 years")
 
 
 def _short(text: str) -> str:
     return text.lstrip("0") or "0"
 
 
-def _clipped(value: object) -> str:
+def _clip(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "…'"

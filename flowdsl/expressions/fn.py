@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final, overload
 
 from flowdsl.errors import did_you_mean
-from flowdsl.expressions.aggregates import AGGREGATES, Aggregate, aggregate, meant_aggregate
-from flowdsl.expressions.conditions.functions import FUNCTIONS, meant_function
-from flowdsl.expressions.var import Var, called, compared
+from flowdsl.expressions.aggregates import AGGREGATES, Aggregate, aggregate, guess_aggregate
+from flowdsl.expressions.conditions.functions import FUNCTIONS, guess_function
+from flowdsl.expressions.var import Var, make_call, make_comparison
 
 
 class _Plugin:
@@ -18,7 +18,7 @@ class _Plugin:
         self.__doc__ = FUNCTIONS[name].doc
 
     def __call__(self, *arguments: object, **named: object) -> Var:
-        return called(self.name, *arguments, **named)
+        return make_call(self.name, *arguments, **named)
 
     def __repr__(self) -> str:
         return f"fn.{self.name}"
@@ -29,7 +29,7 @@ class Functions:
 
     def __getattr__(self, name: str) -> _Plugin:
         if name.startswith("__") or name not in FUNCTIONS:
-            hint = did_you_mean(name, AGGREGATES) or meant_function(name) or meant_aggregate(name)
+            hint = did_you_mean(name, AGGREGATES) or guess_function(name) or guess_aggregate(name)
             raise AttributeError(
                 f"there is no function {name!r}; there are {', '.join(FUNCTIONS)}; and for collect="
                 f" {', '.join(AGGREGATES)}" + (f"; {hint}" if hint else "")
@@ -46,7 +46,7 @@ class Functions:
         >>> fn.exists(var.owner.email)
         var('exists(owner.email)')
         """
-        return called("exists", path)
+        return make_call("exists", path)
 
     def len(self, value: object) -> Var:
         """Return the number of characters of text, items of an array, or fields of an object.
@@ -55,7 +55,7 @@ class Functions:
         >>> fn.len(var.data.tags)
         var('len(data.tags)')
         """
-        return called("len", value)
+        return make_call("len", value)
 
     def lower(self, text: object) -> Var:
         """Convert text to lower case.
@@ -64,7 +64,7 @@ class Functions:
         >>> fn.lower(var.owner.name)
         var('lower(owner.name)')
         """
-        return called("lower", text)
+        return make_call("lower", text)
 
     def upper(self, text: object) -> Var:
         """Convert text to upper case.
@@ -73,7 +73,7 @@ class Functions:
         >>> fn.upper(var.owner.name)
         var('upper(owner.name)')
         """
-        return called("upper", text)
+        return make_call("upper", text)
 
     def startswith(self, text: object, prefix: object) -> Var:
         """Test whether a text starts with another.
@@ -82,7 +82,7 @@ class Functions:
         >>> fn.startswith(var.owner.name, "a")
         var('startswith(owner.name, "a")')
         """
-        return called("startswith", text, prefix)
+        return make_call("startswith", text, prefix)
 
     def endswith(self, text: object, suffix: object) -> Var:
         """Test whether a text ends with another.
@@ -91,7 +91,7 @@ class Functions:
         >>> fn.endswith(var.owner.name, "z")
         var('endswith(owner.name, "z")')
         """
-        return called("endswith", text, suffix)
+        return make_call("endswith", text, suffix)
 
     def contains(self, whole: object, part: object) -> Var:
         """Test whether a text contains another text, or an array a value.
@@ -100,7 +100,7 @@ class Functions:
         >>> fn.contains(var.data.tags, "new")
         var('contains(data.tags, "new")')
         """
-        return called("contains", whole, part)
+        return make_call("contains", whole, part)
 
     def coalesce(self, *values: object) -> Var:
         """Return the first of the values that is neither missing nor null.
@@ -109,7 +109,7 @@ class Functions:
         >>> fn.coalesce(var.owner.nick, var.owner.name, "someone")
         var('coalesce(owner.nick, owner.name, "someone")')
         """
-        return called("coalesce", *values)
+        return make_call("coalesce", *values)
 
     def trim(self, text: object) -> Var:
         """Remove white space at both ends of a text.
@@ -118,7 +118,7 @@ class Functions:
         >>> fn.trim(var.owner.name)
         var('trim(owner.name)')
         """
-        return called("trim", text)
+        return make_call("trim", text)
 
     def abs(self, number: object) -> Var:
         """Return a number without its sign.
@@ -127,7 +127,7 @@ class Functions:
         >>> fn.abs(var.data.change)
         var('abs(data.change)')
         """
-        return called("abs", number)
+        return make_call("abs", number)
 
     def round(self, number: object, digits: object = 0) -> Var:
         """Round a number, halves away from zero: to a whole number, or to some digits behind the point.
@@ -136,7 +136,7 @@ class Functions:
         >>> fn.round(var.data.price, digits=2)
         var('round(data.price, digits=2)')
         """
-        return called("round", number, digits=digits)
+        return make_call("round", number, digits=digits)
 
     def bucket(self, value: object, n: object, salt: object = "") -> Var:
         """Return a number from 0 to n - 1 that is always the same for a text or number, as for A/B tests.
@@ -145,7 +145,7 @@ class Functions:
         >>> fn.bucket(var.source_id, 10, salt="spring")
         var('bucket(source_id, 10, salt="spring")')
         """
-        return called("bucket", value, n, salt=salt)
+        return make_call("bucket", value, n, salt=salt)
 
     def hour(self, timestamp: object, tz: object = "UTC") -> Var:
         """Return the hour of the local time at a timestamp, from 0 to 23.
@@ -154,7 +154,7 @@ class Functions:
         >>> fn.hour(var.event.timestamp, tz="Europe/Berlin")
         var('hour(event.timestamp, tz="Europe/Berlin")')
         """
-        return called("hour", timestamp, tz=tz)
+        return make_call("hour", timestamp, tz=tz)
 
     def minute(self, timestamp: object, tz: object = "UTC") -> Var:
         """Return the minute of the local time at a timestamp, from 0 to 59.
@@ -163,7 +163,7 @@ class Functions:
         >>> fn.minute(var.event.timestamp, tz="Asia/Kolkata")
         var('minute(event.timestamp, tz="Asia/Kolkata")')
         """
-        return called("minute", timestamp, tz=tz)
+        return make_call("minute", timestamp, tz=tz)
 
     def weekday(self, timestamp: object, tz: object = "UTC") -> Var:
         """Return the local weekday at a timestamp, from 1 for Monday to 7.
@@ -172,7 +172,7 @@ class Functions:
         >>> fn.weekday(var.event.timestamp, tz="Europe/Berlin")
         var('weekday(event.timestamp, tz="Europe/Berlin")')
         """
-        return called("weekday", timestamp, tz=tz)
+        return make_call("weekday", timestamp, tz=tz)
 
     def date(self, timestamp: object, tz: object = "UTC") -> Var:
         """Return the local date at a timestamp, such as `2026-05-01`.
@@ -181,7 +181,7 @@ class Functions:
         >>> fn.date(var.event.timestamp, tz="Europe/Berlin")
         var('date(event.timestamp, tz="Europe/Berlin")')
         """
-        return called("date", timestamp, tz=tz)
+        return make_call("date", timestamp, tz=tz)
 
     def linked(self, source: object, link_type: object, target: object) -> Var:
         """Test whether there is a link of a type from one id to another, at the moment of the step.
@@ -190,7 +190,7 @@ class Functions:
         >>> fn.linked(var.target_id, "blocks", var.source_id)
         var('linked(target_id, "blocks", source_id)')
         """
-        return called("linked", source, link_type, target)
+        return make_call("linked", source, link_type, target)
 
     def count_links(self, start: object, link_type: object, direction: object = "forward") -> Var:
         """Return how many links of a type an id has, with direction="reverse" how many end at it.
@@ -199,7 +199,7 @@ class Functions:
         >>> fn.count_links(var.target_id, "likes", direction="reverse")
         var('count_links(target_id, "likes", direction="reverse")')
         """
-        return called("count_links", start, link_type, direction=direction)
+        return make_call("count_links", start, link_type, direction=direction)
 
     def first_link(self, start: object, link_type: object, direction: object = "forward") -> Var:
         """Return the metadata of the first link of a type that an id has, or with direction="reverse" that
@@ -209,7 +209,7 @@ class Functions:
         >>> fn.first_link(var.source_id, "rates")
         var('first_link(source_id, "rates")')
         """
-        return called("first_link", start, link_type, direction=direction)
+        return make_call("first_link", start, link_type, direction=direction)
 
     def changed(self, field: object) -> Var:
         """Test whether a field of an entity has another value than before the event.
@@ -218,7 +218,7 @@ class Functions:
         >>> fn.changed(var.data.status)
         var('changed(data.status)')
         """
-        return called("changed", field)
+        return make_call("changed", field)
 
     def added(self, field: object) -> Var:
         """Return the elements of a list that it had not before the event, in order.
@@ -227,7 +227,7 @@ class Functions:
         >>> fn.added(var.data.mentions)
         var('added(data.mentions)')
         """
-        return called("added", field)
+        return make_call("added", field)
 
     def sum(self, value: object) -> Aggregate:
         """Return the sum of numbers; that of integers is exact, for `collect` of a batch.
@@ -252,7 +252,7 @@ class Functions:
         >>> fn.min(var.data.price, var.data.offer)
         var('min(data.price, data.offer)')
         """
-        return aggregate("min", *numbers) if len(numbers) == 1 else called("min", *numbers)
+        return aggregate("min", *numbers) if len(numbers) == 1 else make_call("min", *numbers)
 
     @overload
     def max(self, number: object, /) -> Aggregate: ...
@@ -268,7 +268,7 @@ class Functions:
         >>> fn.max(var.data.price, var.data.offer)
         var('max(data.price, data.offer)')
         """
-        return aggregate("max", *numbers) if len(numbers) == 1 else called("max", *numbers)
+        return aggregate("max", *numbers) if len(numbers) == 1 else make_call("max", *numbers)
 
     def first(self, value: object) -> Aggregate:
         """Return the first value, for `collect` of a batch.
@@ -313,7 +313,7 @@ class Functions:
         >>> ~fn.is_in(var.data.kind, ["post", "page"])
         var('data.kind not in ["post", "page"]')
         """
-        return compared("in", value, whole)
+        return make_comparison("in", value, whole)
 
 
 fn: Final = Functions()

@@ -25,9 +25,9 @@ from __future__ import annotations
 from typing import Final, overload
 
 from flowdsl.errors import did_you_mean
-from flowdsl.expressions.aggregates import AGGREGATES, Aggregate, aggregate, meant_aggregate
-from flowdsl.expressions.conditions.functions import FUNCTIONS, meant_function
-from flowdsl.expressions.var import Var, called, compared
+from flowdsl.expressions.aggregates import AGGREGATES, Aggregate, aggregate, guess_aggregate
+from flowdsl.expressions.conditions.functions import FUNCTIONS, guess_function
+from flowdsl.expressions.var import Var, make_call, make_comparison
 
 
 class _Plugin:
@@ -38,7 +38,7 @@ class _Plugin:
         self.__doc__ = FUNCTIONS[name].doc
 
     def __call__(self, *arguments: object, **named: object) -> Var:
-        return called(self.name, *arguments, **named)
+        return make_call(self.name, *arguments, **named)
 
     def __repr__(self) -> str:
         return f"fn.{self.name}"
@@ -49,7 +49,7 @@ class Functions:
 
     def __getattr__(self, name: str) -> _Plugin:
         if name.startswith("__") or name not in FUNCTIONS:
-            hint = did_you_mean(name, AGGREGATES) or meant_function(name) or meant_aggregate(name)
+            hint = did_you_mean(name, AGGREGATES) or guess_function(name) or guess_aggregate(name)
             raise AttributeError(
                 f"there is no function {name!r}; there are {', '.join(FUNCTIONS)}; and for collect="
                 f" {', '.join(AGGREGATES)}" + (f"; {hint}" if hint else "")
@@ -67,7 +67,7 @@ TAIL = '''
         >>> ~fn.is_in(var.data.kind, ["post", "page"])
         var('data.kind not in ["post", "page"]')
         """
-        return compared("in", value, whole)
+        return make_comparison("in", value, whole)
 
 
 fn: Final = Functions()
@@ -94,17 +94,17 @@ def _method(function: Function) -> str:
     written = (f"{name}={_python(node)}" if name else _python(node) for name, node in usage.written)
     return f'''
     def {function.name}(self, {", ".join(parameters)}) -> Var:
-        """{_wrapped(function.doc)}
+        """{_wrap(function.doc)}
 
         >>> from flowdsl import fn, var
         >>> fn.{function.name}({", ".join(written)})
         var({str(usage)!r})
         """
-        return called("{function.name}", {", ".join(passed)})
+        return make_call("{function.name}", {", ".join(passed)})
 '''
 
 
-def _wrapped(text: str) -> str:
+def _wrap(text: str) -> str:
     return "\n        ".join(textwrap.wrap(text, 96, break_on_hyphens=False))
 
 
@@ -132,11 +132,11 @@ def _aggregate(name: str, doc: str) -> str:
     @overload
     def {name}(self, number: object, other: object, /, *numbers: object) -> Var: ...
     def {name}(self, *numbers: object) -> Aggregate | Var:
-        """{_wrapped(function.doc + " Of one expression: those of a window, for `collect` of a batch.")}
+        """{_wrap(function.doc + " Of one expression: those of a window, for `collect` of a batch.")}
 {example}        >>> fn.{name}(var.data.price, var.data.offer)
         var('{name}(data.price, data.offer)')
         """
-        return aggregate("{name}", *numbers) if len(numbers) == 1 else called("{name}", *numbers)
+        return aggregate("{name}", *numbers) if len(numbers) == 1 else make_call("{name}", *numbers)
 '''
 
 

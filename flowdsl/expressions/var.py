@@ -81,52 +81,52 @@ class Var:
     # -- operators -------------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> Var:  # type: ignore[override]
-        return compared("==", self, other)
+        return make_comparison("==", self, other)
 
     def __ne__(self, other: object) -> Var:  # type: ignore[override]
-        return compared("!=", self, other)
+        return make_comparison("!=", self, other)
 
     def __lt__(self, other: object) -> Var:
-        return compared("<", self, other)
+        return make_comparison("<", self, other)
 
     def __le__(self, other: object) -> Var:
-        return compared("<=", self, other)
+        return make_comparison("<=", self, other)
 
     def __gt__(self, other: object) -> Var:
-        return compared(">", self, other)
+        return make_comparison(">", self, other)
 
     def __ge__(self, other: object) -> Var:
-        return compared(">=", self, other)
+        return make_comparison(">=", self, other)
 
     def __add__(self, other: object) -> Var:
-        return _computed("+", self, other)
+        return _compute("+", self, other)
 
     def __radd__(self, other: object) -> Var:
-        return _computed("+", other, self)
+        return _compute("+", other, self)
 
     def __sub__(self, other: object) -> Var:
-        return _computed("-", self, other)
+        return _compute("-", self, other)
 
     def __rsub__(self, other: object) -> Var:
-        return _computed("-", other, self)
+        return _compute("-", other, self)
 
     def __mul__(self, other: object) -> Var:
-        return _computed("*", self, other)
+        return _compute("*", self, other)
 
     def __rmul__(self, other: object) -> Var:
-        return _computed("*", other, self)
+        return _compute("*", other, self)
 
     def __truediv__(self, other: object) -> Var:
-        return _computed("/", self, other)
+        return _compute("/", self, other)
 
     def __rtruediv__(self, other: object) -> Var:
-        return _computed("/", other, self)
+        return _compute("/", other, self)
 
     def __mod__(self, other: object) -> Var:
-        return _computed("%", self, other)
+        return _compute("%", self, other)
 
     def __rmod__(self, other: object) -> Var:
-        return _computed("%", other, self)
+        return _compute("%", other, self)
 
     def __neg__(self) -> Var:
         return Var(negative(unwrap(self)))
@@ -202,7 +202,7 @@ def _node(value: Any) -> Expression:
         # subclasses, such as members of an enum, become what they are built on
         return ConditionLiteral(_plain(value))
     if isinstance(value, (list, tuple, set, frozenset)):
-        return ListOf(tuple(_item(item) for item in _ordered(value)))
+        return ListOf(tuple(_item(item) for item in _order(value)))
     raise BuildError(
         f"{type_text(value)} cannot stand in a condition",
         allowed="var expressions, None, booleans, numbers, text, and lists of those",
@@ -219,7 +219,7 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _ordered(values: Iterable[Any]) -> list[Any]:
+def _order(values: Iterable[Any]) -> list[Any]:
     # a set has no order of its own, and equal flows must have equal text
     return sorted(values, key=repr) if isinstance(values, (set, frozenset)) else list(values)
 
@@ -234,16 +234,16 @@ def _item(value: Any) -> ConditionLiteral:
     return node
 
 
-def compared(operator: str, left: object, right: object) -> Var:
+def make_comparison(operator: str, left: object, right: object) -> Var:
     """Return a comparison of two operands."""
     return Var(Compare(operator, _node(left), _node(right)))
 
 
-def _computed(operator: str, left: object, right: object) -> Var:
+def _compute(operator: str, left: object, right: object) -> Var:
     return Var(Arithmetic(operator, _node(left), _node(right)))
 
 
-def called(function: str, *arguments: object, **named: object) -> Var:
+def make_call(function: str, *arguments: object, **named: object) -> Var:
     """Return the call of a function of conditions."""
     by_name = {name: _node(argument) for name, argument in named.items()}
     return Var(call_of(function, [_node(argument) for argument in arguments], by_name))

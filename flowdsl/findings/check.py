@@ -57,7 +57,7 @@ def check_flow(
         *_of_graph(view, target, graph),
         *_from_log(view, (flow,), target, log, graph, max_ahead_of_next, progress),
     ]
-    return ordered(found, view)
+    return order_findings(found, view)
 
 
 def check_project(
@@ -72,13 +72,13 @@ def check_project(
     from flowdsl.findings.document_views import view_of_project
 
     rules_of(target)
-    view = _filed(project) or view_of_project(project)
+    view = _view_in_file(project) or view_of_project(project)
     found = [
         *findings_of(view, target),
         *_of_graph(view, target, graph),
         *_from_log(view, project.flows, target, log, graph, max_ahead_of_next, progress),
     ]
-    return ordered(found, view)
+    return order_findings(found, view)
 
 
 def _from_log(
@@ -94,16 +94,16 @@ def _from_log(
     """Return the findings that a log shows; `production` are the flows as production reads them, if known."""
     if log is None or not flows:
         return []
-    from flowdsl.findings.crash_search import exported, stops_in_log
+    from flowdsl.findings.crash_search import export_flows, stops_in_log
     from flowdsl.findings.from_log import findings_from_log
     from flowdsl.production.targets import by_rules
-    from flowdsl.results.options import opened, options_of
+    from flowdsl.results.options import open_source, options_of
 
-    log = opened(log, max_ahead_of_next)
+    log = open_source(log, max_ahead_of_next)
     places = {(flow.name, step.number): step.place for flow in view.flows for step in flow.steps}
     found = findings_from_log(options_of(by_rules(flows, FLOWDSL), log, graph), target, places, progress)
     if target is not None and not (graph is not None and graph.merge):
-        there = exported(flows if production is None else production, rules_of(target))
+        there = export_flows(flows if production is None else production, rules_of(target))
         found += stops_in_log(there, log, graph, places)
     return found
 
@@ -140,20 +140,20 @@ def check_sources(
         try:
             read.append(_document(source, name, target))
         except LoadError as error:
-            found += map(_refused, error.problems)
+            found += map(_refusal, error.problems)
     view = merged_views([document.view for document in read])
     if read:
-        found += _apply(_asked(target), view, None)
+        found += _apply(_default_rules(target), view, None)
     for document in read:
         found += _check_document(document, target)
     if log is not None:
-        flows, there = (_built_flows(read, rules) for rules in (FLOWDSL, rules_of(target)))
+        flows, there = (_build_flows(read, rules) for rules in (FLOWDSL, rules_of(target)))
         found += _from_log(view, flows, target, log, graph, production=there)
-    return ordered(found, view, [name for _, name in sources])
+    return order_findings(found, view, [name for _, name in sources])
 
 
-def _built_flows(documents: Sequence[_Document], rules: Rules) -> list[FlowSpec]:
-    return [flow for document in documents for flow in _built(document.text, document.name, rules)]
+def _build_flows(documents: Sequence[_Document], rules: Rules) -> list[FlowSpec]:
+    return [flow for document in documents for flow in _build(document.text, document.name, rules)]
 
 
 @dataclass(frozen=True)
@@ -170,14 +170,14 @@ class _Document:
 def _document(source: str | bytes, name: str, target: Target | None) -> _Document:
     from flowdsl.findings.document_views import view_of_document
     from flowdsl.production.nodes import read_text
-    from flowdsl.production.yaml import decoded
+    from flowdsl.production.yaml import decode_text
 
-    text = decoded(source, name, keep_mark=target is not None) if isinstance(source, bytes) else source
+    text = decode_text(source, name, keep_mark=target is not None) if isinstance(source, bytes) else source
     item, problems = read_text(text, name, lenient=target is not None)
     return _Document(text, name, item, problems, view_of_document(item))
 
 
-def _built(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
+def _build(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
     """Return the flows of YAML that can be built by these rules."""
     from flowdsl.production.yaml import load_text
 
@@ -196,7 +196,7 @@ def findings_of(
     """Yield the findings of the rules, of some if `codes` names them; with `around`, also those about sinks
     and consumers.
     """
-    asked = [rules()[code] for code in codes] or _asked(target)
+    asked = [rules()[code] for code in codes] or _default_rules(target)
     if around:
         yield from _apply(asked, view, None)
     for flow in view.flows:
@@ -208,11 +208,13 @@ def findings_of(
                     yield from _apply(asked, TemplateView(step, leaf), flow.name)
 
 
-def _asked(target: Target | None) -> list[Rule]:
+def _default_rules(target: Target | None) -> list[Rule]:
     return [rule for rule in rules().values() if rule.look is not None and (target or not rule.target)]
 
 
-def ordered(findings: Iterable[Finding], view: ProjectView, names: Sequence[str] = ()) -> list[Finding]:
+def order_findings(
+    findings: Iterable[Finding], view: ProjectView, names: Sequence[str] = ()
+) -> list[Finding]:
     """Return the findings without duplicates in the order of the text, else in that of flows and steps.
 
     `names` are the names of several texts, in order.
@@ -260,17 +262,17 @@ def _check_document(document: _Document, target: Target | None) -> list[Finding]
     item, problems = document.item, document.problems
     found = list(findings_of(document.view, target, around=False))
     if target is None:
-        return [*found, *map(_refused, _problems(item, problems))]
-    refused = _unexplained(map(_refused, _problems_there(item, problems)), found, _NOT_COMPILED)
+        return [*found, *map(_refusal, _problems(item, problems))]
+    refused = _find_unexplained(map(_refusal, _problems_there(item, problems)), found, _NOT_COMPILED)
     if refused:
         return [*found, *refused]
     explained = {finding.where for finding in found if finding.severity != "note"}
-    here = (_refused(problem, "only-production") for problem in _here(document))
-    only = _unexplained((finding for finding in here if finding.where not in explained), found, _LET_IN)
+    here = (_refusal(problem, "only-production") for problem in _here(document))
+    only = _find_unexplained((finding for finding in here if finding.where not in explained), found, _LET_IN)
     return [*found, *only]
 
 
-def _unexplained(
+def _find_unexplained(
     refusals: Iterable[Finding], found: Iterable[Finding], closer: frozenset[str]
 ) -> list[Finding]:
     """Return the rejections of steps and triggers that no more specific finding explains."""
@@ -310,7 +312,7 @@ def _here(document: _Document) -> list[FlowError]:
         return list(error.problems)
 
 
-def _refused(problem: FlowError, code: str = "refused") -> Finding:
+def _refusal(problem: FlowError, code: str = "refused") -> Finding:
     number = re.match(r"[0-9]+", problem.step or "")
     hints = [f"allowed: {problem.allowed}" if problem.allowed else None, problem.hint]
     return Finding(
@@ -324,7 +326,7 @@ def _refused(problem: FlowError, code: str = "refused") -> Finding:
     )
 
 
-def _filed(project: ProjectSpec) -> ProjectView | None:
+def _view_in_file(project: ProjectSpec) -> ProjectView | None:
     """Return the view of a project's text if the project still matches it, else None."""
     from flowdsl.findings.document_views import view_of_document
     from flowdsl.production.nodes import read_text

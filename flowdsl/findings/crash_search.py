@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STOPS: Final = "stops-at-event"
 
 
-def exported(flows: Iterable[FlowSpec], target: Rules) -> list[FlowSpec]:
+def export_flows(flows: Iterable[FlowSpec], target: Rules) -> list[FlowSpec]:
     """Return the flows as a runtime reads them, without those that cannot be exported (another finding
     reports them)
     """

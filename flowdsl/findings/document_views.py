@@ -124,7 +124,7 @@ def _leaves(node: Node, field: str, place: str) -> Iterator[TemplateLeaf]:
             yield from _leaves(value, f"{field}[{i}]", place)
     elif isinstance(node, Template):
         yield (
-            _parsed(TemplateLeaf(field, node.text, place))
+            _parse(TemplateLeaf(field, node.text, place))
             if node.lenient
             else TemplateLeaf(field, node.text, place, template=node)
         )
@@ -266,12 +266,12 @@ def _item_leaves(item: Item, field: str) -> Iterator[TemplateLeaf]:
         for i, value in enumerate(item.value):
             yield from _item_leaves(value, f"{field}[{i}]")
     elif isinstance(item.value, str):
-        yield _parsed(TemplateLeaf(field, item.value, item.place))
+        yield _parse(TemplateLeaf(field, item.value, item.place))
     else:
         yield TemplateLeaf(field, str(item.value), item.place, constant=True)
 
 
-def _parsed(leaf: TemplateLeaf) -> TemplateLeaf:
+def _parse(leaf: TemplateLeaf) -> TemplateLeaf:
     """Parse the template of a leaf, and note its problems."""
     try:
         parsed = Template.parse(leaf.text, lenient=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flowdsl.errors import ConditionError, FlowError
 from flowdsl.findings.views import StepView
 from flowdsl.operators.where import Where
-from flowdsl.production.conditions import condition_text, lowered_conditions
+from flowdsl.production.conditions import condition_text, lower_conditions
 from flowdsl.production.export_errors import ExportErrors, StepExportScope
 from flowdsl.values.paths import Path
 
@@ -83,7 +83,7 @@ def literal_kind(text: str) -> str:
     return "path" if not text or TextCondition.parse(f"a == {text}").right is not None else "number"
 
 
-def shipped(step: StepView) -> list[Compared]:
+def exported_conditions(step: StepView) -> list[Compared]:
     """Return the conditions that production gets of a filter: those of the file, or those of the export."""
     if step.name != "filter":
         return []
@@ -94,9 +94,7 @@ def shipped(step: StepView) -> list[Compared]:
         return []
     try:
         names = StepExportScope(step.scope, "", ExportErrors(step.flow.name))
-        texts = [
-            condition_text(condition) for condition in lowered_conditions(step.operator.condition, names)
-        ]
+        texts = [condition_text(condition) for condition in lower_conditions(step.operator.condition, names)]
     except (FlowError, AssertionError):
         return []
     return [found for text in texts if (found := production_condition(text))]

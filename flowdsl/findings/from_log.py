@@ -34,7 +34,7 @@ from flowdsl.operators.where import Where
 from flowdsl.progress import Progress, Tick, track
 from flowdsl.results.options import Options
 from flowdsl.results.run import run
-from flowdsl.values.canonical_json import spelled
+from flowdsl.values.canonical_json import spell
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path, path_text
@@ -123,7 +123,11 @@ class _Seen:
         found = column.take(rows)
         counted = (
             pl.DataFrame(
-                {"typed": _typed(found), "text": spelled(found).cast(pl.String), "seq_no": entered.seq[rows]}
+                {
+                    "typed": _type_texts(found),
+                    "text": spell(found).cast(pl.String),
+                    "seq_no": entered.seq[rows],
+                }
             )
             .group_by("typed", "text", maintain_order=True)
             .agg(pl.len().alias("count"), pl.col("seq_no").first())
@@ -138,7 +142,7 @@ class _Seen:
             if failures is not None:
                 there &= ~failures.mask
         here, _ = evaluate_condition(Compare("==", node.left, node.right), entered)
-        same_text = (spelled(left).cast(pl.String) == spelled(right).cast(pl.String)).fill_null(value=False)
+        same_text = (spell(left).cast(pl.String) == spell(right).cast(pl.String)).fill_null(value=False)
         differ = there & (here != (same_text.to_numpy() & ~left.is_(Tag.OBJECT, Tag.ARRAY)))
         tally = self.comparisons.setdefault((id(stage), node), _Tally())
         tally.of += len(entered)
@@ -188,7 +192,7 @@ def findings_from_log(
     return found
 
 
-def _typed(column: Column) -> pl.Series:
+def _type_texts(column: Column) -> pl.Series:
     """Return values as texts that are equal where flowdsl takes the values for equal; text is quoted."""
     texts = typed_spelling(column)
     rows = np.flatnonzero(column.is_(Tag.TEXT))

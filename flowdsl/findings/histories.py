@@ -52,13 +52,13 @@ class Noted(NoStore):
 def findings_of(noted: Noted, source: EventSource) -> Iterator[Finding]:
     """Yield the findings about the log that a run read."""
     if noted.unmatched >= MANY:
-        yield from _unmatched(noted, source)
+        yield from _find_unmatched(noted, source)
     for clock, count in sorted(noted.late.items()):
         if count >= MANY:
             yield from _future(clock, count, source)
 
 
-def _unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
+def _find_unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
     kinds = (frame["kind"].cast(pl.String) for frame in source.chunks((), CHUNK))
     deletions = sum(int(kind.is_in(["link.deleted", "entity.deleted"]).sum()) for kind in kinds)
     if not is_common(noted.unmatched, deletions):

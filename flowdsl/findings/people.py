@@ -16,7 +16,7 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.range import CHUNK
 from flowdsl.findings.base import Finding, StepFindings
 from flowdsl.findings.histories import MANY
-from flowdsl.findings.unknown_names import counted
+from flowdsl.findings.unknown_names import count_text_of
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import StepOutcome
 from flowdsl.operators.map import Fields, Map
@@ -164,7 +164,7 @@ def message_of(seen: SampledRecipients, counts: Mapping[str, int], people: Seque
     """Return the message about recipients none of which is a person."""
     example = short_repr(next(iter(seen.ids)), 60)
     wanted = " or ".join(with_article(name) for name in sorted(people))
-    there = f"they are {counted(counts)}" if counts else "they are ids of nothing"
+    there = f"they are {count_text_of(counts)}" if counts else "they are ids of nothing"
     return (
         f"none of {len(seen.ids):,} recipients of {seen.deliveries:,} deliveries is {wanted}, first "
         f"{example}; {there}"

@@ -71,15 +71,15 @@ def warn_of_likely_slips(options: Options, result: ResultData) -> None:
 
 def _slips(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:
     """Yield flow, place and message of each slip."""
-    yield from _described(_static(options.flows))
+    yield from _describe(_static(options.flows))
     if options.state is not None or not result.manifest["events"]:
         return
     yield from _types(options, result)
-    yield from _described(_values(options, result))
+    yield from _describe(_values(options, result))
     yield from _recipients(options, result)
 
 
-def _described(findings: Iterator[Finding]) -> Iterator[tuple[str, str, str]]:
+def _describe(findings: Iterator[Finding]) -> Iterator[tuple[str, str, str]]:
     for one in findings:
         yield one.flow or "", one.where, f"{one.message}; {one.hint}" if one.hint else one.message
 

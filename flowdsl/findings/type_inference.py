@@ -80,7 +80,7 @@ def own_names(view: TemplateView) -> set[str]:
     return found
 
 
-def printed(view: TemplateView) -> Iterator[Expr]:
+def printed_expressions(view: TemplateView) -> Iterator[Expr]:
     """Yield the expressions whose values are printed or kept: those of `{{ }}` and `set`"""
     for node in all_nodes(view.body):
         if isinstance(node, (Output, Set)):

@@ -71,12 +71,12 @@ def unknown_types(flow: FlowSpec, counts: TypeCounts) -> Iterator[UnknownType]:
 
 
 def _unknown(step: int | None, text: str, family: str, wanted: str, known: Mapping[str, int]) -> UnknownType:
-    there = f"they have {counted(known)}" if known else "they have none at all"
+    there = f"they have {count_text_of(known)}" if known else "they have none at all"
     message = f"neither log nor graph has the {family} type {short_repr(wanted, 80)}; {there}"
     return UnknownType(step, text, wanted, list(known), message, did_you_mean(wanted, known))
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def count_text_of(counts: Mapping[str, int]) -> str:
     """Return names with their counts, the most frequent first: `likes (3,013), owns (12)`."""
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     listed = ", ".join(f"{name} ({count:,})" for name, count in most[:_LISTED])

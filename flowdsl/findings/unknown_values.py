@@ -21,12 +21,12 @@ from flowdsl.expressions.conditions.nodes import (
     ListOf,
     Reference,
 )
-from flowdsl.expressions.conditions.typecheck import clipped
+from flowdsl.expressions.conditions.typecheck import clip_expression
 from flowdsl.expressions.conditions.vectorized import evaluate_values
 from flowdsl.expressions.templates import Template
 from flowdsl.findings.base import Finding, StepFindings
 from flowdsl.findings.histories import MANY
-from flowdsl.findings.unknown_names import Places, counted
+from flowdsl.findings.unknown_names import Places, count_text_of
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import StepOutcome
 from flowdsl.operators.batch import Batch
@@ -188,9 +188,9 @@ def needed_paths(operator: Operator) -> frozenset[Path]:
     """
     if isinstance(operator, Where):
         condition = operator.condition.expression
-        found = frozenset() if condition is None else _needed(condition)
+        found = frozenset() if condition is None else _find_paths(condition)
     elif isinstance(operator, ForEach):
-        found = _needed(operator.path)
+        found = _find_paths(operator.path)
     elif isinstance(operator, Map):
         found = frozenset().union(*(_needed_by_leaf(leaf) for leaf in leaves(operator.template)))
     elif isinstance(operator, Batch):
@@ -201,18 +201,18 @@ def needed_paths(operator: Operator) -> frozenset[Path]:
     return frozenset(p for p in found if len(p) > 1 and (p[0] != "before" or ("data", *p[1:]) not in found))
 
 
-def _needed(expression: Expression) -> frozenset[Path]:
+def _find_paths(expression: Expression) -> frozenset[Path]:
     if isinstance(expression, FunctionCall) and expression.function in _TOLERANT:
         return frozenset()
     if isinstance(expression, Reference):
         return frozenset((expression.path,))
-    return frozenset().union(*(_needed(child) for child in expression.children))
+    return frozenset().union(*(_find_paths(child) for child in expression.children))
 
 
 def _needed_by_leaf(leaf: object) -> frozenset[Path]:
     if isinstance(leaf, Template):
         return leaf.paths - leaf.optional_paths
-    return _needed(leaf) if isinstance(leaf, Expression) else frozenset()
+    return _find_paths(leaf) if isinstance(leaf, Expression) else frozenset()
 
 
 def _names_in(column: Column, most: int) -> Counter[str]:
@@ -248,7 +248,7 @@ def _attribute(path: Path, found: _Path) -> tuple[str, str | None]:
     depth = next((d for d, names in sorted(found.names.items()) if path[d] not in names), len(path) - 1)
     names, parent = found.names.get(depth) or Counter(), path_text(path[:depth])
     lost = path_text(path[: depth + 1])
-    there = f"{parent} has {counted(names)}" if names else f"{parent} is not an object there"
+    there = f"{parent} has {count_text_of(names)}" if names else f"{parent} is not an object there"
     message = f"{lost} is missing in all {found.contexts:,} contexts that read {path_text(path)}; {there}"
     rest = path[depth + 1 :]
     if path[depth] == "data" and rest and (rest[0] in names or path[0] == "before"):
@@ -272,7 +272,7 @@ def _values(path: Path, found: _Values) -> Iterator[tuple[str, str | None]]:
             hint = did_you_mean(wanted, values)
             # of several values some may be rare
             if values and wanted not in values and (hint or not any(one in values for one in beside)):
-                yield f"{name} is never {short_repr(wanted, 80)}; it is {counted(values)}", hint
+                yield f"{name} is never {short_repr(wanted, 80)}; it is {count_text_of(values)}", hint
 
 
 def _pair(node: Compare, pair: _Pair) -> str | None:
@@ -281,7 +281,9 @@ def _pair(node: Compare, pair: _Pair) -> str | None:
         return None
     left, right = (" or ".join(sorted(kinds)) for kinds in (pair.left, pair.right))
     outcome = "always" if node.operator == "!=" else "never"
-    return f"{node.left} is always {left}, and {node.right} {right}: {clipped(node)} is {outcome} true"
+    return (
+        f"{node.left} is always {left}, and {node.right} {right}: {clip_expression(node)} is {outcome} true"
+    )
 
 
 def _reading(node: Compare, pair: _Pair) -> str | None:

@@ -48,7 +48,7 @@ def _check(name: object, cap: object, names: Collection[str], error: type[FlowEr
         )
 
 
-def counted_apart(caps: Caps, flows: Sequence[FlowSpec]) -> Caps:
+def count_apart(caps: Caps, flows: Sequence[FlowSpec]) -> Caps:
     """Return caps that count each of some flows by itself: they stand for one flow, in several forms."""
     return tuple(
         CappedSink(sink, cap, flow.name) for sink, cap, _ in caps for flow in flows if sink in flow.sinks

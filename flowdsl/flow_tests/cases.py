@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from flowdsl.errors import DataError, LoadError
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.production.emitter import block_lines, has_parts, indented, inline
+from flowdsl.production.emitter import block_lines, has_parts, indent, inline
 from flowdsl.production.nodes import read_mapping
 from flowdsl.production.test_loader import read_test
 from flowdsl.production.test_schema import START
@@ -47,7 +47,7 @@ class FlowTestSpec:
         given["events"] = list(map(_event, self.events))
         problems: list[Any] = []
         try:
-            plain = read_test(read_mapping(_listed(given)), problems)
+            plain = read_test(read_mapping(_to_plain(given)), problems)
         except RecursionError:
             raise LoadError([DataError("a test holds itself, or is nested too deep")]) from None
         if problems:
@@ -121,7 +121,7 @@ class FlowTestSpec:
             "drops": None,
             "failures": [],
         }
-        given = {name: _listed(getattr(self, name)) for name in order}
+        given = {name: _to_plain(getattr(self, name)) for name in order}
         return {name: value for name, value in given.items() if name not in silent or value != silent[name]}
 
     def to_yaml(self) -> str:
@@ -173,11 +173,11 @@ def _at(value: Any) -> Any:
     return parse_duration(value).text if isinstance(value, dt.timedelta) else value
 
 
-def _listed(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """Convert mappings and sequences to dicts and lists."""
     if isinstance(value, Mapping):
-        return {key: _listed(inner) for key, inner in value.items()}
-    return [_listed(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+        return {key: _to_plain(inner) for key, inner in value.items()}
+    return [_to_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _lines(value: Any, depth: int = 0) -> list[str]:
@@ -198,16 +198,16 @@ def _entry_lines(key: str, value: Any, depth: int) -> Iterator[str]:
     first, *rest = _lines(value, depth)
     if has_parts(value) and not first.startswith(("{", "[")):
         yield f"{inline(key)}:"
-        yield from indented([first, *rest])
+        yield from indent([first, *rest])
     else:
         yield f"{inline(key)}: {first}"
-        yield from indented(rest)
+        yield from indent(rest)
 
 
 def _item_lines(value: Any, depth: int) -> Iterator[str]:
     first, *rest = _lines(value, depth)
     yield f"- {first}"
-    yield from indented(rest)
+    yield from indent(rest)
 
 
 def _is_list_of_words(value: Any) -> bool:

@@ -40,7 +40,7 @@ class Counted:
 # -- deliveries --------------------------------------------------------------------------------------------
 
 
-def settled_deliveries(
+def settle_deliveries(
     expected: Sequence[Entry], came: Sequence[Delivered], start: int, *, several: bool
 ) -> list[Entry]:
     """Return the expectations, in order, corrected to the actual deliveries; unchanged if all hold.
@@ -48,7 +48,7 @@ def settled_deliveries(
     With `several` flows, entries name their flow.
     """
     choices = [[i for i, one in enumerate(came) if fits(entry, one, start)] for entry in expected]
-    taken = _assigned(choices, len(came))
+    taken = _assign(choices, len(came))
     left = [one for i, one in enumerate(came) if i not in taken.values()]
     entries: list[Entry] = []
     for number, entry in enumerate(expected):
@@ -134,7 +134,7 @@ def moment_text(at: int, start: int) -> str:
         return timestamp_text(at)
 
 
-def _assigned(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
+def _assign(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
     """Match as many as possible to one of their choices, each used once (augmenting paths, in order)"""
     holder: dict[int, int] = {}
 
@@ -160,7 +160,7 @@ def _assigned(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
 # -- drops and failures ------------------------------------------------------------------------------------
 
 
-def settled_counts(
+def settle_counts(
     expected: Sequence[Entry], came: Sequence[Counted], field: str, *, several: bool
 ) -> list[Entry]:
     """Return expected drops (`says` is `reason`) or failures (`error`) corrected to the actual ones, matched

@@ -88,10 +88,10 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     releasing = _releasing(ours, seq_no, whole)
     for reach, later in itertools.product(SliceExtent, [set(), releasing] if releasing else [set()]):
         needed = needed_events(peers, reach) | later
-        made = _made(ours, seq_no, name or _name(explanation), needed, making)
+        made = _make(ours, seq_no, name or _name(explanation), needed, making)
         if made is None:
             break
-        settled = _settled(*made, flows, whole)
+        settled = _settle(*made, flows, whole)
         if settled is not None:
             return settled
     raise ReplayError(
@@ -119,7 +119,7 @@ def _steps_of(explanation: Explanation, flows: Sequence[FlowSpec]) -> list[Expla
     return [step for step in explanation.steps if step.flow in names]
 
 
-def _settled(
+def _settle(
     test: FlowTestSpec, number: int, flows: tuple[FlowSpec, ...], whole: Sequence[ExplainedStep]
 ) -> FlowTestSpec | None:
     """Return the test with what comes out of it, or None if its event comes to something else than before."""
@@ -131,7 +131,7 @@ def _settled(
     return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
 
 
-def _made(
+def _make(
     options: Options, seq_no: int, name: str, needed: set[int], follower: ProgressReporter
 ) -> tuple[FlowTestSpec, int] | None:
     """Build a test without expectations, and return the number of the event in it; None if it would be too
@@ -144,7 +144,7 @@ def _made(
     span = dataclasses.replace(options.span, only=np.array(sorted(needed)))
     trace_event(dataclasses.replace(options, span=span), EventReading(seq_no), [reads], follower.advance_to)
     around = surroundings(
-        options.source, options.graph or EntityGraph(), reads.found, _clocked(options, needed)
+        options.source, options.graph or EntityGraph(), reads.found, _with_clock_setters(options, needed)
     )
     if len(around.events) > MOST or sum(map(len, around.entities.values())) + len(around.links) > MOST:
         return None
@@ -192,7 +192,7 @@ def _events(rows: Iterable[Row], start: int, *, with_ids: bool) -> Iterable[dict
         yield event
 
 
-def _clocked(options: Options, events: set[int]) -> set[int]:
+def _with_clock_setters(options: Options, events: set[int]) -> set[int]:
     """Return the events and, for each late one, the event that had set the clock."""
     found, clock, setter = set(events), None, 0
     for frame in options.source.chunks((), 1 << 16):

@@ -16,7 +16,7 @@ import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.expressions.conditions.condition import listed
+from flowdsl.expressions.conditions.condition import list_names
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.graph.living_links import LivingLinks
@@ -86,7 +86,7 @@ class GraphReads:
             return
         seen = entered.chunk.seq_seen(entered.seen).tolist()
         for call in operator.graph_calls:
-            self._called(call, entered, seen)
+            self._record_call(call, entered, seen)
         if isinstance(operator, (Resolve, FanOut)):
             codes = entered.id_codes(operator.from_, uuids=self._rules.uuids)
             ids = entered.chunk.interner.texts(codes).to_list()
@@ -94,10 +94,12 @@ class GraphReads:
                 if code > 0:
                     self.found[GraphRead(operator.via, operator.direction, one, at, step.fans_out)] = None
 
-    def _called(self, call: GraphCall, entered: ContextBatch, seen: Sequence[int]) -> None:
+    def _record_call(self, call: GraphCall, entered: ContextBatch, seen: Sequence[int]) -> None:
         """Record what a function asks of the links of each context."""
         counts = call.function == "count_links"
-        for ids, at in zip(zip(*(listed(one, entered) for one in call.ids), strict=True), seen, strict=True):
+        for ids, at in zip(
+            zip(*(list_names(one, entered) for one in call.ids), strict=True), seen, strict=True
+        ):
             # what is no id has no links, or fails
             texts = [str(one) for one in ids if isinstance(one, (str, int)) and not isinstance(one, bool)]
             if len(texts) == len(ids):
@@ -279,7 +281,7 @@ class _LogAndGraph:
         """Return all links that ever existed for each lookup, in link order."""
         if not readings:
             return {}
-        wanted = _wanted(readings)
+        wanted = _linked_ids(readings)
         given = [
             link
             for kind in dict.fromkeys(kind for kind, _ in wanted)
@@ -288,7 +290,9 @@ class _LogAndGraph:
             )
         ]
         rows = self._link_rows(wanted, given)
-        links = _lived(given, {row["seq_no"]: row for row in rows if row["kind"].startswith("link.")})
+        links = _link_lifetimes(
+            given, {row["seq_no"]: row for row in rows if row["kind"].startswith("link.")}
+        )
         self._order = {link: number for number, link in enumerate(links)}
         lists: dict[tuple[Any, ...], list[Link]] = {_key(reading): [] for reading in readings}
         for link in links:
@@ -319,7 +323,7 @@ class _LogAndGraph:
                 data = None if row["kind"] == "entity.deleted" else _data(row["data"])
                 state, kind = states[row["entity_id"]], row["entity_type"]
                 if row["kind"] == "entity.updated" and kind in self._base.merge:
-                    data = _merged(state.at(row["seq_no"]).get(kind), row["data"])
+                    data = _merge(state.at(row["seq_no"]).get(kind), row["data"])
                 state.changes[row["seq_no"]] = (kind, data)
         return states
 
@@ -358,7 +362,7 @@ def _data(text: str | None) -> Any:
     return {} if value is None else value
 
 
-def _merged(before: Any, text: str | None) -> Any:
+def _merge(before: Any, text: str | None) -> Any:
     """Return the data of an entity after an update that changes only the fields that it has."""
     value = json.loads(text) if text is not None else None
     if value is None:
@@ -366,7 +370,7 @@ def _merged(before: Any, text: str | None) -> Any:
     return {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
 
 
-def _wanted(readings: Iterable[GraphRead]) -> dict[tuple[str, str], set[str]]:
+def _linked_ids(readings: Iterable[GraphRead]) -> dict[tuple[str, str], set[str]]:
     """Return the ids whose links are read, by link type and direction."""
     wanted: dict[tuple[str, str], set[str]] = {}
     for reading in readings:
@@ -390,7 +394,7 @@ def _from(link: Link, direction: str) -> str:
     return link.source if direction == "forward" else link.target
 
 
-def _lived(given: Sequence[Row], rows: Mapping[int, Row]) -> list[Link]:
+def _link_lifetimes(given: Sequence[Row], rows: Mapping[int, Row]) -> list[Link]:
     """Return all links in order with their ends; a link ends when it is deleted or created again."""
     links: list[Link] = []
     current: LivingLinks[Link] = LivingLinks()

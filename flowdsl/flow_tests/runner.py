@@ -14,7 +14,7 @@ from flowdsl.events import timestamp_text, timestamp_us
 from flowdsl.flow.inputs import as_flows
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.flow_tests.cases import EXPECTATIONS, FlowTestSpec
-from flowdsl.flow_tests.expectations import Counted, Delivered, same, settled_counts, settled_deliveries
+from flowdsl.flow_tests.expectations import Counted, Delivered, same, settle_counts, settle_deliveries
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import MemoryEventLog
 from flowdsl.production.emitter import block_lines
@@ -22,7 +22,7 @@ from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.test_loader import moment, production_event
 from flowdsl.production.yaml import load_source
 from flowdsl.results.result_data import ResultData
-from flowdsl.results.run import replayed
+from flowdsl.results.run import replay_with
 from flowdsl.rules import FLOWDSL
 
 
@@ -62,24 +62,24 @@ def read_tests(source: Any) -> list[Mapping[str, Any]]:
 
 def run(test: FlowTestSpec, flows: Any) -> RunOutcome:
     """Run a test with these flows. Raises `FlowError` if it cannot run."""
-    chosen = _chosen(test, as_flows(flows))
+    chosen = _choose(test, as_flows(flows))
     start = timestamp_us(test.start)
     log = MemoryEventLog()
     log.append(_events(test, start))
     graph = EntityGraph(**{name: given for name, given in (test.graph or {}).items() if given is not None})
     more: dict[str, Any] = {} if test.target is None else {"target": test.target}
-    result = replayed(chosen, log, graph, open_windows=test.open_windows, progress=False, **more)
+    result = replay_with(chosen, log, graph, open_windows=test.open_windows, progress=False, **more)
     several = len(chosen) > 1
     settled: dict[str, Any] = {
-        "deliveries": settled_deliveries(test.deliveries, delivered(result), start, several=several),
-        "failures": settled_counts(test.failures, failed(result, chosen), "error", several=several),
+        "deliveries": settle_deliveries(test.deliveries, read_deliveries(result), start, several=several),
+        "failures": settle_counts(test.failures, count_failures(result, chosen), "error", several=several),
     }
     if test.drops is not None:
-        settled["drops"] = settled_counts(test.drops, dropped(result, chosen), "reason", several=several)
+        settled["drops"] = settle_counts(test.drops, count_drops(result, chosen), "reason", several=several)
     return RunOutcome(test, replace(test, **settled), result)
 
 
-def delivered(result: ResultData) -> list[Delivered]:
+def read_deliveries(result: ResultData) -> list[Delivered]:
     """Return the deliveries of a replay, in order."""
     frame = result.polars(columns=["flow", "sink", "recipient_id", "payload", "delivered_at"])
     moments = frame["delivered_at"].to_physical().to_list()
@@ -89,7 +89,7 @@ def delivered(result: ResultData) -> list[Delivered]:
     ]
 
 
-def failed(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
+def count_failures(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
     """Return the failures of a replay, counted by message."""
     errors = result.errors
     rows = zip(errors["flow"], errors["step"], errors["error"], strict=True)
@@ -100,7 +100,7 @@ def failed(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
     ]
 
 
-def dropped(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
+def count_drops(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
     """Return the drops of a replay, counted by flow, step and reason."""
     named = {flow.name: flow for flow in flows}
     return [
@@ -117,7 +117,7 @@ def _ways(flow: FlowSpec, number: int) -> tuple[int | str, ...]:
     return (number, step.method, step.name) if alone else (step.method, step.name, number)
 
 
-def _chosen(test: FlowTestSpec, flows: tuple[FlowSpec, ...]) -> tuple[FlowSpec, ...]:
+def _choose(test: FlowTestSpec, flows: tuple[FlowSpec, ...]) -> tuple[FlowSpec, ...]:
     names = [flow.name for flow in flows]
     for name in test.flows or ():
         if name not in names:

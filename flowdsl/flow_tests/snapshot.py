@@ -11,10 +11,10 @@ from flowdsl.flow_tests.cases import EXPECTATIONS
 from flowdsl.flow_tests.expectations import same
 from flowdsl.flow_tests.runner import RunOutcome
 from flowdsl.production.nodes import read_text
-from flowdsl.production.yaml_patch import PatchError, spliced, without_aliases
+from flowdsl.production.yaml_patch import PatchError, splice, without_aliases
 
 
-def updated(text: str, outcomes: Mapping[int, RunOutcome]) -> str:
+def update_text(text: str, outcomes: Mapping[int, RunOutcome]) -> str:
     """Return the YAML text with corrected expectations; `outcomes` maps positions of tests to their outcomes.
 
     Entries that hold already stay as they are written. Where an alias in the tests stands for what changes,
@@ -26,17 +26,17 @@ def updated(text: str, outcomes: Mapping[int, RunOutcome]) -> str:
         return text
     for number, changed in changes.items():
         document["tests"][number].update(changed)
-    for new in _written(text, document):
+    for new in _write(text, document):
         if read_text(new, "text")[0].plain() == document:
             return new
     raise ReplayError("the tests cannot be rewritten in place", hint="write them without anchors and aliases")
 
 
-def _written(text: str, document: Any) -> Iterator[str]:
+def _write(text: str, document: Any) -> Iterator[str]:
     with contextlib.suppress(PatchError, LoadError):
-        yield spliced(text, document)
+        yield splice(text, document)
     with contextlib.suppress(PatchError, LoadError):
-        yield spliced(without_aliases(text, "tests"), document)
+        yield splice(without_aliases(text, "tests"), document)
 
 
 def _changes(written: dict[str, Any], outcome: RunOutcome) -> dict[str, Any]:
@@ -46,11 +46,11 @@ def _changes(written: dict[str, Any], outcome: RunOutcome) -> dict[str, Any]:
         before, after = getattr(outcome.test, name), getattr(outcome.settled, name)
         if not same(before, after):
             kept = list(zip(before or (), written.get(name) or (), strict=True))
-            changed[name] = [_kept(entry, kept) for entry in after]
+            changed[name] = [_find_written(entry, kept) for entry in after]
     return changed
 
 
-def _kept(entry: Any, kept: list[tuple[Any, Any]]) -> Any:
+def _find_written(entry: Any, kept: list[tuple[Any, Any]]) -> Any:
     """Return an entry as it is already written, if it is, each at most once."""
     for number, (before, as_written) in enumerate(kept):
         if same(before, entry):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from flowdsl.graph.past import Copying, Past, Pasts, lacks_room, room
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Mask
-from flowdsl.values.orders import sorted_stably
+from flowdsl.values.orders import sort_stably
 from flowdsl.values.state_fields import VERSIONS, ArrayField, DictField, FlagField, OptionalField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -90,7 +90,7 @@ class EntityIndex(StateObject):
         entity)
         """
         # positions ascend
-        ordered, order = sorted_stably(ids.astype(np.int64))
+        ordered, order = sort_stably(ids.astype(np.int64))
         self._keys, self._versions = ordered << 32 | positions[order], versions[order]
         size = int(ids.max()) + 1
         if size > len(self._changed):
@@ -109,7 +109,7 @@ class EntityIndex(StateObject):
         """True if the current chunk changes anything."""
         return len(self._keys) > 0
 
-    def untouched(self, ids: Codes) -> Mask:
+    def where_untouched(self, ids: Codes) -> Mask:
         """Mark the ids that no earlier chunk has changed."""
         assert self._touched is not None
         touched: Mask = _gather(self._touched, ids, fill=False)
@@ -165,12 +165,12 @@ class EntityIndex(StateObject):
         if self._renumbering is None:
             size = room(len(current) + 1, len(current)) if lacks_room(self._asked, current) else len(current)
             self._renumbering = Copying(size, current, NONE)
-        return self._renumbering.step(current, convert=partial(_renumbered, mapping))
+        return self._renumbering.step(current, convert=partial(_renumber, mapping))
 
     def renumber(self, mapping: Numbers) -> None:
         """Apply new numbers of versions; negative ones stay."""
         if self._renumbering is not None:
-            convert = partial(_renumbered, mapping)
+            convert = partial(_renumber, mapping)
             self._replace(self._renumbering.finish(self._current, convert))
             return
         self._growing = None
@@ -229,7 +229,7 @@ class EntityIndex(StateObject):
         self._pasts.leave()
 
 
-def _renumbered(mapping: Numbers, versions: Numbers) -> Numbers:
+def _renumber(mapping: Numbers, versions: Numbers) -> Numbers:
     """Return new numbers of versions; negative ones stay."""
     renumbered = versions.copy()
     rows = np.flatnonzero(versions >= 0)

@@ -14,7 +14,7 @@ from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.state import GraphState
 
 
-def grown(
+def extend_graph(
     graph: GraphState, needs: GraphRequirements, gathered: Callable[[GraphRequirements], GraphState]
 ) -> GraphState:
     """Return the graph for other requirements: keep what it has, add what is `gathered`, drop what is unused.
@@ -72,12 +72,12 @@ def _with_links(
     for name, use in needs.links:
         links[name].prepare(use)
     kept = [name for name in graph.links if name not in again]
-    identities = [LinkKeys.joined(kept, [_identities(graph)]), *map(_identities, parts[1:])]
+    identities = [LinkKeys.concat(kept, [_identities(graph)]), *map(_identities, parts[1:])]
     return replace(
         graph,
         needs=needs,
         links=links,
-        identities=LinkKeys.joined(list(links), identities) if links else None,
+        identities=LinkKeys.concat(list(links), identities) if links else None,
         known_links=list,
     )
 

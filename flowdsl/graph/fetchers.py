@@ -32,7 +32,7 @@ class Fetcher:
         """Start a session for one replay."""
         return FetcherSession(self)
 
-    def _called(self, ids: list[str]) -> Any:
+    def _call(self, ids: list[str]) -> Any:
         try:
             return self._function(ids)
         # user functions may raise anything: keep the message, and chain the error
@@ -47,7 +47,7 @@ class Fetcher:
         with self._lock:
             unknown = [t for t in texts if t not in self._known]
             if unknown:
-                ids, documents = entity_documents(self.name, self._called(unknown))
+                ids, documents = entity_documents(self.name, self._call(unknown))
                 self._known.update(dict.fromkeys(unknown))
                 self._known.update(dict.fromkeys(ids.to_list(), len(self._answers)))
                 self._answers.append((ids, documents))
@@ -96,7 +96,7 @@ class FetcherSession(StateObject):
 
     def fetch(self, ids: Codes, interner: Interner) -> list[tuple[Codes, Documents]]:
         """Yield the entities among ids that this replay has not requested before."""
-        fresh = self._unasked(np.unique(ids[ids > 0]))
+        fresh = self._find_unasked(np.unique(ids[ids > 0]))
         if not len(fresh):
             return []
         answers = self._fetcher.ask(interner.texts(fresh).to_list())
@@ -104,7 +104,7 @@ class FetcherSession(StateObject):
         self._asked[fresh] = True
         return [(interner.intern(found), documents) for found, documents in answers]
 
-    def _unasked(self, codes: Codes) -> Index:
+    def _find_unasked(self, codes: Codes) -> Index:
         if not len(codes):
             return codes
         size = int(codes.max()) + 1

@@ -97,7 +97,7 @@ def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
         )
     ids = id_texts(frame["id"], f"{what}, column 'id'")
     frame = frame.with_columns(
-        _decoded(frame[name], what) for name, dtype in frame.schema.items() if dtype == pl.Binary
+        _decode(frame[name], what) for name, dtype in frame.schema.items() if dtype == pl.Binary
     )
     if ids.null_count():
         raise DataError(f"{what}: row {ids.is_null().arg_max()} has no id", hint="every entity needs an id")
@@ -105,7 +105,7 @@ def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
     return ids, Documents(frame.with_columns(ids.alias("id")).to_struct("entity"), cells=True)
 
 
-def _decoded(column: pl.Series, what: str) -> pl.Series:
+def _decode(column: pl.Series, what: str) -> pl.Series:
     try:
         return column.cast(pl.String)
     except pl.exceptions.PolarsError:
@@ -152,7 +152,7 @@ def link_frames(links: Any, tick: Tick = noop) -> Iterator[pl.DataFrame]:
     """
     row = 0
     for frame in _parts(links, tick) if is_frame(links) else [_link_rows(links, tick)]:
-        yield _checked_links(frame, row)
+        yield _check_links(frame, row)
         row += frame.height
 
 
@@ -171,7 +171,7 @@ def _parts(links: Any, tick: Tick) -> Iterator[pl.DataFrame]:
         yield frame
 
 
-def _checked_links(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+def _check_links(frame: pl.DataFrame, first: int) -> pl.DataFrame:
     """Return links with ids as text; `first` is the number of the first row."""
     columns = {
         name: id_texts(frame[name], f"links, column {name!r}", first)

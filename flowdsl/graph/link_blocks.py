@@ -133,7 +133,7 @@ class LinkBlock:
         """Move the live ones among the next links into a block of their own; they count as ended here."""
         begin, self._begin = self._begin, min(self._begin + most, len(self))
         at = begin + np.flatnonzero(self.died[begin : self._begin] == ALIVE)
-        piece = self._taken(at, bounded=True)
+        piece = self._take(at, bounded=True)
         self.kill(at, _MOVED)
         return piece
 
@@ -142,7 +142,7 @@ class LinkBlock:
         """True if any link here is in no other block."""
         return self._begin < len(self)
 
-    def _taken(self, at: Ints, *, bounded: bool) -> LinkBlock:
+    def _take(self, at: Ints, *, bounded: bool) -> LinkBlock:
         ends = self.source.take(at), self.target.take(at)
         documents = None if self.documents is None else self.documents.gather(at)
         lives = self.born.take(at), self.died.take(at)
@@ -152,10 +152,10 @@ class LinkBlock:
         """Return the links that have not ended."""
         if not self.ended:
             return self
-        return self._taken(np.flatnonzero(self.died == ALIVE), bounded=self._bounded)
+        return self._take(np.flatnonzero(self.died == ALIVE), bounded=self._bounded)
 
     @staticmethod
-    def joined(blocks: Sequence[LinkBlock], *, bounded: bool) -> LinkBlock:
+    def concat(blocks: Sequence[LinkBlock], *, bounded: bool) -> LinkBlock:
         """Merge the links of several blocks that have not ended."""
         parts = [block.without_ended() for block in blocks]
         numbers, source, target, born, died = (
@@ -163,7 +163,7 @@ class LinkBlock:
             for name in ("numbers", "source", "target", "born", "died")
         )
         documents = [part.documents for part in parts]
-        joined = None if None in documents else reduce(partial(Documents.joined, hints=()), documents)
+        joined = None if None in documents else reduce(partial(Documents.concat, hints=()), documents)
         return LinkBlock(numbers, source, target, born, died, joined, bounded=bounded)
 
 

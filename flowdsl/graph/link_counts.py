@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flowdsl.graph.sorted_run import Seqs
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Ints
-from flowdsl.values.orders import sorted_stably
+from flowdsl.values.orders import sort_stably
 
 # sequence numbers of a chunk that are no further apart than this fit into a key
 _NEAR: Final = 1 << 30
@@ -98,13 +98,13 @@ class _Changes:
         # where numbers are far apart, their ranks replace them
         self._last = int(seqs.max()) - self._first
         self._scale = np.unique(seqs) if self._last >= _NEAR else None
-        self._places = self._placed(seqs)
+        self._places = self._place(seqs)
         size = sum(len(ids) for ids, _ in born)
         self._steps = np.where(np.arange(len(seqs)) < size, np.int32(1), np.int32(-1))
         self._changed = np.zeros(int(self._ids.max()) + 1, np.bool_)
         self._changed[self._ids] = True
 
-    def _placed(self, seqs: Seqs) -> Ints:
+    def _place(self, seqs: Seqs) -> Ints:
         """Return numbers that are in the order of sequence numbers; -1 before the first change."""
         if self._scale is not None:
             return np.searchsorted(self._scale, seqs, side="right") - 1
@@ -122,8 +122,8 @@ class _Changes:
         # one sort of (id, event, whether it is asked): a change counts for what is asked at its event
         bits = int(self._places.max()).bit_length()
         changes = self._ids[mine].astype(np.int64) << bits | self._places[mine]
-        questions = asked.astype(np.int64) << bits | self._placed(seen[rows])
-        keys, order = sorted_stably(np.concatenate([changes << 1, questions << 1 | 1]))
+        questions = asked.astype(np.int64) << bits | self._place(seen[rows])
+        keys, order = sort_stably(np.concatenate([changes << 1, questions << 1 | 1]))
         steps = np.concatenate([self._steps[mine], np.zeros(len(rows), np.int32)]).take(order)
         total = np.cumsum(steps, dtype=np.int32)
         of = keys >> (bits + 1)

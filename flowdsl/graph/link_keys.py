@@ -191,7 +191,7 @@ class LinkKeys(StateObject):
         return self._kinds
 
     @classmethod
-    def joined(cls, kinds: Sequence[str], parts: Sequence[LinkKeys]) -> LinkKeys:
+    def concat(cls, kinds: Sequence[str], parts: Sequence[LinkKeys]) -> LinkKeys:
         """Merge the keys of several parts of one graph with different link types."""
         both = cls(parts[0]._tables, kinds)
         for part in parts:

@@ -114,7 +114,7 @@ class LinkTable(StateObject):
         # creation times no longer matter
         numbers, sources, targets = self._alive()
         parts = [block.without_ended() for block in self._blocks] if self.documented else []
-        documents = LinkBlock.joined(parts, bounded=False).documents if parts else None
+        documents = LinkBlock.concat(parts, bounded=False).documents if parts else None
         return {
             "numbers": numbers,
             "source": sources,
@@ -382,7 +382,7 @@ class LinkTable(StateObject):
 
     def _join(self, start: int, end: int) -> None:
         """Merge consecutive blocks into one, or none if all their links have ended."""
-        joined = LinkBlock.joined(self._blocks[start:end], bounded=self._bounded)
+        joined = LinkBlock.concat(self._blocks[start:end], bounded=self._bounded)
         self._put(start, end, [joined])
 
     def _put(self, start: int, end: int, blocks: Sequence[LinkBlock]) -> None:

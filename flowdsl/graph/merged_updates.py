@@ -10,13 +10,13 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.json_extraction import Documents, query_documents
-from flowdsl.values.json_texts import only, quoted
+from flowdsl.values.json_texts import only, quote_texts
 from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.masks import as_mask
 from flowdsl.values.orders import inverse, ranges, stable_order
 
 
-def merged_data(
+def merge_data(
     data: pl.Series,
     set_: Index,
     merging: Mask,
@@ -41,7 +41,7 @@ def merged_data(
         np.concatenate([np.full(len(given), GIVEN), kinds]).astype(np.uint8),
         pl.concat([before(touched[first]).alias(""), own.alias("")]),
     )
-    after = merged(changes).slice(len(given))
+    after = merge_update(changes).slice(len(given))
     kept = np.flatnonzero(merging[touched])
     return texts.scatter(place[touched[kept]], after.gather(kept))
 
@@ -62,7 +62,7 @@ class EntityChanges:
     texts: pl.Series
 
 
-def merged(changes: EntityChanges) -> pl.Series:
+def merge_update(changes: EntityChanges) -> pl.Series:
     """Return the whole document after each change, as JSON text; null after a deletion.
 
     An update without data changes nothing; one whose data is not an object replaces what was there, and so
@@ -74,7 +74,7 @@ def merged(changes: EntityChanges) -> pl.Series:
     objects = as_mask(heads.eq("{"))
     without = ~texts.is_not_null().to_numpy() | as_mask(heads.eq("n"))
     silent = (kinds == UPDATED) & without
-    after = _folded(changes.entities[order], kinds, texts, objects, np.flatnonzero(~silent))
+    after = _fold(changes.entities[order], kinds, texts, objects, np.flatnonzero(~silent))
     # what says nothing leaves what was before it
     last = np.maximum.accumulate(np.where(silent, 0, np.arange(len(order))))
     after = after.gather(last)
@@ -83,7 +83,7 @@ def merged(changes: EntityChanges) -> pl.Series:
     return filled.gather(inverse(order))
 
 
-def _folded(
+def _fold(
     entities: Ints,
     kinds: npt.NDArray[np.uint8],
     texts: pl.Series,
@@ -102,13 +102,13 @@ def _folded(
     if merges.any():
         run = np.cumsum(~merges)
         wanted = np.flatnonzero(objects & np.isin(run, run[merges]))
-        whole = _merged_runs(documents.gather(wanted), wanted, run, merges)
+        whole = _merge_runs(documents.gather(wanted), wanted, run, merges)
         documents = documents.scatter(np.flatnonzero(merges), whole)
     out = pl.Series([None], dtype=pl.String).new_from_index(0, len(texts))
     return out.scatter(rows, documents)
 
 
-def _merged_runs(texts: pl.Series, places: Index, run: Ints, merges: Mask) -> pl.Series:
+def _merge_runs(texts: pl.Series, places: Index, run: Ints, merges: Mask) -> pl.Series:
     """Return the documents of the rows that merge; `texts` are the objects at `places`, each of a run."""
     ends = np.searchsorted(run, run, side="right")
     found = query_documents(
@@ -123,7 +123,7 @@ def _merged_runs(texts: pl.Series, places: Index, run: Ints, merges: Mask) -> pl
     )
     counts = fields["until"].to_numpy() - at
     source = np.repeat(np.arange(len(at)), counts)
-    pieces = pl.select(pl.concat_str([quoted(found["key"]), pl.lit(":"), found["value"]])).to_series()
+    pieces = pl.select(pl.concat_str([quote_texts(found["key"]), pl.lit(":"), found["value"]])).to_series()
     joined = (
         pl.DataFrame(
             {

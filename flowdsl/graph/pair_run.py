@@ -53,7 +53,7 @@ class PairRun(LinkRun):
             if not len(looking):
                 return found
             pairs, place = asked.pairs.take(looking), at.take(looking) + tried
-        found[looking] = self._counted(asked.take(looking), seen[looking])
+        found[looking] = self._count_many(asked.take(looking), seen[looking])
         return found
 
     def live(self, asked: Pairs) -> tuple[Ints, Ints]:
@@ -73,7 +73,7 @@ class PairRun(LinkRun):
         start, end = self._bounds(hashes)
         return spread(start.astype(np.int64), end.astype(np.int64))
 
-    def _counted(self, asked: Pairs, seen: Seqs) -> Mask:
+    def _count_many(self, asked: Pairs, seen: Seqs) -> Mask:
         """Mark the pairs that have had more links until `seen` than have ended: each distinct pair's links
         are looked at once, however many ask.
         """

@@ -288,7 +288,9 @@ class EntityGraph:
             links=links,
             tables=self._tables,
             merge=self.merge,
-            known_links=lambda: [known for name in self._links for known in self._known(name, name in links)],
+            known_links=lambda: [
+                known for name in self._links for known in self._known_keys(name, name in links)
+            ],
         )
 
     def _check_merge(self, rules: Rules) -> None:
@@ -341,7 +343,7 @@ class EntityGraph:
         if interner is self._interner and tables is self._tables:
             return self
         code_of = interner.intern(self._interner.texts(np.arange(len(self._interner))))
-        graph = self._recoded(code_of, interner, self._link_ids)
+        graph = self._recode(code_of, interner, self._link_ids)
         graph._tables = tables
         return graph
 
@@ -489,7 +491,7 @@ class EntityGraph:
             graph._by_id, graph._type_of, graph._several = graph._index_all()
         return graph
 
-    def _known(self, name: str, used: bool) -> list[SnapshotLinkKeys]:
+    def _known_keys(self, name: str, used: bool) -> list[SnapshotLinkKeys]:
         """Return the keys of a type's links, if they are `used` or have ids; most replays need none."""
         table, ids = self._links[name], self._link_ids[name]
         if not used and ids.null_count() == len(ids):
@@ -510,11 +512,11 @@ class EntityGraph:
             self._fetchers[name] = Fetcher(name, given)
             return
         ids, documents = entity_documents(name, given, read)
-        codes = self._interned(ids, numbered)
+        codes = self._intern(ids, numbered)
         self._types[name] = (sum(len(b) for b in self._blocks), codes)
         self._blocks.append(VersionBlock(documents, codes, self._interner))
 
-    def _interned(self, ids: pl.Series, tick: Tick) -> Codes:
+    def _intern(self, ids: pl.Series, tick: Tick) -> Codes:
         """Return ids as codes, interned in parts."""
         parts = [np.zeros(0, np.int32)]
         for row in range(0, len(ids), _INTERNED):
@@ -527,7 +529,7 @@ class EntityGraph:
         # both ends of each link
         tick = numbered.part(0.5)
         kinds: dict[str, int] = {}
-        coded = [self._coded(frame, kinds, tick) for frame in frames if frame.height]
+        coded = [self._code_links(frame, kinds, tick) for frame in frames if frame.height]
         if not coded:
             return
         names = list(kinds)
@@ -541,13 +543,13 @@ class EntityGraph:
             if "metadata" in part.columns and part["metadata"].null_count() < part.height:
                 self._link_metadata[name] = part["metadata"]
 
-    def _coded(self, links: pl.DataFrame, kinds: dict[str, int], tick: Tick) -> pl.DataFrame:
+    def _code_links(self, links: pl.DataFrame, kinds: dict[str, int], tick: Tick) -> pl.DataFrame:
         """Return links with the codes of their ends, and the numbers of their types, of which new ones are
         added.
         """
         for kind in links["link_type"].unique(maintain_order=True):
             kinds.setdefault(kind, len(kinds))
-        ends = {end: pl.Series(self._interned(links[end], tick)) for end in ("source_id", "target_id")}
+        ends = {end: pl.Series(self._intern(links[end], tick)) for end in ("source_id", "target_id")}
         kind = pl.col("link_type").replace_strict(kinds, return_dtype=pl.Int32)
         return links.with_columns(kind=kind, **ends).drop("link_type")
 
@@ -602,11 +604,11 @@ class EntityGraph:
             return self
         code_of = np.arange(len(self._interner), dtype=np.int32)
         code_of[used] = self._interner.intern(spelled)
-        graph = self._recoded(code_of, self._interner, link_ids)
+        graph = self._recode(code_of, self._interner, link_ids)
         graph._spelled = graph
         return graph
 
-    def _recoded(self, code_of: Codes, interner: Interner, link_ids: dict[str, pl.Series]) -> EntityGraph:
+    def _recode(self, code_of: Codes, interner: Interner, link_ids: dict[str, pl.Series]) -> EntityGraph:
         """Return this graph with other codes for its ids."""
         graph = EntityGraph()
         graph._interner, graph._fetchers, graph.merge = interner, self._fetchers, self.merge

@@ -26,7 +26,7 @@ from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedV
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import LinkTable
-from flowdsl.graph.merged_updates import merged_data
+from flowdsl.graph.merged_updates import merge_data
 from flowdsl.graph.past import room
 from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.sorted_run import ALIVE
@@ -232,7 +232,7 @@ class GraphState(StateObject):
         """
         for codes, documents in self.fetchers[kind].fetch(ids, self.interner):
             start = self.versions.add(documents, codes)
-            untouched = self.by_type[kind].untouched(codes)
+            untouched = self.by_type[kind].where_untouched(codes)
             versions = (start + np.arange(len(codes))).astype(np.int32)
             self.by_type[kind].set_base(codes[untouched], versions[untouched])
 
@@ -299,7 +299,7 @@ class GraphState(StateObject):
         if len(set_):
             data = frame["data"][rows[set_]] if "data" in frame.columns else _nulls(len(set_))
             if merging.any():
-                data = merged_data(
+                data = merge_data(
                     data, set_, merging, keys, deleted, lambda some: self.versions.texts(current[some])
                 )
             start = self.versions.add(Documents(data, hints=self.needs.paths), ids[set_])
@@ -344,12 +344,12 @@ class GraphState(StateObject):
             return deleted
         first, alive = first_mentions(keys, deleted)
         asked = np.flatnonzero(first & deleted)
-        alive[asked] = self._given(ids[asked], types[asked]) != NONE
+        alive[asked] = self._version_before(ids[asked], types[asked]) != NONE
         return deleted & ~alive
 
     def _current(self, ids: Codes, types: npt.NDArray[np.int16]) -> Numbers:
         """Return the version of each entity before the chunk, also of what functions supply."""
-        found = self._given(ids, types)
+        found = self._version_before(ids, types)
         for name in self.fetchers:
             mine = np.flatnonzero(types == self.type_numbers.get(name, -1))
             if len(mine):
@@ -357,7 +357,7 @@ class GraphState(StateObject):
                 found[mine] = self.by_type[name].currents(ids[mine])
         return found
 
-    def _given(self, ids: Codes, types: npt.NDArray[np.int16]) -> Numbers:
+    def _version_before(self, ids: Codes, types: npt.NDArray[np.int16]) -> Numbers:
         """Return the version of each entity before the chunk; `NONE` for what functions supply."""
         known = ids < len(self.type_of)
         here = known & (self.type_of.take(np.where(known, ids, 0)) == types)

@@ -111,21 +111,21 @@ class VersionBlock(StateObject):
 
     def _read_ids(self) -> Column:
         """Return `id` from the data, or the entity's own if it is missing or a number."""
-        own = Column.coded(self.ids, self._interner)
+        own = Column.from_codes(self.ids, self._interner)
         found = self.documents.column(ID)
         if found.all_(Tag.MISSING):
             return own if self._objects().all() else self._only_objects(own)
         if found.all_(Tag.TEXT):
             # find only, do not intern: codes of new texts may be reused before this is read
             return own if (self._interner.find(found.text_series()) == self.ids).all() else found
-        replaced = self._numbered(found) | (found.is_(Tag.MISSING) & self._objects())
+        replaced = self._mark_number_ids(found) | (found.is_(Tag.MISSING) & self._objects())
         return Column.concat([found, own]).take(np.arange(len(self)) + np.where(replaced, len(self), 0))
 
-    def _numbered(self, found: Column) -> Mask:
+    def _mark_number_ids(self, found: Column) -> Mask:
         """Mark data that has the entity's id as a number."""
         number = found.is_(Tag.INT)
         if number.any() and found.ints is not None:
-            own = Column.coded(self.ids, self._interner).text_series()
+            own = Column.from_codes(self.ids, self._interner).text_series()
             number &= where_equal(pl.Series(found.ints).cast(pl.String), own)
         return number
 
@@ -145,7 +145,7 @@ class VersionBlock(StateObject):
     def _whole(self) -> Column:
         """Return the objects with their ids as text, added first if missing."""
         whole, found = self.documents.column(()), self.documents.column(ID)
-        numbered = np.flatnonzero(self._numbered(found))
+        numbered = np.flatnonzero(self._mark_number_ids(found))
         if len(numbered):
             own = self._interner.texts(self.ids.take(numbered)).to_list()
             objects = whole.take(numbered).values()
@@ -156,7 +156,7 @@ class VersionBlock(StateObject):
         lacking = found.is_(Tag.MISSING) & self._objects()
         if not lacking.any():
             return whole
-        ids = Column.coded(self.ids, self._interner).to_json()
+        ids = Column.from_codes(self.ids, self._interner).to_json()
         texts = (
             whole.nested
             if whole.nested is not None
@@ -193,10 +193,10 @@ class VersionBlock(StateObject):
         return VersionBlock(self.documents, self.ids, self._interner, own_id=False)
 
     @classmethod
-    def joined(cls, first: VersionBlock, second: VersionBlock, hints: Iterable[Path]) -> VersionBlock:
+    def concat(cls, first: VersionBlock, second: VersionBlock, hints: Iterable[Path]) -> VersionBlock:
         """Concatenate two blocks."""
         ids = np.concatenate([first.ids, second.ids])
-        documents = Documents.joined(first.documents, second.documents, hints)
+        documents = Documents.concat(first.documents, second.documents, hints)
         both = cls(documents, ids, first._interner, own_id=first.own_id)
         if first._id_column is not None and second._id_column is not None:
             both._id_column = Column.concat([first._id_column, second._id_column])
@@ -274,7 +274,7 @@ class VersionStore(StateObject):
             and len(blocks[-2]) + len(blocks[-1]) <= self.largest
         ):
             last = blocks.pop()
-            blocks[-1] = VersionBlock.joined(blocks[-1], last, self._hints)
+            blocks[-1] = VersionBlock.concat(blocks[-1], last, self._hints)
 
     def block_of(self, low: int, high: int) -> tuple[int, VersionBlock] | None:
         """Return the block that contains all versions from `low` to `high`, and its first version, or
@@ -379,7 +379,7 @@ class Compaction:
         """Look at some ids, or copy some versions; return True once all are copied and `finish` may be called
         before more are added.
         """
-        if self._looked is None and not self._marked(most):
+        if self._looked is None and not self._mark_all(most):
             return False
         budget = most
         while most > 0:
@@ -395,7 +395,7 @@ class Compaction:
                 most -= self._gather(most)
         return False
 
-    def _marked(self, most: int) -> bool:
+    def _mark_all(self, most: int) -> bool:
         """Mark what some ids refer to; return True once all is marked that is live or held."""
         assert self._used is not None
         whole = most >= self._size

@@ -15,7 +15,7 @@ from flowdsl.batches.later import Later
 from flowdsl.batches.variables import Variable
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
-from flowdsl.values.json_texts import quoted
+from flowdsl.values.json_texts import quote_texts
 from flowdsl.values.json_types import Index, Ints, Tag
 from flowdsl.values.orders import ranges
 from flowdsl.values.state_fields import CODES, INTERNER, INTS, ArrayField, ListField
@@ -82,7 +82,7 @@ class BatchItems(StateObject):
         return BatchItems(self.lists.take(index), self.interner, self.opened_by[index], opened_in)
 
     @classmethod
-    def joined(cls, parts: Sequence[BatchItems]) -> BatchItems:
+    def concat(cls, parts: Sequence[BatchItems]) -> BatchItems:
         """Return the lists of several parts, one part after the other."""
         made = [p.lists.made() for p in parts]
         shifts = np.cumsum([0, *(int(lists.offsets[-1]) for lists in made[:-1])])
@@ -97,7 +97,7 @@ class BatchItems(StateObject):
 
     def column(self) -> Column:
         """Return the lists as JSON arrays; an event without an id counts as empty text."""
-        texts = quoted(self.interner.texts(self.codes)).fill_null('""')
+        texts = quote_texts(self.interner.texts(self.codes)).fill_null('""')
         return json_lists(texts, self.offsets)
 
 

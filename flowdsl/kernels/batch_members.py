@@ -13,10 +13,10 @@ import numpy.typing as npt
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.later import Later
 from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
-from flowdsl.values.columns import Column, taken
+from flowdsl.values.columns import Column, take_rows
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index, Ints
-from flowdsl.values.orders import Places, found_at, inverse, is_everything, ranges, stable_order
+from flowdsl.values.orders import Places, find_places, inverse, is_everything, ranges, stable_order
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import CODES, INTS, ArrayField, ListField, ObjectField, OptionalField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -65,7 +65,7 @@ class Roots(StateObject):
         """Those of some contexts."""
         return Roots(self.seq.take(rows), tuple(level.take(rows) for level in self.branches))
 
-    def joined(self, later: Roots) -> Roots:
+    def concat(self, later: Roots) -> Roots:
         """Return these, then others."""
         levels = zip(self.branches, later.branches, strict=True)
         return Roots(np.concatenate([self.seq, later.seq]), tuple(np.concatenate(level) for level in levels))
@@ -145,14 +145,14 @@ class ItemLists(StateObject):
             Later(items),
             chunk.numbers(events),
             tuple(b.take(rows) for b in contexts.branches),
-            taken(roots, rows),
+            take_rows(roots, rows),
             tuple(Later(partial(one, rows)) for one in values),
         )
 
     def __len__(self) -> int:
         return len(self.windows)
 
-    def joined(self, later: ItemLists) -> ItemLists:
+    def concat(self, later: ItemLists) -> ItemLists:
         """Return these members, then others that came later."""
         if not len(self):
             return later
@@ -165,8 +165,8 @@ class ItemLists(StateObject):
             Later(lambda: np.concatenate([self.items, later.items])),
             np.concatenate([self.seq, later.seq]),
             tuple(np.concatenate(level) for level in levels),
-            self.roots if self.roots is None or later.roots is None else self.roots.joined(later.roots),
-            tuple(Later(partial(_concatenated, pair)) for pair in pairs),
+            self.roots if self.roots is None or later.roots is None else self.roots.concat(later.roots),
+            tuple(Later(partial(_concatenate, pair)) for pair in pairs),
         )
 
     def by_window(self) -> ItemLists:
@@ -192,7 +192,7 @@ class ItemLists(StateObject):
             self.ids.take(rows),
             self.seq.take(rows),
             tuple(b.take(rows) for b in self.branches),
-            taken(self.roots, rows),
+            take_rows(self.roots, rows),
             tuple(column.take(rows) for column in self.collected),
         )
 
@@ -214,7 +214,7 @@ class ItemLists(StateObject):
         return np.append(order, -1).take(at)
 
 
-def _concatenated(parts: Sequence[Later[Column]]) -> Column:
+def _concatenate(parts: Sequence[Later[Column]]) -> Column:
     return Column.concat([part.made() for part in parts])
 
 
@@ -235,7 +235,7 @@ class MemberBlocks:
         """Return these members, and others that came later."""
         blocks = list(self.blocks)
         while blocks and len(blocks[-1]) <= min(2 * len(members), _LONG - len(members)):
-            members = blocks.pop().joined(members)
+            members = blocks.pop().concat(members)
         members = members.by_window()
         if not len(members):
             return self
@@ -248,7 +248,7 @@ class MemberBlocks:
         for block in self.blocks:
             begins = np.searchsorted(block.windows, windows)
             sizes.append(np.searchsorted(block.windows, windows, side="right") - begins)
-            found = found.joined(block.at(ranges(begins, sizes[-1])))
+            found = found.concat(block.at(ranges(begins, sizes[-1])))
         if len(sizes) < 2:
             return found
         counts = np.concatenate(sizes)
@@ -260,13 +260,13 @@ class MemberBlocks:
         left, places, parts = np.arange(len(windows)), [], []
         for block in self.blocks:
             asked = windows.take(left)
-            at = found_at(block.windows, asked)
+            at = find_places(block.windows, asked)
             hit = at >= 0
             if hit.any():
                 parts.append(block.openers(at[hit]))
                 places.append(left[hit])
                 left = left[~hit]
-        return reduce(Roots.joined, parts).take(inverse(np.concatenate(places)))
+        return reduce(Roots.concat, parts).take(inverse(np.concatenate(places)))
 
     def only(self, windows: Ints) -> MemberBlocks:
         """Return the members of these windows, which ascend, and no others."""

@@ -25,7 +25,7 @@ from flowdsl.expressions.aggregates import Collected
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.kernels.batch_members import ItemLists, Roots, ValuesAt, WindowMembers
 from flowdsl.kernels.batch_variable import BatchVariable
-from flowdsl.kernels.collected import CollectedValues, can_fail, collected, values_of
+from flowdsl.kernels.collected import CollectedValues, can_fail, collect_values, values_of
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.open_windows import Open, OpenWindows
 from flowdsl.kernels.outcome import (
@@ -45,7 +45,7 @@ from flowdsl.kernels.window_search import find_windows
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Ints, Mask
-from flowdsl.values.orders import Places, inverse, ranges, sorted_stably, stable_order
+from flowdsl.values.orders import Places, inverse, ranges, sort_stably, stable_order
 from flowdsl.values.paths import Path
 
 # later in a batch than any of its contexts
@@ -95,11 +95,11 @@ def incoming(
     if failures is not None:
         good = np.flatnonzero(~failures.mask)
         contexts, keys, spans = contexts.take(good), keys[good], spans.take(good)
-        values = tuple(partial(_taken, one, good) for one in values)
+        values = tuple(partial(_take, one, good) for one in values)
     return Incoming(contexts, keys, spans, values), failures
 
 
-def _taken(values: ValuesAt, good: Index, rows: Index) -> Column:
+def _take(values: ValuesAt, good: Index, rows: Index) -> Column:
     return values(good[rows])
 
 
@@ -142,7 +142,7 @@ class BatchRun:
         return windows
 
     def run(self) -> StepOutcome:
-        touched = self._closing_in_time(self._touched())
+        touched = self._closing_in_time(self._find_touched())
         firing, full = self._closing(touched)
         enough = touched.counts >= self.kernel.options.min_count
         out, absorbed, failed = self._emit(touched, full, np.flatnonzero(firing & enough))
@@ -152,7 +152,7 @@ class BatchRun:
 
     # -- which windows there are -----------------------------------------------------------------------
 
-    def _touched(self) -> _Touched:
+    def _find_touched(self) -> _Touched:
         carried, openers = self.carried, self.found.openers
         row = np.full(len(self.numbers), -1, np.int64)
         # of several rows the last one stays
@@ -210,7 +210,7 @@ class BatchRun:
         first = self._put_together(touched.take(np.arange(cut)))
         if cut == len(touched):
             return first
-        return first.joined(self._fresh_members(touched.take(np.arange(cut, len(touched)))))
+        return first.concat(self._fresh_members(touched.take(np.arange(cut, len(touched)))))
 
     def _openers(self, touched: _Touched) -> Roots:
         """Return the events that opened windows: of members that they had before, or of the first that came
@@ -230,7 +230,7 @@ class BatchRun:
             return found
         which = np.arange(len(found))
         which[earlier] = len(found) + np.arange(len(earlier))
-        return found.joined(self.members.openers(numbers)).take(which)
+        return found.concat(self.members.openers(numbers)).take(which)
 
     def _fresh_members(self, touched: _Touched) -> ItemLists:
         """Return the members of windows that came now."""
@@ -238,7 +238,7 @@ class BatchRun:
         asked[touched.place] = np.arange(len(touched))
         window = asked.take(self.found.windows)
         rows = np.flatnonzero(window >= 0)
-        window, order = sorted_stably(window.take(rows))
+        window, order = sort_stably(window.take(rows))
         owners = self.numbers.take(touched.place).take(window)
         names = self.kernel.rules.batch_names
         return ItemLists.of_contexts(self.contexts, rows.take(order), owners, names, self.values)
@@ -250,7 +250,7 @@ class BatchRun:
         held, fresh = self.members.of(self.numbers.take(touched.place)), self._fresh_members(touched)
         begins = np.stack([np.cumsum(earlier) - earlier, len(held) + np.cumsum(more) - more])
         sizes = np.stack([earlier, more])
-        return held.joined(fresh).at(ranges(begins.T.ravel(), sizes.T.ravel()))
+        return held.concat(fresh).at(ranges(begins.T.ravel(), sizes.T.ravel()))
 
     # -- which of them close ---------------------------------------------------------------------------
 
@@ -259,12 +259,12 @@ class BatchRun:
         most = self.spans.most
         full = np.zeros(len(touched), np.bool_) if most is None else touched.counts >= most
         if full.any() or (touched.due <= touched.opened).any():
-            finder = self._found_due(touched, full)
-            fires = due(self.chunk, touched.due, touched.opened, self._seen(touched), self.until)
+            finder = self._find_due(touched, full)
+            fires = due(self.chunk, touched.due, touched.opened, self._last_seen(touched), self.until)
             return fires | (finder >= 0), full
         return touched.due <= self.latest, full
 
-    def _found_due(self, touched: _Touched, full: Mask) -> Ints:
+    def _find_due(self, touched: _Touched, full: Mask) -> Ints:
         """Return the row that closes each window: its last member where it is full, and otherwise the one of
         its key that found it due.
 
@@ -282,7 +282,7 @@ class BatchRun:
         self.finder[touched.place] = finder
         return finder
 
-    def _seen(self, touched: _Touched) -> Seen:
+    def _last_seen(self, touched: _Touched) -> Seen:
         """Return the last event of the batch that windows saw when they opened, -1 if that was earlier."""
         return np.append(self.contexts.seen, np.int32(-1)).take(touched.opener)
 
@@ -296,9 +296,9 @@ class BatchRun:
         touched, full, moments = self._in_order(touched.take(going), full[going])
         closed = self._closed_by(touched, full)
         sees = Later(lambda: self._sees(touched, moments, full))
-        out = self._last_members(touched).placed(moments, sees, closed)
+        out = self._last_members(touched).place(moments, sees, closed)
         inside = self._members(touched)
-        made, failures = self._collected(inside)
+        made, failures = self._collect(inside)
         variable = BatchVariable(
             touched.counts,
             Later(lambda: _key_column(out, self.kernel.options.key)),
@@ -335,7 +335,7 @@ class BatchRun:
 
     def _sees(self, touched: _Touched, moments: Ints, full: Mask) -> Seen:
         """Return the last event that what comes out of windows sees."""
-        sees: Seen = np.maximum(self.chunk.seen_at(moments), self._seen(touched))
+        sees: Seen = np.maximum(self.chunk.seen_at(moments), self._last_seen(touched))
         if full.any():
             sees[full] = self.contexts.seen[touched.row[full]]
         return sees
@@ -349,17 +349,17 @@ class BatchRun:
         closed[full] = CLOSED_BY_COUNT
         return closed
 
-    def _collected(self, inside: WindowMembers) -> tuple[dict[str, Later[CollectedValues]], Failures | None]:
+    def _collect(self, inside: WindowMembers) -> tuple[dict[str, Later[CollectedValues]], Failures | None]:
         """Return what windows collect, made when it is read, and which cannot have it."""
         made: dict[str, Later[CollectedValues]] = {}
         failures = []
         for place, (name, one) in enumerate(self.kernel.options.collect):
             if can_fail(one):
-                values, failed = collected(one, inside.lists.collected[place].made(), inside.offsets)
+                values, failed = collect_values(one, inside.lists.collected[place].made(), inside.offsets)
                 failures.append(failed)
                 made[name] = Later.of(values)
             else:
-                made[name] = Later(partial(_collected_at, place, one, inside))
+                made[name] = Later(partial(_collect_at, place, one, inside))
         return made, first_failures(failures)
 
     def _last_members(self, closing: _Touched) -> ContextBatch:
@@ -407,9 +407,9 @@ class BatchRun:
         self.kernel.windows.put(kept, self._fresh_members(touched))
 
 
-def _collected_at(place: int, one: Collected, inside: WindowMembers) -> CollectedValues:
+def _collect_at(place: int, one: Collected, inside: WindowMembers) -> CollectedValues:
     """Return what windows collect by the expression at this place, which each of them can have."""
-    return collected(one, inside.lists.collected[place].made(), inside.offsets)[0]
+    return collect_values(one, inside.lists.collected[place].made(), inside.offsets)[0]
 
 
 def _key_column(contexts: ContextBatch, paths: Sequence[Path]) -> Column:

@@ -114,17 +114,17 @@ class BatchVariable(ValueColumnVariable):
             {name: part.take(index) for name, part in self.collected_later.items()},
         )
 
-    def joined(self, parts: Sequence[BatchVariable]) -> BatchVariable:
+    def concat(self, parts: Sequence[BatchVariable]) -> BatchVariable:
         return BatchVariable(
             np.concatenate([p.counts for p in parts]),
             Later.of(Column.concat([p.keys for p in parts])),
-            BatchItems.joined([p.items for p in parts]),
+            BatchItems.concat([p.items for p in parts]),
             np.concatenate([p.first_at for p in parts]),
             np.concatenate([p.last_at for p in parts]),
             np.concatenate([p.closed_at for p in parts]),
             np.concatenate([p.closed_by for p in parts]),
             {
-                name: Later.of(CollectedValues.joined([p.collected_later[name].made() for p in parts]))
+                name: Later.of(CollectedValues.concat([p.collected_later[name].made() for p in parts]))
                 for name in self.collected_later
             },
         )
@@ -157,7 +157,7 @@ class Opened:
     moments: Ints
 
 
-def opened(contexts: ContextBatch, names: Sequence[str]) -> Opened | None:
+def opening_of(contexts: ContextBatch, names: Sequence[str]) -> Opened | None:
     """Return how the last window was opened that each context came out of; None where they came out of
     none.
     """

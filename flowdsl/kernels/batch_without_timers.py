@@ -21,7 +21,7 @@ from flowdsl.batches.variables import ValueColumnVariable
 from flowdsl.kernels.batch_items import BatchItems
 from flowdsl.kernels.batch_members import ItemLists, Roots, WindowMembers
 from flowdsl.kernels.held_rows import HeldRows, windows_text
-from flowdsl.kernels.kernel import Kernel, keyed
+from flowdsl.kernels.kernel import Kernel, split_keyed
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import (
     Absorbed,
@@ -34,7 +34,7 @@ from flowdsl.kernels.outcome import (
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.kernels.windows import FixedReach, Groups, Windows
 from flowdsl.rules import Rules
-from flowdsl.values.canonical_json import spelled
+from flowdsl.values.canonical_json import spell
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index, Ints, Tag
@@ -84,10 +84,10 @@ class CountedBatch(ValueColumnVariable):
     def take(self, index: Index) -> CountedBatch:
         return CountedBatch(self.counts.take(index), self.keys.take(index), self.items.take(index))
 
-    def joined(self, parts: Sequence[CountedBatch]) -> CountedBatch:
+    def concat(self, parts: Sequence[CountedBatch]) -> CountedBatch:
         keys = Column.concat([p.keys for p in parts])
         counts = np.concatenate([p.counts for p in parts])
-        return CountedBatch(counts, keys, BatchItems.joined([p.items for p in parts]))
+        return CountedBatch(counts, keys, BatchItems.concat([p.items for p in parts]))
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,14 @@ class UntimedBatchKernel(Kernel):
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
             return StepOutcome(contexts)
-        contexts, keys, failed = keyed(self._space, contexts)
+        contexts, keys, failed = split_keyed(self._space, contexts)
         if not len(contexts):
             return StepOutcome(contexts, failed)
         groups = Groups.of(keys, contexts.moment)
         windows, member_of = self._windows(groups)
         waiting = np.flatnonzero(member_of >= 0)
         joining = contexts.take(waiting)
-        members = self._members.joined(
+        members = self._members.concat(
             ItemLists(
                 member_of[waiting],
                 _items(joining),
@@ -197,7 +197,7 @@ class UntimedBatchKernel(Kernel):
         sizes = np.concatenate([ends, found.end]) - firsts
         owners = np.concatenate([carried.numbers[touched], fresh.numbers])
         member_of[groups.order[ranges(firsts, sizes)]] = np.repeat(owners, sizes)
-        return _Windows.joined([grown, fresh]), member_of
+        return _Windows.concat([grown, fresh]), member_of
 
     def _opened(self, groups: Groups, found: Windows) -> _Windows:
         opener = groups.order[found.first]
@@ -229,7 +229,7 @@ class UntimedBatchKernel(Kernel):
         out = contexts.take(windows.found_by)
         if not len(out):
             return out, None
-        keys = Column(len(out), Tag.TEXT, texts=spelled(out.column(self._key)))
+        keys = Column(len(out), Tag.TEXT, texts=spell(out.column(self._key)))
         lists, starts = members.grouped(windows.numbers)
         inside = WindowMembers(windows.counts, lambda: lists)
         variable = CountedBatch(
@@ -263,8 +263,8 @@ def _items(contexts: ContextBatch) -> Codes:
     """Return what a batch keeps of each context: the text of `source_id`, else of `entity_id`, else
     nothing (code 0).
     """
-    texts = spelled(contexts.column(("source_id",)))
+    texts = spell(contexts.column(("source_id",)))
     if texts.null_count():
-        other = spelled(contexts.column(("entity_id",)))
+        other = spell(contexts.column(("entity_id",)))
         texts = pl.select(pl.coalesce(texts.cast(pl.String), other.cast(pl.String))).to_series()
     return contexts.chunk.interner.intern(texts)

@@ -43,13 +43,13 @@ class DropRows:
 
     def take(self, times: Ints) -> Ints:
         size = len(times)
-        units = self._refilled(times)
+        units = self._refill(times)
         passing = (units >= self._period).astype(np.int64)
         self._units[:size] = units - passing * self._period
         self._at[:size] = times
         return passing
 
-    def _refilled(self, times: Ints | int) -> Ints:
+    def _refill(self, times: Ints | int) -> Ints:
         size = len(times) if isinstance(times, np.ndarray) else len(self._at)
         # after a period it is full in any case
         gained = np.minimum(times - self._at[:size], self._period) * self._capacity
@@ -60,7 +60,7 @@ class DropRows:
         return np.stack([*np.divmod(self._units, self._period), self._at], axis=1)
 
     def idle(self, now: int) -> Mask:
-        full: Mask = self._refilled(now) >= self._full
+        full: Mask = self._refill(now) >= self._full
         return full
 
 
@@ -77,13 +77,13 @@ class FloatRows:
 
     def take(self, times: Ints) -> Ints:
         size = len(times)
-        tokens = np.minimum(self._tokens[:size] + self._gained(times - self._at[:size]), self._most)
+        tokens = np.minimum(self._tokens[:size] + self._gain(times - self._at[:size]), self._most)
         passing: Ints = (tokens >= 1.0).astype(np.int64)
         self._tokens[:size] = tokens - passing
         self._at[:size] = times
         return passing
 
-    def _gained(self, spans: Ints) -> Floats:
+    def _gain(self, spans: Ints) -> Floats:
         whole, rest = np.divmod(spans, 1_000_000)
         gained: Floats = (whole + rest * 1_000 / 1_000_000_000) * self._rate
         return gained
@@ -94,7 +94,7 @@ class FloatRows:
     def idle(self, now: int) -> Mask:
         # a bit more than full: what the bucket was before its last contexts, which may come to light when it
         # is forgotten, is full as well then, whatever was rounded
-        full: Mask = self._tokens + self._gained(now - self._at) >= self._most * (1 + 1e-9)
+        full: Mask = self._tokens + self._gain(now - self._at) >= self._most * (1 + 1e-9)
         return full
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.hoist import lifted
+from flowdsl.batches.hoist import hoist
 from flowdsl.expressions.aggregates import Aggregate, Collected
 from flowdsl.expressions.conditions import evaluate
 from flowdsl.expressions.conditions.nodes import Reference
@@ -67,7 +67,7 @@ class CollectedValues(StateObject):
         return CollectedValues(self.values.take(ranges(starts, counts)), np.append(0, np.cumsum(counts)))
 
     @classmethod
-    def joined(cls, parts: Sequence[CollectedValues]) -> CollectedValues:
+    def concat(cls, parts: Sequence[CollectedValues]) -> CollectedValues:
         """Return those of several parts, one part after the other."""
         values = Column.concat([part.values for part in parts])
         counts = [np.diff(part.offsets) for part in parts if part.offsets is not None]
@@ -86,7 +86,7 @@ def values_of(
             # of an event: it can be read when it is asked for
             values.append(partial(_read_at, contexts, expression.path))
             continue
-        column, failed = lifted(
+        column, failed = hoist(
             contexts,
             expression,
             expression.paths,
@@ -116,7 +116,7 @@ def can_fail(one: Collected) -> bool:
     return isinstance(one, Aggregate) and one.function in ("sum", "min", "max")
 
 
-def collected(one: Collected, values: Column, offsets: Ints) -> tuple[CollectedValues, Failures | None]:
+def collect_values(one: Collected, values: Column, offsets: Ints) -> tuple[CollectedValues, Failures | None]:
     """Return what windows collect: the values `offsets[i] … offsets[i + 1]-1` are those of the members of
     one. Some fail.
     """

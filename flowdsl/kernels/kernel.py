@@ -128,7 +128,9 @@ class NoDirectionKernel(Kernel):
         return StepOutcome(contexts.take(np.zeros(0, np.int64)), failed=failed_where(contexts, every))
 
 
-def keyed(space: KeySpace | None, contexts: ContextBatch) -> tuple[ContextBatch, Keys, tuple[Failed, ...]]:
+def split_keyed(
+    space: KeySpace | None, contexts: ContextBatch
+) -> tuple[ContextBatch, Keys, tuple[Failed, ...]]:
     """Return the contexts that have a key, with it, and the others as failures; without a space of keys all
     have the same one.
     """

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flowdsl.values.json_types import Ints, Mask
-from flowdsl.values.orders import found_at, ranges
+from flowdsl.values.orders import find_places, ranges
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -126,7 +126,7 @@ class KeyMemory(StateObject):
         left = np.arange(len(keys))
         for table in filter(len, reversed(self.tables)):
             asked = keys.take(left)
-            at = found_at(table.keys, asked)
+            at = find_places(table.keys, asked)
             hit = at >= 0
             here, at, left = left[hit], at[hit], left[~hit]
             begins = np.where(at > 0, table.ends.take(at - 1), 0)

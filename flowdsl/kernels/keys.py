@@ -14,7 +14,7 @@ import polars as pl
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.rules import Rules
-from flowdsl.values.canonical_json import spelled
+from flowdsl.values.canonical_json import spell
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.float_parser import as_read
 from flowdsl.values.interner import GONE, Hashes, HashTable, Interner, insert_pairs
@@ -132,7 +132,7 @@ class KeySpace(StateObject):
         ):
             return column.texts.codes.astype(np.int64) * 2
         if not self._typed:
-            return interner.intern(spelled(as_read(column))).astype(np.int64) * 2
+            return interner.intern(spell(as_read(column))).astype(np.int64) * 2
         numbers = np.zeros(column.size, np.int64)
         text = np.flatnonzero(column.is_(Tag.TEXT))
         if len(text):

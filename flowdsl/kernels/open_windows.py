@@ -18,7 +18,7 @@ from flowdsl.batches.buffer import Refs
 from flowdsl.kernels.batch_members import HeldMembers, ItemLists, MemberBlocks
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Index, Ints
-from flowdsl.values.orders import Places, found_at, stable_order
+from flowdsl.values.orders import Places, find_places, stable_order
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -88,7 +88,7 @@ class _Tier(StateObject):
         if self._due_to <= due_by:
             return np.flatnonzero(self.there)
         if _FEWER * len(keys) < len(self.windows):
-            at = found_at(self.windows.keys, keys.keys)
+            at = find_places(self.windows.keys, keys.keys)
             rows: Index = at[at >= 0]
         else:
             rows = np.flatnonzero(keys.of(self.windows.keys) >= 0)
@@ -167,7 +167,7 @@ class OpenWindows(StateObject):
 
     def all(self) -> Open:
         """All windows, in the order in which they opened."""
-        found = Open.joined([tier.rest() for tier in self._tiers])
+        found = Open.concat([tier.rest() for tier in self._tiers])
         return found.take(np.argsort(found.numbers))
 
     def keys_held(self) -> list[Ints]:
@@ -186,7 +186,7 @@ class OpenWindows(StateObject):
         A window may be put back with the members that joined it since.
         """
         self._forget_closed()
-        windows = Open.joined([tier.take_out(tier.find(keys, due_by)) for tier in self._tiers])
+        windows = Open.concat([tier.take_out(tier.find(keys, due_by)) for tier in self._tiers])
         if (windows.numbers[1:] < windows.numbers[:-1]).any():
             windows = windows.take(stable_order(windows.numbers))
         self._tiers = list(self._swept())
@@ -198,7 +198,7 @@ class OpenWindows(StateObject):
             return
         self._members = self._members.having(members)
         while self._tiers and self._tiers[-1].size <= min(2 * len(windows), _LARGEST - len(windows)):
-            windows = Open.joined([self._tiers.pop().rest(), windows])
+            windows = Open.concat([self._tiers.pop().rest(), windows])
         self._tiers.append(_Tier(windows))
 
     def _forget_closed(self) -> None:

@@ -55,7 +55,7 @@ class _SortedRun(Arrays):
     @classmethod
     def merged(cls, runs: Sequence[_SortedRun]) -> _SortedRun:
         """Return the rows of some runs in order."""
-        every = cls.joined(runs)
+        every = cls.concat(runs)
         return every if len(runs) < 2 else cls.sorted(every.refs, every.due, every.rank, every.since)
 
 
@@ -102,7 +102,7 @@ class ReleaseQueue(StateObject):
         now = np.flatnonzero(fires)
         if ranks is None:
             ranks = np.zeros(len(moments), np.int64)
-        out = self._released(contexts, moments, ranks, now, earlier, ending=until.ending)
+        out = self._release(contexts, moments, ranks, now, earlier, ending=until.ending)
         if len(now) < len(moments):
             self._hold(contexts, moments, ranks, np.flatnonzero(~fires))
         return out
@@ -120,7 +120,7 @@ class ReleaseQueue(StateObject):
         self._runs = runs
         return _SortedRun.merged(due)
 
-    def _released(
+    def _release(
         self,
         contexts: ContextBatch,
         moments: Ints,
@@ -139,7 +139,7 @@ class ReleaseQueue(StateObject):
         first = len(earlier)
         moment = np.concatenate([earlier.due, moments[now]])
         late = np.concatenate([np.ones(first, np.bool_), waited])
-        closed = _closed(parts, late, ending=ending)
+        closed = _close(parts, late, ending=ending)
 
         def sees(rows: Any) -> npt.NDArray[np.int32]:
             seen: npt.NDArray[np.int32] = np.concatenate([np.full(first, -1, np.int32), fresh.seen])[rows]
@@ -147,7 +147,7 @@ class ReleaseQueue(StateObject):
             seen[waited] = np.maximum(contexts.chunk.seen_at(moment[rows][waited]), seen[waited])
             return seen
 
-        out = ContextBatch.concat(parts).placed(moment, Later(lambda: sees(slice(None))), closed)
+        out = ContextBatch.concat(parts).place(moment, Later(lambda: sees(slice(None))), closed)
         if not len(now):
             return out
         # of what goes on at one moment: what an event brought, then what timers release before the next
@@ -169,7 +169,7 @@ class ReleaseQueue(StateObject):
 
     def _all(self) -> _SortedRun:
         """Return all that wait, in the order in which they came."""
-        every = _SortedRun.joined(self._runs)
+        every = _SortedRun.concat(self._runs)
         return every.take(np.argsort(every.refs))
 
     def next_deadline(self) -> int | None:
@@ -236,7 +236,7 @@ class WaitingKernel(Kernel):
         return self._waiting.opened_by()
 
 
-def _closed(parts: list[ContextBatch], late: Mask, *, ending: bool) -> npt.NDArray[np.uint8]:
+def _close(parts: list[ContextBatch], late: Mask, *, ending: bool) -> npt.NDArray[np.uint8]:
     closed = np.concatenate([np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in parts])
     if ending:
         return np.full(len(closed), CLOSED_AT_END, np.uint8)

@@ -44,7 +44,7 @@ class Arrays(StateObject):
         return type(self)(*(getattr(self, field.name).take(index) for field in fields(self)))
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def concat(cls, parts: Sequence[Self]) -> Self:
         """Return the rows of some parts, one part after the other."""
         if len(parts) < 2:
             return parts[0] if parts else cls.none()

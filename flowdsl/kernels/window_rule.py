@@ -75,10 +75,10 @@ class RuleSpans:
     def take(self, rows: Index) -> RuleSpans:
         """Return those of some contexts."""
         each = {"window": self.window, "quiet": self.quiet, "zones": self.zones}
-        taken: dict[str, Any] = {name: _taken(one, rows) for name, one in each.items() if one is not None}
+        taken: dict[str, Any] = {name: _take(one, rows) for name, one in each.items() if one is not None}
         return replace(self, **taken)
 
-    def joined(self, later: RuleSpans) -> RuleSpans:
+    def concat(self, later: RuleSpans) -> RuleSpans:
         """Return these, then those of other contexts by the same rule."""
         pairs = {name: (getattr(self, name), getattr(later, name)) for name in ("window", "quiet", "zones")}
         arrays: dict[str, Any] = {
@@ -101,11 +101,11 @@ class RuleSpans:
         """Return when windows are due that have these limits, and these rows as their last members."""
         if self.quiet is None:
             return limits
-        due: Ints = np.minimum(limits, last_at + _taken(self.quiet, rows))
+        due: Ints = np.minimum(limits, last_at + _take(self.quiet, rows))
         return due
 
 
-def _taken(value: int | Ints, rows: Index) -> int | Ints:
+def _take(value: int | Ints, rows: Index) -> int | Ints:
     return value.take(rows) if isinstance(value, np.ndarray) else value
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Ints, Mask
-from flowdsl.values.orders import Places, ranges, sorted_stably
+from flowdsl.values.orders import Places, ranges, sort_stably
 
 LOOP_BELOW = 64
 # (group, time) has to fit into so many bits
@@ -38,7 +38,7 @@ class Groups:
     @classmethod
     def of(cls, keys: Ints, times: Ints) -> Groups:
         """Rows in order of time, grouped by key."""
-        row_keys, order = sorted_stably(keys)
+        row_keys, order = sort_stably(keys)
         begins = np.ones(len(keys), np.bool_)
         np.not_equal(row_keys[1:], row_keys[:-1], out=begins[1:])
         return cls(row_keys, order, times.take(order), begins)

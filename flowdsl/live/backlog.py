@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flowdsl.sinks.base import Delivery
-from flowdsl.sinks.database import Database, insert, sealed
+from flowdsl.sinks.database import Database, insert, seal_rows
 
 WAITING_COLUMNS: Final = "sink, era, number, run, seq_no, since, size, deliveries"
 WAITING: Final = (
@@ -62,7 +62,7 @@ class Backlog:
 
     def put(self, sink: str, parcels: Sequence[Parcel]) -> None:
         """Store parcels; they are on disk when this returns."""
-        rows = sealed(_row(sink, parcel) for parcel in parcels)
+        rows = seal_rows(_row(sink, parcel) for parcel in parcels)
         self._database().write(
             lambda c: insert(c, f"insert or replace into waiting ({WAITING_COLUMNS}, crc)", rows)
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowdsl.engine.extension import fitted
+from flowdsl.engine.extension import fit_state
 from flowdsl.engine.local import LocalExecutor
 from flowdsl.engine.range import ReplayRange
 from flowdsl.engine.state import State, StepState, flows_of, lost_text
@@ -66,7 +66,7 @@ class Bootstrap:
         if doubt and not isinstance(state, State):
             return self._in_doubt(doubt, position, state)
         # also looked at where it is not gone on from: a run of other flows is not to be taken for this one
-        found = self._found(discard=state == DISCARD)
+        found = self._find(discard=state == DISCARD)
         if isinstance(state, State):
             if found is not None or position is not None:
                 raise LiveError(
@@ -78,10 +78,10 @@ class Bootstrap:
                         "is new"
                     ),
                 )
-            return self._new(self._given(state))
-        return self._resumed(found, position, discard=state == DISCARD)
+            return self._new(self._from_state(state))
+        return self._resume(found, position, discard=state == DISCARD)
 
-    def _resumed(
+    def _resume(
         self, found: Checkpoint | None, position: Position | str | int | None, *, discard: bool
     ) -> Checkpoint:
         """Return the last checkpoint, or one made for a position that it or another program has set."""
@@ -90,7 +90,7 @@ class Bootstrap:
         last = isinstance(position, str) and position == Position.LAST_ACKNOWLEDGED
         if (position is None or last) and found is not None and not moved:
             self.consumer.backlog.forget_after(found.run or found.earlier[0].run, found.place.number)
-            return found if found.run else self._begun(replace(found, run=new_run()))
+            return found if found.run else self._begin(replace(found, run=new_run()))
         if discard and not moved:
             acknowledged = max(acknowledged, self.checkpoints.last_seq_no())
         if position is None:
@@ -98,7 +98,7 @@ class Bootstrap:
         after = first_after(position, acknowledged, self.log.last_seq_no())
         if found is not None:
             self._leave_behind(found.state, after)
-        return self._new(self._fed(after, found))
+        return self._new(self._feed(after, found))
 
     def _in_doubt(self, doubt: str, position: Position | str | int | None, state: str | None) -> Checkpoint:
         """Return the checkpoint where files are of different times: of a run that nothing is known of.
@@ -115,19 +115,19 @@ class Bootstrap:
                 hint=_IN_DOUBT,
             )
         warn(what)
-        found = self._found(discard=state == DISCARD, any_time=True)
+        found = self._find(discard=state == DISCARD, any_time=True)
         end = self.log.last_seq_no()
         if state == KEEP and given is None:
             found = self._within(found, end)
             self.consumer.forget_checkpoints()
-            return self._begun(replace(found, run=new_run(), earlier=()))
+            return self._begin(replace(found, run=new_run(), earlier=()))
         known = [self.log.position(name), self.checkpoints.last_seq_no(), *self.consumer.reached()]
         after = min(max(known), end) if given is None else first_after(given, 0, end)
         self.consumer.forget_checkpoints()
         if found is not None:
             self._leave_behind(found.state, after)
         self.consumer.bury_all("whether the sink has it is not known: files of different times", self.now())
-        return self._new(self._fed(after, None))
+        return self._new(self._feed(after, None))
 
     def _within(self, found: Checkpoint | None, end: int) -> Checkpoint:
         """Return a checkpoint of which the log, which ends at `end`, has the events."""
@@ -140,7 +140,7 @@ class Bootstrap:
             hint='bring back files of one time, or give up windows, queues and limits with state="discard"',
         )
 
-    def _found(self, *, discard: bool, any_time: bool = False) -> Checkpoint | None:
+    def _find(self, *, discard: bool, any_time: bool = False) -> Checkpoint | None:
         """Return the last checkpoint; state that only other flows have must be discarded by name."""
         try:
             found = self.checkpoints.load(any_time=any_time)
@@ -167,13 +167,13 @@ class Bootstrap:
             return found
         # a run of its own, which is yet to be named: that of the other flows may have handed over more than
         # the checkpoint has, and what flows that it did not have hand over must not be taken for that
-        carried = _carried(found.state.flows, flows_of(self.plan))
+        carried = _match_flows(found.state.flows, flows_of(self.plan))
         earlier = [Earlier(found.run, frozenset(carried))]
         earlier += [
             Earlier(one.run, frozenset(new for new, old in carried.items() if old in one.flows))
             for one in found.earlier
         ]
-        return Checkpoint("", found.place, self._fitted(found.state, self.graph), tuple(earlier))
+        return Checkpoint("", found.place, self._fit(found.state, self.graph), tuple(earlier))
 
     def _check_merging(self, state: State) -> None:
         """Refuse a graph that does with updates what the saved one does not."""
@@ -207,8 +207,8 @@ class Bootstrap:
         contexts = sum(row.seq_no is not None for row in rows)
         _LOG.warning("%r gives up %s %s", self.consumer.name, count_text(contexts, "context"), which)
 
-    def _fitted(self, state: State, base: EntityGraph | None) -> State:
-        return fitted(state, self.plan, base, self.log, EVENT_COLUMNS, self.follower)
+    def _fit(self, state: State, base: EntityGraph | None) -> State:
+        return fit_state(state, self.plan, base, self.log, EVENT_COLUMNS, self.follower)
 
     def _own_positions(self, acknowledged: int) -> list[int]:
         """Return the positions this consumer may have set itself; any other was set by another program."""
@@ -217,16 +217,16 @@ class Bootstrap:
 
     def _new(self, made: tuple[LogPosition, State]) -> Checkpoint:
         self.consumer.backlog.forget_events_after(made[0].seq_no)
-        return self._begun(Checkpoint(new_run(), *made))
+        return self._begin(Checkpoint(new_run(), *made))
 
-    def _begun(self, checkpoint: Checkpoint) -> Checkpoint:
+    def _begin(self, checkpoint: Checkpoint) -> Checkpoint:
         self.checkpoints.save(checkpoint)
         self.consumer.begin(checkpoint.run, [one.run for one in checkpoint.earlier])
         position = self.log.position(self.consumer.name)
         self.consumer.acknowledge(self.log, position, position)
         return checkpoint
 
-    def _given(self, state: State) -> tuple[LogPosition, State]:
+    def _from_state(self, state: State) -> tuple[LogPosition, State]:
         lost = state.lost_with(self.plan)
         if lost:
             raise LiveError(
@@ -239,10 +239,10 @@ class Bootstrap:
                 "graph and state were both given", hint="the state holds the graph already; leave graph out"
             )
         here = marks_after(self.log.clock_marks(state.position), state.position)
-        fitted = self._fitted(state.fork(), state.base)
-        return LogPosition(state.position, 0, here), self.checkpoints.copied(fitted)
+        fitted = self._fit(state.fork(), state.base)
+        return LogPosition(state.position, 0, here), self.checkpoints.copy(fitted)
 
-    def _fed(self, after: int, found: Checkpoint | None) -> tuple[LogPosition, State]:
+    def _feed(self, after: int, found: Checkpoint | None) -> tuple[LogPosition, State]:
         """Return the state of flows that have seen nothing, with graph and clock after the event `after`."""
         here = marks_after(self.log.clock_marks(after), after)
         graph, clock, position = self._graph(after, found)
@@ -278,7 +278,7 @@ class Bootstrap:
         return graph.start(self.plan.needs, self.plan.rules), nothing, 0
 
 
-def _carried(before: Named, now: Named) -> dict[str, str]:
+def _match_flows(before: Named, now: Named) -> dict[str, str]:
     """Match the flows of now, each with its name and fingerprint, with those of before.
 
     One that was edited has its name, one that was renamed its fingerprint.

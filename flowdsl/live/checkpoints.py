@@ -26,7 +26,7 @@ from flowdsl.graph.fetchers import Fetcher
 from flowdsl.live.consumer_store import ConsumerStore
 from flowdsl.live.log_cursor import LogPosition
 from flowdsl.live.state_codec import BlobWriter, SerializedState, read_state, write_state
-from flowdsl.log.fsync import created, put_in_place, sync, write_whole
+from flowdsl.log.fsync import create_file, put_in_place, sync, write_whole
 from flowdsl.sinks.base import Sink
 
 _HEAD: Final = b"flowdsl checkpoint 4\n"
@@ -112,7 +112,7 @@ class Checkpoints:
     def doubt(self) -> str | None:
         """Return why the checkpoints and the consumer's file cannot be of one time, or None."""
         numbers = [] if self._folder is None else self._numbers()
-        vouched = self._consumer.vouched() if numbers else {}
+        vouched = self._consumer.vouched_stamps() if numbers else {}
         if vouched and numbers[-1] < min(vouched):
             return "its checkpoints are older than its file"
         for number in numbers:
@@ -139,7 +139,7 @@ class Checkpoints:
         if self._folder is None:
             return self._kept()
         problems: list[DataError] = []
-        known = {} if any_time else self._consumer.vouched()
+        known = {} if any_time else self._consumer.vouched_stamps()
         for number in reversed([n for n in self._numbers() if n >= min(known, default=0)]):
             path = self._folder / f"checkpoint-{number:012}"
             try:
@@ -166,7 +166,7 @@ class Checkpoints:
         if not known and not self._consumer.knows(run):
             raise DataError("a checkpoint is of a run that is no longer gone on from", place=str(path))
 
-    def copied(self, state: State) -> State:
+    def copy(self, state: State) -> State:
         """Return a deep copy of a state, with an interner of its own."""
         blobs: dict[str, bytes] = {}
         written = write_state(state, BlobWriter(lambda name, content: blobs.update({name: bytes(content)})))
@@ -271,7 +271,7 @@ def _is_count(value: object) -> bool:
 
 def _write(path: Path, content: Any) -> None:
     hidden = path.with_name(f".{path.name}.part")
-    handle = created(hidden)
+    handle = create_file(hidden)
     try:
         write_whole(handle, content, 0)
         sync(handle)

@@ -55,7 +55,7 @@ class _Failed:
 
     def part(self, chunk: Chunk) -> TablePart:
         """Return the failures as rows of the table of errors."""
-        whole = BufferedContexts.joined(self.held)
+        whole = BufferedContexts.concat(self.held)
         contexts = whole.release(np.arange(len(whole)), chunk)
         why = Failures(np.concatenate(self.codes), tuple(self.messages))
         return error_part(self.step, contexts, why, chunk.frame(contexts.rows))

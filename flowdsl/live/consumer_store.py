@@ -28,7 +28,7 @@ from flowdsl.log.forks import watch
 from flowdsl.log.fsync import check_own, make_folder
 from flowdsl.log.locks import FileLock, note
 from flowdsl.sinks.base import Failure, Sink
-from flowdsl.sinks.database import Database, insert, is_before, marks, sealed
+from flowdsl.sinks.database import Database, insert, is_before, marks, seal_rows
 from flowdsl.text import short_repr
 
 _SCHEMA: Final = (
@@ -73,7 +73,11 @@ class ConsumerStore:
             for file in (_FILE, f"{_FILE}-journal"):
                 check_own(folder / file)
         self._database = Database(
-            None if folder is None else folder / _FILE, "flowdsl consumer", _SCHEMA, _CHECKED, self._changed
+            None if folder is None else folder / _FILE,
+            "flowdsl consumer",
+            _SCHEMA,
+            _CHECKED,
+            self._note_change,
         )
         # deliveries that wait on disk
         self.backlog = Backlog(None if folder is None else self._database)
@@ -106,11 +110,11 @@ class ConsumerStore:
     def acquire(self) -> None:
         """Become the only run of this consumer."""
         if not self._held.acquire(blocking=False):
-            raise self._taken("this process")
+            raise self._take("this process")
         if self.folder is None:
             return
         try:
-            self._lock = FileLock(self.folder / _LOCK, self._taken, _GOING)
+            self._lock = FileLock(self.folder / _LOCK, self._take, _GOING)
             before, self._changes = self._lock.before, self._database.changes
             self._is_older = before is not None and is_before(self._changes, before.number)
         except BaseException:
@@ -130,7 +134,7 @@ class ConsumerStore:
         if self.folder is not None:
             self._database.close()
 
-    def _changed(self, changes: int) -> None:
+    def _note_change(self, changes: int) -> None:
         """Note in the lock how far the file is, for readers that find it older or gone."""
         if self._changes >= 0 and is_before(changes, self._changes):
             raise LiveError(
@@ -151,7 +155,7 @@ class ConsumerStore:
         """Leave open files to the parent process."""
         self._lock, self._held = None, threading.Lock()
 
-    def _taken(self, by: str) -> LiveError:
+    def _take(self, by: str) -> LiveError:
         return LiveError(
             f"the consumer {self.name!r} is running already, in {by}",
             allowed="one run of a consumer at a time",
@@ -172,7 +176,7 @@ class ConsumerStore:
 
         def change(connection: sqlite3.Connection) -> None:
             if remember:
-                insert(connection, "insert or replace into progress", sealed([(sink, run, number)]))
+                insert(connection, "insert or replace into progress", seal_rows([(sink, run, number)]))
             _put(connection, letters)
 
         self._database.write(change)
@@ -268,7 +272,7 @@ class ConsumerStore:
 
     def vouch(self, number: int, stamp: str, sinks: Mapping[str, Sink]) -> None:
         """Note the checkpoint that comes next, before it is there, and how far the files of the sinks are."""
-        before = [known for known in sorted(self.vouched().items()) if known[0] < number]
+        before = [known for known in sorted(self.vouched_stamps().items()) if known[0] < number]
         known = dict([*before[-1:], (number, stamp)])
         self.keep_facts(checkpoints=json.dumps(known), sinks=json.dumps(files_of(sinks)))
 
@@ -276,7 +280,7 @@ class ConsumerStore:
         """Vouch for none of the checkpoints that are there: they are of another time."""
         self.keep_facts(checkpoints="{}")
 
-    def vouched(self) -> dict[int, str]:
+    def vouched_stamps(self) -> dict[int, str]:
         """Return the stamps of the last two checkpoints, by number; the last one may not be there yet."""
         return {int(number): stamp for number, stamp in json.loads(self.fact("checkpoints") or "{}").items()}
 
@@ -332,7 +336,9 @@ class ConsumerStore:
     def give_up(self, rows: Sequence[GivenUp]) -> None:
         """Store discarded state; what is stored already, from before a crash, is skipped."""
         self._database.write(
-            lambda c: insert(c, f"insert or ignore into given_up ({_CHECKED['given_up']}, crc)", sealed(rows))
+            lambda c: insert(
+                c, f"insert or ignore into given_up ({_CHECKED['given_up']}, crc)", seal_rows(rows)
+            )
         )
 
     def given_up(self) -> list[GivenUp]:
@@ -358,7 +364,7 @@ class ConsumerStore:
         rows = self._database.rows("letters", "where settled = 0 order by seq_no, rowid")
         return [DeadLetter(*row[:-1]) for row in rows]
 
-    def owed(self, sink: str) -> set[str]:
+    def owed_keys(self, sink: str) -> set[str]:
         """Return the keys of the unsettled dead letters of a sink."""
         return {row[0] for row in self._database.rows("letters", "where settled = 0 and sink = ?", (sink,))}
 
@@ -399,7 +405,7 @@ class ConsumerStore:
             for key in keys:
                 for row in self._database.rows_in(connection, "letters", "where key = ?", (key,)):
                     letter, settled = changed(DeadLetter(*row[:-1]), row[-1])
-                    ((*_, crc),) = sealed([(*letter, settled)])
+                    ((*_, crc),) = seal_rows([(*letter, settled)])
                     connection.execute(
                         "update letters set attempts = ?, error = ?, settled = ?, crc = ? where key = ?",
                         (letter.attempts, letter.error, settled, crc, key),
@@ -423,11 +429,11 @@ def files_of(sinks: Mapping[str, Sink]) -> dict[str, tuple[str, str, int]]:
 
 
 def _put_facts(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
-    insert(connection, "insert or replace into facts", sealed(facts.items()))
+    insert(connection, "insert or replace into facts", seal_rows(facts.items()))
 
 
 def _put(connection: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
-    rows = sealed((*letter, 0) for letter in letters)
+    rows = seal_rows((*letter, 0) for letter in letters)
     insert(connection, f"insert or ignore into letters ({_LETTER}, crc)", rows)
 
 

@@ -158,7 +158,7 @@ def letters_frame(letters: Sequence[DeadLetter]) -> pd.DataFrame:
     return to_pandas(frame)
 
 
-def chosen_letters(held: list[DeadLetter], letters: Any) -> list[DeadLetter]:
+def choose_letters(held: list[DeadLetter], letters: Any) -> list[DeadLetter]:
     """Return the letters whose `key` is in a frame; all of them for None."""
     if letters is None:
         return held

@@ -25,7 +25,7 @@ from flowdsl.live.log_cursor import LogPosition
 from flowdsl.live.metrics import SinkStats
 from flowdsl.live.spans import Tracer
 from flowdsl.progress import heartbeat
-from flowdsl.sinks.base import Delivery, DurableSink, Failure, Outcome, Sink, checked_outcomes
+from flowdsl.sinks.base import Delivery, DurableSink, Failure, Outcome, Sink, check_outcomes
 
 # deliveries that wait for one sink at most, and that it is given at once
 WAITING: Final = 1 << 15
@@ -65,7 +65,7 @@ class SinkWorker:
         # up to where it has the deliveries of which flows from runs before
         self._had = [(self._taken(one.run), one.flows) for one in earlier]
         # what an earlier run could not deliver, and may be delivered now because it is handed over again
-        self._owed = consumer.owed(name)
+        self._owed = consumer.owed_keys(name)
         self._changed = threading.Condition()
         # what waits: the parcels in hand, then those in memory, then those that are only on disk, behind a
         # place there
@@ -278,7 +278,7 @@ class SinkWorker:
     def _outcomes(self, parcel: Parcel) -> Sequence[Outcome]:
         for attempt, pause in enumerate((*PAUSES, None), 1):
             try:
-                return checked_outcomes(self._answer(parcel), self._sink, len(parcel.deliveries))
+                return check_outcomes(self._answer(parcel), self._sink, len(parcel.deliveries))
             # a sink may raise anything, which is the failure of these deliveries
             except Exception as error:
                 # only what is done whole or not at all may be tried again here

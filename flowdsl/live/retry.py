@@ -21,7 +21,7 @@ from flowdsl.log.base import EventLog
 from flowdsl.progress import ProgressReporter
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.table_writer import Seqs
-from flowdsl.sinks.base import Delivery, Sink, checked_outcomes
+from flowdsl.sinks.base import Delivery, Sink, check_outcomes
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Retry:
     sinks: dict[str, Sink]
 
 
-def retried(
+def retry_letters(
     job: Retry,
     consumer: ConsumerStore,
     labels: list[str],
@@ -53,11 +53,11 @@ def retried(
         found, failed = _rerun(job, labels, again, follower)
         errors |= failed
         wanted |= {key: deliveries for key, deliveries in found.items() if key not in errors}
-    errors |= _delivered(job.sinks, wanted)
-    return _settled(job, consumer, letters, errors)
+    errors |= _deliver(job.sinks, wanted)
+    return _settle(job, consumer, letters, errors)
 
 
-def _settled(
+def _settle(
     job: Retry, consumer: ConsumerStore, letters: Sequence[DeadLetter], errors: dict[str, str]
 ) -> list[DeadLetter]:
     """Store what failed again and settle the other letters; return those that failed."""
@@ -67,7 +67,7 @@ def _settled(
     return [kept[key] for key in errors if key in kept]
 
 
-def _delivered(sinks: dict[str, Sink], wanted: dict[str, list[Delivery]]) -> dict[str, str]:
+def _deliver(sinks: dict[str, Sink], wanted: dict[str, list[Delivery]]) -> dict[str, str]:
     """Hand deliveries to their sinks; return the errors by letter."""
     errors: dict[str, str] = {}
     by_sink: dict[str, list[tuple[str, Delivery]]] = defaultdict(list)
@@ -87,7 +87,7 @@ def _delivered(sinks: dict[str, Sink], wanted: dict[str, list[Delivery]]) -> dic
 def _outcomes(sink: Sink, deliveries: list[Delivery]) -> list[str | None]:
     """Return the error of each delivery; a durable sink makes none twice, since each keeps its key."""
     try:
-        outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
+        outcomes = check_outcomes(sink.deliver(deliveries), sink, len(deliveries))
         return [None if outcome is None else outcome.error for outcome in outcomes]
     except Exception as error:  # a sink may raise anything
         return [f"{type(error).__name__}: {error}"] * len(deliveries)

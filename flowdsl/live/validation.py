@@ -24,7 +24,7 @@ from flowdsl.sinks.frame import Frame
 from flowdsl.text import short_repr, type_text
 
 
-def checked_log(log: Any) -> EventLog:
+def check_log(log: Any) -> EventLog:
     """Return a log that can be followed; a folder is opened."""
     if isinstance(log, (str, os.PathLike)):
         if not path_of(log).exists():
@@ -47,14 +47,14 @@ def checked_log(log: Any) -> EventLog:
     return log
 
 
-def checked_graph(graph: Any) -> EntityGraph | None:
+def check_graph(graph: Any) -> EntityGraph | None:
     """Return a graph, or None."""
     if graph is not None and not isinstance(graph, EntityGraph):
         raise LiveError(f"graph is {type_text(graph)}", allowed="an EntityGraph, or None")
     return graph
 
 
-def checked_consumer(name: object) -> str:
+def check_consumer(name: object) -> str:
     """Return the name of a consumer."""
     if not isinstance(name, str) or not name:
         raise LiveError(
@@ -63,7 +63,7 @@ def checked_consumer(name: object) -> str:
     return name
 
 
-def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
+def check_clock(clock: Any) -> Callable[[], dt.datetime]:
     """Return a function that tells the time; the system clock for None."""
     if clock is None:
         return lambda: dt.datetime.now(dt.UTC)
@@ -83,12 +83,12 @@ def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
     return cast("Callable[[], dt.datetime]", clock)
 
 
-def checked_seconds(seconds: object, name: str) -> float:
+def check_seconds(seconds: object, name: str) -> float:
     """Return a number of seconds, at least 0."""
     return seconds_of(seconds, name, error=LiveError)
 
 
-def checked_ahead(most: Any) -> int | None:
+def check_ahead(most: Any) -> int | None:
     """Return how far ahead of the clock an event may be dated, in µs; None for any distance."""
     if most is None:
         return None
@@ -102,7 +102,7 @@ def checked_ahead(most: Any) -> int | None:
         ) from error
 
 
-def checked_state(state: Any) -> State | str | None:
+def check_state(state: Any) -> State | str | None:
     """Return a state, `"keep"`, `"discard"`, or None."""
     if state is None or isinstance(state, State):
         return state
@@ -111,7 +111,7 @@ def checked_state(state: Any) -> State | str | None:
     raise LiveError(f"state is {short_repr(state)}", allowed='result.state of a replay, "keep" or "discard"')
 
 
-def checked_sinks(
+def check_sinks(
     given: Any, flows: Any, sinks: Mapping[str, Any] | None, folder: Path | None
 ) -> dict[str, Sink]:
     """Return the sinks that the flows name, ready to be opened."""

@@ -127,7 +127,7 @@ class LiveWorker:
                         self._forget()
                         self._upkeep()
                         self.on_progress(0 if piece.events is None else piece.events.height)
-                    elif not self._fired():
+                    elif not self._fire():
                         if until_idle:
                             break
                         self._upkeep()
@@ -167,7 +167,7 @@ class LiveWorker:
         if not self._unacked or self._unacked[-1].seq_no < piece.after.seq_no:
             self._unacked.append(piece.after)
 
-    def _fired(self) -> bool:
+    def _fire(self) -> bool:
         """Write a clock mark to the log if timers are due; return whether they were. The next slice is that
         mark.
         """

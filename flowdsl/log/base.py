@@ -17,7 +17,7 @@ from flowdsl.log.columns import TIME, readable
 from flowdsl.log.duplicates import Duplicates, Fresh, KnownIds, check_duplicates
 from flowdsl.log.forks import watch
 from flowdsl.log.ingest import EventsLike, are_few, count_of
-from flowdsl.log.position import Position, first_after, named
+from flowdsl.log.position import Position, consumer_name, first_after
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.subscription import Subscription
 from flowdsl.progress import Progress, ProgressReporter, track
@@ -365,7 +365,7 @@ class EventLog(ABC):
         >>> from flowdsl import MemoryEventLog
         >>> MemoryEventLog().position_by_run("mailer")
         """
-        named(consumer)
+        consumer_name(consumer)
         return None
 
     @abstractmethod
@@ -421,7 +421,7 @@ class EventLog(ABC):
         'ann'
         """
         return Subscription(
-            self, consumer, first_after(position, self.position(named(consumer)), self.last_seq_no())
+            self, consumer, first_after(position, self.position(consumer_name(consumer)), self.last_seq_no())
         )
 
     def ack(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
@@ -454,7 +454,7 @@ class EventLog(ABC):
                 allowed=f"0 to {self.last_seq_no()}",
                 hint="seek() moves a consumer to a place that is still to come",
             )
-        self._store_position(named(consumer), seq_no, by_run=flag_of(by_run, "by_run"))
+        self._store_position(consumer_name(consumer), seq_no, by_run=flag_of(by_run, "by_run"))
 
     def seek(self, consumer: str, position: Position | str | int) -> None:
         """Move a consumer, so that its next subscription from `"last_acknowledged"` starts at a position.
@@ -472,7 +472,7 @@ class EventLog(ABC):
         >>> MemoryEventLog().seek("mailer", "beginning")
         """
         self._store_position(
-            named(consumer), first_after(position, self.position(consumer), self.last_seq_no())
+            consumer_name(consumer), first_after(position, self.position(consumer), self.last_seq_no())
         )
 
     def read(

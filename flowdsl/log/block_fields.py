@@ -17,7 +17,7 @@ from flowdsl.frames import is_whole
 from flowdsl.log.columns import FLOATS, TIME, row_in_python, within_years
 from flowdsl.log.json_lines import JsonRows
 from flowdsl.log.nested_rows import columns_around
-from flowdsl.log.origins import ConstantOrigin, Origin, Paths, Row, filled, paths_in, texts_of
+from flowdsl.log.origins import ConstantOrigin, Origin, Paths, Row, fill_text, paths_in, texts_of
 from flowdsl.log.row_formats import ROW_FORMATS, known_fields
 from flowdsl.log.shape import RowShape, kind_text
 from flowdsl.log.text_readers import TextBlock
@@ -58,7 +58,7 @@ class BlockFields:
                 self._table = self._table.with_columns(
                     pl.lit(value, pl.String).alias(name) for name, value in lacking.items()
                 )
-        self._known = self._recognised(self._objects)
+        self._known = self._recognise(self._objects)
 
     def fields(self, at: Ints) -> list[pl.Series]:
         """Return the fields of the rows `at`, each a column; a field that no row has is left out."""
@@ -82,7 +82,7 @@ class BlockFields:
             return self._constant(name, at, self.block.around[name])
         if origin is None and not self._is_known(name):
             return None
-        return column_of(name, self._found(name, at, origin))
+        return column_of(name, self._find(name, at, origin))
 
     def _from_table(
         self, table: pl.DataFrame, name: str, at: Ints, origin: Origin | None
@@ -92,13 +92,13 @@ class BlockFields:
         named = name if origin is None else origin
         if isinstance(named, str) and named in table.columns:
             if not _is_json_scalar(name, table[named].dtype):
-                return self._plain(name, _picked(table[named], at), named)
+                return self._plain(name, _pick(table[named], at), named)
         elif isinstance(named, str) and named in self.block.around:
             return self._constant(name, at, self.block.around[named])
         elif origin is None:
             return None
         made = self._of_columns(table, name, at, origin)
-        return column_of(name, self._found(name, at, named)) if made is None else made
+        return column_of(name, self._find(name, at, named)) if made is None else made
 
     def _of_columns(
         self, table: pl.DataFrame, name: str, at: Ints, origin: Origin | None
@@ -107,18 +107,18 @@ class BlockFields:
         them; None where it takes more than that.
         """
         if isinstance(origin, str):
-            return None if origin in table.columns else self._filled_text(name, at, origin)
+            return None if origin in table.columns else self._fill_text(name, at, origin)
         if isinstance(origin, Mapping):
             return _object_of(table, name, at, origin)
         if isinstance(origin, Sequence) and self._are_columns(origin, table):
             return _first_of(name, [self.field(name, at, one) for one in origin])
         return None
 
-    def _filled_text(self, name: str, at: Ints, text: str) -> pl.Series | None:
+    def _fill_text(self, name: str, at: Ints, text: str) -> pl.Series | None:
         """Return a text with columns in its braces; None where it has none."""
         found = [self.field(TEXT, at, path) for path in paths_in(text)]
         values = [_nothing(at) if one is None else one for one in found]
-        return _filled(name, text, values) if values else None
+        return _fill(name, text, values) if values else None
 
     def _are_columns(self, origins: Sequence[str | ConstantOrigin], table: pl.DataFrame) -> bool:
         return all(
@@ -153,13 +153,13 @@ class BlockFields:
         fast = self._fast(name, origin)
         if origin is None and fast.null_count() == len(fast) and not self._is_known(name):
             return None
-        fast = _picked(fast, at).alias(name)
+        fast = _pick(fast, at).alias(name)
         if name == "timestamp" and fast.null_count() == len(fast):
             fast = column_of(name, fast.to_list())
         places = np.flatnonzero(np.isin(at, list(self._objects))) if self._objects else at[:0]
         if not len(places):
             return fast
-        plain = self._found(name, at[places], origin)
+        plain = self._find(name, at[places], origin)
         made = column_of(name, plain)
         if made.null_count() == len(made):
             return fast
@@ -185,7 +185,7 @@ class BlockFields:
             return first
         assert origin is None or isinstance(origin, str)
         if origin is not None and (paths := paths_in(origin)):
-            return _filled(name, origin, [self._fast(TEXT, path) for path in paths])
+            return _fill(name, origin, [self._fast(TEXT, path) for path in paths])
         column = self._columns[name, origin]
         beside = self.block.around.get(name if origin is None else origin)
         return column if beside is None else column.cast(pl.String).fill_null(beside)
@@ -193,22 +193,22 @@ class BlockFields:
     def _is_known(self, name: str) -> bool:
         return any(fields.get(name) is not None for fields in self._known.values())
 
-    def _found(self, name: str, at: Ints, origin: Origin | None) -> list[Any]:
+    def _find(self, name: str, at: Ints, origin: Origin | None) -> list[Any]:
         """Return a field of rows that are objects, or of whatever a path or a function sees, as it is
         stored.
         """
         if origin is None:
             around = self.block.around.get(name)
-            return self._converted(name, at, [self._known[i].get(name, around) for i in at.tolist()])
-        return self._converted(name, at, self.values(origin, name, at))
+            return self._convert(name, at, [self._known[i].get(name, around) for i in at.tolist()])
+        return self._convert(name, at, self.values(origin, name, at))
 
     def _constant(self, name: str, at: Ints, value: Any) -> pl.Series:
         if not len(at):
             return column_of(name, [])
-        one = column_of(name, self._converted(name, at[:1], [value]))
+        one = column_of(name, self._convert(name, at[:1], [value]))
         if one.null_count():
             # what is wrong with it is wrong in every row
-            return column_of(name, self._converted(name, at, [value] * len(at)))
+            return column_of(name, self._convert(name, at, [value] * len(at)))
         return one.new_from_index(0, len(at))
 
     def values(self, origin: Origin, name: str, at: Ints) -> list[Any]:
@@ -225,7 +225,7 @@ class BlockFields:
                 found.append(None)
         return found
 
-    def _converted(self, name: str, at: Ints, values: list[Any]) -> list[Any]:
+    def _convert(self, name: str, at: Ints, values: list[Any]) -> list[Any]:
         """Return Python values as this field has them."""
         convert = CONVERT[name]
         found = []
@@ -238,7 +238,7 @@ class BlockFields:
                 found.append(None)
         return found
 
-    def _recognised(self, rows: Mapping[int, dict[str, Any]]) -> dict[int, Row]:
+    def _recognise(self, rows: Mapping[int, dict[str, Any]]) -> dict[int, Row]:
         known: dict[int, Row] = {}
         shapes = list(ROW_FORMATS.values()) if rows else []
         for i, row in rows.items():
@@ -292,7 +292,7 @@ def _object_of(table: pl.DataFrame, name: str, at: Ints, origin: Mapping[str, Or
     if len(paths) < len(origin):
         return None
     members = [table[path].alias(member) for member, path in zip(origin, paths, strict=True)]
-    return _picked(pl.DataFrame(members).to_struct(name), at)
+    return _pick(pl.DataFrame(members).to_struct(name), at)
 
 
 def _what(error: Exception) -> str:
@@ -303,10 +303,10 @@ def _nothing(at: Ints) -> pl.Series:
     return pl.Series([None], dtype=pl.String).new_from_index(0, len(at))
 
 
-def _filled(name: str, text: str, values: Sequence[pl.Series]) -> pl.Series:
+def _fill(name: str, text: str, values: Sequence[pl.Series]) -> pl.Series:
     """Return a text with the values of columns in its braces; null where one is."""
     # what stands between the braces
-    marked = filled(text, ["\0"] * len(values)).split("\0")
+    marked = fill_text(text, ["\0"] * len(values)).split("\0")
     parts = [pl.lit(marked[0])]
     frame = pl.DataFrame([column.cast(pl.String).alias(str(i)) for i, column in enumerate(values)])
     for i, between in enumerate(marked[1:]):
@@ -329,7 +329,7 @@ def _first_of(name: str, columns: Sequence[pl.Series | None]) -> pl.Series | Non
     return frame.select(pl.coalesce(present).alias(name)).to_series()
 
 
-def _picked(column: pl.Series, at: Ints) -> pl.Series:
+def _pick(column: pl.Series, at: Ints) -> pl.Series:
     """Return some rows of a column, without a copy where they are all."""
     return column if len(at) == len(column) else column.gather(at)
 

@@ -119,7 +119,7 @@ def _blocks(source: Any, shape: RowShape, problems: RowProblems) -> Iterator[Tex
             allowed="a path or glob, a frame, an Arrow stream, a list of mappings",
             hint="one event is a list of one; records= is the path to a list of rows",
         )
-    yield from _listed(frame, problems)
+    yield from _read_list(frame, problems)
 
 
 def _column_names(source: Any) -> list[str]:
@@ -139,7 +139,7 @@ def _frame(source: Any, shape: RowShape, wanted: Callable[[str], bool]) -> Any:
     return source if found is None else found
 
 
-def _listed(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlock]:
+def _read_list(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlock]:
     numbered = enumerate(source)
     while some := list(islice(numbered, BLOCK)):
         for row, item in some:

@@ -69,7 +69,7 @@ class Blocks:
         return self._frames[begin:] if rows <= _MOST else []
 
 
-def picked(frames: Iterable[pl.DataFrame], names: list[str]) -> Iterator[pl.DataFrame]:
+def pick_columns(frames: Iterable[pl.DataFrame], names: list[str]) -> Iterator[pl.DataFrame]:
     """Return these columns of numbered frames as frames of the caller's own."""
     for frame in frames:
         yield frame.clone() if frame.columns == names else frame[names]

@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 
 from flowdsl.errors import DataError
 from flowdsl.log.forks import abandon, quiet
-from flowdsl.log.fsync import check_own, created, put_in_place
+from flowdsl.log.fsync import check_own, create_file, put_in_place
 from flowdsl.log.segments import MOST, Segment, Statistics, segment_name
 from flowdsl.text import short_repr
 
@@ -139,8 +139,8 @@ class Catalog:
         """Return the segments with events after `after`, in order."""
         try:
             return tuple(
-                Segment(name, first, last, size, crc, Statistics.decoded(stored))
-                for name, first, last, size, crc, stored in self._listed(after)
+                Segment(name, first, last, size, crc, Statistics.decode(stored))
+                for name, first, last, size, crc, stored in self._list_rows(after)
             )
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, DataError):
@@ -152,7 +152,7 @@ class Catalog:
         event ever sealed.
         """
         with self._transaction(_READING):
-            segments = [row[:3] for row in self._listed(0)]
+            segments = [row[:3] for row in self._list_rows(0)]
             return segments, [(gap.first, gap.last) for gap in self.gaps()], self.last_sealed()
 
     def gaps(self, after: int = 0) -> list[MissingRange]:
@@ -163,7 +163,7 @@ class Catalog:
                 raise self._nonsense("gaps", gap)
         return found
 
-    def _listed(self, after: int) -> list[tuple[Any, ...]]:
+    def _list_rows(self, after: int) -> list[tuple[Any, ...]]:
         """Return the rows of segments; a name that cannot be a segment of this folder is damage."""
         rows = self._rows("segments", "WHERE last > ? ORDER BY first", (after,))
         for name, first, last, *_ in rows:
@@ -192,7 +192,7 @@ class Catalog:
             for segment in dropped:
                 run("DELETE FROM segments WHERE name = ?", (segment.name,))
             for s in listed:
-                self._put("segments", (s.name, s.first, s.last, s.bytes, s.crc, s.statistics.encoded()))
+                self._put("segments", (s.name, s.first, s.last, s.bytes, s.crc, s.statistics.encode()))
             for gap in gaps:
                 run("DELETE FROM gaps WHERE first >= ? AND last <= ?", (gap.first, gap.last))
                 self._put("gaps", (gap.first, gap.last, gap.reason))
@@ -362,7 +362,7 @@ quiet(_MAKING)
 def make_catalog(folder: Path, identity: str) -> None:
     """Create the catalog of a new log atomically; an empty file is never taken for one."""
     hidden = folder / f".{NAME}.part"
-    os.close(created(hidden))
+    os.close(create_file(hidden))
     try:
         with _MAKING, contextlib.closing(sqlite3.connect(hidden, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = MEMORY")

@@ -144,14 +144,14 @@ class SchemaCoercer:
         nothing = pl.Series([None]).new_from_index(0, frame.height)
         columns += [nothing.alias(name) for name in ("kind", "timestamp") if name not in frame.columns]
         columns = _decode(columns)
-        shaped = pl.DataFrame([self._typed(column) for column in columns])
+        shaped = pl.DataFrame([self._convert(column) for column in columns])
         times = next(column for column in columns if column.name == "timestamp")
         if times.dtype not in (pl.Null, TIME):
             return self._with_time(times, shaped, place)
         within = within_years(times)
         return shaped if within is times else shaped.with_columns(within)
 
-    def _typed(self, column: pl.Series) -> pl.Series:
+    def _convert(self, column: pl.Series) -> pl.Series:
         name, dtype = column.name, column.dtype
         if name in (NOT_UTF8, "timestamp"):
             return column.cast(TIME) if dtype == pl.Null else column

@@ -22,7 +22,7 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.log.errors import reading
 from flowdsl.log.problems import RowProblems
-from flowdsl.log.text_lines import bounds_of, in_threads, is_utf8, lines_of, opened, whole_lines
+from flowdsl.log.text_lines import bounds_of, in_threads, is_utf8, lines_of, open_file, whole_lines
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.pluralize import count_text
 from flowdsl.values.json_types import Ints, Mask
@@ -42,7 +42,7 @@ def csv_blocks(path: Path, problems: RowProblems, names: Sequence[str] | None = 
     bytes say so.
     """
     place = str(path)
-    with reading(place), opened(path) as file:
+    with reading(place), open_file(path) as file:
         pieces = whole_lines(file, utf16=True)
         first = b""
         while not first.strip(b"\r\n") and (piece := next(pieces, None)):
@@ -51,7 +51,7 @@ def csv_blocks(path: Path, problems: RowProblems, names: Sequence[str] | None = 
         records = _Records(place, _delimiter(line, names), problems)
         header, rest = records.header(first, names)
         form = _Form(header, records.delimiter)
-        prepared = in_threads(form.prepared, chain([rest], pieces))
+        prepared = in_threads(form.prepare, chain([rest], pieces))
         held = next(prepared)
         for following in prepared:
             yield records.block(held, form)
@@ -107,10 +107,10 @@ class _Form:
         rest = f"(?:[{delimiter}]{cell}){{{len(header) - 1}}}"
         self._quoted = f"^{cell if len(header) > 1 else only}{rest}\\r?\\n?$"
 
-    def prepared(self, data: bytes) -> _Prepared:
+    def prepare(self, data: bytes) -> _Prepared:
         """Find the lines that are plainly records and read them."""
         piece = _CsvPiece(data)
-        clean, blank, quotes = self._judged(piece)
+        clean, blank, quotes = self._judge(piece)
         table = self._table(piece, clean, quotes=quotes)
         if table.height != clean.sum():
             # whatever it read, it was not line by line
@@ -128,7 +128,7 @@ class _Form:
             ]
         )
 
-    def _judged(self, piece: _CsvPiece) -> tuple[Mask, Mask, bool]:
+    def _judge(self, piece: _CsvPiece) -> tuple[Mask, Mask, bool]:
         """Return which lines are plainly records, which hold nothing, and whether one that is a record has
         quotes.
         """
@@ -285,7 +285,9 @@ class _Records:
                 self._width = self._width or len(fields) or None
                 return reader.line_num, fields
             why = "a quoted field that runs over lines and does not fit the header"
-        self._problems.add(self._place, self._before + at + 1, "broken", why, _shown(line(at).rstrip("\r\n")))
+        self._problems.add(
+            self._place, self._before + at + 1, "broken", why, _format(line(at).rstrip("\r\n"))
+        )
         return 1, None
 
     def _is_sound(self, fields: list[str], at: int, raw: str, form: _Form) -> bool:
@@ -294,7 +296,7 @@ class _Records:
         if len(fields) != len(form.header):
             why = f"{len(fields)} fields, and the header has {len(form.header)}"
         if why:
-            shown = _shown(raw.rstrip("\r\n"))
+            shown = _format(raw.rstrip("\r\n"))
             self._problems.add(self._place, self._before + at + 1, "broken", why, shown)
         return why is None
 
@@ -350,5 +352,5 @@ def _check_header(header: list[str], raw: str, place: str) -> None:
         )
 
 
-def _shown(raw: str) -> str:
+def _format(raw: str) -> str:
     return raw[:300].encode("utf-8", "surrogateescape").decode("utf-8", "replace")

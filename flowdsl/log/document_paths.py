@@ -22,13 +22,13 @@ from flowdsl.values.sql import query
 Read = dict[Path, pl.Series]
 
 
-def checked(
+def check_documents(
     frame: pl.DataFrame, paths: Collection[Path], triggered: pl.Expr
 ) -> tuple[dict[str, list[int]], list[pl.Series]]:
     """Return the rows whose documents are not JSON, by column, and what is read of others: a column for each
     path that events which flows run on are asked for.
     """
-    asked = _asked(frame, paths)
+    asked = _group_paths(frame, paths)
     rest = [name for name in JSON_COLUMNS if name not in asked and name in frame.columns]
     wrong, read = bad_json(frame.select(rest)), []
     if asked:
@@ -41,11 +41,11 @@ def checked(
     return wrong, read
 
 
-def taken_off(frame: pl.DataFrame, paths: Iterable[Path]) -> tuple[pl.DataFrame, Read]:
+def take_off(frame: pl.DataFrame, paths: Iterable[Path]) -> tuple[pl.DataFrame, Read]:
     """Return events without what was read of their documents, and that.
 
     >>> frame = pl.DataFrame({"seq_no": [1], '["data", "a"]': ["1"]})
-    >>> rest, read = taken_off(frame, [("data", "a"), ("data", "b")])
+    >>> rest, read = take_off(frame, [("data", "a"), ("data", "b")])
     >>> rest.columns, list(read)
     (['seq_no'], [('data', 'a')])
     """
@@ -57,7 +57,7 @@ def _column_of(path: Path) -> str:
     return json.dumps(path)
 
 
-def _asked(frame: pl.DataFrame, paths: Collection[Path]) -> dict[str, list[Path]]:
+def _group_paths(frame: pl.DataFrame, paths: Collection[Path]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in sorted(paths):
         if frame.schema.get(path[0]) == pl.String and is_plain(path[1:]):
@@ -68,17 +68,17 @@ def _asked(frame: pl.DataFrame, paths: Collection[Path]) -> dict[str, list[Path]
 def _read(documents: pl.Series, wanted: pl.Series, paths: list[Path]) -> tuple[list[int], list[pl.Series]]:
     """Return which documents are not JSON, and the values at paths of those that are `wanted`."""
     if not documents.null_count():
-        return _parsed(documents, wanted, paths)
+        return _parse(documents, wanted, paths)
     # most events of most logs have no document: DuckDB gets those that are there
     rows = np.flatnonzero(where_present(documents))
-    wrong, found = _parsed(documents.drop_nulls(), wanted.gather(rows), paths)
+    wrong, found = _parse(documents.drop_nulls(), wanted.gather(rows), paths)
     place = np.full(len(documents), len(rows))
     place[rows] = np.arange(len(rows))
     values = [series.extend_constant(None, 1).gather(place) for series in found]
     return rows[wrong].tolist(), values
 
 
-def _parsed(documents: pl.Series, wanted: pl.Series, paths: list[Path]) -> tuple[list[int], list[pl.Series]]:
+def _parse(documents: pl.Series, wanted: pl.Series, paths: list[Path]) -> tuple[list[int], list[pl.Series]]:
     """Read documents, none of which is null."""
     frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents, "wanted": wanted})
     found = query(

@@ -21,7 +21,7 @@ import polars as pl
 
 from flowdsl.arguments import choice_of
 from flowdsl.events import EventRow
-from flowdsl.log.fsync import created, make_folder, put_in_place, write_whole
+from flowdsl.log.fsync import create_file, make_folder, put_in_place, write_whole
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.repeats import Repeated
 from flowdsl.values.interner import UNKNOWN, HashTable
@@ -170,7 +170,7 @@ def _digests(ids: pl.Series) -> Digests:
 def _write(path: Path, digests: Digests) -> None:
     hidden = path.with_name(f".{path.name}.part")
     content = digests.astype(f"S{_SIZE}").tobytes()
-    handle = created(hidden)
+    handle = create_file(hidden)
     try:
         write_whole(handle, b"%b%08x\n%b" % (_HEAD, zlib.crc32(content), content), 0)
     finally:

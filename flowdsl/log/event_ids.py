@@ -21,7 +21,7 @@ import polars as pl
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.source import EventSource
-from flowdsl.log.wrapper import Wrapped, unwrapped
+from flowdsl.log.wrapper import Wrapped, unwrap
 from flowdsl.values.interner import HashTable, hashes
 from flowdsl.values.json_types import Ints
 from flowdsl.values.masks import where_present
@@ -192,13 +192,13 @@ def content_texts(events: pl.DataFrame) -> pl.Series:
     """Return the content of events without ids and numbers as text; equal content gives equal text."""
     whole = as_json_text(events)
     at = pl.Series("at", whole["timestamp"].to_physical()).cast(pl.String)
-    return _together([*_about(whole), at, *(_part(_ordered(whole[name])) for name in JSON_COLUMNS)])
+    return _together([*_about(whole), at, *(_part(_order(whole[name])) for name in JSON_COLUMNS)])
 
 
 def beginning_of(source: EventSource) -> list[str]:
     """Return digests of the first event of a log, of the first few, and so on, with their ids."""
     contents: list[str] = []
-    for frame in unwrapped(source).chunks(EVENT_COLUMNS, _FIRST[-1]):
+    for frame in unwrap(source).chunks(EVENT_COLUMNS, _FIRST[-1]):
         some = frame.head(_FIRST[-1])
         contents = _together([content_texts(some), _part(some["event_id"])]).to_list()
         break
@@ -245,7 +245,7 @@ def _part(texts: pl.Series) -> pl.Series:
     return pl.select(pl.concat_str([lengths, pl.lit(":"), texts]).fill_null("-")).to_series()
 
 
-def _ordered(texts: pl.Series) -> pl.Series:
+def _order(texts: pl.Series) -> pl.Series:
     """Return JSON texts without blanks and with sorted keys, so that equal values have equal texts."""
     return pl.Series(texts.name, [None if t is None else _plain_json(t) for t in texts.to_list()], pl.String)
 

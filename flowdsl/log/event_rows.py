@@ -162,7 +162,7 @@ class EventRows(StateObject):
     def _are_read(self, rows: Index) -> bool:
         return self._read_of is None or bool(self._read_of.take(rows).all())
 
-    def replaced(self, frame: pl.DataFrame) -> EventRows:
+    def replace(self, frame: pl.DataFrame) -> EventRows:
         """Return the same events with other columns."""
         return EventRows(frame, self._interner, self._hints)
 
@@ -173,7 +173,7 @@ class EventRows(StateObject):
         return kept
 
     @classmethod
-    def joined(cls, parts: Sequence[EventRows]) -> EventRows:
+    def concat(cls, parts: Sequence[EventRows]) -> EventRows:
         """Concatenate rows, keeping the codes that all have."""
         first, frames = parts[0], [part.frame for part in parts]
         same = all(frame.columns == frames[0].columns for frame in frames)
@@ -198,7 +198,7 @@ class EventRows(StateObject):
         if root in self._codes:
             texts = self.frame[root]
             read = texts if texts.dtype == pl.String else None
-            return Column.coded(self._codes[root], self._interner, read=read)
+            return Column.from_codes(self._codes[root], self._interner, read=read)
         return _absent_is_missing(self.frame[root])
 
     def _read_envelope(self, below: Path) -> Column:

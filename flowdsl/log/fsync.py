@@ -84,7 +84,7 @@ def _no_file(path: Path) -> DataError:
     return DataError(what, place=str(path), allowed="a file with this one name", hint=_NO_OTHER)
 
 
-def created(path: Path) -> int:
+def create_file(path: Path) -> int:
     """Create a new empty file for its owner only, replacing what had its name."""
     path.unlink(missing_ok=True)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -25,8 +25,8 @@ from flowdsl.log.likely_columns import (
     Paths,
     action_of,
     is_constant,
+    likeliest_path,
     listed_targets,
-    named,
     other_id,
     repeats,
     subject_of,
@@ -36,7 +36,7 @@ from flowdsl.log.likely_columns import (
 )
 from flowdsl.log.likely_times import are_all, clock_of, time_of
 from flowdsl.log.origins import literal
-from flowdsl.log.recognition import Rows, needs_no_shape, path_of_records, recognised
+from flowdsl.log.recognition import Rows, needs_no_shape, path_of_records, recognise_shape
 from flowdsl.log.shape import RowShape, Shape
 from flowdsl.log.shapes import SHAPES
 from flowdsl.paths import path_of
@@ -167,15 +167,15 @@ def guess(source: TableLike) -> Guess:
     if known is not None:
         note = f"the rows have the shape {known!r}, which needs no mapping"
         return Guess(_code(source, {}), {}, (note,), rows)
-    found = _recognised(source, rows, around)
+    found = _recognise(source, rows, around)
     if found is not None:
         return found
     path = path_of_records(rows)
     if path is None or _are_events(rows):
-        return _guessed(source, rows, {})
+        return _guess(source, rows, {})
     inner, _ = first_rows(rows, _ROWS, RowShape(Shape(records=path)))
     options = {"records": path}
-    return _recognised(source, inner, (), options) or _guessed(source, inner, options)
+    return _recognise(source, inner, (), options) or _guess(source, inner, options)
 
 
 def _are_events(rows: Rows) -> bool:
@@ -202,18 +202,18 @@ def _of_files(source: TableLike) -> Guess | None:
         with suppress(DataError):
             files = RowShape(Shape(files=shape.files, header=shape.header))
             rows, around = first_rows(source, _ROWS, files)
-            found = _recognised(source, rows, around) if rows else None
+            found = _recognise(source, rows, around) if rows else None
             # the names of columns alone would fit any file with as many
             if found and found.options["shape"] == name and not found._log().problem_counts.get("broken"):
                 return found
     return None
 
 
-def _recognised(
+def _recognise(
     source: TableLike, rows: Rows, around: Rows, options: Mapping[str, Any] | None = None
 ) -> Guess | None:
     """Return the call that reads rows of a known shape; None if they have none."""
-    name = recognised(rows, around[0] if around else None)
+    name = recognise_shape(rows, around[0] if around else None)
     if name is None:
         return None
     proposed = {**(options or {}), "shape": name}
@@ -222,7 +222,7 @@ def _recognised(
     return Guess(_code(source, proposed), proposed, (SHAPES[name].summary,), shown)
 
 
-def _guessed(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess:
+def _guess(source: TableLike, rows: Rows, options: Mapping[str, Any]) -> Guess:
     paths = _paths(rows)
     notes: list[str] = []
     columns: dict[str, Any] = {}
@@ -244,7 +244,7 @@ def _event(source: TableLike, rows: Rows, rest: Paths, options: dict[str, Any], 
     """Find what rows say of a link or of an entity; `rest` are the columns that hold no time."""
     columns = options["columns"]
     # the name of an event, or the text of a message, is no id
-    event_id = named(rest, IDS, bare=False) or unique_id(rest)
+    event_id = likeliest_path(rest, IDS, bare=False) or unique_id(rest)
     action = action_of(rest)
     taken = {event_id, action}
     # an id that many rows lack is none of the event
@@ -288,9 +288,9 @@ def _of_event_table(rows: Rows, paths: Paths) -> dict[str, str]:
 
 def _ends(paths: Paths, options: dict[str, Any], notes: list[str]) -> tuple[str | None, str | None]:
     """Return the columns of who acts and of what is acted on, which may be a list."""
-    source_id = named(paths, SOURCES)
+    source_id = likeliest_path(paths, SOURCES)
     others = {path: values for path, values in paths.items() if path != source_id}
-    target_id = named(others, TARGETS)
+    target_id = likeliest_path(others, TARGETS)
     if target_id is None and (listed := listed_targets(paths)) is not None:
         target_id = options["explode"] = listed
         notes.append(f"each item of {listed!r} is a link of its own")
@@ -313,7 +313,7 @@ def _link(
         notes.append("link_type is a name of your choice for what the rows say")
     else:
         columns["link_type"] = action
-        notes.append(f"each value of {action!r} is a link type: {_listed(paths[action])}")
+        notes.append(f"each value of {action!r} is a link type: {_format_list(paths[action])}")
     columns["metadata"] = dict
 
 
@@ -347,7 +347,7 @@ def _entity(
             notes.append(f"{own!r} repeats: the rows may be links of it, or updates (entity.updated)")
         columns["entity_type"] = action if action is not None else literal(_thing(source, own))
         if action is not None:
-            notes.append(f"each value of {action!r} is an entity type: {_listed(paths[action])}")
+            notes.append(f"each value of {action!r} is an entity type: {_format_list(paths[action])}")
     columns["data"] = dict
 
 
@@ -371,7 +371,7 @@ def _leaves(value: Mapping[str, Any], above: str, depth: int = 0) -> Iterator[tu
             yield path, inner
 
 
-def _listed(values: Sequence[Any]) -> str:
+def _format_list(values: Sequence[Any]) -> str:
     texts = sorted({str(value) for value in values})
     return ", ".join(texts[:6]) + (f" and {len(texts) - 6} more" if len(texts) > 6 else "")
 
@@ -399,23 +399,23 @@ def _code(source: TableLike, options: Mapping[str, Any]) -> str:
     lines = ["log = fd.read_events(", f"    {shown},"]
     for name, value in options.items():
         if isinstance(value, Mapping):
-            items = [f"        {_quoted(key)}: {_spelled(origin)}," for key, origin in value.items()]
+            items = [f"        {_quote(key)}: {_spell(origin)}," for key, origin in value.items()]
             lines += [f"    {name}={{", *items, "    },"]
         else:
-            lines.append(f"    {name}={_spelled(value)},")
+            lines.append(f"    {name}={_spell(value)},")
     return "\n".join([*lines, ")"])
 
 
-def _spelled(value: Any) -> str:
+def _spell(value: Any) -> str:
     if isinstance(value, type):
         return value.__name__
     if isinstance(value, str):
-        return _quoted(value)
+        return _quote(value)
     constant = getattr(value, "value", None)
-    return f"fd.literal({_quoted(constant)})" if isinstance(constant, str) else repr(value)
+    return f"fd.literal({_quote(constant)})" if isinstance(constant, str) else repr(value)
 
 
-def _quoted(text: Any) -> str:
+def _quote(text: Any) -> str:
     literal = repr(text)
     return (
         f'"{literal[1:-1]}"' if isinstance(text, str) and '"' not in text and "\\" not in literal else literal

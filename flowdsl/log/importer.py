@@ -15,7 +15,7 @@ import polars as pl
 
 from flowdsl.arguments import one_of
 from flowdsl.calls import answered
-from flowdsl.errors import DataError, warned_once
+from flowdsl.errors import DataError, warn_once
 from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import TableLike, blocks_of, count_rows
 from flowdsl.log.columns import SCHEMA, SchemaCoercer, check_types
@@ -24,7 +24,7 @@ from flowdsl.log.errors import reading
 from flowdsl.log.event_ids import ContentIds
 from flowdsl.log.memory import MemoryEventLog
 from flowdsl.log.nested_columns import as_json_text
-from flowdsl.log.nested_rows import exploded
+from flowdsl.log.nested_rows import explode_lists
 from flowdsl.log.origins import Split
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, RowProblems
@@ -34,7 +34,7 @@ from flowdsl.log.row_mapper import ROW, check_columns, excerpt_of, map_block, re
 from flowdsl.log.shape import Columns, Kinds, RowShape, Shape, Types, formats_of, with_options
 from flowdsl.log.shapes import shape_of
 from flowdsl.log.sources import ParquetFiles
-from flowdsl.log.table import EventTable, refuse_repeated, reported
+from flowdsl.log.table import EventTable, refuse_repeated, report_rows
 from flowdsl.log.text_readers import TextBlock, with_objects
 from flowdsl.log.timestamps import TimeReader, TimeUnit
 from flowdsl.log.typed_columns import TextTypes
@@ -155,10 +155,10 @@ def read_events(  # noqa: PLR0913 -- all of them by name
         time_zone=time_zone,
     )
     reader = EventImporter(known, duplicates)
-    with warned_once(), track(progress, count_rows(source, reader.shape), "read") as follower:
+    with warn_once(), track(progress, count_rows(source, reader.shape), "read") as follower:
         frames = [
             pl.DataFrame(schema=SCHEMA).drop("seq_no"),
-            *reported(reader.frames(source), follower.part(_READING)),
+            *report_rows(reader.frames(source), follower.part(_READING)),
         ]
         follower.total = sum(frame.height for frame in frames)
         if not follower.total:
@@ -308,11 +308,11 @@ def convert(  # noqa: PLR0913 -- all of them by name
     before = one_of(log, "log", EventLog, "a ParquetEventLog or a MemoryEventLog").last_seq_no()
     with (
         tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder,
-        warned_once(),
+        warn_once(),
         track(progress, count_rows(source, reader.shape), "convert") as follower,
     ):
         read = follower.part(_READING)
-        frames = reported(reader.frames(source), read)
+        frames = report_rows(reader.frames(source), read)
         # within the source the reader has looked, and knows what was split from one row
         fresh = log.fresh(reader.problems, among=False) if duplicates == "drop" else None
         if fresh is not None:
@@ -355,17 +355,17 @@ class EventImporter:
         for read in blocks_of(source, self.shape, self.problems):
             block = with_objects(read, self._requests, self.problems)
             if self.shape.explode is not None and len(block.rows):
-                block, without_items = exploded(block, self.shape.explode)
+                block, without_items = explode_lists(block, self.shape.explode)
                 self.skipped += without_items
             block = self._types.read(block, self.problems)
             if not len(block.rows):
                 check_columns(block, self.shape)
                 continue
-            frame = self._mapped(block)
+            frame = self._map(block)
             if frame is not None:
                 yield frame.select(name for name in frame.columns if name in SCHEMA)
 
-    def _mapped(self, block: TextBlock) -> pl.DataFrame | None:
+    def _map(self, block: TextBlock) -> pl.DataFrame | None:
         try:
             mapped = map_block(block, self.shape, self._times, self.problems)
         except DataError as error:
@@ -467,17 +467,17 @@ def _in_order(frames: list[pl.DataFrame], renumber: bool) -> pl.DataFrame:
     events = pl.concat(frames, how="diagonal")
     if "seq_no" in events.columns:
         return _by_number(events, renumber)
-    return _sorted(events, "timestamp")
+    return _sort(events, "timestamp")
 
 
-def _sorted(events: pl.DataFrame, key: str) -> pl.DataFrame:
+def _sort(events: pl.DataFrame, key: str) -> pl.DataFrame:
     if events[key].is_sorted() and not events[key].null_count():
         return events
     return events.sort(key, maintain_order=True)
 
 
 def _by_number(events: pl.DataFrame, renumber: bool) -> pl.DataFrame:
-    events = _sorted(events, "seq_no")
+    events = _sort(events, "seq_no")
     if renumber:
         return events.drop("seq_no")
     numbers = events["seq_no"]

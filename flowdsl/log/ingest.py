@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import polars as pl
 import pyarrow as pa
 
-from flowdsl.errors import DataError, warned_once
+from flowdsl.errors import DataError, warn_once
 from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us
 from flowdsl.frames import FrameLike, rows_in
 from flowdsl.log.columns import SCHEMA, SchemaCoercer, readable, row_in_python
@@ -48,7 +48,7 @@ def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = noop) ->
     if isinstance(events, Mapping):
         rows = [event_row(events)]
     else:
-        with warned_once():
+        with warn_once():
             rows = [event_row(event, place=f"event {i}") for i, event in enumerate(count_items(events, tick))]
     now = timestamp_us(datetime.now(UTC)) if at is None else at
     return [
@@ -81,7 +81,7 @@ def frames_of(events: Any, timestamp: object, problems: RowProblems) -> Iterator
             allowed="an event, a list of events, a frame, an Arrow stream, a log",
             hint="open_log(path) or read_events(path) reads files",
         )
-    yield from together(_checked(table, problems), _BLOCK)
+    yield from together(_check(table, problems), _BLOCK)
 
 
 def are_few(events: Any) -> bool:
@@ -99,7 +99,7 @@ def _is_columnar(events: Any) -> bool:
     return is_source(events) or any(hasattr(events, name) for name in arrow)
 
 
-def _checked(table: RawTable, problems: RowProblems) -> Iterator[pl.DataFrame]:
+def _check(table: RawTable, problems: RowProblems) -> Iterator[pl.DataFrame]:
     shaper = SchemaCoercer()
     for place, schema in table.schemas().items():
         shaper.admit(schema, place)

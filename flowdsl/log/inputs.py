@@ -76,7 +76,7 @@ def open_log(log: LogLike) -> EventSource:
     except NotAnEventTableError as error:
         raise _with_proposal(error, log) from None
     if isinstance(log, Iterable) and not isinstance(log, (Mapping, bytes)):
-        return _listed(log)
+        return _open_list(log)
     raise DataError(
         f"{type(log).__name__} is not an event log",
         allowed="a log, a path or glob of Parquet files, a frame, an Arrow stream, a list of events",
@@ -136,7 +136,7 @@ def _is_seq_no(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and 0 < int(value) < 1 << 63
 
 
-def _listed(events: Iterable[Any]) -> EventSource:
+def _open_list(events: Iterable[Any]) -> EventSource:
     events = list(events)
     if events and not any(_is_event(event) for event in events):
         names = dict.fromkeys(str(name) for event in events[:_NAMED] for name in event)

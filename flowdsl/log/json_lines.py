@@ -95,7 +95,7 @@ class JsonLines:
         left = np.arange(len(bounds) - 1)
         found: list[tuple[Ints, dict[Request, pl.Series]]] = []
         if requests is not None and len(left) >= _FEW:
-            left, found = self._shaped(lines_of(data, bounds), left, requests)
+            left, found = self._shape(lines_of(data, bounds), left, requests)
         plain: list[dict[str, Any]] = []
         numbers: list[int] = []
         shown: list[tuple[str, int] | None] = []
@@ -119,7 +119,7 @@ class JsonLines:
         columns = _together([fields for _, fields in found], len(slow), order)
         return FoundRows(lines, JsonRows(columns, dict(zip(places, plain, strict=True))), texts, broken)
 
-    def _shaped(
+    def _shape(
         self, lines: pl.Series, left: Ints, requests: list[Request]
     ) -> tuple[Ints, list[tuple[Ints, dict[Request, pl.Series]]]]:
         """Return the lines that fit no shape, and those that fit one with their fields."""
@@ -152,12 +152,12 @@ class JsonLines:
 
     def _read(self, shape: LineShape, lines: pl.Series) -> tuple[pl.Series, dict[Request, pl.Series]]:
         try:
-            return shape.read(lines, self._compacted)
+            return shape.read(lines, self._compact)
         except pl.exceptions.PolarsError:
             # an expression too large
             return _nothing(lines)
 
-    def _compacted(self, texts: pl.Series) -> pl.Series:
+    def _compact(self, texts: pl.Series) -> pl.Series:
         """Return JSON texts as Python writes them, provided that a shape has let them through; null for a
         JSON null.
         """

@@ -126,20 +126,20 @@ class LineShape:
             raise _UnfitError
         mode = self._modes.get(path)
         if mode == "json":
-            return self._captured(path, self._body(value, path, safe=True))
+            return self._capture(path, self._body(value, path, safe=True))
         if mode == "version":
             return r'"1\.0"'
         if mode == "required":
-            return f'"{self._captured(path, _PLAIN + "+")}"'
+            return f'"{self._capture(path, _PLAIN + "+")}"'
         if mode == "no text":
             return f"(?:{_SAFE_NUMBER}|{_WORD})" if not isinstance(value, str) else _unfit()
         if mode is None:
             return self._body(value, path, safe=safe)
         if mode == "count" or type(value) is int:
-            return f"(?:{self._captured(path, _INTEGER)}|null)"
-        return f'(?:"{self._captured(path, _PLAIN + "+")}?"|null)'
+            return f"(?:{self._capture(path, _INTEGER)}|null)"
+        return f'(?:"{self._capture(path, _PLAIN + "+")}?"|null)'
 
-    def _captured(self, path: Path, pattern: str) -> str:
+    def _capture(self, path: Path, pattern: str) -> str:
         name = self._columns[path] = f"c{len(self._columns)}"
         return f"(?P<{name}>{pattern})"
 

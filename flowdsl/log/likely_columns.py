@@ -70,7 +70,7 @@ def is_id(path: str) -> bool:
     return re.search(r"(^|_)id(_|$)", _NUMBERED.sub("_id", word_of(path))) is not None
 
 
-def named(paths: Paths, likely: Sequence[str], *, bare: bool = True) -> str | None:
+def likeliest_path(paths: Paths, likely: Sequence[str], *, bare: bool = True) -> str | None:
     """Return the path with the likeliest name; of those with the same name the shallowest. With `bare`, a
     `song` is named as a `song_id` is.
     """
@@ -111,7 +111,9 @@ def listed_targets(paths: Paths) -> str | None:
         for path, values in paths.items()
         if values and all(isinstance(value, (list, tuple)) for value in values)
     }
-    return named(lists, (*TARGETS, *(f"{name}s" for name in TARGETS), "mentions", "followers", "members"))
+    return likeliest_path(
+        lists, (*TARGETS, *(f"{name}s" for name in TARGETS), "mentions", "followers", "members")
+    )
 
 
 def unique_id(paths: Paths) -> str | None:

@@ -47,18 +47,18 @@ class FileLock:
             # its content is lost only when something newer is stored
             self.before = read_note(path)
             kept = self.before or LockNote(0, 0, "", "")
-            os.pwrite(self._handles[0], replace(kept, process=self._process).encoded(), 0)
+            os.pwrite(self._handles[0], replace(kept, process=self._process).encode(), 0)
         except BaseException:
             self.close()
             raise
 
     def check(self) -> None:
         """Raise an error if the lock was lost, since another process may hold its replacement."""
-        lost = self.lost()
+        lost = self.lost_reason()
         if lost:
             raise lost
 
-    def lost(self) -> DataError | None:
+    def lost_reason(self) -> DataError | None:
         """Return why the lock was lost, or None."""
         if self._process != os.getpid():
             return DataError(
@@ -90,7 +90,7 @@ class FileLock:
             return
         note = LockNote(self._process, number, whose, _boot() if exact else "")
         # a shorter text leaves the end of a longer one behind it, which is never read
-        os.pwrite(self._handles[0], note.encoded(), 0)
+        os.pwrite(self._handles[0], note.encode(), 0)
 
     def close(self) -> None:
         """Release the lock."""
@@ -108,7 +108,7 @@ class FileLock:
 
     def _take(self, refused: Callable[[str], FlowError], going: float) -> None:
         end = time.monotonic() + going
-        while not _locked(self._handles[0]):
+        while not _lock(self._handles[0]):
             # a reader that asks `has_writer` holds it for a moment as well
             if time.monotonic() > end:
                 raise refused(_holder(self._handles[0]))
@@ -117,7 +117,7 @@ class FileLock:
         self._handles.append(folder)
         # not every file system locks folders
         with contextlib.suppress(OSError):
-            while not _locked(folder):
+            while not _lock(folder):
                 if time.monotonic() > end:
                     raise refused(f"a process whose {self.path.name} was removed")
                 time.sleep(0.005)
@@ -145,8 +145,8 @@ def note(path: Path, number: int) -> None:
         return
     try:
         kept = read_note(path)
-        if kept is not None and _locked(handle):
-            os.pwrite(handle, replace(kept, number=number).encoded(), 0)
+        if kept is not None and _lock(handle):
+            os.pwrite(handle, replace(kept, number=number).encode(), 0)
     finally:
         os.close(handle)
 
@@ -160,7 +160,7 @@ class LockNote:
     whose: str
     boot: str
 
-    def encoded(self) -> bytes:
+    def encode(self) -> bytes:
         """Return the content of the file."""
         text = f"{self.process} {self.number} {self.whose or '-'} {self.boot}"
         return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
@@ -182,7 +182,7 @@ def read_note(path: Path) -> LockNote | None:
         return None
     whose = found[3].decode()
     note = LockNote(int(found[1]), int(found[2]), "" if whose == "-" else whose, found[4].decode())
-    return note if content.startswith(note.encoded()) else None
+    return note if content.startswith(note.encode()) else None
 
 
 def has_writer(folder: Path) -> bool:
@@ -202,14 +202,14 @@ def _is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not _locked(handle, shared=True)
+        return not _lock(handle, shared=True)
     except OSError:
         return False
     finally:
         os.close(handle)
 
 
-def _locked(handle: int, *, shared: bool = False) -> bool:
+def _lock(handle: int, *, shared: bool = False) -> bool:
     """Try to lock an open file or folder; return whether it worked."""
     # Windows, where no log has locks, lacks the module
     import fcntl

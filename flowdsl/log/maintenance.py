@@ -15,7 +15,7 @@ from flowdsl.log import segments as writing
 from flowdsl.log.catalog import MissingRange
 from flowdsl.log.segment_reader import SealedEvents
 from flowdsl.log.segments import Segment, write_segments
-from flowdsl.log.table import reported
+from flowdsl.log.table import report_rows
 from flowdsl.log.writer import LogWriter
 from flowdsl.progress import ProgressReporter
 from flowdsl.text import short_repr
@@ -30,7 +30,7 @@ def compact(writer: LogWriter, sealed: SealedEvents, follower: ProgressReporter)
         groups = list(_groups(catalog.segments()))
         follower.total = sum(segment.rows for group in groups for segment in group)
         for group in groups:
-            frames = reported(_frames(sealed, group), follower)
+            frames = report_rows(_frames(sealed, group), follower)
             merged = write_segments(sealed.folder, frames, group[0].first, catalog.identity)
             catalog.change_segments(listed=merged, dropped=group)
             _remove(sealed, group)
@@ -48,7 +48,7 @@ def retain(
     """Drop the oldest segments beyond `max_age` or `max_bytes`; return the number of events dropped."""
     if (max_age is None) == (max_bytes is None):
         raise DataError("retain needs one limit", allowed="max_age='90d', or max_bytes=10_000_000_000")
-    most = 0 if max_bytes is None else _checked_bytes(max_bytes)
+    most = 0 if max_bytes is None else _check_bytes(max_bytes)
     with writer.maintaining() as catalog:
         listed = catalog.segments()
         if max_age is not None:
@@ -68,7 +68,7 @@ def retain(
         return sum(segment.rows for segment in going)
 
 
-def _checked_bytes(max_bytes: object) -> int:
+def _check_bytes(max_bytes: object) -> int:
     if not is_integer(max_bytes) or max_bytes < 0:
         raise DataError(f"max_bytes={short_repr(max_bytes, 200)}", allowed="a whole number of bytes")
     return max_bytes

@@ -17,15 +17,15 @@ from flowdsl.calls import answering
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
-from flowdsl.log.buffer import Blocks, picked
+from flowdsl.log.buffer import Blocks, pick_columns
 from flowdsl.log.columns import SCHEMA, asked_columns
 from flowdsl.log.duplicates import Fresh, KnownIds
 from flowdsl.log.ingest import EventsLike, frames_of, rows_of
 from flowdsl.log.nested_columns import as_json_text
-from flowdsl.log.position import named
+from flowdsl.log.position import consumer_name
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import frame_of
-from flowdsl.log.table import cut, marks_frame, reported, together
+from flowdsl.log.table import cut, marks_frame, report_rows, together
 from flowdsl.pluralize import count_text
 from flowdsl.progress import ProgressReporter, run_in_background
 
@@ -149,7 +149,7 @@ class MemoryEventLog(EventLog):
         if rows is not None:
             frames = [run_in_background(lambda: frame_of(rows))]
         else:
-            coming = reported(frames_of(events, timestamp, self._problems), follower)
+            coming = report_rows(frames_of(events, timestamp, self._problems), follower)
             frames = list(coming if fresh is None else fresh.frames(coming))
         with self._changed:
             self._seal()
@@ -207,7 +207,7 @@ class MemoryEventLog(EventLog):
         with self._changed:
             self._seal()
             frames = self._blocks.after(after)
-        return together(cut(picked(frames, names), size), size)
+        return together(cut(pick_columns(frames, names), size), size)
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
         clock_us = timestamp_us(clock)
@@ -246,7 +246,7 @@ class MemoryEventLog(EventLog):
         return self._problems.counts["broken"]
 
     def position(self, consumer: str) -> int:
-        return self._positions.get(named(consumer), 0)
+        return self._positions.get(consumer_name(consumer), 0)
 
     def wait(self, after: int, timeout: float | None) -> bool:
         if self._last > whole_number(after, "after"):

@@ -47,7 +47,7 @@ def records_of(block: TextBlock, path: str, problems: RowProblems) -> TextBlock:
     return replace(block, rows=numbers, content=rows, texts=None)
 
 
-def exploded(block: TextBlock, path: str) -> tuple[TextBlock, int]:
+def explode_lists(block: TextBlock, path: str) -> tuple[TextBlock, int]:
     """Return a row for each item of the list at a path, the item standing in the place of the list; and how
     many rows had none. A value that is not a list is one item.
     """
@@ -55,13 +55,13 @@ def exploded(block: TextBlock, path: str) -> tuple[TextBlock, int]:
     if isinstance(content, pl.DataFrame):
         check_path("explode", path, block.place, content.columns)
         if path in content.columns and isinstance(content.schema[path], (pl.List, pl.Array)):
-            return _exploded_table(block, content, path)
+            return _explode_table(block, content, path)
     paths, rows, at = Paths(), list[dict[str, Any]](), list[int]()
     for place, row in enumerate(rows_of(block)):
         items = _items(paths, row, path)
         rows += [with_value(row, path, item) for item in items]
         at += [place] * len(items)
-    return replace(taken(block, rows, at), groups=at), len(block.rows) - len(set(at))
+    return replace(take_rows(block, rows, at), groups=at), len(block.rows) - len(set(at))
 
 
 def check_path(option: str, path: str, place: str, columns: Sequence[str]) -> None:
@@ -86,7 +86,7 @@ def rows_of(block: TextBlock) -> Iterable[Mapping[str, Any]]:
     return content
 
 
-def taken(block: TextBlock, content: Any, at: Sequence[int]) -> TextBlock:
+def take_rows(block: TextBlock, content: Any, at: Sequence[int]) -> TextBlock:
     """Return a block with other content, which was made of these of its rows."""
     numbers = np.asarray(block.rows)[np.asarray(at, np.int64)] if at else np.zeros(0, np.int64)
     texts = None if block.texts is None else _TakenTexts(block.texts, at)
@@ -127,13 +127,13 @@ class _TakenTexts:
         return self.texts[self.at[row]]
 
 
-def _exploded_table(block: TextBlock, table: pl.DataFrame, path: str) -> tuple[TextBlock, int]:
+def _explode_table(block: TextBlock, table: pl.DataFrame, path: str) -> tuple[TextBlock, int]:
     counts = table[path].list.len() if isinstance(table.schema[path], pl.List) else table[path].arr.len()
     there = counts.fill_null(0) > 0
     rows = table.filter(there)
     found = rows.with_columns(pl.int_range(pl.len()).alias("__at")).explode(path)
     at = there.arg_true().gather(found["__at"]).to_list()
-    return replace(taken(block, found.drop("__at"), at), groups=at), table.height - rows.height
+    return replace(take_rows(block, found.drop("__at"), at), groups=at), table.height - rows.height
 
 
 def _items(paths: Paths, row: Mapping[str, Any], path: str) -> list[Any]:

@@ -100,7 +100,8 @@ def parts_of(split: Split) -> dict[str, tuple[PartOrigin, ...]]:
     {'u': (PartOrigin(kind='link.deleted', columns={}),)}
     """
     return {
-        value: tuple(_part(value, part) for part in _listed(value, parts)) for value, parts in split.items()
+        value: tuple(_part(value, part) for part in _list_parts(value, parts))
+        for value, parts in split.items()
     }
 
 
@@ -155,10 +156,10 @@ def paths_in(text: str) -> list[str]:
     return _BRACES.findall(text)
 
 
-def filled(text: str, values: Sequence[str]) -> str:
+def fill_text(text: str, values: Sequence[str]) -> str:
     """Return a text with values in place of its braces.
 
-    >>> filled("{owner}/{name}", ["ann", "tea"])
+    >>> fill_text("{owner}/{name}", ["ann", "tea"])
     'ann/tea'
     """
     found = iter(values)
@@ -226,7 +227,7 @@ class Paths:
         if inner := paths_in(path):
             values = [id_text(self.at(row, one), one) for one in inner]
             texts = [value for value in values if value is not None]
-            return filled(path, texts) if len(texts) == len(inner) else None
+            return fill_text(path, texts) if len(texts) == len(inner) else None
         value: Any = row
         for part in path.split("."):
             value = self._member(value, part)
@@ -237,7 +238,7 @@ class Paths:
     def _member(self, value: Any, part: str) -> Any:
         """Return a member of an object or of a list, also of one in JSON text."""
         if isinstance(value, str) and value:
-            value = self._parsed(value)
+            value = self._parse(value)
         if isinstance(value, list) and part.isdecimal():
             return value[int(part)] if int(part) < len(value) else None
         return value.get(part) if isinstance(value, Mapping) else None
@@ -253,7 +254,7 @@ class Paths:
                 return value
         return None
 
-    def _parsed(self, text: str) -> Any:
+    def _parse(self, text: str) -> Any:
         if text not in self._read:
             try:
                 self._read[text] = json_value(text)
@@ -262,7 +263,7 @@ class Paths:
         return self._read[text]
 
 
-def _listed(value: str, parts: object) -> Sequence[Any]:
+def _list_parts(value: str, parts: object) -> Sequence[Any]:
     if isinstance(parts, (str, Mapping)) or not isinstance(parts, Sequence) or not parts:
         raise DataError(
             f"split[{value!r}] is {short_repr(parts)}",

@@ -19,7 +19,7 @@ from flowdsl.frames import to_polars
 from flowdsl.log.errors import reading
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.sources import in_arrow_only, read_with_pyarrow
-from flowdsl.log.text_lines import opened
+from flowdsl.log.text_lines import open_file
 from flowdsl.log.text_readers import TextBlock
 
 Wanted = Callable[[str], bool]
@@ -88,7 +88,7 @@ def xml_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
     in them; rows are lines from 1.
     """
     place, rows = str(path), _XmlRows()
-    with reading(place), opened(path) as file:
+    with reading(place), open_file(path) as file:
         try:
             while chunk := file.read(_CHUNK):
                 rows.feed(chunk)
@@ -159,7 +159,7 @@ def sse_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
     place = str(path)
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
-    with reading(place), opened(path) as file:
+    with reading(place), open_file(path) as file:
         for line, message in _messages(file):
             try:
                 value = json_value(message["data"])

@@ -18,14 +18,14 @@ from flowdsl.errors import DataError, warn
 from flowdsl.events import EVENT_COLUMNS, timestamp_us
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.log.base import EventLog
-from flowdsl.log.buffer import picked
+from flowdsl.log.buffer import pick_columns
 from flowdsl.log.catalog import MissingRange, has_catalog
 from flowdsl.log.columns import TIME, asked_columns, empty_events, within_years
 from flowdsl.log.duplicates import Fresh, KnownIds, KnownIdsInFiles
 from flowdsl.log.errors import reading
 from flowdsl.log.handle import LogFolder
 from flowdsl.log.ingest import EventsLike, frames_of, rows_of
-from flowdsl.log.position import named
+from flowdsl.log.position import consumer_name
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.log.recovery import lacks_catalog
@@ -33,7 +33,7 @@ from flowdsl.log.rows import frame_of
 from flowdsl.log.segment_reader import SealedEvents, SegmentSelection
 from flowdsl.log.segments import ROWS_A_GROUP, Segment
 from flowdsl.log.sources import ParquetFiles, files_of
-from flowdsl.log.table import READ, EventTable, ahead, cut, marks_frame, reported, together
+from flowdsl.log.table import READ, EventTable, ahead, cut, marks_frame, report_rows, together
 from flowdsl.log.validation import FAR
 from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.writer import DURABILITIES, Durability, Limits, LogWriter
@@ -135,12 +135,12 @@ class ParquetEventLog(EventLog):
         with self._writing():
             writer = self._to_write()
             if rows is None:
-                coming = reported(frames_of(events, timestamp, self._problems), follower)
+                coming = report_rows(frames_of(events, timestamp, self._problems), follower)
                 return writer.append_frames(coming if fresh is None else fresh.frames(coming))
             if len(rows) > self._seal_rows:
                 frame = run_in_background(lambda: frame_of(rows))
                 parts = frame.iter_slices(ROWS_A_GROUP)
-                return writer.append_frames(reported(parts, follower.part(1 - _LOOKING)))
+                return writer.append_frames(report_rows(parts, follower.part(1 - _LOOKING)))
             return writer.append_rows(rows)
 
     def _known_ids(self) -> KnownIds:
@@ -225,7 +225,7 @@ class ParquetEventLog(EventLog):
         self, names: list[str], size: int, after: int, choice: SegmentSelection
     ) -> Iterator[pl.DataFrame]:
         catalog, rows = self._log.held()
-        frames = list(picked(rows.after(after), names))
+        frames = list(pick_columns(rows.after(after), names))
         last = int(frames[-1]["seq_no"][-1]) if frames else 0
         if catalog is None or (rows.first <= after + 1 and last > max(after, self._log.sealed_before - 1)):
             return together(cut(iter(frames), size), size)
@@ -378,7 +378,7 @@ class ParquetEventLog(EventLog):
             self._sealed.forget()
             if repair:
                 self.close()
-            lost = self._log.writing.lock.lost() if self._log.writing else None
+            lost = self._log.writing.lock.lost_reason() if self._log.writing else None
             if not (has_catalog(self.folder) or (self.folder / TAIL).is_file() or lacks_catalog(self.folder)):
                 raise lost or DataError("there is no log", place=str(self.folder))
             return set_aside(self.folder, follower) if repair else inspect(self.folder, follower, lost)
@@ -399,14 +399,14 @@ class ParquetEventLog(EventLog):
         return self._plain.problem_counts if self._plain else dict(self._all_problems.counts)
 
     def position(self, consumer: str) -> int:
-        named(consumer)
+        consumer_name(consumer)
         if self._plain:
             return self._positions.get(consumer, 0)
         catalog = self._log.catalog()
         return catalog.position(consumer) if catalog else 0
 
     def position_by_run(self, consumer: str) -> int | None:
-        named(consumer)
+        consumer_name(consumer)
         if self._plain:
             return None
         catalog = self._log.catalog()

@@ -56,7 +56,7 @@ def first_after(position: Position | str | int, acknowledged: int, last: int) ->
     return ends[Position(position)]
 
 
-def named(consumer: str) -> str:
+def consumer_name(consumer: str) -> str:
     """Return the name of a consumer. Raises `DataError` if it is not text, or empty."""
     if not isinstance(consumer, str) or not consumer:
         raise DataError(

@@ -37,10 +37,10 @@ def needs_no_shape(rows: Rows) -> str | None:
     return next(iter(names), None)
 
 
-def recognised(rows: Rows, around: Mapping[str, Any] | None = None) -> str | None:
+def recognise_shape(rows: Rows, around: Mapping[str, Any] | None = None) -> str | None:
     """Return the name of the shape whose marks rows have; None if there is none.
 
-    >>> recognised([{"userId": 1, "movieId": 10, "rating": 4.0, "timestamp": 964982703}])
+    >>> recognise_shape([{"userId": 1, "movieId": 10, "rating": 4.0, "timestamp": 964982703}])
     'movielens'
     """
     paths = Paths(around)
@@ -86,7 +86,7 @@ def hint_for(block: TextBlock, shape: RowShape) -> str | None:
 def _hint_of_rows(rows: Rows, block: TextBlock, shape: RowShape) -> str | None:
     named = {text.partition(".")[0] for _, origin in shape.origins() for text in texts_of(origin)}
     if not any(named.intersection(row) for row in rows):
-        name = None if named else recognised(rows, block.around)
+        name = None if named else recognise_shape(rows, block.around)
         if name is not None:
             return f"the rows look like {name}: read_events(…, shape={name!r})"
         path = path_of_records(rows)

@@ -16,7 +16,7 @@ from flowdsl.log.catalog import Catalog, has_catalog
 from flowdsl.log.fsync import make_folder, put_in_place, read_own
 from flowdsl.log.locks import WRITER, LockNote, read_note
 from flowdsl.log.segments import FOREIGN, PREFIX, identity_in, numbers_in
-from flowdsl.log.wal import HEAD, WalHeader, WalReader, parsed_head, scan
+from flowdsl.log.wal import HEAD, WalHeader, WalReader, parse_head, scan
 from flowdsl.log.wal import NAME as TAIL
 
 REPAIR: Final = "verify() says what is lost, verify(repair=True) sets it aside and goes on"
@@ -107,7 +107,7 @@ def spans_text(spans: list[Span]) -> str:
     return f"events {', '.join(texts[:10])}{more}"
 
 
-def noted(note: LockNote | None, catalog: Catalog) -> int:
+def read_noted(note: LockNote | None, catalog: Catalog) -> int:
     """Return the last number that the writer noted in its lock; 0 if it is another log's or damaged."""
     return note.number if note is not None and note.whose == catalog.identity else 0
 
@@ -158,7 +158,7 @@ def _was_log(folder: Path) -> bool:
     if not tail.is_file():
         # segments know whose they are: those of a log are not read as if they were any files
         return any(whose(path) for path in segment_files(folder))
-    head = parsed_head(read_own(tail, HEAD))
+    head = parse_head(read_own(tail, HEAD))
     # a tail that was just begun is what a crash leaves of a log that was just made
     return head is None or head.first > 1 or head.last > 0 or bool(segment_files(folder))
 
@@ -168,7 +168,7 @@ def segment_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{PREFIX}*.parquet") if numbers_in(path.name)[1])
 
 
-def found_tail(folder: Path, catalog: Catalog, note: LockNote | None) -> tuple[int, list[EventRow]]:
+def find_tail(folder: Path, catalog: Catalog, note: LockNote | None) -> tuple[int, list[EventRow]]:
     """Return the rows of the tail that are in no segment, and the number of the first one."""
     path = folder / TAIL
     found = scan(read_own(path)) if path.is_file() else None
@@ -176,7 +176,7 @@ def found_tail(folder: Path, catalog: Catalog, note: LockNote | None) -> tuple[i
         what = "is missing" if found is None else "is damaged"
         raise DataError(f"{TAIL} {what}", place=str(path), hint=REPAIR)
     check_whose(folder, found.head, catalog)
-    floor = noted(note, catalog)
+    floor = read_noted(note, catalog)
     holdings(folder, os.listdir(folder), catalog, (found.first, found.last), floor, alone=True).check(folder)
     if found.torn:
         _logger.warning("%s: %d bytes of an append that was not acknowledged are dropped", path, found.torn)
@@ -208,7 +208,7 @@ def check_reading(folder: Path, tail: WalReader) -> Catalog:
         note, names = read_note(folder / WRITER), os.listdir(folder)
         head = tail.head()
         check_whose(folder, head, catalog)
-        floor = noted(note, catalog)
+        floor = read_noted(note, catalog)
         holdings(folder, names, catalog, (head.first, head.last), floor, alone=False).check(folder)
     except BaseException:
         catalog.close()

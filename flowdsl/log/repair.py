@@ -29,10 +29,19 @@ from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.columns import KIND
 from flowdsl.log.fsync import make_folder, read_own, sync_folder
 from flowdsl.log.locks import LockNote, lock_writer
-from flowdsl.log.recovery import QUARANTINE, free_name, holdings, noted, segment_files, tidy, whose, without
+from flowdsl.log.recovery import (
+    QUARANTINE,
+    free_name,
+    holdings,
+    read_noted,
+    segment_files,
+    tidy,
+    whose,
+    without,
+)
 from flowdsl.log.rows import frame_of
 from flowdsl.log.segments import Segment, numbers_in, write_segments
-from flowdsl.log.verification import Corruption, Verification, found_segments, inspect, segment_damage, usable
+from flowdsl.log.verification import Corruption, Verification, find_segments, inspect, segment_damage, usable
 from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.wal import WalScan, WalWriter, scan
 from flowdsl.progress import ProgressReporter
@@ -89,7 +98,7 @@ class Tail:
         """Read the tail of a folder."""
         path = folder / TAIL
         found = scan(read_own(path)) if path.is_file() else None
-        numbers = [noted(note, catalog), *catalog.numbers_given()]
+        numbers = [read_noted(note, catalog), *catalog.numbers_given()]
         ours = note is not None and note.whose == catalog.identity
         if found is not None and found.head is not None and found.head.identity != catalog.identity:
             found = None
@@ -267,7 +276,7 @@ def _rebuild_catalog(folder: Path, note: LockNote | None) -> None:
     make_catalog(folder, identity or new_identity())
     catalog = Catalog(folder)
     try:
-        segments = found_segments(folder, identity)
+        segments = find_segments(folder, identity)
         known = {segment.name for segment in segments}
         kept = [(segment.first, segment.last) for segment in segments]
         for other in segment_files(folder):

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from flowdsl.errors import warned_once
+from flowdsl.errors import warn_once
 from flowdsl.events import EventRow, event_row
 from flowdsl.log.columns import SCHEMA, TIME
 
@@ -22,7 +22,7 @@ def rows_frame(events: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     >>> rows_frame([row])["entity_id"][0]
     '7'
     """
-    with warned_once():
+    with warn_once():
         return frame_of([event_row(event, place=f"event {i}") for i, event in enumerate(events)])
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowdsl.events import EVENT_COLUMNS, KINDS
-from flowdsl.log.fsync import created, put_in_place, sync
+from flowdsl.log.fsync import create_file, put_in_place, sync
 
 ROWS_A_GROUP: Final = 131_072
 ROWS_A_SEGMENT: Final = 2_097_152
@@ -69,7 +69,7 @@ class Statistics:
             frame["link_id"].null_count() < frame.height,
         )
 
-    def joined(self, later: Statistics) -> Statistics:
+    def concat(self, later: Statistics) -> Statistics:
         """Return the statistics of both; the other one has later events."""
         return Statistics(
             min(self.min_time, later.min_time),
@@ -81,13 +81,13 @@ class Statistics:
             self.link_ids or later.link_ids,
         )
 
-    def encoded(self) -> str:
+    def encode(self) -> str:
         """Return the JSON text stored in the catalog and the file's footer."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
-    def decoded(cls, text: str) -> Statistics:
-        """Parse what `encoded` wrote."""
+    def decode(cls, text: str) -> Statistics:
+        """Parse what `encode` wrote."""
         read: dict[str, Any] = json.loads(text)
         for name, value in read.items():
             read[name] = tuple(value) if isinstance(value, list) else value
@@ -169,13 +169,13 @@ def identity_in(path: Path) -> str | None:
     return None if fields is None else fields.get("log")
 
 
-def described(path: Path) -> Segment | None:
+def describe_segment(path: Path) -> Segment | None:
     """Return the segment described by a file's footer, or None if it is not one."""
     fields = _footer(path)
     if fields is None:
         return None
     size, crc = checksum_of(path)
-    statistics = Statistics.decoded(fields["statistics"])
+    statistics = Statistics.decode(fields["statistics"])
     return Segment(path.name, fields["first"], fields["last"], size, crc, statistics)
 
 
@@ -192,7 +192,7 @@ class _Writer:
         self._folder = folder
         # a name that readers of plain folders pass over
         self._hidden = folder / f".{PREFIX}{first:020}.part"
-        self._file: BinaryIO = os.fdopen(created(self._hidden), "wb")
+        self._file: BinaryIO = os.fdopen(create_file(self._hidden), "wb")
         self._parquet: Any = None
         self._statistics: Statistics | None = None
 
@@ -203,7 +203,7 @@ class _Writer:
             EVENT_COLUMNS
         )
         found = Statistics.of(plain)
-        self._statistics = self._statistics.joined(found) if self._statistics else found
+        self._statistics = self._statistics.concat(found) if self._statistics else found
         table = plain.to_arrow()
         if self._parquet is None:
             self._parquet = pq.ParquetWriter(
@@ -219,7 +219,7 @@ class _Writer:
             "log": self._identity,
             "first": self._first,
             "last": last,
-            "statistics": self._statistics.encoded(),
+            "statistics": self._statistics.encode(),
         }
         self._parquet.add_key_value_metadata({_FOOTER: json.dumps(footer)})
         self._parquet.close()

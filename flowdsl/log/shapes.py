@@ -39,12 +39,12 @@ def _row(*texts: str) -> Callable[[Row], dict[str, Any]]:
     """Return the origin of whole rows; tables of warehouses hold objects as text in columns that begin so."""
 
     def whole(row: Row) -> dict[str, Any]:
-        return {name: _parsed(value) if name.startswith(texts) else value for name, value in row.items()}
+        return {name: _parse(value) if name.startswith(texts) else value for name, value in row.items()}
 
     return whole
 
 
-def _parsed(value: Any) -> Any:
+def _parse(value: Any) -> Any:
     with suppress(ValueError, RecursionError):
         return json_value(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
     return value
@@ -221,7 +221,7 @@ _SNOWPLOW: Final = Shape(
 
 
 def _cloud_data(row: Row) -> Any:
-    data = _parsed(data_of(row))
+    data = _parse(data_of(row))
     # text of another type than JSON
     return json_text(data, "data") if isinstance(data, str) else data
 

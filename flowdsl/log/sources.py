@@ -394,7 +394,7 @@ def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> lis
 def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     everything = sorted(folder.rglob("*"))
     refuse_table(folder, (path.name for path in everything))
-    inside = [f for f in everything if f.is_file() and not _hidden(f.relative_to(folder))]
+    inside = [f for f in everything if f.is_file() and not _is_hidden(f.relative_to(folder))]
     found = [f for f in inside if f.name.lower().endswith(suffixes)]
     # what services write to a bucket has often no ending, or only that of its compression
     nameless = (f for f in inside if f.suffix.lower() in ("", ".txt", ".log", *PACKED))
@@ -418,7 +418,7 @@ def _elsewhere(folder: Path, suffixes: tuple[str, ...]) -> str:
     return where if len(suffixes) > 1 else f"{where}; files of other shapes are read by read_events(…)"
 
 
-def _hidden(path: Path) -> bool:
+def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
 
 

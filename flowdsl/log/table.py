@@ -97,7 +97,7 @@ class EventTable:
         """Yield frames of at most `size` events, ascending in `seq_no`, from the first after `after`.
 
         Each has `seq_no`, `timestamp`, `kind` and those of `columns` that are columns of an event table; and
-        what an `interest` in documents asks for, to be taken off by `document_paths.taken_off`.
+        what an `interest` in documents asks for, to be taken off by `document_paths.take_off`.
         """
         names = asked_columns(columns, size, after)
         # small chunks are cut from larger pieces: each reading of a file has its price
@@ -222,7 +222,7 @@ class EventTable:
         else:
             frame = interest.readable(frame)
             triggered = interest.triggered(frame.columns)
-            wrong, read = document_paths.checked(frame, interest.documents, triggered)
+            wrong, read = document_paths.check_documents(frame, interest.documents, triggered)
         if not wrong:
             return frame, read
         self.broken += len({row for rows in wrong.values() for row in rows})
@@ -352,7 +352,7 @@ def together(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame
         yield pl.concat(held, rechunk=True) if len(held) > 1 else held[0]
 
 
-def reported(frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataFrame]:
+def report_rows(frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataFrame]:
     """Yield the same frames; `tick` gets the height of each when the next one is requested."""
     for frame in frames:
         yield frame

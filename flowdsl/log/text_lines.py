@@ -29,7 +29,7 @@ PIECE: Final = 1 << 23
 _THREADS: Final = 2
 
 
-def opened(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
     """Open a file that may be compressed."""
     with path.open("rb") as file:
         magic = file.read(6)

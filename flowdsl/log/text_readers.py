@@ -20,7 +20,7 @@ from flowdsl.log.errors import reading
 from flowdsl.log.json_lines import JsonLines, JsonRows, documents_in
 from flowdsl.log.json_shapes import Request
 from flowdsl.log.problems import RowProblems
-from flowdsl.log.text_lines import opened, whole_lines
+from flowdsl.log.text_lines import open_file, whole_lines
 from flowdsl.values.json_types import Ints
 
 _BLOCK: Final = 20_000
@@ -64,7 +64,7 @@ class TextBlock:
 
 def beginning(path: Path) -> bytes:
     """Return the first bytes of a file, unpacked."""
-    with opened(path) as file:
+    with open_file(path) as file:
         return file.read(_FIRST)
 
 
@@ -73,7 +73,7 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
     rows are lines from 1 (items of an array from 0).
     """
     place = str(path)
-    with reading(place), opened(path) as file:
+    with reading(place), open_file(path) as file:
         begin = file.peek(64)[:64].removeprefix(b"\xef\xbb\xbf").lstrip()  # type: ignore[attr-defined]
         if begin.startswith(b"["):
             yield from _array_blocks(file.read(), place, problems)

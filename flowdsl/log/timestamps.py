@@ -75,7 +75,7 @@ class TimeReader:
                 return self._local(_micros(within_years(raw)), place)
             return utc(within_years(raw)), {}
         if raw.dtype.is_numeric() and not self._formats:
-            return _counted(_plain_number(raw), self._unit_of(raw, place)), {}
+            return _parse_counts(_plain_number(raw), self._unit_of(raw, place)), {}
         if not isinstance(raw.dtype, (pl.String, pl.Categorical, pl.Enum)) and not raw.dtype.is_integer():
             raise DataError(
                 f"timestamps are {raw.dtype}",
@@ -87,15 +87,15 @@ class TimeReader:
 
     def _from_text(self, text: pl.Series, place: str) -> tuple[pl.Series, Odd]:
         if self._unit:
-            return self._counted_text(text, self._unit), {}
+            return self._parse_count_texts(text, self._unit), {}
         if self._formats:
-            found = [_formatted(text, spelling) for spelling in self._formats]
+            found = [_format(text, spelling) for spelling in self._formats]
         else:
             zoned, local = zoned_and_local(text)
             found = [zoned] if local is None else [zoned, local]
             if sum(len(one) - one.null_count() for one in found) < len(text) - text.null_count():
                 shorter = text.str.replace("T", " ", literal=True)
-                found += [_formatted(shorter, spelling) for spelling in _SHORTER]
+                found += [_format(shorter, spelling) for spelling in _SHORTER]
                 found += self._epochs(text, place)
         return self._first_read(text, found, place)
 
@@ -156,12 +156,12 @@ class TimeReader:
         if self._found is None and unit_by_size(numbers) is None and not (counts | text.is_null()).all():
             return []
         unit = self._unit_of(numbers, place)
-        return [self._counted_text(text, unit)]
+        return [self._parse_count_texts(text, unit)]
 
-    def _counted_text(self, text: pl.Series, unit: TimeUnit) -> pl.Series:
+    def _parse_count_texts(self, text: pl.Series, unit: TimeUnit) -> pl.Series:
         whole = text.cast(pl.Int64, strict=False)
-        rest = _counted(text.cast(pl.Float64, strict=False), unit)
-        return _counted(whole, unit).fill_null(rest)
+        rest = _parse_counts(text.cast(pl.Float64, strict=False), unit)
+        return _parse_counts(whole, unit).fill_null(rest)
 
     def _unit_of(self, numbers: pl.Series, place: str) -> TimeUnit:
         """Return the unit of counts: the one that was given, else the one that their size tells."""
@@ -225,7 +225,7 @@ def _plain_number(numbers: pl.Series) -> pl.Series:
     return numbers.cast(pl.Float64) if isinstance(numbers.dtype, pl.Decimal) else numbers
 
 
-def _counted(numbers: pl.Series, unit: str) -> pl.Series:
+def _parse_counts(numbers: pl.Series, unit: str) -> pl.Series:
     per_second = PER_SECOND[unit]
     if numbers.dtype.is_integer():
         numbers = numbers.cast(pl.Int64, strict=False)
@@ -243,7 +243,7 @@ def _counted(numbers: pl.Series, unit: str) -> pl.Series:
     return micros.cast(TIME)
 
 
-def _formatted(text: pl.Series, spelling: str) -> pl.Series:
+def _format(text: pl.Series, spelling: str) -> pl.Series:
     """Return texts of one format as datetimes, of UTC where the format has a zone."""
     return text.str.to_datetime(spelling, time_unit="us", strict=False)
 

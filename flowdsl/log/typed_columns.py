@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.log.nested_rows import at_path, check_path, rows_of, taken, with_value
+from flowdsl.log.nested_rows import at_path, check_path, rows_of, take_rows, with_value
 from flowdsl.log.origins import Paths
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.shape import Types
@@ -54,7 +54,7 @@ class TextTypes:
             problems.add(block.place, block.rows[i], "broken", why, text)
         good = np.delete(np.arange(len(block.rows)), list(broken)).tolist()
         rest = content[good] if isinstance(content, pl.DataFrame) else [content[i] for i in good]
-        return taken(block, rest, good)
+        return take_rows(block, rest, good)
 
     def _of_table(self, block: TextBlock, table: pl.DataFrame, broken: dict[int, str]) -> Any:
         for path in self._types:
@@ -83,10 +83,10 @@ class TextTypes:
         else:
             values = _numbers(plain, wanted, self._decimal)
         for i in (values.is_null() & (plain != "")).arg_true():
-            broken.setdefault(i, self._refused(texts.name, texts[i]))
+            broken.setdefault(i, self._refuse(texts.name, texts[i]))
         return values
 
-    def _refused(self, name: str, text: str) -> str:
+    def _refuse(self, name: str, text: str) -> str:
         wanted = self._types[name]
         said = f"{name} is {short_repr(text, 40)}, not {_SAID[wanted]}"
         hints = {

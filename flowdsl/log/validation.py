@@ -131,18 +131,18 @@ def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
     if shaped.get(NOT_UTF8):
         return "text that is not UTF-8"
     if shaped["kind"] is None:
-        return NO_KIND if raw.get("kind") is None else f"unknown kind {_shown(raw['kind'])}"
+        return NO_KIND if raw.get("kind") is None else f"unknown kind {_format(raw['kind'])}"
     if shaped["timestamp"] is None:
         stamp = raw.get("timestamp")
         if isinstance(stamp, str) and stamp.endswith(BEYOND):
             return f"{FAR}: {stamp}"
-        return "timestamp is null" if stamp is None else f"timestamp {_shown(stamp)} cannot be read"
+        return "timestamp is null" if stamp is None else f"timestamp {_format(stamp)} cannot be read"
     gap = missing_field(shaped["kind"], shaped)
     if gap:
         state = "null" if shaped.get(gap) is None else "empty"
         return f"{gap} is {state}, and {shaped['kind']} needs {needs_of(shaped['kind'])}"
     if "seq_no" in shaped and (shaped["seq_no"] is None or shaped["seq_no"] < 1):
-        return f"seq_no is {_shown(raw.get('seq_no'))}, not 1 or more"
+        return f"seq_no is {_format(raw.get('seq_no'))}, not 1 or more"
     return "link_id is empty"
 
 
@@ -157,7 +157,7 @@ def without(frame: pl.DataFrame, rows: Collection[int]) -> pl.DataFrame:
 
 def excerpt(raw: dict[str, Any]) -> str:
     """Return a row as short text: the fields that are not null."""
-    return ", ".join(f"{name}={_shown(value)}" for name, value in raw.items() if value is not None)[:200]
+    return ", ".join(f"{name}={_format(value)}" for name, value in raw.items() if value is not None)[:200]
 
 
 def _gaps(shaped: pl.DataFrame, needed: tuple[str, ...], sound: Collection[str]) -> Mask | None:
@@ -215,5 +215,5 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     return short_repr(value) if isinstance(value, (str, bytes)) else f"{value!s:.60}"

@@ -15,8 +15,8 @@ from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
 from flowdsl.log.fsync import check_own
 from flowdsl.log.locks import WRITER, LockNote, has_lost_lock, has_writer, read_note
-from flowdsl.log.recovery import holdings, noted, segment_files, spans_text, without
-from flowdsl.log.segments import FOREIGN, Segment, checksum_of, described, identity_in, numbers_in
+from flowdsl.log.recovery import holdings, read_noted, segment_files, spans_text, without
+from flowdsl.log.segments import FOREIGN, Segment, checksum_of, describe_segment, identity_in, numbers_in
 from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.wal import WalScan, scan
 from flowdsl.pluralize import count_text
@@ -95,7 +95,7 @@ def inspect(
     damage, segments = _catalog_damage(folder)
     broken_catalog = bool(damage)
     if damage:
-        segments = tuple(found_segments(folder))
+        segments = tuple(find_segments(folder))
     in_segments = _segments_damage(folder, segments, follower)
     damage += in_segments
     whole = sum(segment.rows for segment in segments) - sum(d.last - d.first + 1 for d in in_segments)
@@ -165,7 +165,7 @@ def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | Non
     return bad
 
 
-def found_segments(folder: Path, identity: str | None = None) -> list[Segment]:
+def find_segments(folder: Path, identity: str | None = None) -> list[Segment]:
     """Return the segments of a folder without catalog, after reading every page; of those with the same
     events the larger.
     """
@@ -183,7 +183,7 @@ def usable(path: Path, identity: str | None = None) -> Segment | None:
     """
     try:
         check_own(path)
-        segment = described(path)
+        segment = describe_segment(path)
         whose = identity_in(path)
     except (*FOREIGN, DataError):
         return None
@@ -276,7 +276,7 @@ def _elsewhere(
     try:
         foreign = tail is not None and tail.head is not None and tail.head.identity != catalog.identity
         span = (1, 0) if tail is None or tail.first <= 0 or foreign else (tail.first, tail.last)
-        found = holdings(folder, names, catalog, span, noted(note, catalog), alone=False)
+        found = holdings(folder, names, catalog, span, read_noted(note, catalog), alone=False)
     finally:
         catalog.close()
     damage, holes = [], found.holes

@@ -21,7 +21,7 @@ from typing import Final
 from flowdsl.errors import DataError
 from flowdsl.events import EventRow
 from flowdsl.log.buffer import TailRows
-from flowdsl.log.fsync import created, open_own, put_in_place, read_own, sync, write_whole
+from flowdsl.log.fsync import create_file, open_own, put_in_place, read_own, sync, write_whole
 from flowdsl.log.locks import has_writer
 
 NAME: Final = "tail.log"
@@ -46,7 +46,7 @@ class WalHeader:
     synced: bool
     identity: str
 
-    def encoded(self) -> bytes:
+    def encode(self) -> bytes:
         """Return the bytes of the header."""
         how = "s" if self.synced else "n"
         # what changes comes last, so that a write that ends early has changed nothing
@@ -116,15 +116,15 @@ class WalScan:
         return [row for line in self.good for row in line.rows()]
 
 
-def encoded_rows(rows: Sequence[EventRow]) -> bytes:
+def encode_rows(rows: Sequence[EventRow]) -> bytes:
     """Encode events as the JSON of a line."""
     return _encode(rows).encode()
 
 
-def encoded_line(first: int, count: int, events: bytes) -> bytes:
+def encode_line(first: int, count: int, events: bytes) -> bytes:
     """Encode a line of a tail.
 
-    >>> encoded_line(1, 0, b"[]")
+    >>> encode_line(1, 0, b"[]")
     b'3bd64d38 1 0 []\\n'
     """
     content = b"%d %d %b" % (first, count, events)
@@ -141,12 +141,12 @@ class WalWriter:
         self.synced = synced
         self._identity = identity
         hidden = folder / f".{NAME}.part"
-        self._handle = created(hidden)
+        self._handle = create_file(hidden)
         try:
-            line = encoded_line(first, len(rows), encoded_rows(rows)) if rows else b""
+            line = encode_line(first, len(rows), encode_rows(rows)) if rows else b""
             self.end = HEAD + len(line)
             head = WalHeader(first, self.end, first + len(rows) - 1, synced, identity)
-            write_whole(self._handle, head.encoded() + line, 0)
+            write_whole(self._handle, head.encode() + line, 0)
             # also where appends are not synced: a rename must never put an empty file in place of a full one
             sync(self._handle)
             put_in_place(hidden, folder / NAME)
@@ -164,7 +164,7 @@ class WalWriter:
         # this write is not waited for: the lines are safe, and a reader without it finds them by their
         # checksums
         head = WalHeader(self.first, end, last, self.synced, self._identity)
-        write_whole(self._handle, head.encoded(), 0)
+        write_whole(self._handle, head.encode(), 0)
         self.end = end
 
     def check(self) -> None:
@@ -242,24 +242,24 @@ class WalReader:
         elif os.pread(self._handle, HEAD, 0) == self._head_read:
             return
         head = self._read_head()
-        self._head_read = head.encoded()
+        self._head_read = head.encode()
         if new:
             self._seen, self._rows = HEAD, TailRows(head.first)
             if os.fstat(self._handle).st_size > head.end and not has_writer(self._path.parent):
-                head = self._extended(head)
+                head = self._extend(head)
             self._head = head
         elif head.end > self._head.end:
             self._head = head
 
     def _read_head(self) -> WalHeader:
         for _ in range(50):
-            head = parsed_head(os.pread(self._handle, HEAD, 0))
+            head = parse_head(os.pread(self._handle, HEAD, 0))
             if head is not None:
                 return head
             # the writer may have been in the middle of it
         raise _damage(self._path, "its head is damaged")
 
-    def _extended(self, head: WalHeader) -> WalHeader:
+    def _extend(self, head: WalHeader) -> WalHeader:
         """Return a header that includes what a crashed writer had written but not confirmed."""
         found = scan(read_own(self._path))
         if found.bad or not found.good:
@@ -280,19 +280,19 @@ class WalReader:
             )
 
 
-def parsed_head(content: bytes) -> WalHeader | None:
+def parse_head(content: bytes) -> WalHeader | None:
     """Parse the header of a tail; return None if it is damaged."""
     found = _HEAD.fullmatch(content)
     if found is None:
         return None
     first, end, last = (int(found[i]) for i in (3, 4, 5))
     head = WalHeader(first, end, last, found[2] == b"s", found[1].decode())
-    return head if head.encoded() == content else None
+    return head if head.encode() == content else None
 
 
 def scan(content: bytes) -> WalScan:
     """Read all of a tail, whatever state it is in."""
-    head = parsed_head(content[:HEAD])
+    head = parse_head(content[:HEAD])
     good: list[WalRecord] = []
     bad: list[WalRecord] = []
     gap: int | None = None

@@ -65,7 +65,7 @@ class Wrapped:
         return self._source.problems
 
 
-def unwrapped(source: EventSource) -> EventSource:
+def unwrap(source: EventSource) -> EventSource:
     """Return the log itself, without what is changed of it."""
     while isinstance(source, Wrapped):
         source = source.source

@@ -26,11 +26,11 @@ from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog, make_catalog, new_identity
 from flowdsl.log.fsync import make_folder
 from flowdsl.log.locks import lock_writer
-from flowdsl.log.recovery import REPAIR, found_tail, lacks_catalog, tidy
+from flowdsl.log.recovery import REPAIR, find_tail, lacks_catalog, tidy
 from flowdsl.log.repair import mend_tail
 from flowdsl.log.rows import event_rows
 from flowdsl.log.segments import write_segments
-from flowdsl.log.wal import WalWriter, encoded_line, encoded_rows
+from flowdsl.log.wal import WalWriter, encode_line, encode_rows
 
 Durability = Literal["commit", "group", "none"]
 DURABILITIES: Final = ("commit", "group", "none")
@@ -107,13 +107,13 @@ class LogWriter:
         if not mine.done:
             self._lead()
         if mine.error is not None:
-            raise mine.raised()
+            raise mine.make_error()
         return mine.last
 
     def append_frames(self, frames: Iterator[pl.DataFrame]) -> int:
         """Append frames, all or none; few rows join the tail, many become segments after it."""
         with self.leading():
-            self._repaired()
+            self._repair()
             small: list[pl.DataFrame] = []
             for frame in frames:
                 small.append(frame)
@@ -130,7 +130,7 @@ class LogWriter:
     def seal(self) -> None:
         """Write the tail to a segment now."""
         with self.leading():
-            self._repaired()
+            self._repair()
             if len(self.rows):
                 self._seal()
 
@@ -154,7 +154,7 @@ class LogWriter:
         """Block in which no other thread replaces or removes segments; appends and sealing go on."""
         with self._maintenance:
             with self.leading():
-                catalog = self._repaired()
+                catalog = self._repair()
             yield catalog
 
     @property
@@ -165,12 +165,12 @@ class LogWriter:
     def mark_clock(self, clock: int, after: int | None) -> None:
         """Store that the clock was `clock` after an event, by default the last one."""
         with self.leading():
-            self._repaired().mark_clock(self.last if after is None else after, clock)
+            self._repair().mark_clock(self.last if after is None else after, clock)
 
     def mark_ahead(self, seq_nos: Collection[int], clock: int) -> None:
         """Store that these events left the clock where it is."""
         with self.leading():
-            self._repaired().mark_ahead(seq_nos, clock)
+            self._repair().mark_ahead(seq_nos, clock)
 
     def wait(self, after: int, timeout: float | None) -> bool:
         """Wait until there are events after `after` or the writer is closed; return whether there are."""
@@ -185,7 +185,7 @@ class LogWriter:
                 self._changed.wait()
             self._closed = True
             if self._tail is not None:
-                if self.catalog is not None and self.lock.lost() is None:
+                if self.catalog is not None and self.lock.lost_reason() is None:
                     self._note(self.last, closing=True)
                 self._tail.close()
                 self._tail = None
@@ -216,7 +216,7 @@ class LogWriter:
         if has_catalog(self._folder):
             self.catalog = Catalog(self._folder)
             mend_tail(self._folder, self.catalog, self.lock.before)
-            rows = TailRows(*found_tail(self._folder, self.catalog, self.lock.before))
+            rows = TailRows(*find_tail(self._folder, self.catalog, self.lock.before))
         self._identity = self.catalog.identity if self.catalog else new_identity()
         # a new file also where there is one: it is unknown whether its last sync, in another process, went
         # well
@@ -238,7 +238,7 @@ class LogWriter:
             self._begun = time.monotonic()
             self._changed.notify_all()
 
-    def _repaired(self) -> Catalog:
+    def _repair(self) -> Catalog:
         """Return the catalog with a sound tail: after a failure, first rewrite the confirmed events to a new
         file.
         """
@@ -274,7 +274,7 @@ class LogWriter:
                     self._gather()
                 group, self._queue = self._queue, []
                 self._check_open()
-            self._repaired()
+            self._repair()
             self._commit(group)
             self._seal_if_due()
         except BaseException as error:
@@ -305,7 +305,7 @@ class LogWriter:
         assert self._tail is not None
         last, lines = self.last, []
         for waiting in group:
-            lines.append(encoded_line(last + 1, len(waiting.rows), waiting.events))
+            lines.append(encode_line(last + 1, len(waiting.rows), waiting.events))
             last += len(waiting.rows)
             waiting.last = last
         try:
@@ -398,12 +398,12 @@ class PendingAppend:
 
     def __init__(self, rows: Sequence[EventRow]) -> None:
         self.rows = rows
-        self.events = encoded_rows(rows)
+        self.events = encode_rows(rows)
         self.last = 0
         self.done = False
         self.error: BaseException | None = None
 
-    def raised(self) -> BaseException:
+    def make_error(self) -> BaseException:
         """Return the error as a new exception for this thread."""
         error = self.error
         if isinstance(error, OSError):

@@ -14,7 +14,7 @@ from flowdsl.explanation.explain import Explanation, explain
 from flowdsl.findings import check_flow
 from flowdsl.findings.base import SEVERITIES
 from flowdsl.notebook.completions import paths_of
-from flowdsl.notebook.drafts import Draft, DraftResult, built, draft_of
+from flowdsl.notebook.drafts import Draft, DraftResult, build_draft, draft_of
 from flowdsl.notebook.edits import EDITS
 from flowdsl.notebook.preview_run import PreviewResult, count_all, rehearse
 from flowdsl.production.export import flow_to_yaml
@@ -47,7 +47,7 @@ class DesignModel:
         self.history = history
         self.target: Target | None = target
         self.draft = Draft(kind=_usual_kind(history)) if flow is None else draft_of(flow)
-        self.built = built(self.draft)
+        self.built = build_draft(self.draft)
         self.rehearsal: PreviewResult | None = None
         self.total: PreviewResult | None = None
         self.findings: list[Finding] = []
@@ -261,7 +261,7 @@ class DesignModel:
     def _take(self, draft: Draft) -> None:
         if (draft.kind, draft.type) != (self.draft.kind, self.draft.type):
             self.seq_no = None
-        self.draft, self.built = draft, built(draft)
+        self.draft, self.built = draft, build_draft(draft)
 
 
 def _usual_kind(history: SampledLog) -> str:

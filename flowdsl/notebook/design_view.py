@@ -81,11 +81,11 @@ def sample_view(model: DesignModel) -> dict[str, Any]:
         "taken": int(model.history.kinds_taken(model.draft.kind, model.draft.type))
         if model.total is not None
         else len(sample.taken),
-        "delivered": _delivered(counted),
+        "delivered": _delivery_text(counted),
     }
 
 
-def _delivered(rehearsal: PreviewResult | None) -> int | None:
+def _delivery_text(rehearsal: PreviewResult | None) -> int | None:
     if rehearsal is None:
         return None
     return sum(int(step["passed"]) * len(step["sinks"]) for step in rehearsal.steps)
@@ -96,7 +96,7 @@ def _delivered(rehearsal: PreviewResult | None) -> int | None:
 
 def _step_view(model: DesignModel, place: int, step: StepDraft) -> dict[str, Any]:
     operator = OPERATORS[step.operator]
-    explained = _explained(model, place)
+    explained = _outcome_at(model, place)
     return {
         "key": step.key,
         "operator": operator.name,
@@ -193,7 +193,7 @@ def _operands(model: DesignModel, place: int) -> list[dict[str, Any]]:
     ]
 
 
-def _explained(model: DesignModel, place: int) -> ExplainedStep | None:
+def _outcome_at(model: DesignModel, place: int) -> ExplainedStep | None:
     """Return the outcome of the previewed event at a step, if known for the step as it is now."""
     explanation = model.preview_if_known(place)
     if explanation is None:
@@ -265,7 +265,7 @@ def row_preview(row: Row, variables: Mapping[str, Any]) -> Line:
     {'text': 'ADA'}
     """
     try:
-        value = _rendered(Map.build({"value": row.content()}).template, variables)["value"]
+        value = _render(Map.build({"value": row.content()}).template, variables)["value"]
     except FlowError as error:
         return {"error": error.what}
     except (RenderError, EvaluationError) as failure:
@@ -285,11 +285,11 @@ def _at(variables: Mapping[str, Any], leaf: Leaf) -> Any:
     return value_at(variables, leaf)
 
 
-def _rendered(node: Node, variables: Mapping[str, Any]) -> Any:
+def _render(node: Node, variables: Mapping[str, Any]) -> Any:
     if isinstance(node, Fields):
-        return {name: _rendered(inner, variables) for name, inner in node.items}
+        return {name: _render(inner, variables) for name, inner in node.items}
     if isinstance(node, ListNode):
-        return [_rendered(inner, variables) for inner in node.items]
+        return [_render(inner, variables) for inner in node.items]
     if isinstance(node, ConstantNode):
         return json.loads(node.json)
     if isinstance(node, Template):

@@ -16,7 +16,7 @@ from flowdsl.notebook.design_view import design_view
 from flowdsl.notebook.edits import EDITS
 from flowdsl.notebook.latest_task import Cancelled, LatestOnlyExecutor
 from flowdsl.notebook.log_sample import SampledLog
-from flowdsl.notebook.messages import DESIGN, file_beside, heard
+from flowdsl.notebook.messages import DESIGN, file_beside, parse_message
 from flowdsl.notebook.preview_run import CancelledError
 from flowdsl.notebook.widget import Panel, require_widgets, static_html
 from flowdsl.production.export import flow_to_yaml
@@ -52,7 +52,7 @@ class FlowDesigner:
         require_widgets()
         self.model = DesignModel(SampledLog(log, graph, progress), flow, target)
         self._lock = threading.RLock()
-        self._latest = LatestOnlyExecutor(self._failed)
+        self._latest = LatestOnlyExecutor(self._show_error)
         self._status: dict[str, Any] = {}
         self._written: set[Path] = set()
         self._panel = Panel("design", self.do)
@@ -114,7 +114,7 @@ class FlowDesigner:
         """Handle a message of the page: `do` names the action, the other fields are its arguments."""
         with self._lock:
             try:
-                what, how = heard(message, DESIGN)
+                what, how = parse_message(message, DESIGN)
             except FlowError as error:
                 self._status = {"error": str(error)}
                 self._draw()
@@ -127,7 +127,7 @@ class FlowDesigner:
             elif what in EDITS:
                 self._edit(what, how)
             elif what in ("undo", "redo") and getattr(self.model, what)():
-                self._changed()
+                self._on_change()
 
     def __repr__(self) -> str:
         return designed_text(self.model)
@@ -146,9 +146,9 @@ class FlowDesigner:
             # the message refers to something that is already gone
             changed = False
         if changed:
-            self._changed()
+            self._on_change()
 
-    def _changed(self) -> None:
+    def _on_change(self) -> None:
         self._draw()
         self._latest.submit(self._try)
 
@@ -206,7 +206,7 @@ class FlowDesigner:
         if not cancelled():
             self._draw(settled=True)
 
-    def _failed(self, error: Exception) -> None:
+    def _show_error(self, error: Exception) -> None:
         self._status = {
             "error": str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
         }

@@ -1,6 +1,6 @@
 """Drafts of flows: everything chosen and typed so far, valid or not.
 
-A `Draft` holds each step as its operator and its options as in YAML, so that anything can be typed; `built`
+A `Draft` holds each step as its operator and its options as in YAML, so that anything can be typed; `build_draft`
 returns the flow and the problems of each step.
 """
 
@@ -119,13 +119,13 @@ def draft_of(flow: FlowSpec) -> Draft:
     return Draft(trigger.kind, type_, flow.given_name or "", flow.description or "", steps)
 
 
-def built(draft: Draft) -> DraftResult:
+def build_draft(draft: Draft) -> DraftResult:
     """Build the flow of a draft, and collect the problems of its steps.
 
     >>> draft = Draft(
     ...     "link.created", "likes", steps=(StepDraft(1, "resolve", {"from": "nobody", "as": "owner"}),)
     ... )
-    >>> [(problem.step, problem.what) for problem in built(draft).problems]
+    >>> [(problem.step, problem.what) for problem in build_draft(draft).problems]
     [(0, "resolve reads 'nobody', but there is no variable 'nobody' at this step")]
     """
     family = f"{draft.kind.partition('.')[0]}_type"
@@ -144,7 +144,7 @@ def built(draft: Draft) -> DraftResult:
         except FlowError as error:
             problems.append(_problem(place, step, error))
             # check later steps as if this one set its variables
-            scopes.append(scopes[-1].having(**dict.fromkeys(_meant(step, scopes[-1]), ANY)))
+            scopes.append(scopes[-1].having(**dict.fromkeys(_guess(step, scopes[-1]), ANY)))
         else:
             if not problems:
                 steps.append(operator)
@@ -180,7 +180,7 @@ def _problem(place: int, step: StepDraft, error: FlowError) -> Problem:
     return Problem(place, error.what, error.allowed, error.hint)
 
 
-def _meant(step: StepDraft, scope: Scope) -> list[str]:
+def _guess(step: StepDraft, scope: Scope) -> list[str]:
     """Return the variables that a step will set once it is valid."""
     as_ = step.options.get("as")
     names = [as_, f"{as_}_id", f"{as_}_index"] if isinstance(as_, str) and as_.isidentifier() else []

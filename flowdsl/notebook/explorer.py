@@ -11,7 +11,7 @@ from flowdsl.errors import FlowError
 from flowdsl.log.source import LogLike
 from flowdsl.notebook.explore_model import FILTERS, EventFilter, ExploreModel
 from flowdsl.notebook.latest_task import Cancelled, LatestOnlyExecutor
-from flowdsl.notebook.messages import EXPLORE, heard
+from flowdsl.notebook.messages import EXPLORE, parse_message
 from flowdsl.notebook.outcome_index import OutcomeIndex
 from flowdsl.notebook.widget import Panel, require_widgets, static_html
 from flowdsl.text import short_repr
@@ -34,7 +34,7 @@ class Explorer:
         require_widgets()
         self.model = ExploreModel(OutcomeIndex(flow, log, graph, progress))
         self._lock = threading.RLock()
-        self._latest = LatestOnlyExecutor(self._failed)
+        self._latest = LatestOnlyExecutor(self._show_error)
         self._wanted = self.model.filter
         self._fallen_back: int | None = None
         self._panel = Panel("explore", self.do)
@@ -62,7 +62,7 @@ class Explorer:
     def do(self, message: Mapping[str, Any]) -> None:
         """Handle a message of the page: `do` names the action, the other fields are its arguments."""
         try:
-            what, how = heard(message, EXPLORE)
+            what, how = parse_message(message, EXPLORE)
             if what == "filter":
                 self._filter(how["name"], how["value"])
                 return
@@ -70,7 +70,7 @@ class Explorer:
                 self._move(what, how)
                 self._draw()
         except FlowError as error:
-            self._failed(error)
+            self._show_error(error)
 
     def _move(self, what: str, how: Mapping[str, Any]) -> None:
         model = self.model
@@ -122,7 +122,7 @@ class Explorer:
                 self.model.put(wanted, seqs)
                 self._draw()
 
-    def _failed(self, error: Exception) -> None:
+    def _show_error(self, error: Exception) -> None:
         shown = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
         self._panel.draw({**self._panel.view, "busy": None, "error": shown})
 

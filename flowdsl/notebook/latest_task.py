@@ -62,10 +62,10 @@ class LatestOnlyExecutor:
                     self._changed.notify_all()
                     return
             try:
-                job(lambda number=number: self._outdated(number))  # type: ignore[misc]
+                job(lambda number=number: self._is_outdated(number))  # type: ignore[misc]
             except Exception as error:
                 self._failed(error)
 
-    def _outdated(self, number: int) -> bool:
+    def _is_outdated(self, number: int) -> bool:
         # also at the end of the program, which a running thread would crash
         return self._number != number or not threading.main_thread().is_alive()

@@ -89,7 +89,7 @@ EXPLORE: Final[Mapping[str, Message]] = {
 }
 
 
-def heard(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str, Any]]:
+def parse_message(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str, Any]]:
     """Parse a message; return its name and its fields. Raises `FlowError` if it is not a known one."""
     source = StateReader(_no_bytes)
     try:

@@ -78,7 +78,7 @@ def _row(name: str, node: Node) -> Row:
         return Row(name, str(node), EXPRESSION)
     plain = Map(node).plain
     if any(isinstance(leaf, Var) for leaf in _leaves(plain)):
-        return Row(name, str(plain), FIXED, with_leaves(plain, _unwrapped))
+        return Row(name, str(plain), FIXED, with_leaves(plain, _unwrap))
     return Row(
         name, node.json if isinstance(node, ConstantNode) else json.dumps(plain, ensure_ascii=False), JSON
     )
@@ -92,6 +92,6 @@ def _leaves(value: Any) -> Iterable[Any]:
         yield value
 
 
-def _unwrapped(value: Any) -> Any:
+def _unwrap(value: Any) -> Any:
     """Unwrap an expression built with `var`, which cannot be compared."""
     return unwrap(value) if isinstance(value, Var) else value

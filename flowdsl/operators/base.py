@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from flowdsl.calls import refusal
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions.graph_calls import GraphCall
-from flowdsl.expressions.conditions.scalar import looked_up
+from flowdsl.expressions.conditions.scalar import look_up
 from flowdsl.operators.options import Option
 from flowdsl.operators.scope import Scope
 from flowdsl.rules import Rules
@@ -196,7 +196,7 @@ class Operator:
         """
         read: list[tuple[str, Any]] = [(path_text(path), path) for path in sorted(self.paths or ())]
         read += [(str(call), call) for call in sorted(self.graph_calls, key=str)]
-        return [(text, looked_up(lookup, leaf)) for text, leaf in read]
+        return [(text, look_up(lookup, leaf)) for text, leaf in read]
 
     @classmethod
     def options(cls) -> dict[str, Option]:
@@ -235,7 +235,7 @@ class Operator:
                 raise BuildError(
                     f"{cls.name} has no option {key!r}",
                     allowed=", ".join(declared),
-                    hint=cls.meant_option(key, {yaml: yaml for yaml in declared}),
+                    hint=cls.guess_option(key, {yaml: yaml for yaml in declared}),
                 )
         missing = [key for key, (_, o) in declared.items() if o.required and key not in options]
         if missing:
@@ -299,7 +299,7 @@ class Operator:
         """Refuse options that do not fit together with a `BuildError`; each by itself is of its type."""
 
     @classmethod
-    def meant_option(cls, word: str, known: Mapping[str, str] | None = None) -> str | None:
+    def guess_option(cls, word: str, known: Mapping[str, str] | None = None) -> str | None:
         """Return a hint at the option that is meant by a word; `known` has what options are called, by the
         name that they have in YAML.
         """
@@ -318,7 +318,7 @@ class Operator:
             raise BuildError(
                 f"{cls.method} has no option {name!r}",
                 allowed=", ".join(known) or "no options by name",
-                hint=cls.meant_option(name, named),
+                hint=cls.guess_option(name, named),
             )
 
     @classmethod

@@ -18,7 +18,7 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.window_rule import WindowRule
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.collect_option import COLLECT, LIST, Collect, shapes_of
-from flowdsl.operators.options import PATHS, count, given, option
+from flowdsl.operators.options import PATHS, count, mapping_schema, option
 from flowdsl.operators.scope import ANY, NUMBER, TEXT, Scope, ValueShape
 from flowdsl.operators.time_options import (
     CLOCK,
@@ -81,8 +81,11 @@ class Batch(Operator):
     released_when: ClassVar[str] = "when its window closed"
     shown: ClassVar[tuple[str, ...]] = ("window",)
     option_rules: ClassVar[Mapping[str, Any]] = {
-        "anyOf": [given(name) for name in _ENDS],
-        "allOf": [{"if": given(name), "then": given("every")} for name in ("at", "on", "tz", "default_tz")],
+        "anyOf": [mapping_schema(name) for name in _ENDS],
+        "allOf": [
+            {"if": mapping_schema(name), "then": mapping_schema("every")}
+            for name in ("at", "on", "tz", "default_tz")
+        ],
     }
 
     key: tuple[Path, ...] = option(

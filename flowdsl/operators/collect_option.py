@@ -32,7 +32,7 @@ def _read(value: Any, what: str) -> Collect:
         raise BuildError(
             f"{what} is {short_repr(value, 200)}",
             allowed="names with expressions: {'names': var.fan.name, 'total': fn.sum(var.data.amount)}",
-            hint=_named(value),
+            hint=_name_paths(value),
         )
     return tuple((_read_name(name, what), _read_one(one, f"{what}: {name}")) for name, one in value.items())
 
@@ -41,7 +41,7 @@ def _is_read(one: object) -> bool:
     return isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], (Expression, Aggregate))
 
 
-def _named(value: object) -> str | None:
+def _name_paths(value: object) -> str | None:
     """Return the mapping that is meant by paths without names."""
     paths = [value] if isinstance(value, str) else value
     if not isinstance(paths, (list, tuple)) or not paths or not all(isinstance(p, str) for p in paths):

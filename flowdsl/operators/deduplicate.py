@@ -11,7 +11,7 @@ import numpy as np
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.kernels.kernel import Kernel, keyed
+from flowdsl.kernels.kernel import Kernel, split_keyed
 from flowdsl.kernels.key_memory import merge_keys
 from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows
@@ -22,7 +22,7 @@ from flowdsl.operators.options import DURATION, PATHS, option
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.values.json_types import Mask
-from flowdsl.values.orders import found_at
+from flowdsl.values.orders import find_places
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -123,7 +123,7 @@ class _Sightings(StateObject):
         """Return which of these keys are here, and when their windows opened."""
         if not len(self):
             return np.zeros(0, np.int64), self.opened
-        at = found_at(self.keys, keys)
+        at = find_places(self.keys, keys)
         known = np.flatnonzero(at >= 0)
         return known, self.opened[at[known]]
 
@@ -185,7 +185,7 @@ class DeduplicateKernel(Kernel):
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
             return StepOutcome(contexts)
-        contexts, keys, failed = keyed(self._space, contexts)
+        contexts, keys, failed = split_keyed(self._space, contexts)
         window = self._options.window.microseconds
         if window == 0 or not len(contexts):
             return StepOutcome(contexts, failed)

@@ -16,7 +16,7 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome, Until
 from flowdsl.operators.base import Kind, Operator
-from flowdsl.operators.options import Option, OptionType, check_text, given, option, text_schema
+from flowdsl.operators.options import Option, OptionType, check_text, mapping_schema, option, text_schema
 from flowdsl.operators.scope import ANY, Scope
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
@@ -58,7 +58,7 @@ class Deliver(Operator):
     )
     portable: ClassVar[bool] = True
     option_rules: ClassVar[Mapping[str, Any]] = {
-        "anyOf": [given("sink", type="string"), given("sinks", type="array")],
+        "anyOf": [mapping_schema("sink", type="string"), mapping_schema("sinks", type="array")],
         "examples": [{"sink": "in-app"}, {"sinks": ["in-app", "push"]}],
     }
 

@@ -215,7 +215,7 @@ class FanOutKernel(Kernel):
             ids, contexts, counts = ids[within], contexts.take(within), counts[within]
             row, others = np.repeat(np.arange(len(within)), counts), others[keep]
         if self._rules.uuids:
-            ids = _known(contexts, ids, counts)
+            ids = _keep_known(contexts, ids, counts)
         place = positions(row, counts)
         if self.share is not None:
             row, others, place, counts = self.share(contexts, Branches(row, others, place, counts))
@@ -229,7 +229,7 @@ class FanOutKernel(Kernel):
             place,
             {
                 options.as_: EntityVariable(np.maximum(versions, NONE), others),
-                f"{options.as_}_id": ValueVariable(Column.coded(others, chunk.interner)),
+                f"{options.as_}_id": ValueVariable(Column.from_codes(others, chunk.interner)),
             },
         )
         ambiguous = Failures.where(
@@ -240,7 +240,7 @@ class FanOutKernel(Kernel):
         return StepOutcome(passed, failed, dropped, branched=Branched(contexts, counts))
 
 
-def _known(contexts: ContextBatch, ids: Codes, counts: Index) -> Codes:
+def _keep_known(contexts: ContextBatch, ids: Codes, counts: Index) -> Codes:
     """Ids without those that are neither a UUID nor an id of an entity, a link or the event itself."""
     chunk = contexts.chunk
     rows = np.flatnonzero((counts == 0) & (ids > 0))

@@ -14,7 +14,7 @@ from flowdsl.errors import BuildError
 from flowdsl.expressions.conditions import Expression
 from flowdsl.expressions.conditions.condition import evaluate
 from flowdsl.expressions.conditions.scalar import operands
-from flowdsl.expressions.conditions.typecheck import found
+from flowdsl.expressions.conditions.typecheck import type_phrase
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.branch_limit import BranchLimit, positions
@@ -24,7 +24,7 @@ from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import EXPRESSION, NAME, option
 from flowdsl.operators.scope import ANY, NUMBER, Scope
 from flowdsl.rules import Rules
-from flowdsl.values.columns import Column, taken
+from flowdsl.values.columns import Column, take_rows
 from flowdsl.values.json_lists import JsonLists, most_elements
 from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.paths import Path
@@ -123,7 +123,7 @@ class ForEach(Operator):
     def check_options(self) -> None:
         if self.path.kind not in (None, "array"):
             raise BuildError(
-                f"for_each goes over a list, and {self.path} is {found(self.path.kind)}",
+                f"for_each goes over a list, and {self.path} is {type_phrase(self.path.kind)}",
                 allowed="the path of a list: 'data.mentions'",
             )
 
@@ -159,7 +159,7 @@ class ForEachKernel(Kernel):
             # what a failed row holds is arbitrary
             lists = lists.where(~failures.mask)
         if back is not None:
-            failures = taken(failures, back)
+            failures = take_rows(failures, back)
             lists = lists.take(back)
         refused = self._limit.refusals(contexts, lists.counts)
         if refused is not None:

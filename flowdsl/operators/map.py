@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.hoist import lifted
+from flowdsl.batches.hoist import hoist
 from flowdsl.batches.payload import Payload
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.conditions import Expression, evaluate
@@ -188,7 +188,7 @@ class Map(Operator):
     def check(self, scope: Scope) -> Scope:
         for leaf in leaves(self.template):
             try:
-                scope.check(leaf.paths, f"the template {_shown(leaf)!r}")
+                scope.check(leaf.paths, f"the template {_format_leaf(leaf)!r}")
             except BuildError as error:
                 unknown = [path[0] for path in leaf.paths if path[0] not in scope]
                 hints = (word_hint("variable", name, ()) for name in sorted(unknown))
@@ -212,7 +212,7 @@ class MapKernel(Kernel):
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         failures: list[Failures | None] = []
-        payload = Payload(_rendered(self._template, contexts, failures, self._by_name), len(contexts))
+        payload = Payload(_render(self._template, contexts, failures, self._by_name), len(contexts))
         failed = first_failures(failures)
         done = contexts.having(payload=payload)
         if failed is None:
@@ -233,26 +233,26 @@ def leaves(node: Node) -> Iterator[Template | Expression]:
         yield node
 
 
-def _rendered(node: Node, contexts: ContextBatch, failures: list[Failures | None], by_name: bool) -> Any:
+def _render(node: Node, contexts: ContextBatch, failures: list[Failures | None], by_name: bool) -> Any:
     if isinstance(node, Fields):
-        return _rendered_fields(node, contexts, failures, by_name)
+        return _render_fields(node, contexts, failures, by_name)
     if isinstance(node, ListNode):
-        return [_rendered(value, contexts, failures, by_name) for value in node.items]
+        return [_render(value, contexts, failures, by_name) for value in node.items]
     if isinstance(node, ConstantNode):
         return Column.constant(json.loads(node.json), len(contexts))
     if isinstance(node, Template) and node.constant is not None:
         return Column.constant(node.constant, len(contexts))
     asks = isinstance(node, Expression) and bool(node.graph_calls)
-    column, failed = lifted(contexts, node, node.paths, lambda rows: _leaf(node, rows), asks=asks)
+    column, failed = hoist(contexts, node, node.paths, lambda rows: _leaf(node, rows), asks=asks)
     failures.append(failed)
     return column
 
 
-def _rendered_fields(
+def _render_fields(
     node: Fields, contexts: ContextBatch, failures: list[Failures | None], by_name: bool
 ) -> dict[str, Any]:
     items = sorted(node.items, key=itemgetter(0)) if by_name else node.items
-    made = {key: _rendered(value, contexts, failures, by_name) for key, value in items}
+    made = {key: _render(value, contexts, failures, by_name) for key, value in items}
     # evaluated by name, and listed as written
     return {key: made[key] for key, _ in node.items}
 
@@ -335,5 +335,5 @@ def _plain(node: Node) -> Any:
     return node.text if isinstance(node, Template) else Var(node)
 
 
-def _shown(leaf: Template | Expression) -> str:
+def _format_leaf(leaf: Template | Expression) -> str:
     return leaf.text if isinstance(leaf, Template) else str(leaf)

@@ -139,7 +139,7 @@ def option(
     return dataclasses.field(metadata={"option": declared}, default=default)
 
 
-def given(name: str, **schema: Any) -> dict[str, Any]:
+def mapping_schema(name: str, **schema: Any) -> dict[str, Any]:
     """Return the schema of mappings in which a key has a value of a schema, anything but null by default.
 
     The key is in a pattern: editors would offer one of `properties` once more.
@@ -222,12 +222,12 @@ def check_count(value: object, what: str, least: int) -> int:
     if not is_integer(value) or value < least:
         raise BuildError(
             f"{what} must be a whole number of at least {least}, not {short_repr(value)}",
-            hint=_meant_count(value, least),
+            hint=_guess_count(value, least),
         )
     return value
 
 
-def _meant_count(value: object, least: int) -> str | None:
+def _guess_count(value: object, least: int) -> str | None:
     number = value.strip() if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else ""
     if not (number.isascii() and number.isdigit() and len(number) < 20):
         return None

@@ -14,13 +14,22 @@ from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.buckets import Buckets
-from flowdsl.kernels.kernel import Kernel, keyed
+from flowdsl.kernels.kernel import Kernel, split_keyed
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import Failed, StepOutcome, Until, dropped_rows
 from flowdsl.kernels.release_queue import ReleaseQueue, WaitingKernel
 from flowdsl.kernels.token_buckets import NEVER, DropBucket, FloatBucket, QueueBucket
 from flowdsl.operators.base import Kind, Operator
-from flowdsl.operators.options import DURATION, PATHS, STRATEGY, Strategy, count, given, holding, option
+from flowdsl.operators.options import (
+    DURATION,
+    PATHS,
+    STRATEGY,
+    Strategy,
+    count,
+    holding,
+    mapping_schema,
+    option,
+)
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.values.json_types import Ints
@@ -46,7 +55,7 @@ class RateLimit(Operator):
     held_because: ClassVar[str] = "it had no token yet"
     released_when: ClassVar[str] = "when there was a token"
     option_rules: ClassVar[Mapping[str, Any]] = {
-        "if": given("strategy", const="queue"),
+        "if": mapping_schema("strategy", const="queue"),
         "then": holding("max", minimum=1),
     }
 
@@ -154,7 +163,7 @@ class NoLimitKernel(Kernel):
         self._space = KeySpace(options.key, rules) if options.key else None
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        contexts, _, failed = keyed(self._space, contexts)
+        contexts, _, failed = split_keyed(self._space, contexts)
         return StepOutcome(contexts, failed)
 
 
@@ -182,7 +191,7 @@ class DropKernel(Kernel):
         return f"{count_text(used, 'limit')} in use" if used else ""
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        contexts, keys, failed = keyed(self._space, contexts)
+        contexts, keys, failed = split_keyed(self._space, contexts)
         if not len(contexts):
             return StepOutcome(contexts, failed)
         passing = self._buckets.take(keys, contexts.moment).astype(np.bool_)
@@ -221,7 +230,7 @@ class QueueKernel(WaitingKernel):
         return " and ".join(filter(None, (queued, limits)))
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        contexts, keys, failed = keyed(self._space, contexts)
+        contexts, keys, failed = split_keyed(self._space, contexts)
         moments = self._buckets.take(keys, contexts.moment)
         never = Failures.where(moments == NEVER, "its turn in the queue comes after the year 9999")
         if never is not None:

@@ -78,9 +78,9 @@ class Scope:
             if path[0] in (shape.fields or ()) and not name.startswith("_"):
                 return f"write {path_text((name, *path))}"
         near = None if path[0] in _PAYLOAD else did_you_mean(path[0], self.variables)
-        return near or self._carried(path) or self._where_it_is(path)
+        return near or self._carrier_of(path) or self._where_it_is(path)
 
-    def _carried(self, path: Path) -> str | None:
+    def _carrier_of(self, path: Path) -> str | None:
         """Return where an event carries a field that is named alone, or as one of a payload."""
         inner = path[1:] if path[0] in _PAYLOAD and len(path) > 1 else path
         if len(path) > 1 and inner is path:

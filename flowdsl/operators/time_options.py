@@ -102,7 +102,7 @@ def _read_clock(value: Any, what: str) -> Clock:
         return value
     found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        meant = _meant_clock(value) if isinstance(value, str) else None
+        meant = _guess_clock(value) if isinstance(value, str) else None
         raise BuildError(
             f"{what} {short_repr(value, 200)} is not a time of day",
             allowed="hours and minutes of a day, such as '09:00', with seconds if need be",
@@ -112,7 +112,7 @@ def _read_clock(value: Any, what: str) -> Clock:
     return Clock(hours * HOUR + minutes * MINUTE + seconds * SECOND)
 
 
-def _meant_clock(text: str) -> str | None:
+def _guess_clock(text: str) -> str | None:
     """Return the time of day that is meant by a loose one: `9`, `9.30`, `9 pm`, `24:00`."""
     loose = _LOOSE_CLOCK.fullmatch(text.strip())
     if loose is None:
@@ -124,12 +124,12 @@ def _meant_clock(text: str) -> str | None:
     return meant if _CLOCK.fullmatch(meant) else None
 
 
-def _meant_hours(value: Any) -> str | None:
+def _guess_hours(value: Any) -> str | None:
     """Return the stretch of hours that is meant by a loose one: `8-22`, `08:00–22:00`, a pair of times."""
     parts = re.split(r"\s*(?:-|–|—|\bto\b)\s*", value) if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or len(parts) != 2 or not all(isinstance(p, str) for p in parts):
         return None
-    meant = [part if _CLOCK.fullmatch(part) else _meant_clock(part) for part in parts]
+    meant = [part if _CLOCK.fullmatch(part) else _guess_clock(part) for part in parts]
     return f"{meant[0]}-{meant[1]}" if all(meant) else None
 
 
@@ -139,7 +139,7 @@ def _read_hours(value: Any, what: str) -> tuple[Clock, Clock]:
     begin, dash, end = value.partition("-") if isinstance(value, str) else ("", "", "")
     begin, end = begin.strip(), end.strip()
     if not dash or not _CLOCK.fullmatch(begin) or not (end == "24:00" or _CLOCK.fullmatch(end)):
-        meant = _meant_hours(value)
+        meant = _guess_hours(value)
         raise BuildError(
             f"{what} {short_repr(value, 200)} is not a stretch of hours",
             allowed="two times of a day, such as '08:00-22:00'",

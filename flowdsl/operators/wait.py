@@ -19,7 +19,7 @@ from flowdsl.kernels.release_queue import ReleaseQueue, WaitingKernel
 from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.kernels.times_read import DurationReader, ZoneReader
 from flowdsl.operators.base import Kind, Operator
-from flowdsl.operators.options import choice, given, option
+from flowdsl.operators.options import choice, mapping_schema, option
 from flowdsl.operators.scope import Scope
 from flowdsl.operators.time_options import (
     CLOCK,
@@ -69,12 +69,12 @@ class Wait(Operator):
     held_because: ClassVar[str] = "its time had not come"
     released_when: ClassVar[str] = "when its time had come"
     option_rules: ClassVar[Mapping[str, Any]] = {
-        "oneOf": [given(form) for form in _FORMS],
+        "oneOf": [mapping_schema(form) for form in _FORMS],
         "allOf": [
-            {"if": given("on"), "then": given("until")},
-            {"if": given("tz"), "then": {"not": given("duration")}},
-            {"if": given("default_tz"), "then": given("tz")},
-            {"if": given("outside", const="drop"), "then": given("hours")},
+            {"if": mapping_schema("on"), "then": mapping_schema("until")},
+            {"if": mapping_schema("tz"), "then": {"not": mapping_schema("duration")}},
+            {"if": mapping_schema("default_tz"), "then": mapping_schema("tz")},
+            {"if": mapping_schema("outside", const="drop"), "then": mapping_schema("hours")},
         ],
         "examples": [
             {"duration": "1d"},

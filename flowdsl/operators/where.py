@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.hoist import lifted
+from flowdsl.batches.hoist import hoist
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel
@@ -113,7 +113,7 @@ class WhereKernel(Kernel):
         if self._condition.paths is None:
             holds, failures = self._condition.evaluate(contexts)
         else:
-            holds, failures = lifted(
+            holds, failures = hoist(
                 contexts,
                 self._condition,
                 self._condition.paths,

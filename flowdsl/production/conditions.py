@@ -30,7 +30,7 @@ _OPPOSITE: Final = {"==": "!=", "!=": "=="}
 _NUMBERS: Final = frozenset(("inf", "infinity", "nan"))
 
 
-def lowered_conditions(condition: Condition, names: StepExportScope) -> list[Condition]:
+def lower_conditions(condition: Condition, names: StepExportScope) -> list[Condition]:
     """Return the filters that together mean the same as a condition; report what cannot be lowered to
     `names`.
     """
@@ -63,7 +63,7 @@ def condition_text(condition: Condition) -> str:
     assert isinstance(node, Compare)
     right = node.right
     shown = (
-        _quoted(right.value)
+        _quote(right.value)
         if isinstance(right, ConditionLiteral) and isinstance(right.value, str)
         else str(right)
     )
@@ -97,7 +97,7 @@ def _comparisons(node: Compare, names: StepExportScope, *, negated: bool) -> Ite
     """Lower a comparison: `x in [a]` to `x == a`, and `x not in [a, b]` to `x != a` and `x != b`."""
     if node.operator in _OPPOSITE:
         operator = _OPPOSITE[node.operator] if negated else node.operator
-        yield from _compared(operator, node.left, node.right, names)
+        yield from _compare(operator, node.left, node.right, names)
         return
     items = (
         dict.fromkeys(node.right.items) if node.operator == "in" and isinstance(node.right, ListOf) else {}
@@ -106,10 +106,10 @@ def _comparisons(node: Compare, names: StepExportScope, *, negated: bool) -> Ite
         _refuse(node, names, negated=negated)
         return
     for item in items:
-        yield from _compared("!=" if negated else "==", node.left, item, names)
+        yield from _compare("!=" if negated else "==", node.left, item, names)
 
 
-def _compared(
+def _compare(
     operator: str, left: Expression, right: Expression, names: StepExportScope
 ) -> Iterator[Expression]:
     if isinstance(left, ConditionLiteral) and isinstance(right, Reference):
@@ -165,7 +165,7 @@ def _check_constant(operator: str, constant: ConditionLiteral, names: StepExport
         )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return f"'{text}'" if '"' in text else f'"{text}"'
 
 

@@ -43,7 +43,7 @@ def block_lines(value: Any) -> Iterator[str]:
     """
     if isinstance(value, str) and is_block(value):
         yield "|" if value.endswith("\n") else "|-"
-        yield from indented(value.removesuffix("\n").split("\n"))
+        yield from indent(value.removesuffix("\n").split("\n"))
     elif not has_parts(value):
         yield inline(value)
     elif isinstance(value, Mapping):
@@ -53,7 +53,7 @@ def block_lines(value: Any) -> Iterator[str]:
         for inner in value:
             lines = block_lines(inner)
             yield f"- {next(lines)}"
-            yield from lines if isinstance(inner, str) else indented(lines)
+            yield from lines if isinstance(inner, str) else indent(lines)
 
 
 def has_parts(value: Any) -> bool:
@@ -67,16 +67,16 @@ def _entry(key: str, value: Any) -> Iterator[str]:
     if len(name) > _KEY:
         yield f"? {name}"
         yield f": {next(lines)}"
-        yield from lines if isinstance(value, str) else indented(lines)
+        yield from lines if isinstance(value, str) else indent(lines)
     elif has_parts(value):
         yield f"{name}:"
-        yield from indented(lines)
+        yield from indent(lines)
     else:
         yield f"{name}: {next(lines)}"
         yield from lines
 
 
-def indented(lines: Iterable[str]) -> Iterator[str]:
+def indent(lines: Iterable[str]) -> Iterator[str]:
     """Yield lines two columns further in; empty ones stay empty."""
     return (f"  {line}" if line else "" for line in lines)
 

@@ -98,9 +98,9 @@ def project_to_yaml(project: ProjectSpec) -> str:
     check_sinks(project)
     if project.text is None:
         return yaml_text(project_to_dict(project))
-    from flowdsl.production.project_patch import edited
+    from flowdsl.production.project_patch import patch_text
 
-    text = edited(project.text, project)
+    text = patch_text(project.text, project)
     if text is not None:
         return text
     if project.skipped:

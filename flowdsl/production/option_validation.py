@@ -67,7 +67,7 @@ def _problem(operator: type[Operator], key: str, item: Item) -> FlowError | None
             place=item.keys[key],
             allowed=", ".join(declared),
             hint=missing_space_hint(key, declared)
-            or operator.meant_option(key, {name: name for name in declared})
+            or operator.guess_option(key, {name: name for name in declared})
             or unknown_hint(key, declared),
         )
     schema = declared[key].schema
@@ -79,11 +79,11 @@ def _problem(operator: type[Operator], key: str, item: Item) -> FlowError | None
         f"{operator.name}: {key} is {value.kind}",
         place=value.place,
         allowed=expected + such,
-        hint=_meant_value(value.value, schema),
+        hint=_guess_value(value.value, schema),
     )
 
 
-def _meant_value(value: object, schema: Mapping[str, Any]) -> str | None:
+def _guess_value(value: object, schema: Mapping[str, Any]) -> str | None:
     """Return what may be meant by a value of a wrong type: a number in quotes, one without its unit."""
     types, number = declared_types(schema), is_integer(value)
     if isinstance(value, str) and "integer" in types and value.strip().isascii() and value.strip().isdigit():

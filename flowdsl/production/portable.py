@@ -17,10 +17,10 @@ from flowdsl.operators.map import Map
 from flowdsl.operators.options import PATH, PATHS, Option
 from flowdsl.operators.time_options import DURATION_OR_PATH
 from flowdsl.operators.where import Where
-from flowdsl.production.conditions import lowered_conditions
+from flowdsl.production.conditions import lower_conditions
 from flowdsl.production.export_errors import ExportErrors, StepExportScope
 from flowdsl.production.serializer import step_mapping, trigger_mapping
-from flowdsl.production.templates import lowered_template
+from flowdsl.production.templates import lower_template
 from flowdsl.rules import FLOWDSL
 from flowdsl.values.paths import Path, parse_path, path_text
 
@@ -46,12 +46,12 @@ def portable(flow: FlowSpec) -> FlowSpec:
     if flow.rules is not FLOWDSL:
         # read from production's own text
         return replace(flow, given_name=flow.name)
-    steps = tuple(itertools.chain.from_iterable(lowered_steps(flow)))
+    steps = tuple(itertools.chain.from_iterable(lower_steps(flow)))
     described = flow.description if flow.description and flow.description.strip() else None
     return replace(flow, steps=steps, given_name=flow.name, description=described)
 
 
-def lowered_steps(flow: FlowSpec) -> list[list[Operator]]:
+def lower_steps(flow: FlowSpec) -> list[list[Operator]]:
     """Return the lowered steps of each step of a flow; raise `ExportError` like `portable`."""
     if flow.rules is not FLOWDSL:
         return [[step] for step in flow.steps]
@@ -60,7 +60,7 @@ def lowered_steps(flow: FlowSpec) -> list[list[Operator]]:
         StepExportScope(scope, f"{number} ({step.method})", refusals)
         for number, (step, scope) in enumerate(zip(flow.steps, flow.scopes(), strict=False))
     ]
-    lowered = [_lowered(step, at) for step, at in zip(flow.steps, names, strict=True)]
+    lowered = [_lower(step, at) for step, at in zip(flow.steps, names, strict=True)]
     refusals.finish()
     _check_texts(flow, refusals)
     for steps, at in zip(lowered, names, strict=True):
@@ -86,7 +86,7 @@ def _is_unicode(value: Any) -> bool:
     return True
 
 
-def _lowered(step: Operator, names: StepExportScope) -> list[Operator]:
+def _lower(step: Operator, names: StepExportScope) -> list[Operator]:
     if not step.portable:
         names.refuse(
             f"production has no operator {step.name!r}",
@@ -95,9 +95,9 @@ def _lowered(step: Operator, names: StepExportScope) -> list[Operator]:
         )
         return []
     if isinstance(step, Where):
-        return [Where(condition) for condition in lowered_conditions(step.condition, names)]
+        return [Where(condition) for condition in lower_conditions(step.condition, names)]
     if isinstance(step, Map):
-        return [Map(lowered_template(step.template, names))]
+        return [Map(lower_template(step.template, names))]
     _refuse_options(step, names)
     changed = {name: _option(step, name, option, names) for name, option in step.options().items()}
     return [replace(step, **changed)]
@@ -120,7 +120,7 @@ def _option(step: Operator, name: str, option: Option, names: StepExportScope) -
     value = getattr(step, name)
     if not option.portable:
         return value
-    refused = _refused_option(step, name, option)
+    refused = _refuse_option(step, name, option)
     if refused is not None:
         what, allowed, hint = refused
         names.refuse(what, allowed=allowed, hint=hint)
@@ -131,7 +131,7 @@ def _option(step: Operator, name: str, option: Option, names: StepExportScope) -
     return tuple(_path(path, names) for path in value) if option.type is PATHS else value
 
 
-def _refused_option(step: Operator, name: str, option: Option) -> tuple[str, str, str | None] | None:
+def _refuse_option(step: Operator, name: str, option: Option) -> tuple[str, str, str | None] | None:
     """Return what production lacks of the value of an option that it has, what is allowed, and a hint; None
     if it lacks nothing.
     """

@@ -13,7 +13,7 @@ from flowdsl.errors import ExportError, FlowWarning, LoadError
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator
 from flowdsl.production.export import portable_flows
-from flowdsl.production.portable import lowered_steps, portable
+from flowdsl.production.portable import lower_steps, portable
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.serializer import (
     backend_mapping,
@@ -24,13 +24,13 @@ from flowdsl.production.serializer import (
     trigger_mapping,
 )
 from flowdsl.production.yaml import load_text
-from flowdsl.production.yaml_patch import PatchError, as_written, spliced
+from flowdsl.production.yaml_patch import PatchError, as_written, splice
 from flowdsl.rules import Rules
 
 T = TypeVar("T")
 
 
-def edited(text: str, project: ProjectSpec) -> str | None:
+def patch_text(text: str, project: ProjectSpec) -> str | None:
     """Return the text patched where the project differs from it, or None if it must be written anew.
 
     Flows that are equal to what the text says stay as they are written, what production cannot say in them
@@ -38,7 +38,7 @@ def edited(text: str, project: ProjectSpec) -> str | None:
     """
     rules, skips = project.rules, bool(project.skipped)
     try:
-        base = _loaded(text, rules, skips)
+        base = _load(text, rules, skips)
     except LoadError:
         return None
     if same(base, project):
@@ -48,14 +48,14 @@ def edited(text: str, project: ProjectSpec) -> str | None:
     lowered = iter(changed)
     expected = replace(project, flows=tuple(f if f in kept else next(lowered) for f in project.flows))
     try:
-        new = spliced(text, _merged(as_written(text), base, project))
-        again = _loaded(new, rules, skips)
+        new = splice(text, _merge(as_written(text), base, project))
+        again = _load(new, rules, skips)
     except (PatchError, LoadError):
         return None
     return new if same(again, expected) and len(again.left_out) == len(base.left_out) else None
 
 
-def _loaded(text: str, rules: Rules, skip_invalid: bool) -> ProjectSpec:
+def _load(text: str, rules: Rules, skip_invalid: bool) -> ProjectSpec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FlowWarning)
         return load_text(text, rules=rules, skip_invalid=skip_invalid)
@@ -63,10 +63,10 @@ def _loaded(text: str, rules: Rules, skip_invalid: bool) -> ProjectSpec:
 
 def same(one: ProjectSpec, other: ProjectSpec) -> bool:
     """Return True if two projects are equal, including keys that flowdsl does not use."""
-    return _compared(one) == _compared(other)
+    return _compare(one) == _compare(other)
 
 
-def _compared(project: ProjectSpec) -> tuple[Any, ...]:
+def _compare(project: ProjectSpec) -> tuple[Any, ...]:
     # as JSON text, since NaN does not even equal itself
     around = [backend_mapping(project.backend), list(map(sink_mapping, project.sinks)), project.other]
     return project.flows, project.consumers, json.dumps(around, sort_keys=True, default=dict)
@@ -75,38 +75,38 @@ def _compared(project: ProjectSpec) -> tuple[Any, ...]:
 # -- the document with the project's changes in it ------------------------------------------------------
 
 
-def _merged(document: Any, base: ProjectSpec, project: ProjectSpec) -> Any:
+def _merge(document: Any, base: ProjectSpec, project: ProjectSpec) -> Any:
     """Return the target document; its shape may leave no room for the change."""
     if isinstance(document, dict) and not document.keys().isdisjoint(
         ("events", "sinks", "entities", "links")
     ):
-        return _merged_project(document, base, project)
+        return _merge_project(document, base, project)
     if not same(replace(base, flows=()), replace(project, flows=())):
         raise PatchError
     if isinstance(document, list):
-        return _merged_flows(document, base, project.flows)
-    flows = _merged_flows([document], base, project.flows)
+        return _merge_flows(document, base, project.flows)
+    flows = _merge_flows([document], base, project.flows)
     if len(flows) != 1:
         raise PatchError
     return flows[0]
 
 
-def _merged_project(document: dict[str, Any], base: ProjectSpec, project: ProjectSpec) -> dict[str, Any]:
+def _merge_project(document: dict[str, Any], base: ProjectSpec, project: ProjectSpec) -> dict[str, Any]:
     events = document.get("events") or {}
     changed = dict(events)
     if base.backend != project.backend:
         _set(changed, "backend", backend_mapping(project.backend))
     if base.flows != project.flows:
-        changed["flows"] = _merged_flows(events.get("flows") or [], base, project.flows)
+        changed["flows"] = _merge_flows(events.get("flows") or [], base, project.flows)
     _set_kept(changed, "consumers", base.consumers, project.consumers, consumer_mapping)
     new = dict(document)
     if changed != events:
         new["events"] = changed
     _set_kept(new, "sinks", base.sinks, project.sinks, sink_mapping)
-    return _merged_other(new, base.other, project.other)
+    return _merge_other(new, base.other, project.other)
 
 
-def _merged_other(document: dict[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_other(document: dict[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in document.items() if key in new or key not in old}
     return kept | {key: value for key, value in new.items() if key not in old or old[key] != value}
 
@@ -128,7 +128,7 @@ def _set_kept(
     _set(document, key, [written[old.index(value)] if value in old else mapping(value) for value in new])
 
 
-def _merged_flows(every: list[Any], base: ProjectSpec, new: Sequence[FlowSpec]) -> list[Any]:
+def _merge_flows(every: list[Any], base: ProjectSpec, new: Sequence[FlowSpec]) -> list[Any]:
     """Return the flows in their new order; flows skipped on reading stay after what precedes them."""
     old = base.flows
     written = [flow for number, flow in enumerate(every) if number not in base.left_out]
@@ -143,7 +143,7 @@ def _merged_flows(every: list[Any], base: ProjectSpec, new: Sequence[FlowSpec]) 
             merged.append(written[old.index(flow)] if flow in old else flow_mapping(portable(flow)))
         else:
             places[before] = len(merged)
-            merged.append(_merged_flow(written[before], old[before], flow))
+            merged.append(_merge_flow(written[before], old[before], flow))
     return _with_skipped(merged, {number: every[number] for number in base.left_out}, places)
 
 
@@ -165,7 +165,7 @@ def _pairs(old: Sequence[Any], new: Sequence[Any]) -> Iterator[tuple[int | None,
             yield before if before < b else None, number
 
 
-def _merged_flow(written: dict[str, Any], old: FlowSpec, new: FlowSpec) -> dict[str, Any]:
+def _merge_flow(written: dict[str, Any], old: FlowSpec, new: FlowSpec) -> dict[str, Any]:
     if old == new:
         return written
     changed = flow_mapping(portable(new))
@@ -174,16 +174,16 @@ def _merged_flow(written: dict[str, Any], old: FlowSpec, new: FlowSpec) -> dict[
             changed[key] = written[key]
     triggers = trigger_mapping(old.trigger), trigger_mapping(new.trigger)
     changed["trigger"] = _options(written["trigger"], *triggers)
-    changed["pipeline"] = _merged_steps(written.get("pipeline") or [], old, new)
+    changed["pipeline"] = _merge_steps(written.get("pipeline") or [], old, new)
     order = list(written)
     if "description" not in order:
         order.insert(order.index("name") + 1, "description")
     return {key: changed[key] for key in order if key in changed}
 
 
-def _merged_steps(written: list[Any], old: FlowSpec, new: FlowSpec) -> list[Any]:
+def _merge_steps(written: list[Any], old: FlowSpec, new: FlowSpec) -> list[Any]:
     merged: list[Any] = []
-    lowered, earlier = lowered_steps(new), _earlier_steps(old)
+    lowered, earlier = lower_steps(new), _earlier_steps(old)
     for before, number in _pairs(old.steps, new.steps):
         steps = lowered[number]
         if before is None or len(steps) != 1:
@@ -191,19 +191,19 @@ def _merged_steps(written: list[Any], old: FlowSpec, new: FlowSpec) -> list[Any]
         elif steps[0] == old.steps[before]:
             merged.append(written[before])
         else:
-            merged.append(_merged_step(written[before], earlier[before], steps[0]))
+            merged.append(_merge_step(written[before], earlier[before], steps[0]))
     return merged
 
 
 def _earlier_steps(flow: FlowSpec) -> list[list[Operator]]:
     """Return the lowered steps of a flow, or nothing if one cannot be lowered."""
     try:
-        return lowered_steps(flow)
+        return lower_steps(flow)
     except ExportError:
         return [[] for _ in flow.steps]
 
 
-def _merged_step(written: dict[str, Any], old: list[Operator], new: Operator) -> dict[str, Any]:
+def _merge_step(written: dict[str, Any], old: list[Operator], new: Operator) -> dict[str, Any]:
     wanted = step_mapping(new)
     if new.name not in written or not isinstance(written[new.name], dict):
         return wanted

@@ -138,7 +138,7 @@ class ProjectSpec:
                 sinks=tuple(sinks.values()),
                 consumers=merged.consumers + other.consumers,
                 backend=merged.backend if other.backend == Backend() else other.backend,
-                other=_joined(merged.other, other.other),
+                other=_join(merged.other, other.other),
                 skipped=merged.skipped + other.skipped,
             )
         return merged
@@ -165,7 +165,7 @@ class ProjectSpec:
         return "\n\n".join(f"# {one_line(flow.name)}\n{flow}" for flow in self.flows)
 
 
-def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _join(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of both; lists and mappings of one key are joined, of anything else the last counts."""
     joined = {**one, **other}
     for key in one.keys() & other.keys():

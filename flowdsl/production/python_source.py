@@ -124,11 +124,11 @@ def _option(value: Any, option: Option) -> str:
         paths = [_path(path) for path in value]
         return paths[0] if len(paths) == 1 else f"[{', '.join(paths)}]"
     if option.type is COLLECT:
-        return f"{{{', '.join(f'{literal(name)}: {_collected(one)}' for name, one in value)}}}"
+        return f"{{{', '.join(f'{literal(name)}: {_collect(one)}' for name, one in value)}}}"
     return literal(option.kind.plain(value))
 
 
-def _collected(one: Collected) -> str:
+def _collect(one: Collected) -> str:
     if not isinstance(one, Aggregate):
         return _value(one)
     try:

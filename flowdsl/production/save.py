@@ -13,7 +13,7 @@ from flowdsl.paths import path_of
 from flowdsl.production.export import project_to_yaml, whole_text
 from flowdsl.production.parser import BYTES
 from flowdsl.production.project_spec import Backend, ProjectSpec
-from flowdsl.production.yaml import decoded, load_text
+from flowdsl.production.yaml import decode_text, load_text
 
 
 def save(project: ProjectSpec, path: str | os.PathLike[str], *, overwrite: bool) -> None:
@@ -23,7 +23,7 @@ def save(project: ProjectSpec, path: str | os.PathLike[str], *, overwrite: bool)
     if project.text is not None:
         text = project_to_yaml(project)
         if there is not None and there not in (project.text, text):
-            raise _refused(
+            raise _error(
                 file, "the file is not the one that the project was read from, or it has changed since"
             )
     elif there is None:
@@ -33,7 +33,7 @@ def save(project: ProjectSpec, path: str | os.PathLike[str], *, overwrite: bool)
     try:
         file.write_text(text, "utf-8", newline="")
     except OSError as error:
-        raise _refused(file, f"it cannot be written: {error.strerror or error}", overwrites=False) from error
+        raise _error(file, f"it cannot be written: {error.strerror or error}", overwrites=False) from error
 
 
 def _text_of(file: Path) -> str | None:
@@ -44,9 +44,9 @@ def _text_of(file: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _refused(file, f"it cannot be read: {error.strerror or error}", overwrites=False) from error
+        raise _error(file, f"it cannot be read: {error.strerror or error}", overwrites=False) from error
     try:
-        text = decoded(raw, file.name)
+        text = decode_text(raw, file.name)
     except LoadError as error:
         raise _no_flows(file, error) from None
     return text if text.strip() else None
@@ -82,9 +82,9 @@ def _with_parts(there: ProjectSpec, project: ProjectSpec) -> ProjectSpec:
 
 def _no_flows(file: Path, error: LoadError) -> ExportError:
     first: FlowError = error.problems[0]
-    return _refused(file, f"there is a file that holds no flows: {first}")
+    return _error(file, f"there is a file that holds no flows: {first}")
 
 
-def _refused(file: Path, what: str, *, overwrites: bool = True) -> ExportError:
+def _error(file: Path, what: str, *, overwrites: bool = True) -> ExportError:
     hint = "choose another name, or say save(path, overwrite=True)" if overwrites else None
     return ExportError([BuildError(what, place=str(file), hint=hint)])

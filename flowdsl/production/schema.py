@@ -14,7 +14,7 @@ from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.cap import KeyCap
 from flowdsl.operators.deliver import SINK, Deliver
-from flowdsl.operators.options import Option, given, holding, text_schema
+from flowdsl.operators.options import Option, holding, mapping_schema, text_schema
 from flowdsl.production.editor_schema import fields_of, for_editors, with_examples
 from flowdsl.production.project_spec import BACKENDS, SEEKS
 from flowdsl.production.sinks import class_of, options_of
@@ -134,7 +134,7 @@ def _deliver(sinks: Sequence[str]) -> dict[str, Any]:
     return {**declared, "properties": properties}
 
 
-def _shown(operator: type[Operator]) -> dict[str, Any]:
+def _example_of(operator: type[Operator]) -> dict[str, Any]:
     """Return an example of the options of a step."""
     options = operator.yaml_options()
     declared = operator.option_rules.get("examples", [{}])
@@ -175,8 +175,10 @@ def _project() -> dict[str, Any]:
         "the log, the flows that run on it, and who reads it",
         {
             "backend": _ref("backend"),
-            "flows": _listed("Flows", "the flows, in the order in which they run", "flow", _FLOW_EXAMPLE),
-            "consumers": _listed(
+            "flows": _list_schema(
+                "Flows", "the flows, in the order in which they run", "flow", _FLOW_EXAMPLE
+            ),
+            "consumers": _list_schema(
                 "Consumers", "who reads the log, and from where on", "consumer", _CONSUMER_EXAMPLE
             ),
         },
@@ -184,7 +186,7 @@ def _project() -> dict[str, Any]:
     )
     properties = {
         "events": _nullable(events),
-        "sinks": _listed("Sinks", "what flows deliver to", "sink", _SINK_EXAMPLE),
+        "sinks": _list_schema("Sinks", "what flows deliver to", "sink", _SINK_EXAMPLE),
         "tests": _ref("tests"),
     }
     return {
@@ -232,7 +234,7 @@ def _trigger() -> dict[str, Any]:
     }
     families = [
         {
-            "if": given("kind", pattern=f"^{family}\\."),
+            "if": mapping_schema("kind", pattern=f"^{family}\\."),
             "then": holding(
                 other,
                 type="null",
@@ -259,7 +261,9 @@ def _trigger() -> dict[str, Any]:
 
 
 def _step(sinks: Sequence[str]) -> dict[str, Any]:
-    shown = {operator: _shown(operator) for operator in OPERATORS.values()} | {Deliver: {"sink": sinks[0]}}
+    shown = {operator: _example_of(operator) for operator in OPERATORS.values()} | {
+        Deliver: {"sink": sinks[0]}
+    }
     snippets = [_snippet(operator, example) for operator, example in shown.items()]
     step = _object(
         "Step",
@@ -285,7 +289,7 @@ def _snippet(operator: type[Operator], example: Mapping[str, Any]) -> dict[str, 
 
 
 def _documented(operator: type[Operator]) -> str:
-    examples = operator.option_rules.get("examples", [_shown(operator)])
+    examples = operator.option_rules.get("examples", [_example_of(operator)])
     steps = [[{operator.name: example}] for example in examples]
     return with_examples(f"{operator.summary}\n\nIn Python: `{operator.example}`", steps)
 
@@ -312,7 +316,7 @@ def _sink() -> dict[str, Any]:
         ("name", "type"),
         allOf=[
             {
-                "if": given("type", const=kind),
+                "if": mapping_schema("type", const=kind),
                 "then": {"patternProperties": {"^config$": _ref(f"{kind}_config")}},
             }
             for kind in SINKS
@@ -330,7 +334,7 @@ def _sink_cap() -> dict[str, Any]:
         **declared,
         "title": "Cap",
         "description": description,
-        "markdownDescription": with_examples(description, [_shown(KeyCap)]),
+        "markdownDescription": with_examples(description, [_example_of(KeyCap)]),
         "properties": properties,
         "doNotSuggest": False,
     }
@@ -409,7 +413,7 @@ def _object(
     }
 
 
-def _listed(title: str, description: str, name: str, example: dict[str, Any]) -> dict[str, Any]:
+def _list_schema(title: str, description: str, name: str, example: dict[str, Any]) -> dict[str, Any]:
     return {
         "title": title,
         "description": description,

@@ -66,7 +66,7 @@ def check_config(kind: str, item: Item) -> list[FlowError]:
     given = {key: value.plain() for key, value in item.value.items() if value.value is not None}
     if kind != "custom" and not _missing(kind, given):
         try:
-            _made(kind, given)
+            _make(kind, given)
         except SinkError as error:
             problems.append(error.located(place=place_of(error, item)))
     return problems
@@ -77,15 +77,15 @@ def _missing(kind: str, given: Mapping[str, Any]) -> list[str]:
     return [name for name, option in options_of(kind).items() if option.required and name not in given]
 
 
-def _made(kind: str, options: Mapping[str, Any]) -> Sink:
+def _make(kind: str, options: Mapping[str, Any]) -> Sink:
     """Build a sink with these options, without opening it."""
     if kind == "push":
         # whose devices they are is found when all sinks are there
         options = {name: value for name, value in options.items() if name not in ("recipients", "path")}
-    return _constructed(kind, options)
+    return _construct(kind, options)
 
 
-def _constructed(kind: str, options: Mapping[str, Any]) -> Sink:
+def _construct(kind: str, options: Mapping[str, Any]) -> Sink:
     sink = class_of(kind)
     if kind in SINKS.own:
         return sink(**options)
@@ -110,25 +110,25 @@ def build(
 ) -> dict[str, Sink]:
     """Build the sinks of configurations by name; see `Project.build_sinks`."""
     by_name = {config.name: config for config in configs}
-    own = dict(checked_custom(custom))
+    own = dict(check_custom(custom))
     _check_custom(own, by_name)
     sinks: dict[str, Sink] = {}
     # push may use an in_app sink that comes after it
     for config in sorted(by_name.values(), key=lambda config: config.type == "push"):
         try:
-            sinks[config.name] = _built(config, folder, own, graph, sinks)
+            sinks[config.name] = _build(config, folder, own, graph, sinks)
         except SinkError as error:
             raise error.located(place=f"sink {config.name!r}") from None
     return {name: sinks[name] for name in by_name}
 
 
-def checked_custom(custom: object) -> Mapping[str, Any]:
+def check_custom(custom: object) -> Mapping[str, Any]:
     """Return the functions and sinks of the program, by name; there are none for None."""
     allowed = "a mapping from names to functions or sinks"
     return {} if custom is None else mapping_of(custom, "custom", allowed, error=SinkError)
 
 
-def _built(
+def _build(
     config: SinkConfig,
     folder: Path | None,
     own: Mapping[str, Any],
@@ -154,7 +154,7 @@ def _built(
         options["graph"] = graph
     if config.type == "push":
         options["recipients"] = _recipients(config.name, options, folder, others)
-    return _constructed(config.type, options)
+    return _construct(config.type, options)
 
 
 def _options(config: SinkConfig) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class SinkThere(Sink):
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
         """Deliver like production: a failure is logged and never tried again."""
-        return [self._taken(delivery) for delivery in deliveries]
+        return [self._take(delivery) for delivery in deliveries]
 
     def frame(self) -> pd.DataFrame:
         """Return `calls` as a table, one row per call."""
@@ -78,7 +78,7 @@ class SinkThere(Sink):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.calls)} calls)"
 
-    def _taken(self, delivery: Delivery) -> Outcome:
+    def _take(self, delivery: Delivery) -> Outcome:
         raise NotImplementedError
 
 
@@ -100,7 +100,7 @@ class InAppThere(SinkThere):
         mine = [call for call in self.calls if call["recipient_id"] == recipient]
         return mine[: -MOST - 1 : -1]
 
-    def _taken(self, delivery: Delivery) -> Outcome:
+    def _take(self, delivery: Delivery) -> Outcome:
         if delivery.recipient is None:
             return _fails("in_app has no recipient")
         kind = _text(delivery, "notification_type")
@@ -122,7 +122,7 @@ class PushThere(SinkThere):
     type: ClassVar[str] = "push"
     summary: ClassVar[str] = "messages as production sends them to devices"
 
-    def _taken(self, delivery: Delivery) -> Outcome:
+    def _take(self, delivery: Delivery) -> Outcome:
         if delivery.recipient is None:
             return _fails("push has no recipient")
         data = delivery.field("data")
@@ -141,7 +141,7 @@ class WebhookThere(SinkThere):
     type: ClassVar[str] = "webhook"
     summary: ClassVar[str] = "requests as production makes them"
 
-    def _taken(self, delivery: Delivery) -> Outcome:
+    def _take(self, delivery: Delivery) -> Outcome:
         url = self.config.get("url")
         if not isinstance(url, str) or not url:
             return _fails("webhook has no url")
@@ -155,7 +155,7 @@ class WebSocketThere(SinkThere):
     type: ClassVar[str] = "web_socket"
     summary: ClassVar[str] = "payloads as production hands them to connections"
 
-    def _taken(self, delivery: Delivery) -> Outcome:
+    def _take(self, delivery: Delivery) -> Outcome:
         self.calls.append({"recipient_id": delivery.recipient, "payload": delivery.payload})
         return None
 
@@ -187,7 +187,7 @@ class CounterThere(SinkThere):
         """Return all changed counters by key."""
         return dict(sorted(self._values.items()))
 
-    def _taken(self, delivery: Delivery) -> Outcome:
+    def _take(self, delivery: Delivery) -> Outcome:
         names = {
             "entity_type": _text(delivery, "entity_type", delivery.entity_type),
             "entity_id": _text(delivery, "entity_id", delivery.entity_id),
@@ -229,7 +229,7 @@ class NothingThere(SinkThere):
     type: ClassVar[str] = "feed"
     summary: ClassVar[str] = "a sink that production lacks"
 
-    def _taken(self, delivery: Delivery) -> Outcome:
+    def _take(self, delivery: Delivery) -> Outcome:
         return _fails(f"production has no sink {short_repr(delivery.sink)}")
 
 

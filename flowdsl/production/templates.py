@@ -29,17 +29,15 @@ from flowdsl.production.export_errors import StepExportScope
 _FILTERS = {"len": "length", "lower": "lower", "upper": "upper", "trim": "trim", "abs": "abs"}
 
 
-def lowered_template(node: Node, names: StepExportScope) -> Node:
+def lower_template(node: Node, names: StepExportScope) -> Node:
     """Return the template with every text as Tera and nothing typed; errors name the part of the payload."""
     if isinstance(node, Fields):
-        return Fields(tuple((key, lowered_template(value, _inside(names, key))) for key, value in node.items))
+        return Fields(tuple((key, lower_template(value, _inside(names, key))) for key, value in node.items))
     if isinstance(node, ListNode):
-        return ListNode(
-            tuple(lowered_template(v, _inside(names, f"[{i}]")) for i, v in enumerate(node.items))
-        )
+        return ListNode(tuple(lower_template(v, _inside(names, f"[{i}]")) for i, v in enumerate(node.items)))
     if isinstance(node, ConstantNode):
-        return _lowered_constant(node)
-    return _lowered_text(node, names) if isinstance(node, Template) else _lowered_value(node, names)
+        return _lower_constant(node)
+    return _lower_text(node, names) if isinstance(node, Template) else _lower_value(node, names)
 
 
 def _inside(names: StepExportScope, key: str) -> StepExportScope:
@@ -49,7 +47,7 @@ def _inside(names: StepExportScope, key: str) -> StepExportScope:
 # -- constants ------------------------------------------------------------------------------------------
 
 
-def _lowered_constant(node: ConstantNode) -> ConstantNode:
+def _lower_constant(node: ConstantNode) -> ConstantNode:
     value = json.loads(node.json)
     if isinstance(value, bool) or not isinstance(value, int) or -(2**63) <= value < 2**63:
         return node
@@ -60,9 +58,9 @@ def _lowered_constant(node: ConstantNode) -> ConstantNode:
 # -- what is typed --------------------------------------------------------------------------------------
 
 
-def _lowered_value(node: Expression, names: StepExportScope) -> Node:
+def _lower_value(node: Expression, names: StepExportScope) -> Node:
     if isinstance(node, ListOf):
-        return ListNode(tuple(_lowered_value(item, names) for item in node.items))
+        return ListNode(tuple(_lower_value(item, names) for item in node.items))
     if isinstance(node, ConditionLiteral) and _stands_for_itself(node.value):
         return (
             Template.parse(node.value)
@@ -81,7 +79,7 @@ def _lowered_value(node: Expression, names: StepExportScope) -> Node:
         what = f"{node} asks the graph, and production's templates ask none"
         hint = min(graph_calls(node), key=str).asks.nearest
     elif nearest:
-        hint = f'write the template "{_lowered_text(nearest, names).text}", which gives text'
+        hint = f'write the template "{_lower_text(nearest, names).text}", which gives text'
     names.refuse(
         what, allowed="templates, numbers, true, false, null, and objects and arrays of them", hint=hint
     )
@@ -128,7 +126,7 @@ def _tera(node: Expression) -> str | None:
 # -- texts ----------------------------------------------------------------------------------------------
 
 
-def _lowered_text(node: Template, names: StepExportScope) -> Template:
+def _lower_text(node: Template, names: StepExportScope) -> Template:
     """Return the template with the batch under production's name; the rest is production's language
     already.
     """

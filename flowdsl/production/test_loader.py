@@ -39,7 +39,7 @@ def read_test(item: Item, problems: list[FlowError]) -> dict[str, Any]:
     if isinstance(item.value, dict) and "name" in item.value and isinstance(item.value["name"].value, str):
         for problem in problems[before:]:
             problem.what = f"test {item.value['name'].value!r}: {problem.what}"
-    plain: dict[str, Any] = _given(item, TEST) if isinstance(item.value, dict) else {}
+    plain: dict[str, Any] = _convert(item, TEST) if isinstance(item.value, dict) else {}
     return plain
 
 
@@ -66,7 +66,7 @@ def _check_meaning(item: Item, refuse: Refuse) -> None:
     for event in item.value["events"].value:
         _moment(event.value.get("at"), start, refuse)
         try:
-            event_row(production_event(_given(event, TEST["properties"]["events"]["items"])))
+            event_row(production_event(_convert(event, TEST["properties"]["events"]["items"])))
         except DataError as error:
             refuse(event, f"an event: {error.what}", allowed=error.allowed, hint=error.hint)
     for name in ("deliveries", "drops", "failures"):
@@ -85,14 +85,14 @@ def _moment(item: Item | None, start: int, refuse: Refuse) -> int | None:
         return None
 
 
-def _given(item: Item, declared: Mapping[str, Any]) -> Any:
+def _convert(item: Item, declared: Mapping[str, Any]) -> Any:
     """Return a declared value as Python types, without null keys that mean nothing."""
     if isinstance(item.value, list) and "items" in declared:
-        return [_given(one, declared["items"]) for one in item.value]
+        return [_convert(one, declared["items"]) for one in item.value]
     if not isinstance(item.value, dict) or "properties" not in declared:
         return item.plain()
     return {
-        key: _given(value, declared["properties"].get(key, {}))
+        key: _convert(value, declared["properties"].get(key, {}))
         for key, value in item.value.items()
         if value.value is not None or key in NULL_SAYS
     }

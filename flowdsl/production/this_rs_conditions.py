@@ -15,7 +15,7 @@ from flowdsl.errors import ConditionError
 from flowdsl.expressions.durations import RUST_SPACES
 from flowdsl.expressions.row_source import Failures, Rows
 from flowdsl.text import short_repr
-from flowdsl.values.canonical_json import spelled
+from flowdsl.values.canonical_json import spell
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.float_parser import as_read
 from flowdsl.values.json_types import Mask, Tag
@@ -112,7 +112,7 @@ def _equal(left: Column, right: Column | str) -> Mask:
         if same_interner and left.all_(Tag.TEXT, Tag.MISSING) and right.all_(Tag.TEXT, Tag.MISSING):
             codes: Mask = left.texts.codes == right.texts.codes
             return codes & left.is_(Tag.TEXT) & right.is_(Tag.TEXT)
-    same = where_equal(spelled(left), spelled(right))
+    same = where_equal(spell(left), spell(right))
     found: Mask = same & ~left.is_(Tag.MISSING, Tag.ARRAY, Tag.OBJECT) & ~right.is_(Tag.MISSING)
     return found
 
@@ -121,6 +121,6 @@ def _equals_literal(left: Column, literal: str) -> Mask:
     if isinstance(left.texts, DictionaryColumn) and left.all_(Tag.TEXT, Tag.MISSING):
         codes: Mask = left.texts.codes == left.texts.interner.code(literal)
         return codes & left.is_(Tag.TEXT)
-    same = where_equal(spelled(left), literal)
+    same = where_equal(spell(left), literal)
     found: Mask = same & ~left.is_(Tag.MISSING, Tag.ARRAY, Tag.OBJECT)
     return found

@@ -60,15 +60,17 @@ class ProductionReader(Shapes):
             return ProjectSpec(tuple(self._flows(item)))
         if isinstance(item.value, dict) and "events" not in item.value and FLOW_KEYS[0] in item.value:
             return ProjectSpec(tuple(self._flows(Item([item], item.place))))
-        given = self._tried(lambda: self._struct(item, "the document", DOCUMENT_KEYS, _needed(item))) or {}
-        self._tried(lambda: check_surroundings(self, given))
-        events = self._tried(lambda: self._events(given.get("events"))) or {}
-        sinks = self._tried(lambda: self._there(given.get("sinks")))
+        given = (
+            self._try(lambda: self._struct(item, "the document", DOCUMENT_KEYS, _required_keys(item))) or {}
+        )
+        self._try(lambda: check_surroundings(self, given))
+        events = self._try(lambda: self._events(given.get("events"))) or {}
+        sinks = self._try(lambda: self._there(given.get("sinks")))
         return ProjectSpec(
             flows=tuple(self._flows(events["flows"])) if "flows" in events else (),
             sinks=tuple(self._each(sinks, "sinks", self._sink)),
             consumers=tuple(self._each(events.get("consumers"), "consumers", self._consumer)),
-            backend=self._tried(lambda: self._backend(events.get("backend"))) or Backend(),
+            backend=self._try(lambda: self._backend(events.get("backend"))) or Backend(),
             other=item.plain_others(("events", "sinks")),
         )
 
@@ -138,7 +140,7 @@ class ProductionReader(Shapes):
             for problem in self.problems[before:]:
                 problem.located(flow=name)
         if name is not None and len(self.problems) == before:
-            steps = self._compiled(name, given["trigger"], trigger, listed)
+            steps = self._compile(name, given["trigger"], trigger, listed)
             if len(self.problems) == before:
                 return FlowSpec(trigger, tuple(steps), name, description, THIS_RS)
             # where production does not even start there is no flow to leave out
@@ -167,7 +169,7 @@ class ProductionReader(Shapes):
             raise ShapeError
         return name, options, getattr(self, f"_{name}")(options)
 
-    def _compiled(
+    def _compile(
         self,
         name: str,
         kind: Item,
@@ -252,7 +254,7 @@ class ProductionReader(Shapes):
         return compile_step
 
 
-def _needed(item: Item) -> tuple[str, ...]:
+def _required_keys(item: Item) -> tuple[str, ...]:
     """Return the keys that production requires; flowdsl requires none of them in a part of a document."""
     needed = ("entities", "links")
     return needed if isinstance(item.value, dict) and any(key in item.value for key in needed) else ()

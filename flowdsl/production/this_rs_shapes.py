@@ -34,7 +34,7 @@ class Shapes:
         self.problems.append(FlowError(what, place=item.place, allowed=allowed))
         return ShapeError()
 
-    def _tried(self, read: Callable[[], T]) -> T | None:
+    def _try(self, read: Callable[[], T]) -> T | None:
         try:
             return read()
         except ShapeError:
@@ -45,12 +45,12 @@ class Shapes:
         if item is None or is_empty(item):
             return []
         if not isinstance(item.value, list):
-            self._tried(lambda: self._raise(item, f"{what} is {item.kind}", "a list"))
+            self._try(lambda: self._raise(item, f"{what} is {item.kind}", "a list"))
             return []
         found = []
         for one in item.value:
             before = len(self.problems)
-            read_one = self._tried(lambda one=one: read(one))  # type: ignore[misc]
+            read_one = self._try(lambda one=one: read(one))  # type: ignore[misc]
             if len(self.problems) == before:
                 found.append(read_one)
         return found  # type: ignore[return-value]

@@ -31,7 +31,9 @@ def load_source(
     """Load a project from whatever `flowdsl.load` takes, by these rules."""
     skip_invalid = flag_of(skip_invalid, "skip_invalid")
     if isinstance(source, (list, tuple)) and source and all(isinstance(one, _PATHS) for one in source):
-        return merged([partial(load_source, one, rules, skip_invalid=skip_invalid) for one in source])
+        return merge_documents(
+            [partial(load_source, one, rules, skip_invalid=skip_invalid) for one in source]
+        )
     if isinstance(source, (Mapping, list, tuple)):
         return _project(read_mapping(source), [], None, rules, skip_invalid=skip_invalid)
     if isinstance(source, str) and _is_text(source):
@@ -44,7 +46,7 @@ def load_source(
     )
 
 
-def merged(loads: Sequence[Callable[[], ProjectSpec]]) -> ProjectSpec:
+def merge_documents(loads: Sequence[Callable[[], ProjectSpec]]) -> ProjectSpec:
     """Merge several sources into one project; if any is rejected, raise the problems of all."""
     projects: list[ProjectSpec] = []
     problems: list[FlowError] = []
@@ -74,11 +76,11 @@ def load_text(
 
 def load_bytes(raw: bytes, name: str, *, rules: Rules = FLOWDSL, skip_invalid: bool = False) -> ProjectSpec:
     """Load a project from YAML in UTF-8; places start with `name`."""
-    text = decoded(raw, name, keep_mark=not rules.early_checks)
+    text = decode_text(raw, name, keep_mark=not rules.early_checks)
     return load_text(text, name, rules=rules, skip_invalid=skip_invalid)
 
 
-def decoded(raw: bytes, name: str, *, keep_mark: bool = False) -> str:
+def decode_text(raw: bytes, name: str, *, keep_mark: bool = False) -> str:
     """Decode the text of a file; raise `LoadError` if it is too long or not UTF-8.
 
     A byte order mark is left out, unless it is to be kept: it takes up a column for production, which then

@@ -34,7 +34,7 @@ class _Edit:
     text: str
 
 
-def spliced(text: str, value: Any) -> str:
+def splice(text: str, value: Any) -> str:
     """Return the text with the smallest change that makes its value `value`; raise `PatchError` if
     impossible.
     """
@@ -51,7 +51,7 @@ def spliced(text: str, value: Any) -> str:
 def as_written(text: str) -> Any:
     """Return the value of the text, every scalar in the form in which `spliced` compares it."""
     root = compose(text)
-    _shared(root)
+    _shared_nodes(root)
     return _plain(root)
 
 
@@ -64,7 +64,7 @@ def without_aliases(text: str, key: str) -> str:
     'a: &x [1, 2]\nb: {c: [1, 2]}\nd: *x'
     """
     root = compose(text)
-    shared = _shared(root)
+    shared = _shared_nodes(root)
     section = next((value for name, value in root.value if name.value == key), None)
     if section is None or id(section) in shared:
         raise PatchError
@@ -110,7 +110,7 @@ class _Splicer:
         self.text = text
         self.root = root
         self.newline = "\r\n" if "\r\n" in text else "\n"
-        self.shared = _shared(root)
+        self.shared = _shared_nodes(root)
 
     def edits(self, value: Any) -> Iterator[_Edit]:
         """Return all edits."""
@@ -131,7 +131,7 @@ class _Splicer:
         except PatchError:
             if not item:
                 raise
-            yield self._replaced(node, value, column, inside=inside)
+            yield self._replace(node, value, column, inside=inside)
 
     def _finer(
         self, node: Any, old: Any, value: Any, column: int, *, inside: bool, item: bool
@@ -142,7 +142,7 @@ class _Splicer:
         elif isinstance(old, list) and isinstance(value, list) and old and value:
             yield from self._list(node, value, inside=inside)
         else:
-            yield self._replaced(node, value, column, inside=inside)
+            yield self._replace(node, value, column, inside=inside)
 
     # -- mappings and lists ----------------------------------------------------------------------------
 
@@ -158,11 +158,11 @@ class _Splicer:
                 yield from self._values(node.value[a:b], value, inside=inside, item=item)
                 continue
             for key, inner in node.value[a:b]:
-                yield self._removed(key.start_mark.index, self._end(inner))
+                yield self._remove(key.start_mark.index, self._end(inner))
             if c < d:
                 lines = block_lines({name: value[name] for name in new[c:d]})
                 before = self._end(node.value[a - 1][1]) if a else None
-                yield self._inserted(node, before, list(lines), column)
+                yield self._insert(node, before, list(lines), column)
 
     def _values(
         self, pairs: list[tuple[Any, Any]], value: Mapping[str, Any], *, inside: bool, item: bool
@@ -181,11 +181,11 @@ class _Splicer:
             for item, inner in zip(node.value[a : a + both], value[c : c + both], strict=True):
                 yield from self._node(item, inner, column, inside=inside, item=True)
             for item in node.value[a + both : b]:
-                yield self._removed(self._dash(item, column), self._end(item))
+                yield self._remove(self._dash(item, column), self._end(item))
             if c + both < d:
                 last = a + both - 1
                 before = self._end(node.value[last]) if last >= 0 else None
-                yield self._inserted(node, before, list(block_lines(value[c + both : d])), column)
+                yield self._insert(node, before, list(block_lines(value[c + both : d])), column)
 
     def _dash(self, item: Any, column: int) -> int:
         """Return the position of an item's dash."""
@@ -201,7 +201,7 @@ class _Splicer:
 
     # -- edits -----------------------------------------------------------------------------------------
 
-    def _removed(self, start: int, end: int) -> _Edit:
+    def _remove(self, start: int, end: int) -> _Edit:
         """Return the removal of whole lines, from the one a part starts on to its end."""
         begin = start - self._column(start)
         stop = self._line_end(end)
@@ -209,7 +209,7 @@ class _Splicer:
             raise PatchError
         return _Edit(begin, min(stop + 1, len(self.text)), "")
 
-    def _inserted(self, node: Any, before: int | None, lines: list[str], column: int) -> _Edit:
+    def _insert(self, node: Any, before: int | None, lines: list[str], column: int) -> _Edit:
         """Return the insertion of whole lines after the line of `before`, or above the first line of the
         node.
         """
@@ -227,7 +227,7 @@ class _Splicer:
             begin, begin, "".join(f"{line}{self.newline}" for line in self._at_column(lines, column))
         )
 
-    def _replaced(self, node: Any, value: Any, column: int, *, inside: bool) -> _Edit:
+    def _replace(self, node: Any, value: Any, column: int, *, inside: bool) -> _Edit:
         start, end = node.start_mark.index, self._end(node)
         block = node.id != "scalar" and not node.flow_style
         lines = [inline(value)] if inside else list(block_lines(value))
@@ -321,7 +321,7 @@ def _check_ends(node: Any, around: frozenset[int]) -> None:
             _check_ends(one, around | {id(node)})
 
 
-def _shared(root: Any) -> set[int]:
+def _shared_nodes(root: Any) -> set[int]:
     """Return the ids of the nodes that occur in several places."""
     _check_ends(root, frozenset())
     counts = Counter(id(node) for node in _within(root))

@@ -94,7 +94,7 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
     weights = [_weights(manifest["delivers"], sink) for sink in sinks]
     measured = _measure_tables(tables, weights, len(result), follower or ProgressReporter())
     steps = _steps(result, tables)
-    names, types = _known(result, [recipients for recipients, _ in measured], steps)
+    names, types = _find_names(result, [recipients for recipients, _ in measured], steps)
     return Figures(
         flows=result.flows,
         events=manifest["events"],
@@ -113,13 +113,13 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
         causes=tuple(error_causes(result.store, result.flows, result.recorder)),
         late=_late(result),
         open=_open(result),
-        undelivered=_undelivered(result),
+        undelivered=_count_undelivered(result),
         names=names,
         types=types,
     )
 
 
-def _known(
+def _find_names(
     result: ResultData, metrics: Sequence[RecipientMetrics], steps: Sequence[StepMetrics]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the names and the types of what is mentioned one by one: recipients, and ids in payloads."""
@@ -157,13 +157,13 @@ def _measure_tables(
         found = _pass(tables, (number, passes), tick)
         first = first or found
         days = {
-            key: run_in_background(partial(DailyCounts.joined, measured.days))
+            key: run_in_background(partial(DailyCounts.concat, measured.days))
             for key, measured in found.items()
         }
         for group in {_without_common_factor(weights, days)[0]: None for weights in groups}:
             counts.setdefault(group, []).append(run_in_background(partial(_count_people, group, days)))
     people = _name_people(counts, tables)
-    timelines = {key: Timeline.joined(measured.timelines) for key, measured in first.items()}
+    timelines = {key: Timeline.concat(measured.timelines) for key, measured in first.items()}
     reduced = [_without_common_factor(weights, first) for weights in groups]
     return [
         (people[group].times(factor), _weighted_timeline(group, factor, timelines))
@@ -182,12 +182,12 @@ def _name_people(
 def _weighted_timeline(
     group: _Group, factor: int, timelines: Mapping[Rows, Timeline | None]
 ) -> Timeline | None:
-    return Timeline.joined([timelines[key] for key, _ in group], [factor * times for _, times in group])
+    return Timeline.concat([timelines[key] for key, _ in group], [factor * times for _, times in group])
 
 
 def _count_people(group: _Group, days: Mapping[Rows, DailyCounts]) -> RecipientCounts:
     return RecipientCounts.of(
-        DailyCounts.joined([days[key] for key, _ in group], [times for _, times in group])
+        DailyCounts.concat([days[key] for key, _ in group], [times for _, times in group])
     )
 
 
@@ -288,7 +288,7 @@ def _open(result: ResultData) -> tuple[OpenMetrics, ...]:
     return tuple(sorted(found, key=lambda o: (order[o.flow], o.step)))
 
 
-def _undelivered(result: ResultData) -> tuple[tuple[str, str, int], ...]:
+def _count_undelivered(result: ResultData) -> tuple[tuple[str, str, int], ...]:
     found: Counter[tuple[str, str]] = Counter()
     for piece in result.store.pieces(UNDELIVERED):
         found.update(piece.read(("sink", "error").__contains__).select("sink", "error").iter_rows())

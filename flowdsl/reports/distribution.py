@@ -61,7 +61,7 @@ class Distribution:
         return cls(table[:, 0], table[:, 1])
 
     @classmethod
-    def joined(cls, parts: Iterable[Distribution]) -> Distribution:
+    def concat(cls, parts: Iterable[Distribution]) -> Distribution:
         """Merge distributions."""
         held = list(parts)
         if len(held) == 1:

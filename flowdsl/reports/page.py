@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from flowdsl.charts.chart import Chart, chart_style, fitted
+from flowdsl.charts.chart import Chart, chart_style, fit_chart
 from flowdsl.charts.columns import class_chart, time_chart
 from flowdsl.charts.formats import micros
 from flowdsl.reports.insights import notes_of
@@ -90,7 +90,7 @@ def _timelines(sinks: Sequence[DeliveryMetrics]) -> list[tuple[DeliveryMetrics, 
     def chart(sink: DeliveryMetrics, counts: Sequence[int]) -> Chart:
         title = f"deliveries to {sink.sink} over time"
         draw = partial(time_chart, edges, counts, title=title, each=unit, height=height)
-        return fitted(lambda width: draw(width=width), WIDE)
+        return fit_chart(lambda width: draw(width=width), WIDE)
 
     return [(s, chart(s, s.timeline.within(edges))) for s in drawn if s.timeline is not None]
 
@@ -104,7 +104,7 @@ def _people_chart(figures: Figures) -> Chart:
         what="person",
         x_label=f"deliveries to one person{', from all sinks' if several else ''}",
     )
-    return fitted(lambda width: draw(width=width), WIDE)
+    return fit_chart(lambda width: draw(width=width), WIDE)
 
 
 def _latency_charts(steps: Sequence[StepMetrics]) -> list[tuple[StepMetrics, Chart]]:

@@ -83,7 +83,7 @@ class Candidates:
             elif len(self.shapes) < _SHAPES:
                 self.shapes[names] = count, row
 
-    def chosen(self) -> list[tuple[str, tuple[int, int]]]:
+    def choose(self) -> list[tuple[str, tuple[int, int]]]:
         """Return the chosen rows, each once, with the reason."""
         found: list[tuple[str, tuple[int, int] | None]] = [("first", self.first)]
         if self.longest and self.shortest and self.longest[0] > self.shortest[0]:
@@ -145,7 +145,7 @@ def _shapes(payload: Sequence[pl.Series], rows: int) -> list[tuple[tuple[str, ..
 def samples_of(candidates: Candidates, pieces: Sequence[TablePart | StoredPart]) -> tuple[PayloadSample, ...]:
     """Return the chosen deliveries as rendered."""
     found = []
-    for why, (piece, row) in candidates.chosen():
+    for why, (piece, row) in candidates.choose():
         part = pieces[piece].row(row)
         seq_no, delivered_at, recipient = part.frame.select("seq_no", "delivered_at", "recipient_id").row(0)
         found.append(PayloadSample(why, seq_no, delivered_at, recipient, json.loads(payload_json(part)[0])))

@@ -99,7 +99,7 @@ class DailyCounts:
         return cls({int(days[a]): _count_hashes(hashes[a:b]) for a, b in pairwise(edges)}, nobody)
 
     @classmethod
-    def joined(cls, parts: Sequence[DailyCounts], times: Sequence[int] | None = None) -> DailyCounts:
+    def concat(cls, parts: Sequence[DailyCounts], times: Sequence[int] | None = None) -> DailyCounts:
         """Merge daily counts with weights; a weight of −1 subtracts rows again."""
         weights = times if times is not None else [1] * len(parts)
         if len(parts) == 1 and weights[0] == 1:
@@ -149,14 +149,14 @@ def hashes_of(recipients: pl.Series) -> Hashes:
 
 def name_people(parts: Sequence[RecipientCounts], names: Mapping[int, str]) -> RecipientMetrics:
     """Merge the people of all shares, and name those at the top."""
-    deliveries = Distribution.joined([part.deliveries for part in parts])
+    deliveries = Distribution.concat([part.deliveries for part in parts])
     # below this, some share had too many people with the same count to keep them all
     cut = max((part.cut for part in parts if part.crowded), default=0)
     people = [person for part in parts for person in _people(part, names, cut)]
     people.sort(key=lambda person: (-person.deliveries, person.recipient))
     tied = int(deliveries.counts[deliveries.values == cut].sum())
     unnamed = (cut, tied) if tied and len(people) < TOP else None
-    worst_day = Distribution.joined([part.worst_day for part in parts])
+    worst_day = Distribution.concat([part.worst_day for part in parts])
     nobody = sum(part.nobody for part in parts)
     return RecipientMetrics(deliveries, worst_day, tuple(people[:TOP]), unnamed, nobody)
 

@@ -51,7 +51,7 @@ class Timeline:
         return cls(level, low // width, np.bincount(times // width - low // width))
 
     @classmethod
-    def joined(cls, parts: Iterable[Timeline | None], times: Iterable[int] | None = None) -> Timeline | None:
+    def concat(cls, parts: Iterable[Timeline | None], times: Iterable[int] | None = None) -> Timeline | None:
         """Merge timelines with weights; None if there is nothing to count."""
         held = list(parts)
         weights = [1] * len(held) if times is None else list(times)

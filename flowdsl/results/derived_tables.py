@@ -73,17 +73,17 @@ class DerivedTables:
         self._flows: Sequence[str] = tuple(manifest["flows"])
         self.makers: dict[str, Callable[[], pl.DataFrame]] = {
             "errors": lambda: error_table(store, self._flows),
-            "dropped": self._dropped,
+            "dropped": self._dropped_table,
             "steps": self._steps,
-            "refused": self._refused,
-            "undelivered": lambda: self._joined(UNDELIVERED, UNDELIVERED_SCHEMA),
-            "late": lambda: self._joined("late", LATE_SCHEMA),
-            "ahead": lambda: self._joined("ahead", AHEAD_SCHEMA),
-            "unmatched": lambda: self._joined("unmatched", UNMATCHED_SCHEMA),
-            "open": lambda: self._joined("open", OPEN_SCHEMA),
+            "refused": self._refused_table,
+            "undelivered": lambda: self._join(UNDELIVERED, UNDELIVERED_SCHEMA),
+            "late": lambda: self._join("late", LATE_SCHEMA),
+            "ahead": lambda: self._join("ahead", AHEAD_SCHEMA),
+            "unmatched": lambda: self._join("unmatched", UNMATCHED_SCHEMA),
+            "open": lambda: self._join("open", OPEN_SCHEMA),
         }
 
-    def _dropped(self) -> pl.DataFrame:
+    def _dropped_table(self) -> pl.DataFrame:
         if self._manifest["trace"]:
             return dropped_table(self._store, self._flows)
         return pl.DataFrame(
@@ -103,7 +103,7 @@ class DerivedTables:
         ]
         return pl.DataFrame(rows, schema=STEP_SCHEMA)
 
-    def _refused(self) -> pl.DataFrame:
+    def _refused_table(self) -> pl.DataFrame:
         return pl.DataFrame(
             [
                 (s["flow"], s["step"], sink, reason, count)
@@ -115,7 +115,7 @@ class DerivedTables:
             orient="row",
         )
 
-    def _joined(self, table: str, schema: Mapping[str, Any]) -> pl.DataFrame:
+    def _join(self, table: str, schema: Mapping[str, Any]) -> pl.DataFrame:
         frames = [part.frame for part in self._store.parts(table)]
         empty = pl.DataFrame(schema=schema)
         return pl.concat([empty, *frames], how="diagonal_relaxed").select(list(schema)) if frames else empty

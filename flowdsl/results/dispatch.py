@@ -18,7 +18,7 @@ from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import MemoryStore, StoredPart, TablePart
 from flowdsl.results.table_writer import EVENT, ORIGIN, TableRecorder
 from flowdsl.results.tables import all_deliveries
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, SinkLike, checked_outcomes, open_sinks
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, SinkLike, check_outcomes, open_sinks
 from flowdsl.sinks.frame import FIXED
 from flowdsl.text import type_text
 
@@ -145,9 +145,9 @@ class DispatchingStore:
         for rows in frame.iter_slices(BATCH):
             some = list(self._deliveries_of(rows))
             failed = [
-                _undelivered(delivery, failure)
+                _make_undelivered(delivery, failure)
                 for name in dict.fromkeys(delivery.sink for delivery in some)
-                for delivery, failure in handed_over(self._sinks[name], [d for d in some if d.sink == name])
+                for delivery, failure in hand_over(self._sinks[name], [d for d in some if d.sink == name])
                 if failure is not None
             ]
             self._recorder.undelivered_count += len(failed)
@@ -182,10 +182,10 @@ class DispatchingStore:
             )
 
 
-def handed_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
+def hand_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
     """Return each delivery with its outcome; if the sink itself fails, all have failed."""
     try:
-        outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
+        outcomes = check_outcomes(sink.deliver(deliveries), sink, len(deliveries))
     except FlowError as error:
         outcomes = [Failure(error.what)] * len(deliveries)
     # a sink of the user's: whatever it raises must not stop the others
@@ -194,7 +194,7 @@ def handed_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[De
     return zip(deliveries, outcomes, strict=True)
 
 
-def _undelivered(delivery: Delivery, failure: Failure) -> dict[str, Any]:
+def _make_undelivered(delivery: Delivery, failure: Failure) -> dict[str, Any]:
     given = delivery._asdict()
     return {
         **{name: given[name] for name in FIXED if name != "recipient_id"},

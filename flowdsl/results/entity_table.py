@@ -33,7 +33,7 @@ def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -
     pieces = [piece for table in dict.fromkeys(s["table"] for s in steps) for piece in store.pieces(table)]
     codes = np.flatnonzero(graph.type_of >= 0).astype(np.int32)
     if len(codes) * _SMALL > sum(piece.rows for piece in pieces):
-        codes = np.unique(np.concatenate([codes[:0], *_mentioned(pieces, graph)]))
+        codes = np.unique(np.concatenate([codes[:0], *_find_mentioned(pieces, graph)]))
     frame = entity_rows(graph, codes)
     return TablePart(frame) if frame.height else None
 
@@ -49,7 +49,7 @@ def stored_names(store: Store, ids: Collection[str]) -> EntityNames:
     return EntityNames.of(pl.concat(frames)) if frames else EntityNames()
 
 
-def _mentioned(pieces: Iterable[TablePart | StoredPart], graph: GraphState) -> Iterator[Codes]:
+def _find_mentioned(pieces: Iterable[TablePart | StoredPart], graph: GraphState) -> Iterator[Codes]:
     prefix = FIELD.format("")
     for piece in pieces:
         frame = piece.read(lambda name: name == "recipient_id" or name.startswith(prefix))

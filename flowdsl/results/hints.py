@@ -21,7 +21,17 @@ from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.scope import NUMBER as COUNT
 from flowdsl.operators.scope import TEXT as WORD
 from flowdsl.operators.scope import Scope
-from flowdsl.values.kinds import BOOLEAN, INTEGER, NATURAL, NOTHING, NUMBER, TEXT, Kind, joined_all, kind_of
+from flowdsl.values.kinds import (
+    BOOLEAN,
+    INTEGER,
+    NATURAL,
+    NOTHING,
+    NUMBER,
+    TEXT,
+    Kind,
+    join_all_kinds,
+    kind_of,
+)
 from flowdsl.values.paths import Path
 
 _KINDS: Final = {"boolean": BOOLEAN, "number": NUMBER, "text": TEXT}
@@ -49,7 +59,7 @@ def _kind(node: Node, scope: Scope) -> Kind:
     if isinstance(node, Fields):
         return {name: _kind(inner, scope) for name, inner in node.items}
     if isinstance(node, ListNode):
-        return [joined_all(_kind(inner, scope) for inner in node.items)]
+        return [join_all_kinds(_kind(inner, scope) for inner in node.items)]
     return _of_expression(node, scope)
 
 
@@ -61,7 +71,7 @@ def _of_expression(node: Expression, scope: Scope) -> Kind:
     if isinstance(node, FunctionCall) and FUNCTIONS[node.function].natural:
         return NATURAL
     if isinstance(node, (Negative, Arithmetic)) and getattr(node, "operator", None) != "/":
-        kind = joined_all(_of_expression(child, scope) for child in node.children)
+        kind = join_all_kinds(_of_expression(child, scope) for child in node.children)
         return INTEGER if kind in _WHOLE else NUMBER
     return _KINDS.get(node.kind or "", NOTHING)
 

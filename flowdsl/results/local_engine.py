@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from flowdsl.engine.executor import OutcomeSink
-from flowdsl.engine.extension import fitted
+from flowdsl.engine.extension import fit_state
 from flowdsl.engine.local import LocalExecutor
 from flowdsl.engine.state import State, lost_text
 from flowdsl.errors import ReplayError
@@ -51,7 +51,7 @@ class LocalEngine:
                 dispatching = Dispatching(plan, local, recorder, request.dispatch, source, earlier)
                 source, hand_over = dispatching.source, dispatching.hand_over
                 columns = columns or plan.event_columns | {*recorder.event_columns}
-            tick = _gathered(local, options, follower)
+            tick = _gather(local, options, follower)
             ticked = tick if hand_over is None else _both(hand_over, tick)
             local.run(source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns)
             state = local.state()
@@ -87,7 +87,7 @@ def _sources(options: Options) -> tuple[EventSource, ...]:
     return earlier if earlier and earlier[-1] is options.source else (*earlier, options.source)
 
 
-def _gathered(local: LocalExecutor, options: Options, follower: ProgressReporter) -> Tick:
+def _gather(local: LocalExecutor, options: Options, follower: ProgressReporter) -> Tick:
     """Return what to tell of the events that are run, once the final graph is there where it is wanted."""
     if options.as_of != "end":
         return follower
@@ -129,7 +129,7 @@ def _begin(
             f"no other flows go on from this state: {state.stopped}", hint="replay the log from its beginning"
         )
     if not state.belongs_to(plan):
-        state = fitted(state, plan, state.base, options.source, plan.event_columns)
+        state = fit_state(state, plan, state.base, options.source, plan.event_columns)
     local = LocalExecutor(plan, state.graph, recorder, outcomes, state.steps, gates=options.gates)
     local.clock, local.position, local.stopped = state.clock, state.position, state.stopped
     return local

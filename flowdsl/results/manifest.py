@@ -53,9 +53,9 @@ def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) 
         "steps": step_rows(plan, totals.steps),
         "delivers": delivers_of(plan),
         "fan_outs": _fan_outs(totals),
-        "delivered": _delivered(plan, totals),
+        "delivered": _count_deliveries(plan, totals),
         "undelivered": totals.undelivered,
-        "stopped": None if totals.stopped is None else _stopped(totals.stopped),
+        "stopped": None if totals.stopped is None else _describe_stop(totals.stopped),
         "log": log,
         "beginning": [],
         "tzdata": TZDATA_VERSION,
@@ -67,7 +67,7 @@ def _fan_outs(totals: RunTotals) -> list[FanOutRow]:
     return sorted(found, key=lambda row: (row["number"], row["step"]))
 
 
-def _delivered(plan: Plan, totals: RunTotals) -> list[DeliveredRow]:
+def _count_deliveries(plan: Plan, totals: RunTotals) -> list[DeliveredRow]:
     return [
         {"flow": plan.flows[number].name, "sink": sink, "count": count}
         for (number, sink), count in sorted(totals.delivered.items())
@@ -126,7 +126,7 @@ def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[StepRow]:
     return sorted(rows, key=lambda s: (s["number"], s["step"]))
 
 
-def _stopped(stopped: Stopped) -> StoppedRow:
+def _describe_stop(stopped: Stopped) -> StoppedRow:
     return {
         "seq_no": stopped.seq_no,
         "flow": stopped.flow,

@@ -81,7 +81,7 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
     rules = rules_of(target)
     chosen = by_rules(as_flows(flows), rules)
     _check_sinks(chosen, sinks)
-    source = opened(log, max_ahead_of_next)
+    source = open_source(log, max_ahead_of_next)
     return Options(
         chosen,
         NormalizedUuids(source) if rules.uuids else source,
@@ -100,7 +100,7 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
     )
 
 
-def opened(log: LogLike, max_ahead_of_next: str | dt.timedelta | None = None) -> EventSource:
+def open_source(log: LogLike, max_ahead_of_next: str | dt.timedelta | None = None) -> EventSource:
     """Open a log for a replay, with `max_ahead_of_next` as in `replay`"""
     source = open_log(log)
     if max_ahead_of_next is None:

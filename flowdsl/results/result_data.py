@@ -101,7 +101,7 @@ class ResultData:
         0
         """
         with self._following(sink, table) as tick:
-            return self._made(sink, columns, table, tick)
+            return self._make(sink, columns, table, tick)
 
     def to_arrow(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
@@ -125,7 +125,7 @@ class ResultData:
         0
         """
         with self._following(sink, table) as tick:
-            return run_in_background(self._made(sink, columns, table, tick).to_arrow)
+            return run_in_background(self._make(sink, columns, table, tick).to_arrow)
 
     def to_pandas(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
@@ -149,7 +149,7 @@ class ResultData:
         0
         """
         with self._following(sink, table) as tick:
-            frame = self._made(sink, columns, table, tick)
+            frame = self._make(sink, columns, table, tick)
             return run_in_background(lambda: to_pandas(frame))
 
     def polars(self, sink: str | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -203,7 +203,7 @@ class ResultData:
         """Deliveries to all sinks: when and to whom, `sink`, `payload` as JSON text, and where they come
         from.
         """
-        return self._cached("deliveries")
+        return self._read_cached("deliveries")
 
     def __len__(self) -> int:
         """Return how many deliveries there are."""
@@ -214,19 +214,19 @@ class ResultData:
     @property
     def errors(self) -> pd.DataFrame:
         """Failed contexts: their whole event, then `flow, step, operator, branch, error, variables`."""
-        return self._cached("errors")
+        return self._read_cached("errors")
 
     @property
     def dropped(self) -> pd.DataFrame:
         """Numbers of dropped contexts by `flow, step, operator, reason`; with `trace=True` every one of
         them.
         """
-        return self._cached("dropped")
+        return self._read_cached("dropped")
 
     @property
     def steps(self) -> pd.DataFrame:
         """Return the outcomes of the contexts that entered each step, and the time it took in seconds."""
-        return self._cached("steps")
+        return self._read_cached("steps")
 
     @property
     def refused(self) -> pd.DataFrame:
@@ -235,36 +235,36 @@ class ResultData:
 
         A context that no sink accepts and no later step delivers is in `dropped` as well.
         """
-        return self._cached("refused")
+        return self._read_cached("refused")
 
     @property
     def undelivered(self) -> pd.DataFrame:
         """Deliveries that failed in a replay with `dispatch=True`, with `key, error, attempts, permanent`."""
-        return self._cached("undelivered")
+        return self._read_cached("undelivered")
 
     @property
     def late(self) -> pd.DataFrame:
         """Events older than the log clock when they were processed, with the clock and how late they were."""
-        return self._cached("late")
+        return self._read_cached("late")
 
     @property
     def ahead(self) -> pd.DataFrame:
         """Events dated so far in the future that they did not move the log clock, with the clock and how far
         ahead they are.
         """
-        return self._cached("ahead")
+        return self._read_cached("ahead")
 
     @property
     def unmatched(self) -> pd.DataFrame:
         """Deletions of links and entities that did not exist: number, id, time and kind of the event, and its
         ids.
         """
-        return self._cached("unmatched")
+        return self._read_cached("unmatched")
 
     @property
     def open(self) -> pd.DataFrame:
         """Windows and queues left open at the end (`open_windows="keep"`), in the order of the steps."""
-        return self._cached("open")
+        return self._read_cached("open")
 
     @property
     def stopped(self) -> Stopped | None:
@@ -380,7 +380,7 @@ class ResultData:
             rows = sum(step["failed"] for step in self.manifest["steps"])
         return track(None, rows, table, "rows")
 
-    def _made(
+    def _make(
         self, sink: str | None, columns: Sequence[str] | None, table: str, follower: ProgressReporter
     ) -> pl.DataFrame:
         # parts are put together and in order when all of them are there
@@ -409,7 +409,7 @@ class ResultData:
             self._settle(follower.part(_PARTS * share).advance_to)
         return run_in_background(DerivedTables(self.store, self.manifest).makers[name])
 
-    def _cached(self, name: str) -> pd.DataFrame:
+    def _read_cached(self, name: str) -> pd.DataFrame:
         return self._once(name, lambda: self.to_pandas(table=name))
 
     def _once(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -435,7 +435,9 @@ def _add_entities(target: FolderStore, store: Store, manifest: Manifest, state: 
         target.add(ENTITIES, part)
 
 
-def finished(plan: Plan, options: Options, store: Store, totals: RunTotals, *, trace: bool) -> ResultData:
+def finish_result(
+    plan: Plan, options: Options, store: Store, totals: RunTotals, *, trace: bool
+) -> ResultData:
     """Return the result of a run that is over."""
     log = getattr(options.source, "identity", None)
     manifest = manifest_of(plan, totals, trace=trace, log=log)

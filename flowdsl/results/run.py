@@ -15,7 +15,7 @@ from flowdsl.progress import Progress, run_in_background
 from flowdsl.results.engine import Engine, RunRequest
 from flowdsl.results.local_engine import LocalEngine
 from flowdsl.results.options import Options, options_of
-from flowdsl.results.result_data import ResultData, finished
+from flowdsl.results.result_data import ResultData, finish_result
 from flowdsl.results.store import MemoryStore, Store
 from flowdsl.sinks.base import Sink
 
@@ -44,10 +44,10 @@ def run(
             else f"{broken:,} rows of the log are not events"
         )
         warn(f"{what}, or not JSON where it should be; left out so far, see log.problems")
-    return run_in_background(lambda: finished(plan, options, store, totals, trace=trace))
+    return run_in_background(lambda: finish_result(plan, options, store, totals, trace=trace))
 
 
-def replayed(
+def replay_with(
     flows: FlowLike,
     log: LogLike,
     graph: EntityGraph | None = None,

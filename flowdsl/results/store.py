@@ -22,7 +22,7 @@ from flowdsl.log.errors import reading
 from flowdsl.paths import path_of
 from flowdsl.progress import heartbeat
 from flowdsl.results.manifest_schema import Manifest
-from flowdsl.results.validation import checked_manifest, checked_meta
+from flowdsl.results.validation import check_manifest, check_meta
 from flowdsl.text import type_text
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class StoredPart:
     @cached_property
     def meta(self) -> dict[str, Any]:
         """Metadata of the columns."""
-        return checked_meta((self._schema.metadata or {}).get(META, b"{}"), str(self.path))
+        return check_meta((self._schema.metadata or {}).get(META, b"{}"), str(self.path))
 
     def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
         """Return the named columns."""
@@ -256,10 +256,10 @@ class FolderStore:
 
     def add(self, table: str, part: TablePart) -> None:
         """Add rows to a table."""
-        self._written(_WAITING)
+        self._write(_WAITING)
         self._waiting.append(self._thread.submit(write_part, self._next_path(table), part))
 
-    def _written(self, left: int = 0) -> None:
+    def _write(self, left: int = 0) -> None:
         """Wait until so many parts at most are left to be written."""
         while len(self._waiting) > left:
             try:
@@ -282,29 +282,29 @@ class FolderStore:
         """Yield the parts of a table, reading one after the other."""
         import pyarrow.parquet as pq
 
-        self._written()
+        self._write()
         for path in sorted((self.folder / table).glob("*.parquet")):
             with reading(str(path)):
                 rows = pq.read_table(path)
                 frame = pl.from_arrow(rows)
-            meta = checked_meta((rows.schema.metadata or {}).get(META, b"{}"), str(path))
+            meta = check_meta((rows.schema.metadata or {}).get(META, b"{}"), str(path))
             heartbeat()
             assert isinstance(frame, pl.DataFrame)
             yield TablePart(frame, meta)
 
     def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
         """Return the parts of a table, to be read column by column when they are used."""
-        self._written()
+        self._write()
         return [StoredPart(path) for path in sorted((self.folder / table).glob("*.parquet"))]
 
     def tables(self) -> list[str]:
         """Return the names of the tables with rows."""
-        self._written()
+        self._write()
         return sorted({str(p.parent.relative_to(self.folder)) for p in self.folder.rglob("*.parquet")})
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write what the tables belong to; a folder without it is not a result."""
-        self._written()
+        self._write()
         path = self.folder / MANIFEST
         path.with_suffix(".tmp").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
         path.with_suffix(".tmp").replace(path)
@@ -314,4 +314,4 @@ class FolderStore:
         path = self.folder / MANIFEST
         with reading(str(path)):
             content = path.read_bytes()
-        return checked_manifest(content, str(path))
+        return check_manifest(content, str(path))

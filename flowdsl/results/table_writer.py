@@ -22,7 +22,7 @@ from flowdsl.batches.variables import Versions
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
-from flowdsl.kernels.batch_variable import opened
+from flowdsl.kernels.batch_variable import opening_of
 from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
@@ -64,7 +64,7 @@ class Origins:
     @classmethod
     def of(cls, contexts: ContextBatch, batch_names: Sequence[str]) -> Origins:
         """Those of contexts as they are delivered."""
-        window = opened(contexts, batch_names)
+        window = opening_of(contexts, batch_names)
         if window is None:
             times = contexts.chunk.column(("event", "timestamp_us"), contexts.rows).ints
             assert times is not None
@@ -100,9 +100,9 @@ class TableRecorder:
             frame = pl.DataFrame({"seq_no": refs.seq, "branch": branch_texts(refs.branches, len(dropped))})
             self.store.add("dropped", TablePart(frame, {**step_meta(step), "reason": dropped.reason}))
         if outcome.delivered is not None:
-            self._delivered(step, outcome.delivered)
+            self._write_deliveries(step, outcome.delivered)
 
-    def _delivered(self, step: CompiledStep, delivered: Deliveries) -> None:
+    def _write_deliveries(self, step: CompiledStep, delivered: Deliveries) -> None:
         part = _delivery_part(step, delivered, self.event_columns)
         self.store.add(deliveries_table(step.number, step.flows), part)
         refused = delivered.refused or {}
@@ -120,7 +120,7 @@ class TableRecorder:
             return
         # only the number of the event is kept: the rest is read again on request
         numbers = EventRows(pl.DataFrame([pl.Series("seq_no", failed.seq)]), contexts.chunk.interner)
-        self._pending.append((step, failed.detached(numbers), why))
+        self._pending.append((step, failed.detach(numbers), why))
         self._pending_size += len(rows)
         self._settle_some()
 
@@ -216,7 +216,7 @@ def failure_rows(
     events = read_events_at(recorder.source, seqs, tick=follower.part(0.5))
     for step, contexts, failures in failed:
         rows = events[np.searchsorted(seqs, contexts.seq)]
-        again = contexts.detached(EventRows(rows, contexts.chunk.interner))
+        again = contexts.detach(EventRows(rows, contexts.chunk.interner))
         yield error_part(step, again, failures, rows)
         heartbeat()
 
@@ -252,13 +252,13 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
         closed_texts(contexts),
         delivered.recipient.to_series()[0].alias("recipient_id"),
     ]
-    window = opened(contexts, step.rules.batch_names)
+    window = opening_of(contexts, step.rules.batch_names)
     if window is not None:
         columns.append(pl.Series(OPENED_BY, window.seq))
     if event_columns:
         columns += _origin_columns(contexts, step)
-    masks = dict(zip(refused, _numbered(REFUSED, refused.values()), strict=True))
-    columns += _numbered(BRANCH, contexts.branches)
+    masks = dict(zip(refused, _number_columns(REFUSED, refused.values()), strict=True))
+    columns += _number_columns(BRANCH, contexts.branches)
     columns += [_text_variable(name, contexts).alias(EVENT.format(name)) for name in event_columns]
     columns += masks.values()
     fields = {name: field_series(value) for name, value in payload.fields()}
@@ -274,7 +274,7 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
     return TablePart(pl.DataFrame(columns), meta)
 
 
-def _numbered(name: str, parts: Iterable[npt.NDArray[Any]]) -> list[pl.Series]:
+def _number_columns(name: str, parts: Iterable[npt.NDArray[Any]]) -> list[pl.Series]:
     return [pl.Series(name.format(number), part) for number, part in enumerate(parts)]
 
 

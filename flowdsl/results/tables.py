@@ -17,10 +17,10 @@ from flowdsl.results.table_writer import FIELD, OPENED_BY
 from flowdsl.sinks.frame import FIXED, in_reading_order, repeats_recipient
 from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
-from flowdsl.values.json_decoder import decoded, kind_of_texts
-from flowdsl.values.json_texts import quoted
+from flowdsl.values.json_decoder import decode, kind_of_texts
+from flowdsl.values.json_texts import quote_texts
 from flowdsl.values.json_types import Index, Ints
-from flowdsl.values.kinds import NOTHING, Kind, dtype_of, filled, holds_json, joined, kind_of_series
+from flowdsl.values.kinds import NOTHING, Kind, complete, dtype_of, holds_json, join_kinds, kind_of_series
 from flowdsl.values.orders import order_within, stable_order
 
 # what rows are sorted by before their branches, and after them
@@ -54,12 +54,12 @@ def sink_table(
     _check_columns(sink, wanted, [*FIXED, *named])
     kept = {named[c]: fields[named[c]] for c in wanted if c in named}
     types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
-    ordered = _ordered(store, mine)
+    ordered = _is_ordered(store, mine)
     # what is not asked for is not put in order either
     needed = {*wanted, *types, "seq_no", *(() if ordered else _ORDER)}
     frames = []
-    for number, part in _delivered(store, steps, sink, tick):
-        fixed = _fixed(part, number, names, "branch" in wanted).items()
+    for number, part in _iter_parts(store, steps, sink, tick):
+        fixed = _fixed_columns(part, number, names, "branch" in wanted).items()
         placed = part.frame.with_columns_seq(*_fields(part, kept), **{c: e for c, e in fixed if c in needed})
         frames.append(placed[[c for c in placed.columns if c in needed or c.startswith("branch_")]])
     joined = _in_order(frames, types, ordered=ordered)
@@ -72,7 +72,7 @@ def _check_columns(sink: str, wanted: Sequence[str], known: Sequence[str]) -> No
             raise ReplayError.unknown(f"{sink!r} has no column {column!r}", column, known)
 
 
-def _ordered(store: Store, steps: Sequence[DeliverRow]) -> bool:
+def _is_ordered(store: Store, steps: Sequence[DeliverRow]) -> bool:
     """Return True if parts are in total order already: one step of one flow, without timers before it, run
     in one stream.
     """
@@ -93,9 +93,9 @@ def all_deliveries(
     """
     frames = []
     sinks = sorted({sink for step in steps for sink in step["sinks"]})
-    for number, part in _delivered(store, steps, None):
+    for number, part in _iter_parts(store, steps, None):
         tick(part.rows * len(part.meta["sinks"]))
-        placed = part.frame.with_columns(payload_json(part), **_fixed(part, number, names))
+        placed = part.frame.with_columns(payload_json(part), **_fixed_columns(part, number, names))
         # fields of other flows may have the same name and another type: only the JSON text goes on
         placed = placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
         frames.append(_by_sink(placed, part, pl.Enum(sinks)))
@@ -142,10 +142,10 @@ def deliveries_with_origin(
     mine = sorted((s for s in steps if flow in s["flows"] and sink in s["sinks"]), key=_number)
     frames = []
     for place, step in enumerate(mine):
-        for _, part in _delivered(store, [{**step, "flows": [flow]}], sink, tick):
+        for _, part in _iter_parts(store, [{**step, "flows": [flow]}], sink, tick):
             placed = part.frame.with_columns(
                 payload_json(part),
-                **_fixed(part, flow, names),
+                **_fixed_columns(part, flow, names),
                 origin=pl.coalesce(*(c for c in (OPENED_BY, "seq_no") if c in part.frame.columns)),
                 place=pl.lit(place, pl.Int32),
             )
@@ -173,7 +173,7 @@ def payload_json(part: TablePart) -> pl.Series:
         return pl.Series("payload", ["{}"], dtype=pl.String).new_from_index(0, part.frame.height)
     pieces: list[Any] = []
     for i, (name, text) in enumerate(zip(fields, texts, strict=True)):
-        key = quoted(pl.Series([name]))[0]
+        key = quote_texts(pl.Series([name]))[0]
         pieces += [pl.lit(("," if i else "{") + key + ":"), text]
     return pl.select(pl.concat_str([*pieces, pl.lit("}")]).alias("payload")).to_series()
 
@@ -183,13 +183,13 @@ def _cell_json(part: TablePart, name: str) -> pl.Series:
     if name in part.meta["json"]:
         return series
     if series.dtype == pl.String:
-        return quoted(series)
+        return quote_texts(series)
     if series.dtype.is_nested():
         return nested_json(series, nulls=True)
     return Column.from_series(series).to_json()
 
 
-def _delivered(
+def _iter_parts(
     store: Store, steps: Sequence[DeliverRow], sink: str | None, tick: Tick = noop
 ) -> Iterable[tuple[int, TablePart]]:
     """Yield the parts of all deliver steps, once for each flow that has the step."""
@@ -203,7 +203,9 @@ def _delivered(
                     tick(frame.height)
 
 
-def _fixed(part: TablePart, flow: int, names: Sequence[str], with_branch: bool = True) -> dict[str, pl.Expr]:
+def _fixed_columns(
+    part: TablePart, flow: int, names: Sequence[str], with_branch: bool = True
+) -> dict[str, pl.Expr]:
     """Return the columns that are the same for all deliveries of a step of a flow, and their branches."""
     levels = [c for c in part.frame.columns if c.startswith("branch_")] if with_branch else []
     branch = (
@@ -273,7 +275,7 @@ def _put_in_order(frame: pl.DataFrame, last: Sequence[str]) -> pl.DataFrame:
 
 def _order(frame: pl.DataFrame, keys: Sequence[str]) -> Index | None:
     """Return the order of rows by these columns, nulls first; None where they have it."""
-    packed = _packed(frame, keys)
+    packed = _pack(frame, keys)
     if packed is not None:
         return None if (packed[1:] >= packed[:-1]).all() else stable_order(packed)
     if frame.height >= _SORTED_AT_ONCE and is_ordered(frame, keys):
@@ -281,7 +283,7 @@ def _order(frame: pl.DataFrame, keys: Sequence[str]) -> Index | None:
     return frame.select(pl.arg_sort_by(keys, nulls_last=False, maintain_order=True)).to_series().to_numpy()
 
 
-def _packed(frame: pl.DataFrame, keys: Sequence[str]) -> Ints | None:
+def _pack(frame: pl.DataFrame, keys: Sequence[str]) -> Ints | None:
     """Return columns as one integer for each row, in the same order; None where they do not fit into one
     together, or some are null.
     """
@@ -328,12 +330,12 @@ def _field_kinds(store: Store, steps: Sequence[DeliverRow]) -> dict[str, Kind]:
     hints: dict[str, Kind] = {}
     for step in steps:
         for name, hint in step["fields"].items():
-            hints[name] = joined(hints.get(name, NOTHING), hint)
+            hints[name] = join_kinds(hints.get(name, NOTHING), hint)
         kinds.update((name, NOTHING) for name in step["fields"] if name not in kinds)
         for part in store.parts(step["table"]):
             for name in part.meta["fields"]:
-                kinds[name] = joined(kinds.get(name, NOTHING), _part_kind(part, name))
-    return {name: filled(kind, hints.get(name, NOTHING)) for name, kind in kinds.items()}
+                kinds[name] = join_kinds(kinds.get(name, NOTHING), _part_kind(part, name))
+    return {name: complete(kind, hints.get(name, NOTHING)) for name, kind in kinds.items()}
 
 
 def _part_kind(part: TablePart, name: str) -> Kind:
@@ -355,7 +357,7 @@ def _of_kind(part: TablePart, name: str, kind: Kind) -> pl.Series:
             return pl.Series(series.name, [None], dtype=wanted).new_from_index(0, len(series))
         if series.dtype.is_numeric() and wanted.is_numeric():
             return series.cast(wanted)
-    return decoded(_cell_json(part, name).alias(series.name), kind)
+    return decode(_cell_json(part, name).alias(series.name), kind)
 
 
 def known_columns(frame: pl.DataFrame, columns: Sequence[str], table: str = "deliveries") -> list[str]:

@@ -122,11 +122,11 @@ _PART: Final[Mapping[str, FieldKind]] = {
 }
 
 
-def checked_manifest(text: str | bytes, place: str) -> Manifest:
+def check_manifest(text: str | bytes, place: str) -> Manifest:
     """Read the manifest of a stored result; raise `DataError` for an invalid field."""
     source = StateReader(_no_bytes)
     try:
-        manifest = cast("Manifest", _MANIFEST.read(_parsed(text), source))
+        manifest = cast("Manifest", _MANIFEST.read(_parse(text), source))
         _check_whole(manifest, source)
     except DataError as error:
         raise DataError(
@@ -135,11 +135,11 @@ def checked_manifest(text: str | bytes, place: str) -> Manifest:
     return manifest
 
 
-def checked_meta(text: bytes, place: str) -> dict[str, Any]:
+def check_meta(text: bytes, place: str) -> dict[str, Any]:
     """Read the metadata of a part's columns; raise `DataError` with the file if it is invalid."""
     source = StateReader(_no_bytes)
     try:
-        node = _parsed(text)
+        node = _parse(text)
         if not isinstance(node, dict) or not node.keys() <= _PART.keys():
             source.refuse("not a part of a result")
         return {name: source.below(name, _PART[name], value) for name, value in node.items()}
@@ -150,7 +150,7 @@ def checked_meta(text: bytes, place: str) -> dict[str, Any]:
 _HINT: Final = "replay(…, out=folder) or result.to_parquet(folder) writes it anew"
 
 
-def _parsed(text: str | bytes) -> Any:
+def _parse(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

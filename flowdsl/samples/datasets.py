@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 
 from flowdsl.errors import DataError
-from flowdsl.log.table import reported
+from flowdsl.log.table import report_rows
 from flowdsl.progress import Progress, run_in_background, track
-from flowdsl.samples.words import COMMENT, LINK, POST, USER, comments, people, posts, spelled, uuids
+from flowdsl.samples.words import COMMENT, LINK, POST, USER, comments, json_rows, people, posts, uuids
 from flowdsl.values.json_types import Ints, Mask
 
 DAYS: Final = 30
@@ -105,7 +105,7 @@ def write_sample(
         drawn, written = follower.part(_DRAWING), follower.part(1 - _DRAWING)
         drawn(events)
         run_in_background(lambda: _write_graph(history, sample.graph))
-        _write(reported(history.blocks(), written), sample.log)
+        _write(report_rows(history.blocks(), written), sample.log)
     sample.flows.write_bytes(FLOWS.read_bytes())
     return sample
 
@@ -138,8 +138,10 @@ class _History:
         self.kind = self._draw_kinds()
         self.users_before = self._users + _before(self.kind == JOIN)
         self.posts_before = self._posts + _before(self.kind == POSTED)
-        self.author = self._skewed(np.arange(1, self._posts + 1).clip(self._users // 2, self._users), 1.5)
-        self.actor = self._skewed(self.users_before, 1.3)
+        self.author = self._draw_skewed(
+            np.arange(1, self._posts + 1).clip(self._users // 2, self._users), 1.5
+        )
+        self.actor = self._draw_skewed(self.users_before, 1.3)
         self.author = np.concatenate([self.author, self.actor[self.kind == POSTED]])
         self.what = np.zeros(events, np.int64)
         self.link = np.full(events, -1, np.int64)
@@ -171,7 +173,7 @@ class _History:
         times[late] -= (self._rng.exponential(120e6, int(late.sum()))).astype(np.int64)
         return times
 
-    def _skewed(self, below: Ints, power: float) -> Ints:
+    def _draw_skewed(self, below: Ints, power: float) -> Ints:
         """Draw numbers below each limit, small ones more often."""
         return np.minimum((self._rng.random(len(below)) ** power * below).astype(np.int64), below - 1)
 
@@ -180,7 +182,7 @@ class _History:
         there = self.posts_before[rows]
         back = self._rng.exponential(4, len(rows)).astype(np.int64)
         seldom = self._rng.random(len(rows)) < 0.15
-        back[seldom] = self._skewed(there[seldom], 2)
+        back[seldom] = self._draw_skewed(there[seldom], 2)
         return (there - 1 - back).clip(0)
 
     # -- actors and targets -------------------------------------------------------------------------
@@ -200,7 +202,7 @@ class _History:
     def _follow_pairs(self) -> tuple[Ints, Ints]:
         """Draw the follows before the first event."""
         everyone = np.full(self._follows, self._users)
-        source, target = self._skewed(everyone, 1.1), self._skewed(everyone, 2.2)
+        source, target = self._draw_skewed(everyone, 1.1), self._draw_skewed(everyone, 2.2)
         keep = (source != target) & _first(source * self._users + target)
         return source[keep], target[keep]
 
@@ -210,7 +212,7 @@ class _History:
         """
         rows = np.flatnonzero(self.kind == made)
         source = self.actor[rows]
-        target = self._skewed(self.users_before[rows], 2.2) if made == FOLLOW else self._liked(rows)
+        target = self._draw_skewed(self.users_before[rows], 2.2) if made == FOLLOW else self._draw_likes(rows)
         held_source, held_target = before if before is not None else (rows[:0], rows[:0])
         pairs = np.concatenate([held_source, source]) * (1 << 32) + np.concatenate([held_target, target])
         good = _first(pairs)[len(held_source) :]
@@ -224,7 +226,7 @@ class _History:
             self.follow_pairs = before
         self._end(ended, rows, np.concatenate([held_source, source]), np.concatenate([held_target, target]))
 
-    def _liked(self, rows: Ints) -> Ints:
+    def _draw_likes(self, rows: Ints) -> Ints:
         target = self._recent_posts(rows)
         gone = (self.deleted_at[target] < rows) & (self._rng.random(len(rows)) < 0.9)
         return np.where(gone, (target + 1).clip(0, self.posts_before[rows] - 1), target)
@@ -247,7 +249,7 @@ class _History:
         rows = np.flatnonzero(self.kind == COMMENTED)
         self.what[rows] = np.arange(len(rows))
         self.commented = np.zeros(self._size, np.int64)
-        self.commented[rows] = self._liked(rows)
+        self.commented[rows] = self._draw_likes(rows)
 
     # -- output -----------------------------------------------------------------------------------
 
@@ -317,7 +319,7 @@ class _History:
         )
         found = np.full(len(rows), None, object)
         for mask, frame in parts:
-            found[mask] = spelled(frame.drop("id")).to_list()
+            found[mask] = json_rows(frame.drop("id")).to_list()
         return pl.Series("data", found.tolist(), dtype=pl.String)
 
 

@@ -118,8 +118,7 @@ def uuids(space: int | Ints, numbers: Ints, seed: np.uint64) -> pl.Series:
     """Return a reproducible UUID (version 4) for each number of a space."""
     keys = numbers.astype(np.uint64) * np.uint64(16) + np.asarray(space).astype(np.uint64)
     halves = [
-        _mixed(keys + _mixed(np.full(1, seed * np.uint64(2) + np.uint64(half))) * np.uint64(3))
-        for half in (0, 1)
+        _mix(keys + _mix(np.full(1, seed * np.uint64(2) + np.uint64(half))) * np.uint64(3)) for half in (0, 1)
     ]
     raw = np.stack(halves, axis=1).astype(">u8").view(np.uint8).reshape(len(numbers), 16)
     raw[:, 6] = (raw[:, 6] & 0x0F) | 0x40
@@ -172,7 +171,7 @@ def comments(numbers: Ints, authors: Ints, on: Ints, seed: np.uint64) -> pl.Data
     )
 
 
-def spelled(frame: pl.DataFrame) -> pl.Series:
+def json_rows(frame: pl.DataFrame) -> pl.Series:
     """Return each row as JSON text; no text here needs escaping."""
     pieces: list[pl.Expr] = []
     for name, dtype in frame.schema.items():
@@ -186,7 +185,7 @@ def _pick(words: tuple[str, ...], numbers: Ints) -> pl.Series:
     return pl.Series(words)[numbers % len(words)]
 
 
-def _mixed(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _mix(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Hash numbers (splitmix64)"""
     z = keys + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

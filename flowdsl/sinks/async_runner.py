@@ -48,7 +48,7 @@ class Background:
                 f"{self._name} was opened by the process that this one was forked off",
                 hint="close it, and open it anew in this process",
             )
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._start())
         try:
             return future.result()
         except BaseException:
@@ -65,7 +65,7 @@ class Background:
             end()
             thread.join()
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+    def _start(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()

@@ -175,7 +175,7 @@ def json_text(value: Any) -> str:
         ) from None
 
 
-def checked_deliveries(deliveries: object) -> Sequence[Delivery]:
+def check_deliveries(deliveries: object) -> Sequence[Delivery]:
     """Return deliveries as they were given. Raises `SinkError` if they are none."""
     if not isinstance(deliveries, Sequence) or not all(isinstance(one, Delivery) for one in deliveries):
         raise SinkError(
@@ -405,7 +405,7 @@ SinkLike = Sink | Callable[[Delivery], object]
 """A sink, or a function that each delivery is handed to."""
 
 
-def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome]:
+def check_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome]:
     """Check what a sink returned for a number of deliveries; raise `SinkError` if it is not a list of
     outcomes.
     """

@@ -13,7 +13,7 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.base import Delivery, Failure, json_text, storable
-from flowdsl.sinks.database import Database, insert, sealed
+from flowdsl.sinks.database import Database, insert, seal_rows
 from flowdsl.sinks.sqlite_sink import CHECKED, KEYS, PATH, KeptSink, StoredKey
 from flowdsl.text import short_repr, type_text
 
@@ -184,14 +184,14 @@ class Counter(KeptSink[Change]):
         operation = payload.get("operation") or self._operation
         if not is_text_in(operation, OPERATIONS):
             return Failure(
-                f"counter has no operation {_shown(operation)}: it has {', '.join(OPERATIONS)}",
+                f"counter has no operation {_format(operation)}: it has {', '.join(OPERATIONS)}",
                 permanent=True,
             )
         value = payload.get("value")
         value = 1 if value is None else value
         if not (is_number(value) and abs(value) <= _MOST):
             return Failure(
-                f"counter: the value {_shown(value)} is not a number that it can count",
+                f"counter: the value {_format(value)} is not a number that it can count",
                 permanent=True,
             )
         return Change(counted, OPERATIONS[operation], value)
@@ -205,7 +205,7 @@ class Counter(KeptSink[Change]):
         }
         for name, one in given.items():
             if isinstance(one, bool) or not isinstance(one, (str, int)):
-                found = "there is none" if one is None else f"it is {_shown(one)}"
+                found = "there is none" if one is None else f"it is {_format(one)}"
                 return Failure(f"counter needs the {name}, and {found}", permanent=True)
         entity_type, entity_id, field = (storable(str(one)) for one in given.values())
         return entity_type, entity_id, field
@@ -227,7 +227,7 @@ class Counter(KeptSink[Change]):
         undos = []
         for row in rows:
             before = values[row.key]
-            values[row.key] = after = _changed(before, row)
+            values[row.key] = after = _apply(before, row)
             undos.append((row.key, before, after))
         self._put(connection, values)
         return undos
@@ -237,13 +237,13 @@ class Counter(KeptSink[Change]):
         named: Key = (counted[0], counted[1], counted[2])
         found = self._database.rows_in(connection, "counts", _KEYED, named)
         if found:
-            self._put(connection, {named: _stored(_sum(found[0][3], _sum(before, -after)))})
+            self._put(connection, {named: _store(_sum(found[0][3], _sum(before, -after)))})
 
     def _put(self, connection: sqlite3.Connection, values: Mapping[Key, Number]) -> None:
         insert(
             connection,
             "insert or replace into counts",
-            sealed((*key, value) for key, value in values.items()),
+            seal_rows((*key, value) for key, value in values.items()),
         )
 
     def _start(self, key: Key) -> Number:
@@ -255,7 +255,7 @@ class Counter(KeptSink[Change]):
         return found if is_number(found) else 0
 
 
-def _changed(old: Number, change: Change) -> Number:
+def _apply(old: Number, change: Change) -> Number:
     if change.operation == SET:
         new = change.value
     elif change.operation == INCREMENT:
@@ -263,10 +263,10 @@ def _changed(old: Number, change: Change) -> Number:
     else:
         # it stops at 0, and what was below 0 already does not rise
         new = max(_sum(old, -change.value), min(old, 0))
-    return _stored(new)
+    return _store(new)
 
 
-def _stored(number: Number) -> Number:
+def _store(number: Number) -> Number:
     """Return a number as it can be kept: whole ones beyond 64 bits as floats."""
     return float(number) if isinstance(number, int) and not -(2**63) <= number < 2**63 else number
 
@@ -278,7 +278,7 @@ def _sum(one: Number, other: Number) -> Number:
     return min(max(float(one) + float(other), -_MOST), _MOST)
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     try:
         return f"{json_text(value):.60}"
     except SinkError:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from flowdsl.arguments import flag_of
 from flowdsl.errors import SinkError
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, check_deliveries
 from flowdsl.text import type_text
 
 
@@ -83,25 +83,25 @@ class Custom(Sink):
         >>> Custom(print).deliver([])
         []
         """
-        checked_deliveries(deliveries)
+        check_deliveries(deliveries)
         if not deliveries:
             return []
         if self._batch:
-            return [self._called(list(deliveries))] * len(deliveries)
-        return [self._called(delivery) for delivery in deliveries]
+            return [self._call(list(deliveries))] * len(deliveries)
+        return [self._call(delivery) for delivery in deliveries]
 
     def __repr__(self) -> str:
         return f"Custom({getattr(self._function, '__qualname__', type(self._function).__name__)})"
 
-    def _called(self, given: Any) -> Outcome:
+    def _call(self, given: Any) -> Outcome:
         try:
             answer = self._function(given)
             if inspect.isawaitable(answer):
-                self._background.run(_awaited(answer))
+                self._background.run(_await_answer(answer))
         except Exception as error:
             return Failure.of(error)
         return None
 
 
-async def _awaited(answer: Awaitable[Any]) -> None:
+async def _await_answer(answer: Awaitable[Any]) -> None:
     await answer

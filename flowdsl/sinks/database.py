@@ -92,7 +92,7 @@ class Database:
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query."""
-        with self._lock, self._translated():
+        with self._lock, self._translate():
             return self._connected().execute(sql, parameters).fetchall()
 
     def rows(
@@ -101,7 +101,7 @@ class Database:
         """Return rows of a table after checking each against its checksum; the leading columns `beside` are
         not covered by it.
         """
-        with self._lock, self._translated():
+        with self._lock, self._translate():
             return self.rows_in(self._connected(), table, rest, parameters, beside)
 
     def rows_in(
@@ -129,7 +129,7 @@ class Database:
         """Read the whole file and return what is damaged, one sentence each."""
         wrong = []
         try:
-            with self._lock, self._translated():
+            with self._lock, self._translate():
                 wrong += _integrity(self._connected())
             for table in self._checked:
                 self.rows(table)
@@ -139,7 +139,7 @@ class Database:
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Run `change` in one transaction, which is durable when this returns."""
-        with self._lock, self._translated():
+        with self._lock, self._translate():
             connection = self._connected()
             connection.execute("begin immediate")
             try:
@@ -162,7 +162,7 @@ class Database:
     @property
     def changes(self) -> int:
         """Number of the last change, which tells an older copy of a file from a newer one (`is_before`)."""
-        with self._lock, self._translated():
+        with self._lock, self._translate():
             return _user_version(self._connected())
 
     @property
@@ -212,14 +212,14 @@ class Database:
             self.close()
         if self._connection is None or self._process != os.getpid():
             # a connection must not be used in a process that was forked off
-            with self._translated():
+            with self._translate():
                 self._connection, self._process = self._connect(), os.getpid()
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
         if self.path is not None and _is_no_database(self.path):
             raise SinkError(f"{self!r} is not a database", hint="name a new file")
-        where = ":memory:" if self.path is None else os.fspath(_made(self.path))
+        where = ":memory:" if self.path is None else os.fspath(_make(self.path))
         connection = sqlite3.connect(where, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("pragma journal_mode = persist")
@@ -266,7 +266,7 @@ class Database:
                 raise SinkError(f"{self!r} is damaged: it is without {', '.join(lost)}", hint=_REPAIR)
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError, UnicodeEncodeError, OverflowError) as error:
@@ -302,7 +302,7 @@ def _is_no_database(path: Path) -> bool:
     return 0 < size < _LEAST_PAGE and not path.with_name(f"{path.name}-journal").exists()
 
 
-def _made(path: Path) -> Path:
+def _make(path: Path) -> Path:
     """Return the path of the file, created for its owner only; SQLite gives its journals the same mode."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -327,7 +327,7 @@ def _user_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("pragma user_version").fetchone()[0])
 
 
-def sealed(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+def seal_rows(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Append checksums to rows, so that flipped bits are detected."""
     return [(*row, zlib.crc32(repr(row).encode("utf-8", "surrogatepass"))) for row in map(tuple, rows)]
 

@@ -13,14 +13,14 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.operators.options import Option
 from flowdsl.sinks.base import Delivery, Failure, json_text, storable
-from flowdsl.sinks.database import Database, insert, sealed
+from flowdsl.sinks.database import Database, insert, seal_rows
 from flowdsl.sinks.sqlite_sink import (
     CHECKED,
     KEYS,
     PATH,
     KeptSink,
     StoredKey,
-    changed_by_id,
+    change_by_id,
     key_text,
     no_recipient,
     page_of,
@@ -224,7 +224,7 @@ class Feed(KeptSink[Row]):
         >>> Feed().delete("ann", ["no such item"])
         0
         """
-        return changed_by_id(self._database, "delete from items where", recipient, ids)
+        return change_by_id(self._database, "delete from items where", recipient, ids)
 
     def _row(self, delivery: Delivery, key: StoredKey) -> Row | Failure:
         if not delivery.recipient:
@@ -238,7 +238,7 @@ class Feed(KeptSink[Row]):
         )
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> Sequence[Any]:
-        insert(connection, "insert into items (id, recipient, payload, delivered_at, crc)", sealed(rows))
+        insert(connection, "insert into items (id, recipient, payload, delivered_at, crc)", seal_rows(rows))
         return [row[1] for row in rows]
 
     def _take_back(self, connection: sqlite3.Connection, key: StoredKey, undo: Any) -> None:

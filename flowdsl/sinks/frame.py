@@ -10,10 +10,10 @@ import polars as pl
 
 from flowdsl.frames import to_pandas
 from flowdsl.progress import count_items, run_in_background, track
-from flowdsl.sinks.base import Delivery, Outcome, Sink, checked_deliveries
+from flowdsl.sinks.base import Delivery, Outcome, Sink, check_deliveries
 from flowdsl.values.json_decoder import column_of_kind
 from flowdsl.values.json_texts import storable
-from flowdsl.values.kinds import NOTHING, TEXT, Kind, filled, joined, kind_of
+from flowdsl.values.kinds import NOTHING, TEXT, Kind, complete, join_kinds, kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ class Frame(Sink):
         >>> Frame().deliver([Delivery("hello")])
         [None]
         """
-        checked_deliveries(deliveries)
+        check_deliveries(deliveries)
         with self._lock:
             self._deliveries += deliveries
         return [None] * len(deliveries)
@@ -107,7 +107,7 @@ class Frame(Sink):
                     delivery.payload if isinstance(delivery.payload, dict) else {"payload": delivery.payload}
                 )
                 for name, value in rows[-1].items():
-                    kinds[name] = joined(kinds.get(name, NOTHING), kind_of(value))
+                    kinds[name] = join_kinds(kinds.get(name, NOTHING), kind_of(value))
             return run_in_background(lambda: _frame(deliveries, rows, kinds))
 
     def clear(self) -> None:
@@ -141,7 +141,7 @@ def _frame(
     for name, kind in kinds.items():
         if repeats_recipient(name, kind):
             continue
-        column = column_of_kind([row.get(name) for row in rows], filled(kind, NOTHING))
+        column = column_of_kind([row.get(name) for row in rows], complete(kind, NOTHING))
         columns.append(column.alias(storable(f"payload.{name}" if name in _OWN else name)))
     frame = pl.DataFrame(columns)
     payload = [name for name in frame.columns if name not in _OWN]

@@ -147,7 +147,7 @@ async def _body(response: httpx.Response, most: int) -> bytes:
     return bytes(found[:most])
 
 
-def accepted(answer: HttpResponse) -> HttpResponse:
+def accept(answer: HttpResponse) -> HttpResponse:
     """Return a response with status 2xx; raise `RetryableError` for 429 and 5xx, and `PermanentError` for any
     other.
     """
@@ -174,7 +174,7 @@ def retry_after(text: str | None) -> float | None:
     return max((moment - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
 
 
-async def tried(request: Callable[[], Awaitable[T]], attempts: int, what: str) -> T | Failure:
+async def send_with_retries(request: Callable[[], Awaitable[T]], attempts: int, what: str) -> T | Failure:
     """Send a request until it succeeds or all attempts failed; `what` names it in the log."""
     tenacity = need("tenacity", "this sink")
 

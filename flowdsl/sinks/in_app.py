@@ -17,7 +17,7 @@ from flowdsl.arguments import seconds_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, count_schema
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, json_text, storable
-from flowdsl.sinks.database import Database, insert, marks, sealed
+from flowdsl.sinks.database import Database, insert, marks, seal_rows
 from flowdsl.sinks.recipients import CHECKED as RECIPIENTS_CHECKED
 from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
 from flowdsl.sinks.recipients import Recipients
@@ -27,7 +27,7 @@ from flowdsl.sinks.sqlite_sink import (
     PATH,
     KeptSink,
     StoredKey,
-    changed_by_id,
+    change_by_id,
     check_page,
     key_text,
     no_recipient,
@@ -313,7 +313,7 @@ class InApp(Recipients, KeptSink[Row]):
         0
         """
         sql = "update notifications set read = 1 where read = 0 and"
-        return changed_by_id(self._database, sql, recipient, ids)
+        return change_by_id(self._database, sql, recipient, ids)
 
     def mark_all_read(self, recipient: str) -> int:
         """Mark all notifications of a recipient as read.
@@ -356,7 +356,7 @@ class InApp(Recipients, KeptSink[Row]):
         >>> InApp().delete("ann", ["no such notification"])
         0
         """
-        return changed_by_id(self._database, "delete from notifications where", recipient, ids)
+        return change_by_id(self._database, "delete from notifications where", recipient, ids)
 
     def _row(self, delivery: Delivery, key: StoredKey) -> Row | Failure:
         if not delivery.recipient:
@@ -375,7 +375,7 @@ class InApp(Recipients, KeptSink[Row]):
         )
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> Sequence[Any]:
-        insert(connection, f"insert into notifications ({_COLUMNS}, crc)", sealed(rows))
+        insert(connection, f"insert into notifications ({_COLUMNS}, crc)", seal_rows(rows))
         recipients = list(dict.fromkeys(row[1] for row in rows))
         for start in range(0, len(recipients), _READ_AT_ONCE):
             self._forget_old(connection, recipients[start : start + _READ_AT_ONCE])

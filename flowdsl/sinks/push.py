@@ -17,17 +17,17 @@ from flowdsl.arguments import seconds_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, count_schema, text_schema
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, json_text, storable
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, check_deliveries, json_text, storable
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import (
     ATTEMPTS,
     PermanentError,
     RetryableError,
-    accepted,
+    accept,
     ask,
     client,
     need,
-    tried,
+    send_with_retries,
 )
 from flowdsl.sinks.recipients import Recipients
 from flowdsl.sinks.sqlite_sink import no_recipient
@@ -262,7 +262,7 @@ class Push(Sink):
         >>> Push().deliver([Delivery({"title": "hello"}, "somebody without a device")])
         [None]
         """
-        checked_deliveries(deliveries)
+        check_deliveries(deliveries)
         self.open()
         outcomes: list[Outcome] = [None if one.recipient else no_recipient("push") for one in deliveries]
         messages = self._messages(deliveries)
@@ -303,7 +303,7 @@ class Push(Sink):
         now, forgotten = time.time(), 0
         while tickets := self.recipients.tickets(now - after, _RECEIPTS_AT_ONCE):
             receipts = self._background.run(
-                tried(lambda: self._receipts(list(tickets)), self._attempts, self._shown)
+                send_with_retries(lambda: self._receipts(list(tickets)), self._attempts, self._shown)
             )
             if isinstance(receipts, Failure):
                 _log.warning("receipts of push messages: %s", receipts.error)
@@ -347,7 +347,7 @@ class Push(Sink):
         """Send the messages of one request; if the service rejects it as a whole, find the messages at
         fault.
         """
-        sent = await tried(lambda: self._send(messages), self._attempts, self._shown)
+        sent = await send_with_retries(lambda: self._send(messages), self._attempts, self._shown)
         if isinstance(sent, Failure):
             for message in _waiting(messages):
                 message.failure = sent
@@ -361,7 +361,7 @@ class Push(Sink):
         waiting = _waiting(messages)
         content = f"[{','.join(message.content for message in waiting)}]".encode()
         try:
-            tickets = _listed(await self._ask(_SEND, content), len(waiting))
+            tickets = _list_answers(await self._ask(_SEND, content), len(waiting))
         except PermanentError as error:
             if error.status in _ONE_OF_THEM and len(waiting) > 1:
                 return False
@@ -381,7 +381,7 @@ class Push(Sink):
 
     async def _ask(self, path: str, content: bytes) -> dict[str, Any]:
         assert self._http is not None
-        answer = accepted(
+        answer = accept(
             await ask(self._http, "POST", self._url + path, self._headers, content, self._timeout, body=True)
         )
         try:
@@ -435,7 +435,7 @@ def _content(token: str, delivery: Delivery) -> dict[str, Any]:
     return content
 
 
-def _listed(answer: dict[str, Any], size: int) -> list[dict[str, Any]]:
+def _list_answers(answer: dict[str, Any], size: int) -> list[dict[str, Any]]:
     tickets = answer.get("data")
     if isinstance(tickets, dict) and size == 1:
         tickets = [tickets]
@@ -472,10 +472,10 @@ def _outcome(messages: Sequence[_Message]) -> Outcome:
     real = [failure for failure in failures if failure.error != GONE]
     if not real and any(message.sent for message in messages):
         return None
-    return _joined_failure(real or failures, max(failure.attempts for failure in failures), len(messages))
+    return _join_failure(real or failures, max(failure.attempts for failure in failures), len(messages))
 
 
-def _joined_failure(failures: Sequence[Failure], attempts: int, devices: int) -> Failure:
+def _join_failure(failures: Sequence[Failure], attempts: int, devices: int) -> Failure:
     errors = ", ".join(dict.fromkeys(failure.error for failure in failures))
     permanent = all(failure.permanent for failure in failures)
     return Failure(f"{len(failures)} of {devices} devices: {errors}", attempts, permanent=permanent)

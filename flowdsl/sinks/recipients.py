@@ -12,7 +12,7 @@ import polars as pl
 
 from flowdsl.arguments import one_of, texts_of
 from flowdsl.errors import SinkError
-from flowdsl.sinks.database import Database, marks, sealed
+from flowdsl.sinks.database import Database, marks, seal_rows
 from flowdsl.text import short_repr
 from flowdsl.values.masks import as_mask
 
@@ -345,7 +345,7 @@ class Recipients:
         >>> people.tickets(before=1.0, limit=10)
         {'ticket-1': 'ExponentPushToken[a]'}
         """
-        rows = sealed((ticket, token, float(sent_at)) for ticket, token in tickets.items())
+        rows = seal_rows((ticket, token, float(sent_at)) for ticket, token in tickets.items())
         sql = "insert or replace into tickets values (?, ?, ?, ?)"
         self._database.write(lambda connection: connection.executemany(sql, rows))
 
@@ -413,6 +413,6 @@ class Recipients:
                 )
 
         def change(connection: sqlite3.Connection) -> None:
-            connection.execute(sql, sealed([values])[0] if sealing else values)
+            connection.execute(sql, seal_rows([values])[0] if sealing else values)
 
         self._database.write(change)

@@ -18,11 +18,11 @@ from flowdsl.sinks.base import (
     DurableSink,
     Failure,
     Outcome,
-    checked_deliveries,
+    check_deliveries,
     json_text,
     storable,
 )
-from flowdsl.sinks.database import Database, insert, marks, sealed
+from flowdsl.sinks.database import Database, insert, marks, seal_rows
 
 Row = TypeVar("Row")
 PATH: Final = Option(
@@ -209,7 +209,7 @@ class KeptSink(DurableSink, Generic[Row]):
         """Return what can be stored: key, end of knowledge of provisional ones, and row."""
         kept: list[tuple[StoredKey, int | None, Row]] = []
         outcomes: list[Outcome] = []
-        for delivery in checked_deliveries(deliveries):
+        for delivery in check_deliveries(deliveries):
             named = delivery.key
             key = stored_key(named)
             try:
@@ -231,7 +231,7 @@ class KeptSink(DurableSink, Generic[Row]):
     ) -> None:
         asked = [key for key, _, _ in kept if key]
         last = self._last_before(connection, asked)
-        known = self._known(connection, [key for key in asked if isinstance(key, str) or key <= last])
+        known = self._read_stored(connection, [key for key in asked if isinstance(key, str) or key <= last])
         fresh, back = _changes(kept, known)
         for key, undo in back.items():
             self._take_back(connection, key, json.loads(undo))
@@ -257,10 +257,10 @@ class KeptSink(DurableSink, Generic[Row]):
             keys += [(key, None, None) for key in together]
         else:
             stretch = (together[0], together[-1], b"".join(together))
-            insert(connection, "insert into stretches", sealed([stretch]))
+            insert(connection, "insert into stretches", seal_rows([stretch]))
         # in their order: neighbours in the file are then written one after the other
         keys.sort(key=lambda row: (isinstance(row[0], str), row[0]))
-        insert(connection, "insert or replace into keys", sealed(keys))
+        insert(connection, "insert or replace into keys", seal_rows(keys))
 
     def _last_before(self, connection: sqlite3.Connection, asked: Sequence[StoredKey]) -> bytes:
         """Return the greatest stored key up to the last of these; keys beyond it are new."""
@@ -274,7 +274,7 @@ class KeptSink(DurableSink, Generic[Row]):
                 found = max(found, key) if isinstance(key, bytes) else found
         return found
 
-    def _known(self, connection: sqlite3.Connection, keys: Sequence[StoredKey]) -> dict[Any, _Known]:
+    def _read_stored(self, connection: sqlite3.Connection, keys: Sequence[StoredKey]) -> dict[Any, _Known]:
         """Return what is stored of these keys."""
         found: dict[Any, _Known] = {}
         for start in range(0, len(keys), _AT_ONCE):
@@ -354,7 +354,7 @@ def key_text(stored: StoredKey) -> str:
     return stored.hex() if isinstance(stored, bytes) else stored
 
 
-def changed_by_id(database: Database, sql: str, recipient: str, ids: Sequence[str]) -> int:
+def change_by_id(database: Database, sql: str, recipient: str, ids: Sequence[str]) -> int:
     """Change those rows of a recipient that have these ids; `sql` goes up to its `where`. How many there
     were.
     """

@@ -34,7 +34,7 @@ class Tokens:
 
     def __init__(self, secret: str | None) -> None:
         self._jwt: Any = need("jwt", "web_socket")
-        self._key = secrets.token_bytes(LEAST_SECRET) if secret is None else checked_secret(secret)
+        self._key = secrets.token_bytes(LEAST_SECRET) if secret is None else check_secret(secret)
 
     def made(self, recipients: Iterable[str] | None, lasts: str) -> str:
         """Make a token for some recipients, or for all (None)."""
@@ -66,7 +66,7 @@ class Tokens:
         return None
 
 
-def checked_secret(secret: str) -> bytes:
+def check_secret(secret: str) -> bytes:
     """Return a secret as the key that it is; one that is too short is refused."""
     key = secret.encode()
     if len(key) < LEAST_SECRET:
@@ -78,7 +78,7 @@ def checked_secret(secret: str) -> bytes:
     return key
 
 
-def checked_recipients(recipients: object) -> list[str]:
+def check_recipients(recipients: object) -> list[str]:
     """One recipient or several, as a list."""
     given = [recipients] if isinstance(recipients, str) else recipients
     if not isinstance(given, Iterable):

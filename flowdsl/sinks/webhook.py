@@ -14,9 +14,9 @@ from flowdsl.errors import BuildError, SinkError
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.operators.options import DURATION_PATTERN, Option, count_schema, text_schema
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, json_text
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, check_deliveries, json_text
 from flowdsl.sinks.env import EnvText
-from flowdsl.sinks.http_client import ATTEMPTS, PermanentError, accepted, ask, client, need, tried
+from flowdsl.sinks.http_client import ATTEMPTS, PermanentError, accept, ask, client, need, send_with_retries
 from flowdsl.text import short_repr, type_text
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class Webhook(Sink):
         >>> Webhook("https://example.org/hook").deliver([])
         []
         """
-        checked_deliveries(deliveries)
+        check_deliveries(deliveries)
         self.open()
         return self._background.run(self._all(deliveries)) if deliveries else []
 
@@ -245,7 +245,7 @@ class Webhook(Sink):
         except SinkError as error:
             return Failure(str(error), permanent=True)
         key = delivery.key or uuid.uuid4().hex
-        sent = await tried(lambda: self._send(key, content), self._attempts, self._shown)
+        sent = await send_with_retries(lambda: self._send(key, content), self._attempts, self._shown)
         return (
             Failure(f"{self._shown}: {sent.error}", sent.attempts, sent.permanent)
             if sent is not None
@@ -264,12 +264,12 @@ class Webhook(Sink):
             headers |= given if origin(at, "url") == own else {}
             answer = await ask(self._http, self._method, at, headers, content, self._timeout)
             if not 300 <= answer.status < 400:
-                accepted(answer)
+                accept(answer)
                 return
-            at = self._redirected(at, own, answer.status, answer.headers.get("location"))
+            at = self._redirect(at, own, answer.status, answer.headers.get("location"))
         raise PermanentError(f"the server redirects more than {_HOPS} times")
 
-    def _redirected(self, url: str, own: Origin, status: int, location: str | None) -> str:
+    def _redirect(self, url: str, own: Origin, status: int, location: str | None) -> str:
         """Return where a redirect leads, if it may be followed."""
         if status not in (307, 308) or location is None:
             raise PermanentError(

@@ -19,10 +19,10 @@ from flowdsl.arguments import flag_of, texts_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, count_schema, text_schema
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, json_text
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, check_deliveries, json_text
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import need
-from flowdsl.sinks.tokens import Grant, Tokens, checked_recipients, checked_secret
+from flowdsl.sinks.tokens import Grant, Tokens, check_recipients, check_secret
 from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class WebSocket(Sink):
         self._secret = None if secret is None else EnvText(secret, "secret")
         if self._secret is not None and self._secret.plain is not None:
             # what the environment holds is seen when it is opened
-            checked_secret(self._secret.plain)
+            check_secret(self._secret.plain)
         self._public = public
         self._origins = tuple(texts_of(origins, "origins", error=SinkError))
         self._asked_most = whole_number(listeners, "listeners", 1, error=SinkError)
@@ -213,7 +213,7 @@ class WebSocket(Sink):
         >>> WebSocket().token(["ann", "bob"], lasts="10m").count(".")
         2
         """
-        return self._tokens().made(checked_recipients(recipients), lasts)
+        return self._tokens().made(check_recipients(recipients), lasts)
 
     def token_for_all(self, *, lasts: str = "1h") -> str:
         """Make a token for the deliveries of all recipients.
@@ -283,7 +283,7 @@ class WebSocket(Sink):
         server, self._server = self._server, None
         if server is not None and self._background.running:
             assert self._door is not None
-            self._background.run(_closed(server, self._door))
+            self._background.run(_close(server, self._door))
         self._background.stop()
         self._door = self._listeners = None
 
@@ -309,7 +309,7 @@ class WebSocket(Sink):
         [None]
         >>> server.close()
         """
-        checked_deliveries(deliveries)
+        check_deliveries(deliveries)
         self.open()
         return self._background.run(self._hand_out(deliveries))
 
@@ -355,7 +355,7 @@ class WebSocket(Sink):
         except ValueError as error:
             return self._refuse(guest, http.HTTPStatus.BAD_REQUEST, str(error))
         asked = parse_qs(address.query, keep_blank_values=True)
-        grant = self._granted(request, asked)
+        grant = self._grant(request, asked)
         if grant is None:
             return self._refuse(guest, http.HTTPStatus.UNAUTHORIZED, "a token is needed")
         # a misspelt question must not be taken for one about everything
@@ -369,7 +369,7 @@ class WebSocket(Sink):
         guest.grant = Grant(wanted, grant.end)
         return None
 
-    def _granted(self, request: Request, asked: Mapping[str, Sequence[str]]) -> Grant | None:
+    def _grant(self, request: Request, asked: Mapping[str, Sequence[str]]) -> Grant | None:
         if self._public:
             return Grant(None, math.inf)
         given = [_BEARER.sub("", text) for text in request.headers.get_all("Authorization")]
@@ -399,7 +399,12 @@ class WebSocket(Sink):
         listeners.add(listener)
         tasks = [
             asyncio.ensure_future(work)
-            for work in (self._send(guest, listener), _pass_over(guest), listener.slow.wait(), _ended(grant))
+            for work in (
+                self._send(guest, listener),
+                _pass_over(guest),
+                listener.slow.wait(),
+                _wait_for_end(grant),
+            )
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -452,14 +457,14 @@ async def _pass_over(connection: ServerConnection) -> None:
         pass
 
 
-async def _ended(grant: Grant) -> None:
+async def _wait_for_end(grant: Grant) -> None:
     """Wait until a grant has ended."""
     while (left := grant.end - time.time()) > 0:
         # the wall clock may be set meanwhile
         await asyncio.sleep(min(left, 60))
 
 
-async def _closed(server: Server, door: Door) -> None:
+async def _close(server: Server, door: Door) -> None:
     """Say good-bye, and end those connections that do not answer at once."""
     door.turn_away(strangers_only=True)
     server.close()

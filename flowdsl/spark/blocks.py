@@ -73,7 +73,7 @@ def table_of(content: bytes | pa.Buffer) -> pa.Table:
     return pa.ipc.open_stream(content).read_all()
 
 
-def joined(tables: Sequence[pa.Table]) -> pa.Table:
+def join_blocks(tables: Sequence[pa.Table]) -> pa.Table:
     """Return the rows of several blocks."""
     return pa.concat_tables(tables, promote_options="permissive")
 

@@ -28,16 +28,16 @@ from flowdsl.results.options import Options
 from flowdsl.results.store import FolderStore, Store, TablePart
 from flowdsl.spark.blocks import SCHEMA, to_batches
 from flowdsl.spark.events import RunEvents, changes_graph
-from flowdsl.spark.failures import spelled_out
+from flowdsl.spark.failures import spell_out
 from flowdsl.spark.file_events import open_events
-from flowdsl.spark.job import Job, PartTotals, sent_graph
+from flowdsl.spark.job import Job, PartTotals, send_graph
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.link_shares import NO_EVENTS, LinkShares
 from flowdsl.spark.outputs import TOTALS
 from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.ranges import Cut, Ranges
-from flowdsl.spark.rows import decoded, encoded
-from flowdsl.spark.spread_fans import Heavy, Spread, heavy_in, heavy_of, shared_out
+from flowdsl.spark.rows import decode_rows, encode_rows
+from flowdsl.spark.spread_fans import Heavy, Spread, heavy_in, heavy_of, share_out
 from flowdsl.spark.tasks import RangeStage, ShardStage, WholeStage
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class ClusterRun:
         ranges = self._ranges(events, in_place=self._in_place)
         if ranges is None:
             return RunTotals(0, 0, None, self._totals([]), {})
-        parted = self._parted(ranges)
+        parted = self._find_parted(ranges)
         self.layout = Layout.of(self.plan, parted, self._heavy(events, ranges, parted))
         self._spread = self._shares(events, ranges)
         self._tell(ranges)
@@ -106,7 +106,7 @@ class ClusterRun:
         if ranges.in_place and changes is None and ranges.count > 1:
             ranges = self._ranges(events, in_place=False)
             assert ranges is not None
-        with _staged(store) as folder:
+        with _stage(store) as folder:
             where = None if folder is None else str(folder)
             job = self._job(events, ranges, changes, trace=trace, folder=where)
             rows, totals = self._ran(events, ranges, job)
@@ -120,7 +120,7 @@ class ClusterRun:
         if events.raw:
             # what a log read here says of itself
             options.source.broken = events.broken + sum(part.broken for part in totals)  # type: ignore[misc]
-        return self._summed(totals, ranges, job.final_clock)
+        return self._sum(totals, ranges, job.final_clock)
 
     # -- the job ---------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class ClusterRun:
             raise _too_many_changes()
         return events.changes(parted).sort("seq_no") if self._final or count <= self.most_sent else None
 
-    def _parted(self, ranges: Ranges) -> Parted:
+    def _find_parted(self, ranges: Ranges) -> Parted:
         """Return the links that are shared out: those of types with many, or with many events."""
         if self.layout.whole is not None or ranges.named or self._final:
             return {}
@@ -177,7 +177,7 @@ class ClusterRun:
 
     def given_links(self, job: Job) -> pa.Table:
         """Return the links of the snapshot that are shared out, in blocks for their shards."""
-        blocks = shared_out(self._graph, job.parted, job.shards, self._spread)
+        blocks = share_out(self._graph, job.parted, job.shards, self._spread)
         return pa.Table.from_batches(to_batches(blocks), SCHEMA)
 
     def _ran(
@@ -220,7 +220,7 @@ class ClusterRun:
             ranges.starts,
             ranges.in_place,
             ranges.files,
-            None if changes is None else encoded(changes),
+            None if changes is None else encode_rows(changes),
             self._final,
             self.layout.parted,
             self.layout.heavy,
@@ -235,9 +235,9 @@ class ClusterRun:
     def outputs(self, source: RunEvents, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
         """Run the tasks, and return what they give back."""
         shuffles = (not ranges.in_place) + (bool(self.layout.gates) and self.layout.whole is None)
-        with sent_graph(self._session, self.sent) as graph:
+        with send_graph(self._session, self.sent) as graph:
             rows = self._lazily(source, ranges, replace(job, graph=graph))
-            found = followed(self._session, rows.toArrow, 1 + shuffles, self.follower, ranges.events)
+            found = follow_stages(self._session, rows.toArrow, 1 + shuffles, self.follower, ranges.events)
             return found.to_pylist()  # type: ignore[no-any-return]
 
     @property
@@ -261,7 +261,7 @@ class ClusterRun:
         elif ranges.in_place:
             rows = events.select(changes, "*")
         else:
-            rows = self._shuffled(events.select(ranges.number().alias("part"), changes, "*"), ranges, job)
+            rows = self._shuffle(events.select(ranges.number().alias("part"), changes, "*"), ranges, job)
         if not self.layout.gates:
             return rows.mapInArrow(RangeStage(self._with(job, _OUT)), _OUT)
         between = f"seq_no bigint, {_OUT}"
@@ -272,7 +272,7 @@ class ClusterRun:
         shards = sent.repartitionById(job.shards, "part").sortWithinPartitions("part", "seq_no")
         return shards.mapInArrow(ShardStage(self._with(job, _OUT)), _OUT)
 
-    def _shuffled(self, events: DataFrame, ranges: Ranges, job: Job) -> DataFrame:
+    def _shuffle(self, events: DataFrame, ranges: Ranges, job: Job) -> DataFrame:
         """Return the events of each range in its partition, in order; before them, where they are not sent
         to every task, those of earlier ranges that change the graph.
         """
@@ -313,19 +313,19 @@ class ClusterRun:
                 assert folder is not None
                 store.adopt(row["name"], folder / row["place"])
                 continue
-            part = TablePart(decoded(row["content"]), json.loads(row["meta"]))
+            part = TablePart(decode_rows(row["content"]), json.loads(row["meta"]))
             if row["name"] == "errors" and not events.whole:
                 failed.append(part)
             elif row["name"] == "unmatched":
                 unmatched.append(part.frame)
             else:
                 store.add(row["name"], part)
-        for part in spelled_out(failed, events):
+        for part in spell_out(failed, events):
             store.add("errors", part)
         if unmatched:
             store.add("unmatched", TablePart(pl.concat(unmatched).sort("seq_no")))
 
-    def _summed(self, found: Sequence[PartTotals], ranges: Ranges, clock: int) -> RunTotals:
+    def _sum(self, found: Sequence[PartTotals], ranges: Ranges, clock: int) -> RunTotals:
         delivered: Counter[tuple[int, str]] = Counter()
         for part in found:
             delivered.update(part.delivered)
@@ -375,7 +375,7 @@ def _complete(totals: Sequence[PartTotals], ranges: Ranges) -> bool:
 
 
 @contextmanager
-def _staged(store: Store) -> Iterator[Path | None]:
+def _stage(store: Store) -> Iterator[Path | None]:
     """Make a folder next to the tables of a result for files that are not yet part of it."""
     if not isinstance(store, FolderStore):
         yield None
@@ -388,7 +388,7 @@ def _staged(store: Store) -> Iterator[Path | None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def followed(
+def follow_stages(
     session: SparkSession, work: Callable[[], T], stages: int, follower: ProgressReporter, events: int
 ) -> T:
     """Return what work gives that runs so many stages over so many events; each stage is one share of them.

@@ -17,7 +17,7 @@ from flowdsl.progress import track
 from flowdsl.results.engine import RunRequest, RunTotals
 from flowdsl.results.options import Options
 from flowdsl.results.store import Store
-from flowdsl.spark.outline import explained
+from flowdsl.spark.outline import explain_plan
 from flowdsl.spark.sources import SparkEvents, is_spark_frame, quiet
 from flowdsl.text import short_repr
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 from flowdsl.spark.cluster_run import ClusterRun
-from flowdsl.spark.refusals import check, check_sendable, translated_failures
+from flowdsl.spark.refusals import check, check_sendable, translate_failures
 
 
 @answering
@@ -107,7 +107,7 @@ class Spark:
         """
         source = None if log is None else open_log(SparkEvents(log) if is_spark_frame(log) else log)
         most = ClusterRun.most_links, ClusterRun.most_branches
-        return explained(Plan.of(tuple(as_flows(flows))), graph, source, *most)
+        return explain_plan(Plan.of(tuple(as_flows(flows))), graph, source, *most)
 
     # -- running it ------------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class Spark:
         check(options, request)
         _need_pyspark()
         check_sendable(options)
-        with quiet(), translated_failures(), track(request.progress, options.source.count()) as follower:
+        with quiet(), translate_failures(), track(request.progress, options.source.count()) as follower:
             run = ClusterRun(self._spark(), plan, options, self._partitions, self._chunk_rows)
             run.follower = follower
             totals = run.collected(store, trace=request.trace)

@@ -121,7 +121,7 @@ class HandedOver:
             pl.col("time").sort_by("seq_no").first().alias("begin"),
         )
         counts = self.rows.select(**sums_of_events(self._plan))
-        return counted(grid.ranges(found, marks), self._plan, counts)
+        return add_counts(grid.ranges(found, marks), self._plan, counts)
 
     def changes(self, without: Collection[str] = ()) -> pl.DataFrame:
         return self.rows.filter(where_graph_changes(self._plan, without))
@@ -156,7 +156,7 @@ class ClusterEvents:
 
     def ranges(self, marks: pl.DataFrame, ahead: pl.DataFrame, cut: Cut) -> Ranges | None:
         if self._known is None:
-            self._known = self._counted(ahead, cut)
+            self._known = self._count_rows(ahead, cut)
         total, grid, found = self._known
         events = 0 if found is None else int(found["rows"].sum())
         if self.behind is None:
@@ -164,9 +164,9 @@ class ClusterEvents:
         if grid is None or found is None or not events:
             return None
         in_place = grid.in_place(found, marks) if cut.in_place and "file" in found.columns else None
-        return counted(in_place or grid.ranges(found, marks), self._plan, found)
+        return add_counts(in_place or grid.ranges(found, marks), self._plan, found)
 
-    def _counted(self, ahead: pl.DataFrame, cut: Cut) -> tuple[int, Grid | None, pl.DataFrame | None]:
+    def _count_rows(self, ahead: pl.DataFrame, cut: Cut) -> tuple[int, Grid | None, pl.DataFrame | None]:
         """Return the number of rows, and what is known of the stretches that they are cut into."""
         from pyspark.sql import functions as F  # noqa: N812
 
@@ -300,7 +300,7 @@ def sums_of_events(plan: Plan) -> dict[str, pl.Expr]:
     return {column: one.sum().cast(pl.Int64) for column, one in counts.items()}
 
 
-def counted(ranges: Ranges, plan: Plan, counts: pl.DataFrame) -> Ranges:
+def add_counts(ranges: Ranges, plan: Plan, counts: pl.DataFrame) -> Ranges:
     """Return ranges with the sums of such counts."""
     sums = {name: int(counts[name].sum()) for name in ("changing", "named", *link_counts(plan))}
     links = {name: sums[column] for column, name in link_counts(plan).items()}

@@ -26,7 +26,7 @@ class AbsentExecutor(StepExecutor):
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         return StepOutcome(_none_of(contexts))
 
-    def streamed(self, contexts: ContextBatch) -> list[ContextBatch]:
+    def stream(self, contexts: ContextBatch) -> list[ContextBatch]:
         return [contexts]
 
 
@@ -126,11 +126,11 @@ class RoutingExecutor(StepExecutor):
             self._routed.append(np.unique(pairs))
         return StepOutcome(_none_of(contexts))
 
-    def streamed(self, contexts: ContextBatch) -> list[ContextBatch]:
+    def stream(self, contexts: ContextBatch) -> list[ContextBatch]:
         # nothing is read of the graph here
         return [contexts]
 
-    def routed(self) -> list[Pairs]:
+    def route(self) -> list[Pairs]:
         """Return rows of the chunk and their shards, as row times number of shards plus shard, since the last
         call.
         """

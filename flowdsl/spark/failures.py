@@ -62,7 +62,7 @@ class PartRecorder(TableRecorder):
         self.store.add("errors", TablePart(frame, {**step_meta(step), "roots": list(roots)}))
 
 
-def spelled_out(failed: Sequence[TablePart], events: RunEvents) -> Iterator[TablePart]:
+def spell_out(failed: Sequence[TablePart], events: RunEvents) -> Iterator[TablePart]:
     """Yield failures of tasks as rows of the table of errors."""
     if not failed:
         return

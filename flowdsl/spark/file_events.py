@@ -27,13 +27,13 @@ from flowdsl.spark.events import (
     ClusterEvents,
     HandedOver,
     RunEvents,
-    counted,
+    add_counts,
     sums_of_events,
     where_graph_changes,
 )
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.ranges import Cut, Grid, Ranges
-from flowdsl.spark.rows import Batches, decoded, encoded, numbers_in, read_stretch
+from flowdsl.spark.rows import Batches, decode_rows, encode_rows, numbers_in, read_stretch
 from flowdsl.spark.sources import SparkEvents
 from flowdsl.spark.spread_fans import ends_of
 from flowdsl.values.json_types import Ints
@@ -86,7 +86,7 @@ class FileEvents(ClusterEvents):
             self.broken = total - ranges.events
         asked = (stretches[block] for block in ranges.blocks)
         files = tuple(one._replace(last=min(one.last, ranges.last)) for one in asked)
-        return replace(counted(ranges, self._plan, found.stretches), files=files)
+        return replace(add_counts(ranges, self._plan, found.stretches), files=files)
 
     def _look(self, stretches: Sequence[FileStretch], cut: Cut) -> _Scanned:
         tasks = min(len(stretches), cut.most)
@@ -100,7 +100,7 @@ class FileEvents(ClusterEvents):
             tuple(ends_of(self._plan, {})),
         )
         rows = self._session.range(0, len(stretches), 1, tasks).mapInArrow(scan, _FOUND).toArrow()
-        return _Scanned.joined(pickle.loads(content.as_buffer()) for content in rows.column("content"))
+        return _Scanned.concat(pickle.loads(content.as_buffer()) for content in rows.column("content"))
 
     def changes(self, without: Collection[str] = ()) -> pl.DataFrame:
         found = None if self._scanned is None else self._scanned.changes_without(without)
@@ -158,7 +158,7 @@ class _Scanned:
     """How many new links the ids of each bucket have."""
 
     @classmethod
-    def joined(cls, parts: Iterator[_Scanned]) -> _Scanned:
+    def concat(cls, parts: Iterator[_Scanned]) -> _Scanned:
         """Return what all tasks found."""
         first, *rest = parts
         for part in rest:
@@ -175,7 +175,7 @@ class _Scanned:
         asked = [found for name, found in self.changes.items() if name not in types]
         if any(found is None for found in asked):
             return None
-        frames = [decoded(content) for found in asked if found for content in found]
+        frames = [decode_rows(content) for found in asked if found for content in found]
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
 
@@ -239,7 +239,7 @@ class _FewEvents:
         if self._left < 0:
             self.blocks = None
         elif self.blocks is not None and frame.height:
-            self.blocks.append(encoded(frame))
+            self.blocks.append(encode_rows(frame))
 
 
 def _new_links(frame: pl.DataFrame, end: End) -> Ints:

@@ -22,7 +22,7 @@ from flowdsl.log.sources import FileStretch
 from flowdsl.rules import WindowsAtEnd
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.parted_links import Parted
-from flowdsl.spark.rows import decoded, without_bad_json
+from flowdsl.spark.rows import decode_rows, without_bad_json
 from flowdsl.spark.spread_fans import Heavy, Spread
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Job:
     in_place: bool = False
     # where each range lies, if tasks read files themselves
     files: tuple[FileStretch, ...] = ()
-    # the events that change the graph, as `encoded` has it; None where they come with the ranges
+    # the events that change the graph, as `encode_rows` has it; None where they come with the ranges
     changes: bytes | None = None
     # whether flows see the graph as it is after all changes, which are sent
     final_graph: bool = False
@@ -93,7 +93,7 @@ class Job:
         if found is None or found.new_ids > MOST_NEW_IDS:
             found = None
             _GRAPHS.clear()
-            _GRAPHS[self.token] = found = _StartedGraph(*_taken_apart(self.graph))
+            _GRAPHS[self.token] = found = _StartedGraph(*_take_apart(self.graph))
         return found.graph
 
     @property
@@ -115,13 +115,13 @@ class Job:
         assert self.changes is not None
         if self.token not in _CHANGES:
             _CHANGES.clear()
-            found = decoded(self.changes)
+            found = decode_rows(self.changes)
             _CHANGES[self.token] = without_bad_json(found)[0] if self.raw else found
         return _CHANGES[self.token]
 
 
 @contextmanager
-def sent_graph(session: SparkSession, graph: tuple[EntityGraph, Spread]) -> Iterator[Any]:
+def send_graph(session: SparkSession, graph: tuple[EntityGraph, Spread]) -> Iterator[Any]:
     """Broadcast a graph, and the shares of links, for a while, so that each executor is sent them once, and
     each worker takes them apart once. A session of Spark Connect cannot: it sends them with each task.
     """
@@ -152,7 +152,7 @@ class _StartedGraph:
         return len(self._interner) + self._keys.count - self._own
 
 
-def _taken_apart(sent: Any) -> tuple[EntityGraph, Spread]:
+def _take_apart(sent: Any) -> tuple[EntityGraph, Spread]:
     found: tuple[EntityGraph, Spread]
     if isinstance(sent, bytes):
         found = pickle.loads(sent)

@@ -64,7 +64,7 @@ class LinkShares:
         """
         numbers = {one: number for number, one in enumerate(tasks)}
         events = events.with_columns(pl.col("id").replace_strict(numbers, return_dtype=pl.Int32))
-        given, known = _given(graph, name, end, numbers, events)
+        given, known = _count_given(graph, name, end, numbers, events)
         start = pl.Series([*given.values()], dtype=pl.Int64)
         place = (
             start.gather(events["id"]) + events.select(pl.col("made").cum_sum().over("id")).to_series() - 1
@@ -118,7 +118,7 @@ class LinkShares:
         return min(share * size, given) + int(earlier.sum()), given + int(total.sum())
 
 
-def _given(
+def _count_given(
     graph: EntityGraph, name: str, end: str, numbers: Mapping[str, int], events: pl.DataFrame
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """Return how many links the ids have in a graph, and those of them that events are of."""

@@ -17,13 +17,13 @@ from flowdsl.spark.spread_fans import heavy_in, heavy_of
 _SAMPLE: Final = 10_000
 
 
-def explained(
+def explain_plan(
     plan: Plan, graph: EntityGraph | None, source: EventSource | None, most_links: int, most_branches: int
 ) -> str:
     """Return where the parts of a plan run, and what goes over the network."""
     layout = Layout.of(plan)
     if graph is not None and layout.whole is None:
-        parted = _parted(plan, graph, most_links)
+        parted = _find_parted(plan, graph, most_links)
         counts = heavy_in(graph, plan, parted, most_branches) if plan.rules.timers else {}
         layout = Layout.of(plan, parted, heavy_of(counts, most_branches))
     size = None if source is None else _size(plan, source)
@@ -38,7 +38,7 @@ def explained(
     )
 
 
-def _parted(plan: Plan, graph: EntityGraph, most_links: int) -> Parted:
+def _find_parted(plan: Plan, graph: EntityGraph, most_links: int) -> Parted:
     """Return the links of a graph that would be shared out."""
     counts = graph.link_counts
     return {
@@ -98,7 +98,7 @@ def _bytes(events: int, each: int) -> str:
     return f"{total:,.0f} {unit}" if total >= 10 or unit == "bytes" else f"{total:.1f} {unit}"
 
 
-def _pickled_text(graph: EntityGraph) -> str:
+def _pickle_text(graph: EntityGraph) -> str:
     return f" ({len(pickle.dumps(graph)):,} bytes)"
 
 
@@ -109,7 +109,7 @@ def _graph_lines(layout: Layout, graph: EntityGraph | None) -> Iterator[str]:
     if not read and not layout.parted:
         yield "  the graph: not read"
     if read:
-        size = "" if graph is None else _pickled_text(graph.with_links(without=layout.parted))
+        size = "" if graph is None else _pickle_text(graph.with_links(without=layout.parted))
         changes = "events that change it go to every later partition"
         yield f"  the graph: {' and '.join(read)}, sent whole to every task{size}; {changes}"
     for name, end in layout.parted.items():

@@ -96,7 +96,7 @@ class PartExecutor(LocalExecutor):
             self.recorder.ahead(chunk, still)
         if len(unmet := unmet[own[unmet]]):
             self.recorder.unmatched(chunk, unmet)
-        self._advanced(chunk, own if runs is None else runs & own, pool)
+        self._take_chunk(chunk, own if runs is None else runs & own, pool)
         return clock
 
     def take_shard(
@@ -116,7 +116,7 @@ class PartExecutor(LocalExecutor):
         unmet = self.graph.advance(events if changes is None else EventRows(changes, self.graph.interner))
         if links is not None and len(unmet := unmet[links.mask[unmet]]):
             self.recorder.unmatched(chunk, unmet)
-        self._advanced(chunk, own, pool)
+        self._take_chunk(chunk, own, pool)
 
     def take_whole(self, frame: pl.DataFrame, job: Job, pool: ThreadPoolExecutor) -> None:
         """Take the next events of the whole log through the flows."""
@@ -154,10 +154,10 @@ class PartExecutor(LocalExecutor):
         events = EventRows(frame, self.graph.interner, self.plan.event_paths)
         events.prepare(self.plan.id_columns)
         if self.plan.event_paths:
-            events.narrow(self._met(events) if own is None else self._met(events) & own)
+            events.narrow(self._find_triggered(events) if own is None else self._find_triggered(events) & own)
         return events
 
-    def _advanced(self, chunk: Chunk, runs: Mask, pool: ThreadPoolExecutor) -> None:
+    def _take_chunk(self, chunk: Chunk, runs: Mask, pool: ThreadPoolExecutor) -> None:
         self._run_flows(chunk, runs, int(chunk.clock[-1]), pool, self.recorder)
         self.graph.commit()
         self.clock, self.position = int(chunk.clock[-1]), int(chunk.seq[-1])

@@ -54,7 +54,7 @@ def check_sendable(options: Options) -> None:
 
 
 @contextmanager
-def translated_failures() -> Iterator[None]:
+def translate_failures() -> Iterator[None]:
     """Turn what Spark says of a job that failed into an error of flowdsl."""
     from pyspark.errors import PySparkException
 
@@ -63,14 +63,14 @@ def translated_failures() -> Iterator[None]:
     except FlowError:
         raise
     except PySparkException as error:
-        raise _said(str(error)) from error
+        raise _error_in(str(error)) from error
     except Exception as error:
         if type(error).__module__.startswith(("py4j", "pyspark", "grpc")):
-            raise _said(str(error)) from error
+            raise _error_in(str(error)) from error
         raise
 
 
-def _said(text: str) -> FlowError:
+def _error_in(text: str) -> FlowError:
     """Return the error of a task where it was one of flowdsl, or that the job failed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in lines:

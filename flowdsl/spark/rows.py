@@ -118,13 +118,13 @@ def _by_part(batch: pa.RecordBatch, starts: Ints | None) -> Iterator[tuple[int, 
         yield int(parts[start]), batch.slice(start, end - start)
 
 
-def encoded(frame: pl.DataFrame) -> bytes:
+def encode_rows(frame: pl.DataFrame) -> bytes:
     """Return rows as bytes."""
     content = io.BytesIO()
     frame.write_ipc(content, compression="zstd")
     return content.getvalue()
 
 
-def decoded(content: bytes) -> pl.DataFrame:
-    """Return the rows that `encoded` made bytes of."""
+def decode_rows(content: bytes) -> pl.DataFrame:
+    """Return the rows that `encode_rows` made bytes of."""
     return pl.read_ipc(io.BytesIO(content))

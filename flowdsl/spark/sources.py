@@ -43,7 +43,7 @@ def is_spark_frame(value: object) -> bool:
     return type(value).__module__.partition(".")[0] == "pyspark" and hasattr(value, "mapInArrow")
 
 
-def numbered(frame: DataFrame) -> DataFrame:
+def number_events(frame: DataFrame) -> DataFrame:
     """Return events numbered by (timestamp, event_id); a `DataError` where that is not a total order.
 
     Quantiles of the time cut them into stretches, which are sorted and counted each by itself.
@@ -103,7 +103,7 @@ class SparkEvents:
                     allowed="seq_no: whole numbers from 1 on, each once; or event_id and timestamp",
                 )
             with quiet():
-                self.frame = numbered(self.frame)
+                self.frame = number_events(self.frame)
 
     @property
     def in_memory(self) -> bool:

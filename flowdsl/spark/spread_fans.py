@@ -114,7 +114,7 @@ def heavy_of(counts: Mapping[tuple[str, str], Mapping[str, int]], most: int, tas
     return {end: ids for end, ids in found.items() if ids and tasks > 1}
 
 
-def shared_out(graph: EntityGraph, parted: Parted, shards: int, spread: Spread) -> Iterator[Block]:
+def share_out(graph: EntityGraph, parted: Parted, shards: int, spread: Spread) -> Iterator[Block]:
     """Yield the links of a snapshot as the first blocks of their shards."""
     for name, end in parted.items():
         ends = coded_ends(graph, name)
@@ -152,7 +152,7 @@ class MovedLinks(NamedTuple):
     ending: Mask
 
 
-def moved_links(frame: pl.DataFrame, own: Mask, parted: Parted, shards: int, spread: Spread) -> MovedLinks:
+def move_links(frame: pl.DataFrame, own: Mask, parted: Parted, shards: int, spread: Spread) -> MovedLinks:
     """Return which of the `own` events make or end links that are shared out, and their shards."""
     none = np.zeros(0, np.int64)
     found = [MovedLinks(none, none, none.astype(np.bool_))]

@@ -26,7 +26,7 @@ from flowdsl.spark.blocks import (
     NUMBERS,
     Block,
     blocks_in,
-    joined,
+    join_blocks,
     outputs_in,
     stretches,
     table_of,
@@ -50,7 +50,7 @@ from flowdsl.spark.rows import (
     read_stretch,
     without_bad_json,
 )
-from flowdsl.spark.spread_fans import moved_links
+from flowdsl.spark.spread_fans import move_links
 from flowdsl.values.json_types import Ints, Mask
 
 
@@ -126,7 +126,7 @@ class _RangeRun:
         yield from self._outputs.taken()
         if self._layout.gates:
             assert self._job.schema is not None
-            yield from to_batches(self._sent(frame, own, clock), self._job.schema)
+            yield from to_batches(self._send(frame, own, clock), self._job.schema)
 
     def ended(self) -> Iterator[pa.RecordBatch]:
         totals = replace(self._run.part_totals(), part=self.part, taken=self._taken, ordered=self._ordered)
@@ -140,16 +140,16 @@ class _RangeRun:
             self._run.broken += int(np.count_nonzero(own[broken]))
         return frame, self._run.take_range(events_of(frame), own, self._job, pool)
 
-    def _sent(self, frame: pl.DataFrame, own: Mask, clock: Ints) -> Iterator[Block]:
+    def _send(self, frame: pl.DataFrame, own: Mask, clock: Ints) -> Iterator[Block]:
         """Yield the events that go to shards: those with contexts for them, and to all of them those that
         change the graph.
         """
         if not own.any():
             return
         shards, first = self._job.shards, int(frame["seq_no"].filter(frame["own"])[0])
-        moved = moved_links(frame, own, self._job.parted, shards, self._job.spread)
+        moved = move_links(frame, own, self._job.parted, shards, self._job.spread)
         rows, to = moved.rows, moved.shards
-        for pairs in (pairs for router in self._routers for pairs in router.routed()):
+        for pairs in (pairs for router in self._routers for pairs in router.route()):
             rows, to = np.append(rows, pairs // shards), np.append(to, pairs % shards)
         # by shard and row; of those that are there twice, the one that is there for its contexts
         mine = np.arange(len(rows)) >= len(moved.rows)
@@ -263,7 +263,7 @@ class _ShardRun:
         job, every = self._job, np.ones(frame.height, np.bool_)
         if not job.parted:
             return None
-        moved = moved_links(frame, every, job.parted, job.shards, job.spread)
+        moved = move_links(frame, every, job.parted, job.shards, job.spread)
         here = moved.shards == self._part
         made, ended = ~every, ~every
         made[moved.rows[here & ~moved.ending]] = True
@@ -312,9 +312,9 @@ class _Blocks:
         """Return all events, in order, each once: what changes the graph comes to all shards, and besides,
         where it has contexts, as their own.
         """
-        frames = [frame_of(joined(self._tables[EVENTS]))] if self._tables[EVENTS] else []
+        frames = [frame_of(join_blocks(self._tables[EVENTS]))] if self._tables[EVENTS] else []
         if self._tables[NUMBERS]:
-            numbers = frame_of(joined(self._tables[NUMBERS]))
+            numbers = frame_of(join_blocks(self._tables[NUMBERS]))
             known = job.all_changes()
             changes = known[known["seq_no"].search_sorted(numbers["seq_no"])]
             frames.append(changes.with_columns(numbers["clock"], own=pl.lit(value=False)))

@@ -21,7 +21,7 @@ from flowdsl.values.masks import where_present
 _QUOTED: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def spelled(column: Column) -> pl.Series:
+def spell(column: Column) -> pl.Series:
     """Return each value as text: strings as they are, everything else as JSON, null where it is missing."""
     if column.all_(Tag.TEXT):
         return column.text_series()

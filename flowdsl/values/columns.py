@@ -17,7 +17,7 @@ import polars as pl
 
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_conversion import as_text, nested_json, tag_of_dtype
-from flowdsl.values.json_texts import only, parse, quoted
+from flowdsl.values.json_texts import only, parse, quote_texts
 from flowdsl.values.json_types import MISSING, Floats, Index, Ints, Mask, Tag, Tags, tag_of, uniform
 from flowdsl.values.masks import as_mask, where_present
 
@@ -136,7 +136,7 @@ class Column:
         )
 
     @classmethod
-    def coded(
+    def from_codes(
         cls,
         codes: npt.NDArray[np.int32],
         interner: Interner,
@@ -221,7 +221,7 @@ class Column:
         return Column(
             len(index),
             self.tags.take(index) if isinstance(self.tags, np.ndarray) else self.tags,
-            texts=taken(self.texts, index),
+            texts=take_rows(self.texts, index),
             ints=None if self.ints is None else self.ints.take(index),
             floats=None if self.floats is None else self.floats.take(index),
             bools=None if self.bools is None else self.bools.take(index),
@@ -285,11 +285,11 @@ class Column:
             rows = np.flatnonzero(tags == tag)
             if not len(rows) or source is None:
                 continue
-            items = _items_of(taken(source, rows))
+            items = _items_of(take_rows(source, rows))
             if tag >= Tag.ARRAY:
                 items = list(map(json.loads, items))
             if tag is Tag.FLOAT and self.wide is not None:
-                items = widened(items, self.wide[rows])
+                items = widen(items, self.wide[rows])
             for row, item in zip(rows.tolist(), items, strict=True):
                 out[row] = item
         return out
@@ -301,14 +301,14 @@ class Column:
         numbers = {Tag.BOOL: self.bools, Tag.INT: self.ints, Tag.FLOAT: self.floats}.get(tag)
         if numbers is not None:
             found: list[Any] = numbers.tolist()
-            return widened(found, self.wide) if tag is Tag.FLOAT and self.wide is not None else found
+            return widen(found, self.wide) if tag is Tag.FLOAT and self.wide is not None else found
         return [None if tag is Tag.NULL else MISSING] * self.size
 
     def to_json(self) -> pl.Series:
         """Return each value as compact JSON text, or null where it is missing."""
         tag = self.one_tag()
         if tag is Tag.TEXT:
-            return quoted(self.text_series())
+            return quote_texts(self.text_series())
         if tag in (Tag.ARRAY, Tag.OBJECT) and self.nested is not None:
             return self.nested
         frame: dict[str, pl.Series] = {"tag": pl.Series(self.tag_array())}
@@ -339,7 +339,7 @@ class Column:
                 written = pl.coalesce("wide", written)
             cases.append((Tag.FLOAT, written))
         if self.texts is not None:
-            frame["texts"] = quoted(self.text_series())
+            frame["texts"] = quote_texts(self.text_series())
             cases.append((Tag.TEXT, pl.col("texts")))
         if self.nested is not None:
             frame["nested"] = self.nested
@@ -398,7 +398,7 @@ def _blank(series: pl.Series, absent: Mask | None) -> pl.Series:
     return series if absent is None or not absent.any() else only(series, ~absent)
 
 
-def taken(source: Any, index: Index) -> Any:
+def take_rows(source: Any, index: Index) -> Any:
     """Gather rows of a series, an array or a column; of nothing there are none."""
     if source is None:
         return None
@@ -476,7 +476,7 @@ def wide_digits(values: Sequence[Any], tags: Tags) -> pl.Series | None:
     return pl.Series([found.get(row) for row in range(len(values))], dtype=pl.String) if found else None
 
 
-def widened(floats: list[Any], wide: pl.Series) -> list[Any]:
+def widen(floats: list[Any], wide: pl.Series) -> list[Any]:
     """Return the numbers with those that need all 64 bits as integers."""
     return [
         number if digits is None else int(digits)

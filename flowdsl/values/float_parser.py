@@ -47,11 +47,11 @@ def read_float(text: str) -> float:
         if digits * 10 + int(digit) > _MOST:
             break
         digits, power = digits * 10 + int(digit), power - 1
-    value = _scaled(float(digits), power)
+    value = _scale(float(digits), power)
     return -value if sign else value
 
 
-def _scaled(value: float, power: int) -> float:
+def _scale(value: float, power: int) -> float:
     while power < -308 and value:
         value, power = value / 1e308, power + 308
     if power < 0:

@@ -26,7 +26,7 @@ from flowdsl.values.kinds import (
     TEXT,
     Kind,
     dtype_of,
-    joined_all,
+    join_all_kinds,
     kind_of,
     object_kind,
 )
@@ -64,23 +64,23 @@ def kind_of_texts(texts: pl.Series) -> Kind:
     texts = texts.drop_nulls()
     if _for_duckdb(texts):
         try:
-            found = _asked(texts, "SELECT DISTINCT json_structure(d) AS d FROM documents")
-            return joined_all(_kind_of_structure(json.loads(text), 0) for text in found.to_list())
+            found = _query(texts, "SELECT DISTINCT json_structure(d) AS d FROM documents")
+            return join_all_kinds(_kind_of_structure(json.loads(text), 0) for text in found.to_list())
         except _AmbiguousValueError:
             pass
-    return joined_all(_kind_of_text(text) for text in texts.to_list())
+    return join_all_kinds(_kind_of_text(text) for text in texts.to_list())
 
 
-def decoded(texts: pl.Series, kind: Kind) -> pl.Series:
+def decode(texts: pl.Series, kind: Kind) -> pl.Series:
     """Decode JSON texts into a column of a kind that holds their values."""
     dtype = dtype_of(kind)
     if dtype == pl.String and kind != TEXT:
-        return _spelled_alike(_without_nulls(texts))
+        return _spell_alike(_without_nulls(texts))
     if _for_duckdb(texts):
         try:
             structure = json.dumps(_structure_of(kind)).replace("'", "''")
             query = f"SELECT json_transform(d, '{structure}') AS d FROM documents ORDER BY n"
-            return _asked(texts, query).cast(dtype).alias(texts.name)
+            return _query(texts, query).cast(dtype).alias(texts.name)
         except _AmbiguousValueError:
             pass
     values = [None if text is None else json.loads(text) for text in texts.to_list()]
@@ -89,14 +89,14 @@ def decoded(texts: pl.Series, kind: Kind) -> pl.Series:
 
 def column_of_kind(values: Iterable[Any], kind: Kind) -> pl.Series:
     """Convert Python JSON values into a column of a kind that holds them."""
-    return pl.Series([_conformed(value, kind) for value in values], dtype=dtype_of(kind))
+    return pl.Series([_conform(value, kind) for value in values], dtype=dtype_of(kind))
 
 
 def _for_duckdb(texts: pl.Series) -> bool:
     return len(texts) >= _MANY and not texts.str.contains(_DOUBTFUL).any()
 
 
-def _asked(texts: pl.Series, query: str) -> pl.Series:
+def _query(texts: pl.Series, query: str) -> pl.Series:
     import duckdb
 
     try:
@@ -110,15 +110,15 @@ def _without_nulls(texts: pl.Series) -> pl.Series:
     return pl.select(pl.when(~null).then(texts)).to_series().alias(texts.name) if null.any() else texts
 
 
-def _spelled_alike(texts: pl.Series) -> pl.Series:
+def _spell_alike(texts: pl.Series) -> pl.Series:
     """Rewrite floats and escapes in JSON texts the way Python writes them."""
     rows = texts.str.contains(r"[0-9][.eE]|\\").fill_null(value=False).arg_true()
     if not len(rows):
         return texts
-    return texts.scatter(rows, [_respelled(text) for text in texts.gather(rows).to_list()])
+    return texts.scatter(rows, [_respell(text) for text in texts.gather(rows).to_list()])
 
 
-def _respelled(text: str) -> str:
+def _respell(text: str) -> str:
     try:
         return _compact(json.loads(text))
     except (RecursionError, ValueError):
@@ -159,7 +159,7 @@ def _structure_of(kind: Kind) -> Any:
     return _TYPES[kind]
 
 
-def _conformed(value: Any, kind: Kind) -> Any:
+def _conform(value: Any, kind: Kind) -> Any:
     if value is None:
         return None
     if isinstance(value, str):
@@ -167,11 +167,11 @@ def _conformed(value: Any, kind: Kind) -> Any:
     if kind == NUMBER:
         return _double(value)
     if isinstance(kind, list):
-        return [_conformed(inner, kind[0]) for inner in value]
+        return [_conform(inner, kind[0]) for inner in value]
     if kind in (SEVERAL, {}):
         return _compact(value)
     if isinstance(kind, dict):
-        return {name: _conformed(value.get(name), inner) for name, inner in kind.items()}
+        return {name: _conform(value.get(name), inner) for name, inner in kind.items()}
     return value
 
 

@@ -103,7 +103,7 @@ class Documents(StateObject):
         return picked
 
     @classmethod
-    def joined(cls, first: Documents, second: Documents, hints: Iterable[Path]) -> Documents:
+    def concat(cls, first: Documents, second: Documents, hints: Iterable[Path]) -> Documents:
         """Concatenate two sets of documents, keeping the paths that both have extracted already."""
         if first.series.dtype == second.series.dtype and first._cells == second._cells:
             series = pl.concat([first.series.alias("d"), second.series.alias("d")])

@@ -36,7 +36,7 @@ class JsonLists:
         if not len(rows):
             return cls(counts, Column(0, Tag.MISSING))
         texts = column.nested if len(rows) == column.size else column.nested.gather(rows)
-        counts[rows], elements = _taken_apart(texts)
+        counts[rows], elements = _take_apart(texts)
         return cls(counts, elements)
 
     def take(self, index: Index) -> JsonLists:
@@ -67,7 +67,7 @@ def most_elements(column: Column) -> Ints:
     return most
 
 
-def _taken_apart(texts: pl.Series) -> tuple[Ints, Column]:
+def _take_apart(texts: pl.Series) -> tuple[Ints, Column]:
     """Return the number of elements of each list, none of which is empty, and all elements."""
     few = elements_of_few(texts)
     if few is not None:
@@ -76,12 +76,12 @@ def _taken_apart(texts: pl.Series) -> tuple[Ints, Column]:
         )
     pieces, plain = _split(texts)
     if plain.all():
-        return _counted(pieces), _texts(pieces)
+        return _count(pieces), _texts(pieces)
     counts = np.zeros(len(texts), np.int64)
     simple, others = np.flatnonzero(plain), np.flatnonzero(~plain)
     split = pieces.gather(simple)
-    counts[simple] = _counted(split)
-    rows, parsed = _parsed(texts.gather(others))
+    counts[simple] = _count(split)
+    rows, parsed = _parse(texts.gather(others))
     counts[others] = np.bincount(rows, minlength=len(others))
     both = Column.concat([_texts(split), parsed])
     # where the elements of each list begin in `both`
@@ -108,7 +108,7 @@ def _split(texts: pl.Series) -> tuple[pl.Series, Mask]:
     return found["pieces"], plain.to_numpy()
 
 
-def _counted(lists: pl.Series) -> Ints:
+def _count(lists: pl.Series) -> Ints:
     return lists.list.len().cast(pl.Int64).to_numpy()
 
 
@@ -117,7 +117,7 @@ def _texts(lists: pl.Series) -> Column:
     return Column(len(texts), Tag.TEXT, texts=texts)
 
 
-def _parsed(texts: pl.Series) -> tuple[Index, Column]:
+def _parse(texts: pl.Series) -> tuple[Index, Column]:
     """Return the list that each element is of, and the elements of lists of any values."""
     found = query_documents(texts, "SELECT n, unnest(json_extract(d, '$[*]')) AS d FROM documents")
     if not found["n"].is_sorted():

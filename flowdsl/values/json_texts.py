@@ -40,7 +40,7 @@ def parse(given: pl.Series | pa.Array) -> Parsed:
     ints, floats, wide = _numbers(documents, tags) if (tags == Tag.INT).any() else (None, None, None)
     return Parsed(
         tags,
-        texts=_unquoted(documents, is_text, escapes=escapes) if is_text.any() else None,
+        texts=_unquote(documents, is_text, escapes=escapes) if is_text.any() else None,
         ints=ints,
         floats=floats,
         bools=heads == ord("t") if (tags == Tag.BOOL).any() else None,
@@ -73,7 +73,7 @@ def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any, Any]:
     return ints, numbers.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(), wide
 
 
-def quoted(texts: pl.Series) -> pl.Series:
+def quote_texts(texts: pl.Series) -> pl.Series:
     """Quote texts as JSON strings."""
     plain = not texts.str.contains(r'["\\\x00-\x1f]').any()
     if plain:
@@ -115,7 +115,7 @@ def only(series: pl.Series, mask: Mask) -> pl.Series:
     return pl.select(pl.when(pl.Series(mask)).then(series)).to_series()
 
 
-def _unquoted(documents: pl.Series, mask: Mask, *, escapes: bool) -> pl.Series:
+def _unquote(documents: pl.Series, mask: Mask, *, escapes: bool) -> pl.Series:
     strings = documents if mask.all() else only(documents, mask)
     plain = strings.str.slice(1).str.head(-1)
     if not escapes:

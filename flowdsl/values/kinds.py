@@ -46,10 +46,14 @@ _DTYPES: Final[dict[str, Any]] = {
 WORDS: Final = frozenset(_DTYPES)
 
 
-def joined(one: Kind, other: Kind) -> Kind:
+def join_kinds(one: Kind, other: Kind) -> Kind:
     """Return the kind that holds the values of both.
 
-    >>> joined("natural", "number"), joined({"a": "text"}, {"b": "natural"}), joined(["text"], "text")
+    >>> (
+    ...     join_kinds("natural", "number"),
+    ...     join_kinds({"a": "text"}, {"b": "natural"}),
+    ...     join_kinds(["text"], "text"),
+    ... )
     ('number', {'a': 'text', 'b': 'natural'}, 'several')
     """
     if other in (one, NOTHING):
@@ -57,15 +61,17 @@ def joined(one: Kind, other: Kind) -> Kind:
     if one == NOTHING:
         return other
     if isinstance(one, dict) and isinstance(other, dict):
-        return object_kind({n: joined(one.get(n, NOTHING), other.get(n, NOTHING)) for n in {**one, **other}})
+        return object_kind(
+            {n: join_kinds(one.get(n, NOTHING), other.get(n, NOTHING)) for n in {**one, **other}}
+        )
     if isinstance(one, list) and isinstance(other, list):
-        return [joined(one[0], other[0])]
+        return [join_kinds(one[0], other[0])]
     if isinstance(one, str) and isinstance(other, str):
-        return _joined_numbers({one, other})
+        return _join_numbers({one, other})
     return SEVERAL
 
 
-def _joined_numbers(kinds: set[str]) -> Kind:
+def _join_numbers(kinds: set[str]) -> Kind:
     """Return the kind of numbers that holds these, or several if one is not a number."""
     if not kinds <= {*_WHOLE, NUMBER}:
         return SEVERAL
@@ -74,9 +80,9 @@ def _joined_numbers(kinds: set[str]) -> Kind:
     return UNSIGNED if UNSIGNED in kinds else INTEGER
 
 
-def joined_all(kinds: Iterable[Kind]) -> Kind:
+def join_all_kinds(kinds: Iterable[Kind]) -> Kind:
     """Return the kind that holds the values of all."""
-    return reduce(joined, kinds, NOTHING)
+    return reduce(join_kinds, kinds, NOTHING)
 
 
 def object_kind(fields: dict[str, Kind]) -> Kind:
@@ -84,19 +90,19 @@ def object_kind(fields: dict[str, Kind]) -> Kind:
     return fields if len(fields) <= MAX_FIELDS else SEVERAL
 
 
-def filled(kind: Kind, hint: Kind) -> Kind:
+def complete(kind: Kind, hint: Kind) -> Kind:
     """Complete a kind from what a template says of it; fields are ordered as in the template, then by
     name.
     """
     if kind == NOTHING:
-        return filled(hint, NOTHING) if hint != NOTHING else NOTHING
+        return complete(hint, NOTHING) if hint != NOTHING else NOTHING
     if isinstance(kind, dict):
         known = hint if isinstance(hint, dict) else {}
         # what an object of the template holds is there in every payload, also where it is null
         names = [*known, *sorted(kind.keys() - known.keys())]
-        return {name: filled(kind.get(name, NOTHING), known.get(name, NOTHING)) for name in names}
+        return {name: complete(kind.get(name, NOTHING), known.get(name, NOTHING)) for name in names}
     if isinstance(kind, list):
-        return [filled(kind[0], hint[0] if isinstance(hint, list) else NOTHING)]
+        return [complete(kind[0], hint[0] if isinstance(hint, list) else NOTHING)]
     return kind
 
 
@@ -120,7 +126,7 @@ def kind_of(value: Any, depth: int = 0) -> Kind:
         return SEVERAL
     if isinstance(value, dict):
         return object_kind({str(name): kind_of(inner, depth + 1) for name, inner in value.items()})
-    return [joined_all(kind_of(inner, depth + 1) for inner in value)]
+    return [join_all_kinds(kind_of(inner, depth + 1) for inner in value)]
 
 
 def _kind_of_integer(value: int) -> Kind:

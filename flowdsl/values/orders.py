@@ -45,13 +45,13 @@ def stable_order(keys: Ints) -> Ints:
     >>> stable_order(np.array([7, 3, 7, 3])).tolist()
     [1, 3, 0, 2]
     """
-    return sorted_stably(keys)[1]
+    return sort_stably(keys)[1]
 
 
-def sorted_stably(keys: Ints) -> tuple[Ints, Ints]:
+def sort_stably(keys: Ints) -> tuple[Ints, Ints]:
     """Return the keys in order, and the order that sorts them and keeps equal ones as they were.
 
-    >>> [array.tolist() for array in sorted_stably(np.array([7, 3, 7, 3]))]
+    >>> [array.tolist() for array in sort_stably(np.array([7, 3, 7, 3]))]
     [[3, 3, 7, 7], [1, 3, 0, 2]]
     """
     if not len(keys):
@@ -115,10 +115,10 @@ class Places:
         return table
 
 
-def found_at(keys: Ints, asked: Ints) -> Ints:
+def find_places(keys: Ints, asked: Ints) -> Ints:
     """Return the first place of each number in keys that ascend, -1 where they do not have it.
 
-    >>> found_at(np.array([3, 5, 5]), np.array([5, 4, 9, 3])).tolist()
+    >>> find_places(np.array([3, 5, 5]), np.array([5, 4, 9, 3])).tolist()
     [1, -1, -1, 0]
     """
     return Places(keys).of(asked)

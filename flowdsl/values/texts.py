@@ -103,7 +103,7 @@ class Texts:
                     pl.concat([part.texts for part in parts], rechunk=True),
                     np.concatenate([part.numbers for part in parts]),
                 )
-            self._listed()
+            self._list()
 
     def take(self, numbers: Numbers) -> pl.Series:
         """Return the texts of these numbers."""
@@ -116,7 +116,7 @@ class Texts:
         if self._at is None:
             return whole[numbers]
         with self._lock:
-            return self._taken(self._at.take(numbers))
+            return self._take(self._at.take(numbers))
 
     def _in_one(self) -> pl.Series:
         with self._lock:
@@ -146,9 +146,9 @@ class Texts:
             for piece, lost in zip(self._named, gone, strict=True):
                 piece.known -= lost
                 if piece.known:
-                    kept.append(piece if 2 * piece.known > len(piece) or not lost else self._moved(piece))
+                    kept.append(piece if 2 * piece.known > len(piece) or not lost else self._move(piece))
             self._named = kept
-            self._listed()
+            self._list()
 
     # -- a table of where texts lie --------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class Texts:
                 self._put(texts, np.arange(start, start + len(texts), dtype=np.int32))
                 start += len(texts)
         self._pieces, self._whole = [], self._whole.clear()
-        self._listed()
+        self._list()
 
     def _extend(self, size: int) -> None:
         """Have a table for so many numbers, in memory that is made anew at a geometric pace."""
@@ -187,17 +187,17 @@ class Texts:
         there = self._at[piece.numbers] == (piece.name << _SHIFT) + np.arange(len(piece))
         return _Piece(piece.name, piece.texts.filter(pl.Series(there)), piece.numbers[there], piece.known)
 
-    def _moved(self, piece: _Piece) -> _Piece:
+    def _move(self, piece: _Piece) -> _Piece:
         """Return the piece without its freed texts."""
         assert self._at is not None
         rest = self._rest(piece)
         self._at[rest.numbers] = (rest.name << _SHIFT) + np.arange(len(rest))
         return rest
 
-    def _listed(self) -> None:
+    def _list(self) -> None:
         self._names = np.array([piece.name for piece in self._named], np.int64)
 
-    def _taken(self, at: Ints) -> pl.Series:
+    def _take(self, at: Ints) -> pl.Series:
         if not len(at):
             return pl.Series("text", [], dtype=pl.String)
         # where nothing lies there is null, as at number 0, which is never forgotten
@@ -229,7 +229,7 @@ class Texts:
             assert self._at is not None
             known = self._stretches.get(start)
             if known is None or len(known) != end - start:
-                known = self._stretches[start] = self._taken(self._at[start:end])
+                known = self._stretches[start] = self._take(self._at[start:end])
             return known
 
     def _touch(self, numbers: Numbers) -> None:

@@ -120,7 +120,7 @@ def to_utc(local: Ints, zones: Zones) -> Ints:
     """
     table = _table
     seconds = local // SECOND
-    folded, back = _folded(seconds)
+    folded, back = _fold(seconds)
     at = np.searchsorted(table.ends, _keyed(folded, zones), side="right")
     moments = np.maximum((table.since[at] + back) * SECOND, local - table.offset[at] * SECOND)
     result: Ints = moments
@@ -133,7 +133,7 @@ def latest_local(moments: Ints, zones: Zones) -> Ints:
     That is the local time, except after the clock was turned back: local times that come twice count once.
     """
     at, offset = _stretch(moments, zones)
-    _, back = _folded(moments // SECOND)
+    _, back = _fold(moments // SECOND)
     latest: Ints = np.maximum(moments + offset * SECOND, (_table.reached[at] + back) * SECOND - 1)
     return latest
 
@@ -147,7 +147,7 @@ def _stretch(moments: Ints, zones: Zones) -> tuple[Ints, Ints]:
             at = np.broadcast_to(ends[:1], len(moments))
             return at, np.broadcast_to(_table.offset[ends[:1]], len(moments))
     table = _table
-    seconds, _ = _folded(moments // SECOND)
+    seconds, _ = _fold(moments // SECOND)
     at = np.searchsorted(table.starts, _keyed(seconds, zones), side="right") - 1
     return at, table.offset[at]
 
@@ -158,7 +158,7 @@ def _keyed(seconds: Ints, zones: Zones) -> Ints:
     return keys
 
 
-def _folded(seconds: Ints) -> tuple[Ints, Ints | int]:
+def _fold(seconds: Ints) -> tuple[Ints, Ints | int]:
     """Return times brought before the end of the tables by whole rounds of the calendar, and how far."""
     if not len(seconds) or int(seconds.max()) < _ROUND_END:
         return seconds, 0

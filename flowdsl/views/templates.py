@@ -120,11 +120,11 @@ def label_cells(rows: str, heads: Iterable[str]) -> str:
     # a long name may break where it has a `_`
     labels = [_LABEL.format(escape(head).replace("_", "_<wbr>")) if head else "" for head in heads]
 
-    def labelled(row: str) -> str:
+    def label(row: str) -> str:
         left = iter(labels)
         return _CELL.sub(lambda cell: f"<td{cell[1]}{_WIDTHS.get(cell[2], '')}>{next(left, '')}", row)
 
-    return _ROW.join(map(labelled, str(rows).split("<tr>")))
+    return _ROW.join(map(label, str(rows).split("<tr>")))
 
 
 def printable_lines(text: str, most: int) -> str:

@@ -13,7 +13,7 @@ import flowdsl as fd
 from flowdsl import on
 from flowdsl.api.design import Designer
 from flowdsl.notebook.explorer import Explorer
-from flowdsl.notebook.messages import DESIGN, EXPLORE, heard
+from flowdsl.notebook.messages import DESIGN, EXPLORE, parse_message
 
 ODD: list[Any] = [
     None, True, -1, 0, 1, 3, 2**53, 2**70, 0.5, "", "x", "link.created", "template", "text", "name", "sinks", "map", "#1", "#-1",
@@ -57,7 +57,7 @@ def check(rng: random.Random) -> int:
             explorer.do(message)
             for known in (DESIGN, EXPLORE):
                 try:
-                    what, how = heard(message, known)
+                    what, how = parse_message(message, known)
                 except fd.FlowError:
                     continue
                 assert what in known

@@ -14,9 +14,9 @@ from flowdsl import on, var
 from flowdsl.errors import FlowError
 from flowdsl.events import json_text, json_value
 from flowdsl.values.columns import Column
-from flowdsl.values.json_decoder import decoded, kind_of_texts
+from flowdsl.values.json_decoder import decode, kind_of_texts
 from flowdsl.values.json_texts import only
-from flowdsl.values.kinds import dtype_of, filled, joined_all, kind_of
+from flowdsl.values.kinds import complete, dtype_of, join_all_kinds, kind_of
 
 _SCALARS: list[Any] = [
     None, True, False, 0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1, 2**70, 0.5, -0.0, 1e16, 1e-7, 1e300, "",
@@ -48,14 +48,14 @@ def check(rng: random.Random) -> int:
 def _check_column(rng: random.Random, values: list[Any]) -> None:
     texts = pl.Series([json_text(value) for value in values], dtype=pl.String)
     kind = kind_of_texts(texts)
-    assert kind == joined_all(map(kind_of, values)), values
+    assert kind == join_all_kinds(map(kind_of, values)), values
     cut = rng.randint(0, len(values))
     pieces = [kind_of_texts(texts[:cut]), kind_of_texts(texts[cut:])]
-    assert joined_all(pieces) == joined_all(reversed(pieces)) == kind, values
-    whole = filled(kind, "nothing")
-    column = decoded(texts, whole)
+    assert join_all_kinds(pieces) == join_all_kinds(reversed(pieces)) == kind, values
+    whole = complete(kind, "nothing")
+    column = decode(texts, whole)
     assert column.dtype == dtype_of(whole)
-    assert pl.concat([decoded(texts[:cut], whole), decoded(texts[cut:], whole)]).equals(column), values
+    assert pl.concat([decode(texts[:cut], whole), decode(texts[cut:], whole)]).equals(column), values
     for value, cell in zip(values, column.to_list(), strict=True):
         if whole in ("natural", "integer", "unsigned", "boolean", "text"):
             assert cell == value, (value, cell)
@@ -65,7 +65,7 @@ def _check_column(rng: random.Random, values: list[Any]) -> None:
         there = Column.from_json(texts).to_json()
         # null and missing are both null in a frame
         spelled = only(texts, (there != "null").fill_null(value=False).to_numpy())
-        assert decoded(there, whole).equals(decoded(spelled, whole)), values
+        assert decode(there, whole).equals(decode(spelled, whole)), values
 
 
 def _check_replay(rng: random.Random, values: list[Any]) -> int:

@@ -10,7 +10,14 @@ import numpy.typing as npt
 
 from flowdsl.expressions.conditions import semantics
 from flowdsl.expressions.conditions.comparison import inexact, numbers
-from flowdsl.expressions.conditions.operands import NUMBERS, ConstantOperand, Operand, Tagged, spread, tagged
+from flowdsl.expressions.conditions.operands import (
+    NUMBERS,
+    ConstantOperand,
+    Operand,
+    Tagged,
+    masks_by_type,
+    spread,
+)
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Floats, Ints, Mask, Tag
 
@@ -59,9 +66,9 @@ class _Numbers:
 def compute(sign: str, left: Operand, right: Operand, size: int) -> Column:
     """Apply an arithmetic operator where both sides are numbers; the other rows are missing."""
     result = _Numbers(size)
-    right_tags = tagged(right)
+    right_tags = masks_by_type(right)
     with np.errstate(all="ignore"):
-        for tag, at_left in tagged(left).items():
+        for tag, at_left in masks_by_type(left).items():
             for other, at_right in right_tags.items():
                 if tag in NUMBERS and other in NUMBERS:
                     a, b = numbers(left, tag), numbers(right, other)
@@ -107,7 +114,7 @@ def zero(operand: Operand, tags: Tagged) -> Any:
 def negative(operand: Column) -> Column:
     """Negate numbers; the other rows are missing."""
     result = _Numbers(operand.size)
-    for tag, where in tagged(operand).items():
+    for tag, where in masks_by_type(operand).items():
         if tag in NUMBERS:
             turned = numbers(operand, tag)
             with np.errstate(over="ignore"):

@@ -11,7 +11,14 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.arguments import is_number
-from flowdsl.expressions.conditions.operands import NUMBERS, ConstantOperand, Operand, Where, spread, tagged
+from flowdsl.expressions.conditions.operands import (
+    NUMBERS,
+    ConstantOperand,
+    Operand,
+    Where,
+    masks_by_type,
+    spread,
+)
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.interner import UNKNOWN
 from flowdsl.values.json_types import Mask, Tag
@@ -39,8 +46,8 @@ def compare(sign: str, left: Operand, right: Operand, size: int) -> tuple[Mask, 
     assert isinstance(left, Column)
     held: Mask | None = None
     unknown: Where = np.False_
-    right_tags = tagged(right)
-    for tag, at_left in tagged(left).items():
+    right_tags = masks_by_type(right)
+    for tag, at_left in masks_by_type(left).items():
         for other, at_right in right_tags.items():
             if not _comparable(sign, tag, other):
                 continue
@@ -58,7 +65,7 @@ def compare(sign: str, left: Operand, right: Operand, size: int) -> tuple[Mask, 
 def member(value: Column, items: Sequence[Any]) -> Mask:
     """Test whether values are among these constants."""
     held = np.zeros(value.size, np.bool_)
-    for tag, where in tagged(value).items():
+    for tag, where in masks_by_type(value).items():
         if tag in _MEMBERS:
             held |= _MEMBERS[tag](value, items) & where
     return held

@@ -13,7 +13,7 @@ from flowdsl.errors import BuildError, ConditionError
 from flowdsl.expressions.conditions.grammar import parse_expression
 from flowdsl.expressions.conditions.graph_calls import GraphCall, graph_calls
 from flowdsl.expressions.conditions.nodes import Expression
-from flowdsl.expressions.conditions.typecheck import EvaluationError, clipped, found
+from flowdsl.expressions.conditions.typecheck import EvaluationError, clip_expression, type_phrase
 from flowdsl.text import short_repr
 from flowdsl.values.paths import Path
 
@@ -74,17 +74,17 @@ class Condition:
         if isinstance(source, Expression):
             if source.kind not in (None, "boolean"):
                 raise ConditionError(
-                    f"{clipped(source)} is {found(source.kind)}, and a condition must be true or false",
+                    f"{clip_expression(source)} is {type_phrase(source.kind)}, and a condition must be true or false",
                     allowed="a comparison, such as owner.id != source_id",
                 )
             if isinstance(source, GraphCall) and source.kind is None and not source.below:
                 raise ConditionError(
-                    f"{clipped(source)} is what a link says, and a condition must be true or false",
-                    allowed=f"a part of it in a comparison, or exists({clipped(source)})",
+                    f"{clip_expression(source)} is what a link says, and a condition must be true or false",
+                    allowed=f"a part of it in a comparison, or exists({clip_expression(source)})",
                 )
             return cls(expression=source)
         if callable(source):
-            return cls(function=_checked(source))
+            return cls(function=_check(source))
         raise BuildError(
             f"a condition cannot be {short_repr(source, 80)}",
             allowed="text, an expression built with var, or a function of one argument",
@@ -150,7 +150,7 @@ def evaluate(expression: Expression, rows: Rows) -> tuple[Column, Failures | Non
     return evaluate_values(expression, rows)
 
 
-def listed(expression: Expression, rows: Rows) -> list[Any]:
+def list_names(expression: Expression, rows: Rows) -> list[Any]:
     """Return the value of an expression in each row, or the `EvaluationError` of why it has none."""
     column, failures = evaluate(expression, rows)
     values: list[Any] = column.values()
@@ -160,7 +160,7 @@ def listed(expression: Expression, rows: Rows) -> list[Any]:
     return values
 
 
-def _checked(function: Callable[..., Any]) -> Function:
+def _check(function: Callable[..., Any]) -> Function:
     if inspect.iscoroutinefunction(function):
         raise BuildError(
             f"{function_name(function)} is async, and a condition is called without waiting",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flowdsl.expressions.conditions.graph_query import GraphQuery
 from flowdsl.expressions.conditions.semantics import OperandTypeError, kind, within_64_bits
-from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clipped
+from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clip_expression
 from flowdsl.values.missing import MISSING
 
 if TYPE_CHECKING:
@@ -150,11 +150,11 @@ class Function:
             raise
         # a function of another package may raise anything, and that is a failure of these values only
         except Exception as error:
-            words = f"{type(error).__name__}: {clipped(error, 300)}"
+            words = f"{type(error).__name__}: {clip_expression(error, 300)}"
             raise EvaluationError(f"{self.name} raised {words}") from error
-        return MISSING if result is MISSING else self._checked(result)
+        return MISSING if result is MISSING else self._check(result)
 
-    def _checked(self, result: Any) -> Any:
+    def _check(self, result: Any) -> Any:
         if hasattr(result, "tolist"):
             # booleans and numbers of NumPy
             result = result.tolist()

@@ -16,9 +16,9 @@ from flowdsl.expressions.conditions.operands import (
     Operand,
     Where,
     boolean,
+    masks_by_type,
     of_type,
     spread,
-    tagged,
 )
 from flowdsl.values.columns import Column
 from flowdsl.values.json_lists import JsonLists
@@ -28,13 +28,13 @@ from flowdsl.values.masks import as_mask, holds_piece
 
 def exists(size: int, path: Column) -> tuple[Column, Where]:
     """Return where there is a value."""
-    return boolean(~spread(of_type(tagged(path), Tag.MISSING), size)), np.False_
+    return boolean(~spread(of_type(masks_by_type(path), Tag.MISSING), size)), np.False_
 
 
 def length(size: int, value: Column) -> tuple[Column, Where]:
     """Return the number of characters of texts; arrays and objects are left open."""
     lengths = value.text_series().str.len_chars().cast(pl.Int64).fill_null(0).to_numpy()
-    return Column(size, Tag.INT, ints=lengths), of_type(tagged(value), Tag.ARRAY, Tag.OBJECT)
+    return Column(size, Tag.INT, ints=lengths), of_type(masks_by_type(value), Tag.ARRAY, Tag.OBJECT)
 
 
 def lower(size: int, text: Column) -> tuple[Column, Where]:
@@ -61,7 +61,7 @@ def contains(size: int, whole: Operand, part: Operand) -> tuple[Column, Where]:
     """Return where a text holds another, or a constant list a value; all else is left open."""
     if isinstance(whole, ConstantOperand) and isinstance(whole.value, list) and isinstance(part, Column):
         return boolean(member(part, whole.value)), np.False_
-    both = of_type(tagged(whole), Tag.TEXT) & of_type(tagged(part), Tag.TEXT)
+    both = of_type(masks_by_type(whole), Tag.TEXT) & of_type(masks_by_type(part), Tag.TEXT)
     mask = np.zeros(size, np.bool_)
     if np.any(both):
         mask = _find("contains", whole, part) & both

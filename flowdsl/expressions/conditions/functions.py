@@ -22,7 +22,7 @@ def _contains(whole: Any, part: Any, *, name: str = "contains", position: int = 
     return any(equal(item, part) for item in whole)
 
 
-def _added(now: Any, before: Any) -> list[Any]:
+def _find_added(now: Any, before: Any) -> list[Any]:
     if now is MISSING or now is None:
         return []
     if not isinstance(now, list):
@@ -120,7 +120,7 @@ _OWN: Final = (
         "added(data.mentions)",
         {"field": PATH},
         "array",
-        _added,
+        _find_added,
         _column("added"),
         with_before=True,
     ),
@@ -168,11 +168,11 @@ _ELSEWHERE: Final = {
 }
 
 
-def meant_function(name: str) -> str | None:
+def guess_function(name: str) -> str | None:
     """Return what to write in place of a function that there is not, by its name here or elsewhere; None for
     what is like none.
 
-    >>> meant_function("startsWith"), meant_function("is_null")
+    >>> guess_function("startsWith"), guess_function("is_null")
     ("did you mean 'startswith'?", 'write x == null, exists(path) or not exists(path)')
     """
     return _ELSEWHERE.get(name.replace("_", "").casefold()) or did_you_mean(name, FUNCTIONS)

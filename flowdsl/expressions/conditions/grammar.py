@@ -11,7 +11,7 @@ from typing import Final
 
 from flowdsl.errors import ConditionError, did_you_mean
 from flowdsl.expressions.conditions import lexer
-from flowdsl.expressions.conditions.functions import FUNCTIONS, meant_function
+from flowdsl.expressions.conditions.functions import FUNCTIONS, guess_function
 from flowdsl.expressions.conditions.graph_calls import call_of, part_of
 from flowdsl.expressions.conditions.lexer import Token, syntax_error
 from flowdsl.expressions.conditions.nodes import (
@@ -163,18 +163,18 @@ class _Parser:
         if operator in _COMPARISONS:
             right = self.expression(_COMPARISON)
             if operator == "not in":
-                return Not(self.placed(token, Compare, "in", left, right))
-            return self.placed(token, Compare, operator, left, right)
+                return Not(self.place(token, Compare, "in", left, right))
+            return self.place(token, Compare, operator, left, right)
         if operator == "-":
             self.check_hyphen(token, left)
         if operator in ("and", "or"):
             operands = [left, self.expression(_INFIX[operator])]
             while self.takes(operator):
                 operands.append(self.expression(_INFIX[operator]))
-            return self.placed(token, And if operator == "and" else Or, tuple(operands))
-        return self.placed(token, Arithmetic, operator, left, self.expression(_INFIX[operator]))
+            return self.place(token, And if operator == "and" else Or, tuple(operands))
+        return self.place(token, Arithmetic, operator, left, self.expression(_INFIX[operator]))
 
-    def placed(self, token: Token, make: Callable[..., Expression], *parts: object) -> Expression:
+    def place(self, token: Token, make: Callable[..., Expression], *parts: object) -> Expression:
         """Build a node; add the position of its token to errors."""
         try:
             return make(*parts)
@@ -198,10 +198,10 @@ class _Parser:
         token = self.token
         if token.kind == "number":
             self.at += 1
-            return self.placed(token, ConditionLiteral, lexer.number(token))
+            return self.place(token, ConditionLiteral, lexer.number(token))
         if token.kind == "text":
             self.at += 1
-            return self.placed(token, ConditionLiteral, lexer.text(self.source, token))
+            return self.place(token, ConditionLiteral, lexer.text(self.source, token))
         if token.kind == "word":
             return self.word(least)
         if self.takes("("):
@@ -222,7 +222,7 @@ class _Parser:
         if self.token.kind == "number":
             # as one piece, so that the smallest integer is within 64 bits
             value = lexer.number(self.next())
-            return self.placed(token, ConditionLiteral, -value)
+            return self.place(token, ConditionLiteral, -value)
         operand = self.expression(_SIGN)
         try:
             return negative(operand)
@@ -234,7 +234,7 @@ class _Parser:
         if token.text == "not":
             if least >= _NOT:
                 raise self.error(token, "'not' after an operator", hint="put it in parentheses: a == (not b)")
-            return self.placed(token, Not, self.expression(_NOT - 1))
+            return self.place(token, Not, self.expression(_NOT - 1))
         if token.text in _CONSTANTS:
             return ConditionLiteral(_CONSTANTS[token.text])
         if token.text in RESERVED:
@@ -247,14 +247,14 @@ class _Parser:
     def path(self, parts: tuple[str, ...]) -> Expression:
         start = self.tokens[self.at - 1]
         parts += tuple(part for _, part in self.parts())
-        path = self.placed(start, Reference, parts)
+        path = self.place(start, Reference, parts)
         if self.token.text == "(" and self.token.kind == "sign" and parts:
             known = FUNCTIONS.get(parts[-1].casefold())
             raise self.error(
                 self.token,
                 f"{parts[-1]!r} is called as a method",
                 allowed="functions with the value in parentheses, such as lower(owner.name)",
-                hint=f"write {known.usage}" if known else meant_function(parts[-1]),
+                hint=f"write {known.usage}" if known else guess_function(parts[-1]),
             )
         if self.takes("exists"):
             return FunctionCall("exists", (path,))
@@ -298,9 +298,9 @@ class _Parser:
                 arguments.append(argument)
             else:
                 named[word] = argument
-        node = self.placed(name, call_of, name.text, arguments, named)
+        node = self.place(name, call_of, name.text, arguments, named)
         for start, part in self.parts():
-            node = self.placed(start, part_of, node, part)
+            node = self.place(start, part_of, node, part)
         return node
 
     def argument_name(self) -> str | None:

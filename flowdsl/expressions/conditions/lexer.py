@@ -93,7 +93,7 @@ def tokens(source: str) -> list[Token]:
     while at < len(source):
         match = _TOKEN.match(source, at)
         if match is None or match.lastgroup in ("foreign", "bad_number"):
-            raise _refused(source, at, match)
+            raise _error_at(source, at, match)
         if match.lastgroup != "space":
             found.append(Token(str(match.lastgroup), match.group(), at))
         at = match.end()
@@ -144,7 +144,7 @@ def text(source: str, token: Token) -> str:
     return value
 
 
-def _refused(source: str, at: int, match: re.Match[str] | None) -> ConditionError:
+def _error_at(source: str, at: int, match: re.Match[str] | None) -> ConditionError:
     if match is not None and match.lastgroup == "bad_number":
         digits = match.group()
         hint = (

@@ -10,7 +10,7 @@ import numpy as np
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.expressions.conditions.nodes import Expression, Reference
 from flowdsl.expressions.conditions.operands import KINDS, ConstantOperand, Operand, OperandErrors, boolean
-from flowdsl.expressions.conditions.typecheck import clipped, found
+from flowdsl.expressions.conditions.typecheck import clip_expression, type_phrase
 from flowdsl.expressions.row_source import Failures, Links, Rows, first_failures
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
@@ -43,16 +43,16 @@ def _ids(
     if isinstance(argument, Reference):
         # ids of events are coded already
         codes = links.codes_at(argument.path)
-        return codes, _refused(node, argument, codes, lambda: rows.column(argument.path))
+        return codes, _find_refused(node, argument, codes, lambda: rows.column(argument.path))
     operand, failures = value(argument)
     if isinstance(operand, ConstantOperand):
         one = links.codes_of(Column.constant(operand.value, 1))
         return np.full(rows.size, one[0], np.int32), failures
     codes = links.codes_of(operand)
-    return codes, first_failures([failures, _refused(node, argument, codes, lambda: operand)])
+    return codes, first_failures([failures, _find_refused(node, argument, codes, lambda: operand)])
 
 
-def _refused(
+def _find_refused(
     node: GraphCall, argument: Expression, codes: Codes, values: Callable[[], Column]
 ) -> Failures | None:
     """Return the failures of rows whose value is not an id, which have no code."""
@@ -62,7 +62,9 @@ def _refused(
     column = values()
     refusals = OperandErrors(len(codes))
     for tag in _NO_IDS:
-        kind = "a number with a fraction" if tag is Tag.FLOAT else found(KINDS[tag])
-        words = f"{node.function} needs an id, text or a whole number, but {clipped(argument)} is {kind}"
+        kind = "a number with a fraction" if tag is Tag.FLOAT else type_phrase(KINDS[tag])
+        words = (
+            f"{node.function} needs an id, text or a whole number, but {clip_expression(argument)} is {kind}"
+        )
         refusals.add(without & column.is_(tag), words)
     return refusals.failures()

@@ -17,11 +17,11 @@ from flowdsl.errors import ConditionError, did_you_mean
 from flowdsl.expressions.conditions.declaration import PATH, Function
 from flowdsl.expressions.conditions.expression import MAX_DEPTH as MAX_DEPTH
 from flowdsl.expressions.conditions.expression import Expression as Expression
-from flowdsl.expressions.conditions.functions import FUNCTIONS, meant_function
+from flowdsl.expressions.conditions.functions import FUNCTIONS, guess_function
 from flowdsl.expressions.conditions.typecheck import (
     Scalar,
     check_text,
-    clipped,
+    clip_expression,
     constant,
     constant_kind,
     require,
@@ -144,7 +144,7 @@ class FunctionCall(Expression):
     def _check_argument(self, known: Function, argument: Expression, kinds: tuple[str, ...]) -> None:
         if kinds == PATH and not argument.locates:
             raise ConditionError(
-                f"{self.function} takes a path, not {clipped(argument)}", allowed=known.usage
+                f"{self.function} takes a path, not {clip_expression(argument)}", allowed=known.usage
             )
         if kinds and kinds != PATH:
             require(self.function, kinds, argument, allowed=known.usage)
@@ -218,7 +218,7 @@ def _check_field(known: Function, argument: Expression) -> None:
     if path[:1] == ("metadata",):
         hint = "of a link nothing is known as it was before; events of entities have data"
     raise ConditionError(
-        f"{known.name} takes a field of the event's data, not {clipped(argument)}",
+        f"{known.name} takes a field of the event's data, not {clip_expression(argument)}",
         allowed=known.usage,
         hint=hint,
     )
@@ -241,7 +241,7 @@ def _function(name: str) -> Function:
         raise ConditionError(
             f"there is no function {name!r}",
             allowed=", ".join(FUNCTIONS),
-            hint=meant_function(name),
+            hint=guess_function(name),
         )
     return known
 
@@ -317,7 +317,9 @@ class Compare(_OfTwo):
     def __post_init__(self) -> None:
         self._measure()
         if self.operator == "in":
-            require("'in'", ("array", "text"), self.right, allowed=f"a list: in [{clipped(self.right)}]")
+            require(
+                "'in'", ("array", "text"), self.right, allowed=f"a list: in [{clip_expression(self.right)}]"
+            )
 
     def _binding(self) -> int:
         return 5

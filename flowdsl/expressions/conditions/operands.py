@@ -41,7 +41,7 @@ Where = Mask | np.bool_
 Tagged = dict[Tag, Where]
 
 
-def tagged(operand: Operand) -> Tagged:
+def masks_by_type(operand: Operand) -> Tagged:
     """Return the types that occur, each with a mask of its rows."""
     if isinstance(operand, ConstantOperand):
         return {_tag_of(operand.value): _EVERYWHERE}

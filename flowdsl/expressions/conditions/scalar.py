@@ -100,7 +100,7 @@ class RowForm:
 
     def evaluate_at(self, lookup: Lookup) -> Any:
         """Return the value, given a function that looks up leaves."""
-        return self.evaluate([looked_up(lookup, leaf) for leaf in self.leaves])
+        return self.evaluate([look_up(lookup, leaf) for leaf in self.leaves])
 
 
 def operands(expression: Expression, lookup: Lookup) -> list[tuple[str, Any]]:
@@ -124,7 +124,7 @@ def row_form(expression: Expression, *, whole: bool) -> RowForm:
     paths = sorted(leaf for leaf in expression.leaves if isinstance(leaf, tuple))
     leaves: tuple[Leaf, ...] = (*paths, *calls)
     builder = _SimpleevalBuilder({leaf: _name(i) for i, leaf in enumerate(leaves)})
-    tree = builder.checked("condition", expression) if whole else builder.build(expression)
+    tree = builder.check("condition", expression) if whole else builder.build(expression)
     return RowForm(tree, leaves, builder.lists)
 
 
@@ -147,7 +147,7 @@ class _SimpleevalBuilder:
                 return ast.Name(self.names[node])
             case And() | Or():
                 word = ast.And() if isinstance(node, And) else ast.Or()
-                return ast.BoolOp(word, [self.checked(node.word, operand) for operand in node.operands])
+                return ast.BoolOp(word, [self.check(node.word, operand) for operand in node.operands])
         built = [self.build(child) for child in node.children]
         return _with_operands(self.operation(node, built), node.children)
 
@@ -166,7 +166,7 @@ class _SimpleevalBuilder:
                 return ast.Call(ast.Name(node.function), built, [])
         raise AssertionError(f"no row form for {type(node).__name__}")
 
-    def checked(self, what: str, node: Expression) -> ast.expr:
+    def check(self, what: str, node: Expression) -> ast.expr:
         built = self.build(node)
         if node.kind == "boolean":
             return built
@@ -209,7 +209,7 @@ def _evaluator() -> _Evaluator:
     return evaluator
 
 
-def looked_up(lookup: Lookup, leaf: Leaf) -> Any:
+def look_up(lookup: Lookup, leaf: Leaf) -> Any:
     """Return the value of a leaf, or its error, which counts only where the leaf does."""
     try:
         return lookup(leaf)

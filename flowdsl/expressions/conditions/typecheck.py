@@ -47,23 +47,23 @@ def wrong_type(what: str, kinds: tuple[str, ...], operand: object, kind: str) ->
     """Return the sentence that names the type an operator needs and the type of its operand."""
     *rest, last = (_WANTED[kind] for kind in kinds)
     wanted = f"{', '.join(rest)} or {last}" if rest else last
-    sentence = f"{what} needs {wanted}, but {clipped(operand)} is {found(kind)}"
+    sentence = f"{what} needs {wanted}, but {clip_expression(operand)} is {type_phrase(kind)}"
     if kind == "missing":
-        sentence += f"; exists({clipped(operand)}) asks whether it is there"
+        sentence += f"; exists({clip_expression(operand)}) asks whether it is there"
     return sentence
 
 
 def division_by_zero(divisor: object) -> str:
     """Return the sentence that names the divisor that is 0."""
-    return f"division by zero: {clipped(divisor)} is 0"
+    return f"division by zero: {clip_expression(divisor)} is 0"
 
 
-def found(kind: str) -> str:
+def type_phrase(kind: str) -> str:
     """Return a type as the predicate of a sentence."""
     return _FOUND.get(kind, kind)
 
 
-def clipped(expression: object, longest: int = 80) -> str:
+def clip_expression(expression: object, longest: int = 80) -> str:
     """Return the text of an expression, shortened for a message."""
     return clip(str(expression), longest)
 
@@ -100,6 +100,6 @@ def check_text(text: str) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise ConditionError(
-                f"{clipped(ascii(text))} holds half of a surrogate pair, which is not a character",
+                f"{clip_expression(ascii(text))} holds half of a surrogate pair, which is not a character",
                 hint=r"write the character itself, or \U and its eight digits",
             ) from None

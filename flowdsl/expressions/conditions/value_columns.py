@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowdsl.expressions.conditions.comparison import compare
-from flowdsl.expressions.conditions.operands import ConstantOperand, Operand, Where, of_type, tagged
+from flowdsl.expressions.conditions.operands import ConstantOperand, Operand, Where, masks_by_type, of_type
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING, Index, Mask, Tag, Tags
 from flowdsl.values.white_space import WHITE_SPACE
@@ -20,7 +20,7 @@ def coalesce(size: int, *values: Operand) -> tuple[Column, Where]:
     chosen = np.full(size, len(columns) - 1)
     for position in range(len(columns) - 2, -1, -1):
         chosen[~columns[position].is_(Tag.MISSING, Tag.NULL)] = position
-    return _chosen(columns, chosen), np.False_
+    return _choose(columns, chosen), np.False_
 
 
 def trim(size: int, text: Column) -> tuple[Column, Where]:
@@ -40,7 +40,7 @@ def absolute(size: int, number: Column) -> tuple[Column, Where]:
         )
 
 
-def rounded(size: int, number: Operand, digits: Operand) -> tuple[Column, Where]:
+def round_numbers(size: int, number: Operand, digits: Operand) -> tuple[Column, Where]:
     """Return whole numbers; what is rounded to more digits is left open."""
     column = _spread(number, size)
     floats = column.floats
@@ -77,11 +77,11 @@ def _extreme(sign: str, size: int, numbers: tuple[Operand, ...]) -> tuple[Column
         column = _spread(number, size)
         left_open = left_open | _odd(column)
         better, _ = compare(sign, column, best, size)
-        best = _chosen([best, column], better.astype(np.int64))
+        best = _choose([best, column], better.astype(np.int64))
     return best, left_open
 
 
-def _chosen(columns: list[Column], chosen: Index) -> Column:
+def _choose(columns: list[Column], chosen: Index) -> Column:
     """Return for each row the value of one of the columns."""
     size = len(chosen)
     if size and (chosen == chosen[0]).all():
@@ -102,5 +102,5 @@ def _odd(number: Column) -> Mask | np.bool_:
     """Return the rows whose number is none of JSON: the function itself refuses them."""
     if number.floats is None:
         return np.False_
-    odd = ~np.isfinite(number.floats) & of_type(tagged(number), Tag.FLOAT)
+    odd = ~np.isfinite(number.floats) & of_type(masks_by_type(number), Tag.FLOAT)
     return odd if odd.any() else np.False_

@@ -44,7 +44,7 @@ def _digits_problem(digits: Scalar) -> str | None:
     return f"round needs a whole number of digits from 0 to {MAX_DIGITS}, not {digits}"
 
 
-def _chosen(choose: Callable[[Iterable[float]], float], numbers: tuple[float, ...]) -> float:
+def _choose(choose: Callable[[Iterable[float]], float], numbers: tuple[float, ...]) -> float:
     # what is no number compares with nothing, and would be passed over in some places
     return choose(numbers) if all(map(math.isfinite, numbers)) else math.nan
 
@@ -121,7 +121,7 @@ VALUE_FUNCTIONS: Final = (
         "min(data.price, data.offer)",
         {"number": ("number",), "numbers": ("number",)},
         "number",
-        lambda *numbers: _chosen(min, numbers),
+        lambda *numbers: _choose(min, numbers),
         _column("least"),
         several=True,
     ),
@@ -131,7 +131,7 @@ VALUE_FUNCTIONS: Final = (
         "max(data.price, data.offer)",
         {"number": ("number",), "numbers": ("number",)},
         "number",
-        lambda *numbers: _chosen(max, numbers),
+        lambda *numbers: _choose(max, numbers),
         _column("greatest"),
         several=True,
     ),

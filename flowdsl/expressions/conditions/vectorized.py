@@ -37,9 +37,9 @@ from flowdsl.expressions.conditions.operands import (
     Where,
     boolean,
     either,
+    masks_by_type,
     of_type,
     spread,
-    tagged,
 )
 from flowdsl.expressions.conditions.scalar import Leaf, row_form
 from flowdsl.expressions.conditions.typecheck import EvaluationError, division_by_zero
@@ -121,7 +121,7 @@ class _Evaluation:
         value, failures = self.value(node)
         if isinstance(value, ConstantOperand):
             return np.full(self.size, value.value is True), failures
-        tags = tagged(value)
+        tags = masks_by_type(value)
         refusals = OperandErrors(self.size)
         refusals.wrong_types(what, ("boolean",), node, tags, np.True_)
         mask = np.zeros(self.size, np.bool_) if value.bools is None else value.bools
@@ -172,7 +172,7 @@ class _Evaluation:
     def arithmetic(self, node: Arithmetic) -> Evaluated:
         left, left_failures = self.value(node.left)
         right, right_failures = self.value(node.right)
-        tags, right_tags = tagged(left), tagged(right)
+        tags, right_tags = masks_by_type(left), masks_by_type(right)
         present = ~(of_type(tags, Tag.MISSING) | of_type(right_tags, Tag.MISSING))
         what = f"'{node.operator}'"
         refusals = OperandErrors(self.size)
@@ -187,7 +187,7 @@ class _Evaluation:
         value, failures = self.value(node.operand)
         assert isinstance(value, Column)
         refusals = OperandErrors(self.size)
-        tags = tagged(value)
+        tags = masks_by_type(value)
         refusals.wrong_types("'-'", ("number",), node.operand, tags, ~of_type(tags, Tag.MISSING))
         return arithmetic.negative(value), first_failures([failures, refusals.failures()])
 
@@ -200,7 +200,7 @@ class _Evaluation:
         present: Where = np.True_
         failed = first_failures([failures for _, failures in evaluated])
         if not function.takes_missing:
-            present, refused = self.checked(function, node, operands)
+            present, refused = self.check(function, node, operands)
             failed = first_failures([failed, refused])
         if function.vectorized is None:
             result, left_open = Column.constant(function.without, self.size), present
@@ -213,17 +213,17 @@ class _Evaluation:
         index = np.flatnonzero(spread(left_open, self.size))
         if not len(index):
             return result, failed
-        answered, wrong = _per_distinct(function, node, [_taken(operand, index) for operand in operands])
+        answered, wrong = _per_distinct(function, node, [_take(operand, index) for operand in operands])
         place = np.arange(self.size)
         place[index] = self.size + np.arange(len(index))
         result = Column.concat([result, answered]).take(place)
         return result, first_failures([failed, wrong and wrong.scatter(index, self.size)])
 
-    def checked(
+    def check(
         self, function: Function, node: Expression, operands: list[Operand]
     ) -> tuple[Where, Failures | None]:
         """Return the rows where no operand is missing, and those of them where one has a wrong type."""
-        tags = [tagged(operand) for operand in operands]
+        tags = [masks_by_type(operand) for operand in operands]
         present = ~either([of_type(found, Tag.MISSING) for found in tags])
         refusals = OperandErrors(self.size)
         for child, kinds, found in zip(node.children, function.types(len(tags)), tags, strict=True):
@@ -287,7 +287,7 @@ def _where(present: Where, result: Column, function: Function) -> Column:
     )
 
 
-def _taken(operand: Operand, index: Index) -> Column:
+def _take(operand: Operand, index: Index) -> Column:
     if isinstance(operand, ConstantOperand):
         return Column.constant(operand.value, len(index))
     return operand.take(index)

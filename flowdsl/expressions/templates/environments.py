@@ -6,7 +6,7 @@ from typing import Any
 
 from flowdsl.expressions.templates.failures import RenderCrashError
 from flowdsl.expressions.templates.graphemes import graphemes
-from flowdsl.expressions.templates.value_paths import dotted
+from flowdsl.expressions.templates.value_paths import follow_path
 from flowdsl.expressions.templates.values import NOTHING, steps
 
 
@@ -33,7 +33,7 @@ class Environment:
         """Like `find`, for a path read as text; `rest` follows its first dot."""
         root = path.partition(".")[0]
         if root in self.names:
-            found = dotted(self.names[root], rest)
+            found = follow_path(self.names[root], rest)
             if found is not NOTHING:
                 return found
         return self.loop.find_text(root, rest) if self.loop else NOTHING
@@ -64,7 +64,7 @@ class Loop:
         """Like `find`, for a path read as text."""
         if root == "loop":
             return self._own(f"{root}.{rest}")
-        return dotted(self._item(), rest) if root == self.value and rest else NOTHING
+        return follow_path(self._item(), rest) if root == self.value and rest else NOTHING
 
     def _own(self, text: str) -> Any:
         if text == "loop.index":

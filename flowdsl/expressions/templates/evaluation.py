@@ -36,17 +36,17 @@ from flowdsl.expressions.templates.nodes import (
 )
 from flowdsl.expressions.templates.template_functions import call_function
 from flowdsl.expressions.templates.tera_tests import holds
-from flowdsl.expressions.templates.value_paths import bracket_names, dotted, put_together
+from flowdsl.expressions.templates.value_paths import bracket_names, follow_path, put_together
 from flowdsl.expressions.templates.values import (
     NOTHING,
     Number,
     calculate,
     contains,
     equal,
-    joined,
+    format_value,
+    join_values,
     kind,
     number,
-    printed,
     steps,
     truthy,
 )
@@ -121,7 +121,7 @@ class Evaluator:
             return NOTHING
         for name in reversed(ident.path[1:]):
             value = {name: value}
-        return dotted(value, rest)
+        return follow_path(value, rest)
 
     def there(self, ident: Ident) -> Any:
         """Return what a path leads to; fail if there is nothing."""
@@ -144,12 +144,12 @@ class Evaluator:
                 self.budget.leave()
                 return True
         elif isinstance(value, TemplateLiteral):
-            found = written(value)
+            found = literal_value(value)
         else:
-            found = self._composed(expr)
+            found = self._compose(expr)
         for call in expr.filters:
             if call.name not in ("safe", "default"):
-                found = self.filtered(found, call)
+                found = self.apply_filter(found, call)
         self.budget.leave()
         return not truthy(found) if expr.negated else found
 
@@ -172,17 +172,17 @@ class Evaluator:
         except RenderError:
             return NOTHING
 
-    def _composed(self, expr: Expr) -> Any:
+    def _compose(self, expr: Expr) -> Any:
         value = expr.value
         if isinstance(value, (TemplateComparison, Logic)):
             return self.truth(expr)
         if isinstance(value, Math):
-            found = self._calculated(value)
+            found = self._calculate(value)
             return NAN if found is None else found
         if isinstance(value, Concat):
-            return self._concatenated(value)
+            return self._concatenate(value)
         if isinstance(value, Test):
-            return self._tested(value)
+            return self._test(value)
         if isinstance(value, Membership):
             return self._is_member(value)
         if isinstance(value, Items):
@@ -194,14 +194,14 @@ class Evaluator:
         assert isinstance(value, MacroCall)
         return self.macro(value)
 
-    def _concatenated(self, concat: Concat) -> str:
+    def _concatenate(self, concat: Concat) -> str:
         pieces: list[str] = []
         for part in concat.parts:
             if isinstance(part, TemplateLiteral):
-                pieces.append(printed_literal(part.value))
+                pieces.append(format_literal(part.value))
                 continue
             found = self.there(part) if isinstance(part, Ident) else self.called(part)
-            piece = joined(found)
+            piece = join_values(found)
             if piece is None:
                 name = part.text if isinstance(part, Ident) else part.name
                 raise RenderError(f"`~` takes text and numbers, and `{name}` is {kind(found)}")
@@ -220,7 +220,7 @@ class Evaluator:
             raise RenderError(f"`in` looks for text in {kind(container)}, not for {kind(item)}")
         return (item in container) is not membership.negated
 
-    def _tested(self, test: Test) -> bool:
+    def _test(self, test: Test) -> bool:
         args = [self.value(arg) for arg in test.args]
         self.budget.charge(20 if test.name == "matching" else 0)
         found = self._find_or_nothing(test.ident)
@@ -230,7 +230,7 @@ class Evaluator:
 
     # -- calls -----------------------------------------------------------------------------------------
 
-    def filtered(self, value: Any, call: TemplateCall) -> Any:
+    def apply_filter(self, value: Any, call: TemplateCall) -> Any:
         """Apply a filter."""
         declared = filter_of(call)
         if declared is None:
@@ -264,15 +264,15 @@ class Evaluator:
         if isinstance(value, Ident):
             return self._ident_truth(expr)
         if isinstance(value, TemplateLiteral):
-            return bool(written(value))
+            return bool(literal_value(value))
         if isinstance(value, Math):
-            return bool(self._calculated(value))
+            return bool(self._calculate(value))
         if isinstance(value, Logic):
             return self._logic(value)
         if isinstance(value, TemplateComparison):
-            return self._compared(value, expr.negated)
+            return self._compare(value, expr.negated)
         if isinstance(value, Test):
-            return self._tested(value)
+            return self._test(value)
         if isinstance(value, Membership):
             return self._is_member(value)
         if isinstance(value, Concat):
@@ -309,7 +309,7 @@ class Evaluator:
         # the value is negated already; here it is turned back, and by the caller once more
         return found is not expr.negated
 
-    def _compared(self, compare: TemplateComparison, negated: bool) -> bool:
+    def _compare(self, compare: TemplateComparison, negated: bool) -> bool:
         if compare.op in ("==", "!="):
             left, right = self.value(compare.left), self.value(compare.right)
             return equality(compare.op, left, right, negated=negated)
@@ -331,7 +331,7 @@ class Evaluator:
             return found
         if isinstance(value, Math):
             self.budget.enter()
-            result = self._calculated(value)
+            result = self._calculate(value)
             self.budget.leave()
             return result
         if isinstance(value, MacroCall):
@@ -340,13 +340,13 @@ class Evaluator:
             given = self.there(value) if isinstance(value, Ident) else self.called(value)
             name = value.text if isinstance(value, Ident) else value.name
         else:
-            given, name = written(value) if isinstance(value, TemplateLiteral) else NAN, "a value"
+            given, name = literal_value(value) if isinstance(value, TemplateLiteral) else NAN, "a value"
         found = number(given)
         if found is None:
             raise RenderError(f"an operator takes numbers, and `{name}` is {kind(given)}")
         return found
 
-    def _calculated(self, math: Math) -> Number | None:
+    def _calculate(self, math: Math) -> Number | None:
         result = self.number(math.first)
         for op, operand in math.rest:
             right = self.number(operand)
@@ -359,16 +359,16 @@ def missing(ident: Ident) -> RenderError:
     return RenderError(f"variable `{ident.text if ident.rest else path_text(ident.path)}` is missing")
 
 
-def written(literal: TemplateLiteral) -> str | int | float | bool:
+def literal_value(literal: TemplateLiteral) -> str | int | float | bool:
     """Return the value of a literal; Tera crashes at a number beyond all floats."""
     if literal.value in (math.inf, -math.inf):
         raise RenderCrashError("a number is beyond all numbers")
     return literal.value
 
 
-def printed_literal(value: str | int | float | bool) -> str:
+def format_literal(value: str | int | float | bool) -> str:
     """Print a literal like `~` does: floats as `{{ }}` prints them, unlike those of variables."""
-    return str(value) if value in (math.inf, -math.inf) else printed(value)
+    return str(value) if value in (math.inf, -math.inf) else format_value(value)
 
 
 def equality(op: str, left: Any, right: Any, *, negated: bool = False) -> bool:

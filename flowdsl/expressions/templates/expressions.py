@@ -23,7 +23,7 @@ from flowdsl.expressions.templates.nodes import (
     TemplateLiteral,
     Value,
 )
-from flowdsl.expressions.templates.operands import BOOLEAN, Operands, remembered
+from flowdsl.expressions.templates.operands import BOOLEAN, Operands, memoize
 
 _BASIC_OP = re.compile(r"[-+*/%]")
 _COMPARISON = re.compile(r"<=|>=|>|<|==|!=")
@@ -38,12 +38,12 @@ class Expressions(Operands):
 
     # -- logic -----------------------------------------------------------------------------------------
 
-    @remembered
+    @memoize
     def any_value(self, at: int) -> tuple[Expr, int] | None:
         """Parse what is allowed in `{{ }}`, in `set` and as an argument."""
         return self.logic(at) or self.array_filtered(at)
 
-    @remembered
+    @memoize
     def logic(self, at: int) -> tuple[Expr, int] | None:
         """Parse values joined by `and` and `or`."""
         found = self._logic_value(at)
@@ -63,7 +63,7 @@ class Expressions(Operands):
         operands = [group[0] if len(group) == 1 else Expr(Logic("and", tuple(group))) for group in groups]
         return (operands[0] if len(operands) == 1 else Expr(Logic("or", tuple(operands)))), end
 
-    @remembered
+    @memoize
     def _logic_value(self, at: int) -> tuple[Expr, int] | None:
         negation = _NOT.match(self.text, at)
         start = self.space(negation.end()) if negation else at
@@ -71,12 +71,12 @@ class Expressions(Operands):
         if found:
             # the last `not` that is seen decides, whatever an inner one said
             return Expr(found[0].value, found[0].filters, negation is not None), found[1]
-        if (inner := self.parenthesised(self.logic, at)) is None:
+        if (inner := self.parse_parenthesised(self.logic, at)) is None:
             return None
         expr, end = inner
         return Expr(expr.value, expr.filters, negated=False), end
 
-    @remembered
+    @memoize
     def _membership(self, at: int) -> tuple[Expr, int] | None:
         left = self._text_filtered(at) or self.basic_filtered(at)
         if not left:
@@ -95,7 +95,7 @@ class Expressions(Operands):
             right = Expr(ident[0]), ident[1]
         return Expr(Membership(left[0], right[0], negation is not None)), right[1]
 
-    @remembered
+    @memoize
     def _comparison(self, at: int) -> tuple[Expr, int] | None:
         left = self._text_filtered(at) or self._arithmetic(at)
         if not left:
@@ -108,7 +108,7 @@ class Expressions(Operands):
                 return Expr(TemplateComparison(match.group(), left[0], right[0])), right[1]
         return left
 
-    @remembered
+    @memoize
     def array_filtered(self, at: int) -> tuple[Expr, int] | None:
         """Parse an array with filters."""
         if (at := self.literal("[", at) or 0) == 0:
@@ -127,27 +127,27 @@ class Expressions(Operands):
 
     # -- arithmetic and text ---------------------------------------------------------------------------
 
-    @remembered
+    @memoize
     def _arithmetic(self, at: int) -> tuple[Expr, int] | None:
         chain = self._chain(self.basic_filtered, at)
         if not chain:
             return None
         operands, operators, end = chain
-        return _folded(operands, operators), end
+        return _fold(operands, operators), end
 
-    @remembered
+    @memoize
     def basic_filtered(self, at: int) -> tuple[Expr, int] | None:
         """Parse arithmetic, and filters over all of it."""
         found = self._basic(at)
         return self.with_filters(found[0].value, found[1]) if found else None
 
-    @remembered
+    @memoize
     def _basic(self, at: int) -> tuple[Expr, int] | None:
         chain = self._chain(self._basic_operand, at)
         if not chain:
             return None
         operands, operators, end = chain
-        return _folded(operands, operators), end
+        return _fold(operands, operators), end
 
     def _chain(
         self, operand: Callable[[int], tuple[Expr, int] | None], at: int
@@ -166,24 +166,24 @@ class Expressions(Operands):
         return operands, operators, end
 
     def _basic_operand(self, at: int) -> tuple[Expr, int] | None:
-        inner = self.parenthesised(self._basic, at)
+        inner = self.parse_parenthesised(self._basic, at)
         if inner:
             return inner
         found = self._basic_value(at)
         return (Expr(found[0]), found[1]) if found else None
 
-    @remembered
+    @memoize
     def _basic_value(self, at: int) -> tuple[Value, int] | None:
         if match := BOOLEAN.match(self.text, at):
             return TemplateLiteral(match.group() in ("true", "True")), match.end()
         return self.test(at) or self.macro_call(at) or self.call(at) or self.ident(at) or self.number(at)
 
-    @remembered
+    @memoize
     def _text_filtered(self, at: int) -> tuple[Expr, int] | None:
         found = self._concat(at) or self.string(at)
         return self.with_filters(*found) if found else None
 
-    @remembered
+    @memoize
     def _concat(self, at: int) -> tuple[Value, int] | None:
         found = self._concat_part(at)
         parts: list[TemplateLiteral | Ident | TemplateCall] = []
@@ -206,7 +206,7 @@ class Expressions(Operands):
         return self.call(at) or self.number(at) or self.string(at) or self.ident(at)
 
 
-def _folded(operands: list[Expr], operators: list[str]) -> Expr:
+def _fold(operands: list[Expr], operators: list[str]) -> Expr:
     """Fold operands into one expression, `*`, `/` and `%` before `+` and `-`."""
     terms, signs = [operands[0]], []
     products: list[tuple[str, Expr]] = []

@@ -84,7 +84,7 @@ class Budget:
     def made(self, value: Any) -> Any:
         """Return a computed value after charging its size; fail if it is too large."""
         if isinstance(value, (str, list)):
-            checked(value)
+            check_size(value)
             self.charge(1 + len(value) // 64)
         return value
 
@@ -107,7 +107,7 @@ def values_in(value: Any) -> int:
     return count
 
 
-def checked(value: Any) -> Any:
+def check_size(value: Any) -> Any:
     """Return the value; fail if a text or array exceeds its limit."""
     if isinstance(value, str) and len(value) > MAX_TEXT:
         raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")

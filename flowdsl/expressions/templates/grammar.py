@@ -249,7 +249,7 @@ class _Grammar(Expressions):
     def _macro(self, place: str, left: bool, at: int) -> Macro:
         start = self.at
         name = self.matched(_NAMED, "a name", at)
-        found = self.parenthesised(self._params, self.space(name.end())) if name else None
+        found = self.parse_parenthesised(self._params, self.space(name.end())) if name else None
         if not name or not found:
             self._explain()
         right = self._close(found[1])
@@ -257,7 +257,7 @@ class _Grammar(Expressions):
         return Macro(Ws(left, right), name.group(1), found[0], body, self._named_end("macro"), start)
 
     def _params(self, at: int) -> tuple[tuple[tuple[str, TemplateLiteral | None], ...], int]:
-        return self._separated(self._param, at) or ((), at)
+        return self._separate(self._param, at) or ((), at)
 
     def _param(self, at: int) -> tuple[tuple[str, TemplateLiteral | None], int] | None:
         name = self.matched(NAME, "a parameter", at)

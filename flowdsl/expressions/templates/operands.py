@@ -32,7 +32,7 @@ _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+")
 S = TypeVar("S", bound="Operands")
 
 
-def remembered(rule: Callable[[S, int], tuple[T, int] | None]) -> Callable[[S, int], tuple[T, int] | None]:
+def memoize(rule: Callable[[S, int], tuple[T, int] | None]) -> Callable[[S, int], tuple[T, int] | None]:
     """Memoize a rule by position."""
     name = rule.__name__
 
@@ -59,7 +59,7 @@ class Operands(Scanner):
         """Clear the memoized results: no rule looks back into an earlier tag."""
         self.memory.clear()
 
-    @remembered
+    @memoize
     def any_value(self, at: int) -> tuple[Expr, int] | None:
         """Parse what may be an argument."""
         raise NotImplementedError
@@ -83,7 +83,7 @@ class Operands(Scanner):
             return TemplateLiteral(whole), match.end()
         return None
 
-    @remembered
+    @memoize
     def ident(self, at: int) -> tuple[Ident, int] | None:
         """Parse a path."""
         match = self.matched(_DOTTED, "a variable", at)
@@ -158,7 +158,7 @@ class Operands(Scanner):
         self.nesting -= 1
         return (*inner, False) if inner else None
 
-    @remembered
+    @memoize
     def test(self, at: int) -> tuple[Test, int] | None:
         """Parse `path is name(args)`."""
         found = self.ident(at)
@@ -178,14 +178,14 @@ class Operands(Scanner):
             return None
         args: tuple[Expr, ...] = ()
         end = name.end()
-        if inner := self.parenthesised(self._test_args, self.space(end)):
+        if inner := self.parse_parenthesised(self._test_args, self.space(end)):
             args, end = inner
         return Test(ident, name.group(), args, bool(negation), name.start()), end
 
     def _test_args(self, at: int) -> tuple[tuple[Expr, ...], int] | None:
-        return self._separated(self.any_value, at)
+        return self._separate(self.any_value, at)
 
-    @remembered
+    @memoize
     def macro_call(self, at: int) -> tuple[MacroCall, int] | None:
         """Parse `self::name(args)`."""
         namespace = NAME.match(self.text, at)
@@ -196,7 +196,7 @@ class Operands(Scanner):
             return None
         return MacroCall(namespace.group(), name.group(), args[0], at), args[1]
 
-    @remembered
+    @memoize
     def call(self, at: int) -> tuple[TemplateCall, int] | None:
         """Parse a function call, or a filter with arguments."""
         name = NAME.match(self.text, at)
@@ -204,10 +204,10 @@ class Operands(Scanner):
         return (TemplateCall(name.group(), args[0], at, self.lenient), args[1]) if name and args else None
 
     def _arguments(self, at: int) -> tuple[Args, int] | None:
-        return self.parenthesised(self._keyword_args, at)
+        return self.parse_parenthesised(self._keyword_args, at)
 
     def _keyword_args(self, at: int) -> tuple[Args, int] | None:
-        found = self._separated(self._keyword_arg, at)
+        found = self._separate(self._keyword_arg, at)
         if not found:
             return (), at
         args, end = found
@@ -220,7 +220,7 @@ class Operands(Scanner):
         value = self.any_value(self.space(equals)) if equals else None
         return ((name.group(), value[0]), value[1]) if name and value else None
 
-    def _separated(
+    def _separate(
         self, rule: Callable[[int], tuple[T, int] | None], at: int
     ) -> tuple[tuple[T, ...], int] | None:
         found = rule(at)
@@ -233,7 +233,9 @@ class Operands(Scanner):
             found = None if comma is None else rule(self.space(comma))
         return (tuple(items), end) if items else None
 
-    def parenthesised(self, rule: Callable[[int], tuple[T, int] | None], at: int) -> tuple[T, int] | None:
+    def parse_parenthesised(
+        self, rule: Callable[[int], tuple[T, int] | None], at: int
+    ) -> tuple[T, int] | None:
         """Parse by a rule between parentheses."""
         opened = self.literal("(", at)
         if opened is None:

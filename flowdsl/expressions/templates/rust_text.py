@@ -29,12 +29,12 @@ def lower(text: str) -> str:
     return text.lower() if text.isascii() else str(_column(text).str.to_lowercase()[0])
 
 
-def replaced(text: str, pattern: str, by: str) -> str:
+def replace_all(text: str, pattern: str, by: str) -> str:
     """Replace every match."""
     return str(_column(text).str.replace_all(pattern, by)[0])
 
 
-def found_all(text: str, pattern: str) -> list[str]:
+def find_all(text: str, pattern: str) -> list[str]:
     """Return every match in order."""
     matches: list[str] = _column(text).str.extract_all(pattern)[0].to_list()
     return matches

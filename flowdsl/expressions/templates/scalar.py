@@ -39,7 +39,7 @@ from flowdsl.expressions.templates.nodes import (
     TemplateCall,
     Text,
 )
-from flowdsl.expressions.templates.values import kind, printed
+from flowdsl.expressions.templates.values import format_value, kind
 
 ONE_OFF: Final = "__tera_one_off"
 """What Tera calls a template that is rendered without having been loaded."""
@@ -143,7 +143,7 @@ class _Renderer(Evaluator):
     def _output(self, node: Output, out: _Out) -> None:
         if self.in_block and not self.met_block and is_super(node):
             raise RenderCrashError("`super()` in a block that is inside of something else")
-        self._write(printed(self.value(node.expr)), out)
+        self._write(format_value(self.value(node.expr)), out)
 
     @contextmanager
     def _within(self, *, in_block: bool) -> Iterator[None]:
@@ -155,7 +155,7 @@ class _Renderer(Evaluator):
         with self._within(in_block=False):
             text = self.text(node.body)
         call = node.call
-        self._write(text if call.name == "safe" else printed(self.filtered(text, call)), out)
+        self._write(text if call.name == "safe" else format_value(self.apply_filter(text, call)), out)
 
     def _include(self, node: Include, out: _Out) -> None:
         """Include a template; in production only the template itself exists, under a name of Tera's."""

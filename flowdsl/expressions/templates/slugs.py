@@ -24,7 +24,7 @@ def slug(text: str) -> str:
     """
     out: list[str] = []
     for letter in text:
-        for char in letter if letter.isascii() else _spelled(letter):
+        for char in letter if letter.isascii() else _spell(letter):
             if char.isalnum():
                 out.append(char.lower())
             elif out and out[-1] != "-":
@@ -32,7 +32,7 @@ def slug(text: str) -> str:
     return "".join(out).rstrip("-")
 
 
-def _spelled(letter: str) -> str:
+def _spell(letter: str) -> str:
     point = ord(letter)
     if point in _SURROGATES:
         return "-"

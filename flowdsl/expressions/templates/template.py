@@ -170,10 +170,10 @@ class Template:
         return f"Template({self.text!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _parsed, (self.text, self.lenient)
+        return _parse, (self.text, self.lenient)
 
 
-def _parsed(text: str, lenient: bool) -> Template:
+def _parse(text: str, lenient: bool) -> Template:
     return Template.parse(text, lenient=lenient)
 
 

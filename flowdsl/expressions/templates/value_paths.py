@@ -24,11 +24,11 @@ def member(value: Any, path: str) -> Any:
     itself.
     """
     if path and ODD_KEY.search(path):
-        return dotted(value, path)
+        return follow_path(value, path)
     return steps(value, tuple(part for part in path.split(".") if part))
 
 
-def dotted(value: Any, path: str) -> Any:
+def follow_path(value: Any, path: str) -> Any:
     """Return what a path leads to inside a value, or `NOTHING`, exactly as Tera reads it."""
     for name in _names(path.encode(errors="surrogatepass")):
         value = step(value, name.replace("~1", "/").replace("~0", "~"))

@@ -134,7 +134,7 @@ def json_float(value: float) -> str:
     return "-" + body if sign else body
 
 
-def printed(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Print a value like `{{ }}`."""
     if isinstance(value, str):
         return value
@@ -174,7 +174,7 @@ def _print_into(value: Any, out: list[str], size: int) -> int:
     return size
 
 
-def joined(value: Any) -> str | None:
+def join_values(value: Any) -> str | None:
     """Print a value like `~`, or return None if `~` does not accept it."""
     if isinstance(value, str):
         return value
@@ -208,7 +208,7 @@ class _JsonWriter:
         elif isinstance(value, str):
             self.out.append(json.dumps(value, ensure_ascii=False))
         else:
-            self.out.append(joined(value) or ("null" if value is None else _scalar(value)))
+            self.out.append(join_values(value) or ("null" if value is None else _scalar(value)))
         self.size += len(self.out[-1]) + 1
         if self.size > MAX_TEXT:
             raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
@@ -271,7 +271,7 @@ def contains(container: Any, item: Any) -> bool:
 def calculate(op: str, left: Number, right: Number) -> Number | None:
     """Evaluate one arithmetic operator; None is Tera's NaN."""
     if op == "/":
-        return _divided(float(left), float(right))
+        return _divide(float(left), float(right))
     both_i64 = is_i64(left) and is_i64(right)
     if not (both_i64 or (is_u64(left) and is_u64(right))):
         return _float_step(op, float(left), float(right))
@@ -302,15 +302,15 @@ def _float_step(op: str, left: float, right: float) -> float | None:
     return _finite(result)
 
 
-def _divided(left: float, right: float) -> Number | None:
+def _divide(left: float, right: float) -> Number | None:
     result = _finite(left / right) if right else None
     if result is None or result != math.floor(result):
         return result
     # a result without a fraction is a 64-bit integer, the nearest one if it is beyond them
-    return saturated(result)
+    return saturate(result)
 
 
-def saturated(value: float) -> int:
+def saturate(value: float) -> int:
     """Truncate a float to a 64-bit integer, clamped to its range."""
     return int(max(float(LEAST_I64), value)) if value < 2.0**63 else MOST_I64
 

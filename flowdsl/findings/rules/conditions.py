@@ -6,15 +6,15 @@ import json
 import re
 from collections.abc import Iterator
 
-from flowdsl.expressions.conditions.decided import decided
+from flowdsl.expressions.conditions.decided import find_decided
 from flowdsl.expressions.conditions.nodes import Expression, Reference
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.exported_conditions import (
     Compared,
+    exported_conditions,
     keeps_from_starting,
     literal_kind,
     production_condition,
-    shipped,
 )
 from flowdsl.findings.views import ENTITY, OBJECTS, StepView, is_number, is_text
 from flowdsl.values.paths import Path, path_text
@@ -142,7 +142,7 @@ def condition_quoted_operator(step: StepView) -> Iterator[Violation]:
 @rule("number-spelling", "warning", StepView, target=True)
 def number_spelling(step: StepView) -> Iterator[Violation]:
     """Report a number spelled in a way that events cannot spell it; production compares spellings."""
-    for found in shipped(step):
+    for found in exported_conditions(step):
         if found.kind != "number" or is_number(step.scope, found.left_path):
             continue
         value = float(found.right)
@@ -165,7 +165,7 @@ def number_spelling(step: StepView) -> Iterator[Violation]:
 @rule("quoted-number", "warning", StepView)
 def quoted_number(step: StepView) -> Iterator[Violation]:
     """Report a number in quotes: it equals no number here, but does in production."""
-    for found in shipped(step):
+    for found in exported_conditions(step):
         value = found.literal
         if found.kind != "text" or is_text(step.scope, found.left_path):
             continue
@@ -181,7 +181,7 @@ def quoted_number(step: StepView) -> Iterator[Violation]:
 @rule("compared-as-text", "note", StepView, target=True)
 def compared_as_text(step: StepView) -> Iterator[Violation]:
     """Report a comparison that production does on texts: `10` equals `"10"`, and not `10.0`"""
-    for found in shipped(step):
+    for found in exported_conditions(step):
         left, right = found.left_path, found.right_path
         if left[0] not in step.scope or is_text(step.scope, left):
             continue
@@ -211,7 +211,7 @@ def _is_surely_text(step: StepView, path: Path) -> bool:
 @rule("object-compared", "error", StepView, target=True)
 def object_compared(step: StepView) -> Iterator[Violation]:
     """Report a compared object; in production it equals nothing, not even itself."""
-    for found in shipped(step):
+    for found in exported_conditions(step):
         for path in (found.left_path, found.right_path):
             if found.right and path and len(path) == 1 and step.known.get(path[0]) in OBJECTS - {"metadata"}:
                 yield step.remark(
@@ -236,7 +236,7 @@ def condition_constant(step: StepView) -> Iterator[Violation]:
 @rule("compared-with-itself", "warning", StepView)
 def compared_with_itself(step: StepView) -> Iterator[Violation]:
     """Report a value compared with itself."""
-    for found in shipped(step):
+    for found in exported_conditions(step):
         if found.right_path is not None and found.left_path == found.right_path:
             yield step.remark(f"{path_text(found.left_path)} is compared with itself", None, "condition")
 
@@ -258,5 +258,5 @@ def comparison_decided(step: StepView) -> Iterator[Violation]:
         known = {is_number: "number", is_text: "text"}
         return next((kind for asks, kind in known.items() if asks(step.scope, side.path)), None)
 
-    for one in decided(expression, kind_of):
+    for one in find_decided(expression, kind_of):
         yield step.remark(str(one), one.hint, "condition")

@@ -26,7 +26,7 @@ _TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
 """The fields that sinks of a type take only if they are text."""
 
 
-def _handed(step: StepView, *types: str) -> Iterator[tuple[str, str, StepView]]:
+def _sinks_of_types(step: StepView, *types: str) -> Iterator[tuple[str, str, StepView]]:
     """Yield the sinks of these types that a step delivers to: name, type, and the map that makes their
     payload.
     """
@@ -46,7 +46,7 @@ def _top(leaf: TemplateLeaf) -> str:
 @rule("counter-value-is-text", "error", StepView, target=True, of=("deliver",))
 def counter_value_is_text(step: StepView) -> Iterator[Violation]:
     """Report a counter's value made by a template: production gets text, and counts 1."""
-    for name, _, payload in _handed(step, "counter"):
+    for name, _, payload in _sinks_of_types(step, "counter"):
         for leaf in payload.leaves:
             if leaf.field == "value" and not leaf.constant:
                 yield Violation(
@@ -60,7 +60,7 @@ def counter_value_is_text(step: StepView) -> Iterator[Violation]:
 @rule("sink-field-not-text", "warning", StepView, target=True, of=("deliver",))
 def sink_field_not_text(step: StepView) -> Iterator[Violation]:
     """Report a title or a type that is not text, which is ignored."""
-    for name, kind, payload in _handed(step, *_TEXTS):
+    for name, kind, payload in _sinks_of_types(step, *_TEXTS):
         for leaf in payload.leaves:
             if _top(leaf) in _TEXTS[kind] and (leaf.constant or leaf.field != _top(leaf)):
                 yield Violation(
@@ -74,7 +74,7 @@ def sink_field_not_text(step: StepView) -> Iterator[Violation]:
 @rule("push-default-title", "note", StepView, target=True, of=("deliver",))
 def push_default_title(step: StepView) -> Iterator[Violation]:
     """Report a push payload without title or body, which production fills in."""
-    for name, _, payload in _handed(step, "push"):
+    for name, _, payload in _sinks_of_types(step, "push"):
         given = {_top(leaf) for leaf in payload.leaves}
         missing = [part for part in ("title", "body") if part not in given]
         if missing:
@@ -90,7 +90,7 @@ def push_default_title(step: StepView) -> Iterator[Violation]:
 @rule("push-data-not-object", "warning", StepView, target=True, of=("deliver",))
 def push_data_not_object(step: StepView) -> Iterator[Violation]:
     """Report a push message's `data` that is not an object, which the push service rejects."""
-    for name, _, payload in _handed(step, "push"):
+    for name, _, payload in _sinks_of_types(step, "push"):
         for leaf in payload.leaves:
             if leaf.field == "data" or leaf.field.startswith("data["):
                 yield Violation(

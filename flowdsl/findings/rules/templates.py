@@ -20,7 +20,7 @@ from flowdsl.expressions.templates.nodes import (
 )
 from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, idents
 from flowdsl.findings.base import Violation, rule
-from flowdsl.findings.type_inference import calls, kind_of, outputs, own_names, printed, values
+from flowdsl.findings.type_inference import calls, kind_of, outputs, own_names, printed_expressions, values
 from flowdsl.findings.views import LINKED, OBJECTS, StepView, TemplateView
 
 # filters that always return a list
@@ -89,7 +89,7 @@ def number_becomes_text(view: TemplateView) -> Iterator[Violation]:
 @rule("boolean-printed", "warning", TemplateView)
 def boolean_printed(view: TemplateView) -> Iterator[Violation]:
     """Report printed `and` and `or`, which give true or false, not an operand."""
-    for expr in printed(view):
+    for expr in printed_expressions(view):
         if isinstance(expr.value, Logic) and not _only_truths(expr.value, view):
             op = expr.value.op
             hint = "write {{ a | default(value=b) }}" if op == "or" else "write {% if a %}{{ b }}{% endif %}"
@@ -103,7 +103,7 @@ def _only_truths(logic: Logic, view: TemplateView) -> bool:
 @rule("not-printed", "error", TemplateView)
 def not_printed(view: TemplateView) -> Iterator[Violation]:
     """Report a printed negated comparison, which is negated twice."""
-    for expr in printed(view):
+    for expr in printed_expressions(view):
         if expr.negated and isinstance(expr.value, TemplateComparison):
             opposite = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}[expr.value.op]
             yield view.remark(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.templates.hints import word_hint
 from flowdsl.findings.base import Violation, rule
-from flowdsl.findings.exported_conditions import shipped
+from flowdsl.findings.exported_conditions import exported_conditions
 from flowdsl.findings.views import BATCH, StepView, TemplateView
 from flowdsl.values.paths import Path, path_text
 
@@ -31,7 +31,7 @@ def _reads(step: StepView) -> Iterator[tuple[Path, str]]:
         for option, path in step.read:
             yield path, step.places.get(option, step.place)
         place = step.places.get("condition", step.place)
-        for found in shipped(step):
+        for found in exported_conditions(step):
             yield from ((path, place) for path in (found.left_path, found.right_path) if path)
 
 
@@ -87,7 +87,7 @@ def undefined_variable(step: StepView) -> Iterator[Violation]:
     for option, path in step.read:
         if (found := _impossible(step, path)) is not None:
             yield step.remark(f"{found[0]}: the step fails at every event", found[1], option)
-    for compared in shipped(step):
+    for compared in exported_conditions(step):
         found = _impossible(step, compared.left_path)
         a_path = re.fullmatch("(?![\"'0-9-])[^ ]*", compared.left)
         plain = a_path and not re.search(" (and|or) ", compared.right)

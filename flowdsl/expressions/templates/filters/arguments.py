@@ -27,21 +27,21 @@ class Arguments:
 
     def text(self, argument: str, default: str | None = None) -> str:
         """Return an argument that must be text."""
-        value = self._given(argument, default)
+        value = self._get(argument, default)
         if not isinstance(value, str):
             self._wrong(argument, "text", value)
         return value
 
     def flag(self, argument: str, default: bool) -> bool:
         """Return an argument that must be a boolean."""
-        value = self._given(argument, default)
+        value = self._get(argument, default)
         if not isinstance(value, bool):
             self._wrong(argument, "a boolean", value)
         return value
 
     def whole(self, argument: str, default: int | None, least: int, most: int) -> int:
         """Return an argument that must be an integer within bounds."""
-        value = self._given(argument, default)
+        value = self._get(argument, default)
         found = number(value)
         if isinstance(found, int) and least <= found <= most:
             return found
@@ -58,13 +58,13 @@ class Arguments:
 
     def float(self, argument: str, default: float | None) -> float:
         """Return an argument that must be a number."""
-        value = self._given(argument, default)
+        value = self._get(argument, default)
         found = number(value)
         if found is None:
             self._wrong(argument, "a number", value)
         return float(found)
 
-    def _given(self, argument: str, default: Any) -> Any:
+    def _get(self, argument: str, default: Any) -> Any:
         if argument in self.values:
             return self.values[argument]
         if default is None:

@@ -87,23 +87,23 @@ def date(value: Any, args: Arguments) -> str:
         if not isinstance(found, int) or not is_i64(found):
             raise RenderError(f"`date` takes text or whole seconds, not {kind(value)}")
         moment = _of_seconds(found, zone)
-    return _CODE.sub(lambda code: _coded(code, moment), _expanded(pattern))
+    return _CODE.sub(lambda code: _format_code(code, moment), _expand(pattern))
 
 
 def _check(pattern: str) -> None:
-    rest = _CODE.sub(lambda code: "" if _known(code) else "%", pattern)
+    rest = _CODE.sub(lambda code: "" if _is_known(code) else "%", pattern)
     if "%" in rest:
         raise RenderError(f"`date` cannot read the format {pattern!r}")
 
 
-def _known(code: re.Match[str]) -> bool:
+def _is_known(code: re.Match[str]) -> bool:
     padded, plain = code.group(2), code.group(3)
     if padded:
         return padded in _NUMBERS
     return plain in _NUMBERS or f"%{plain}" in _ALIASES or plain[-1] in "fz" or plain in "BbAaPpZtn%"
 
 
-def _expanded(pattern: str) -> str:
+def _expand(pattern: str) -> str:
     def alias(code: re.Match[str]) -> str:
         return _ALIASES.get(code.group(), code.group())
 
@@ -145,12 +145,12 @@ def _of_text(text: str, zone: tzinfo | None) -> Moment:
     return replace(moment, zone=_offset(moment.offset or 0, ":", 2)) if zone is None else moment.at(zone)
 
 
-def _coded(code: re.Match[str], moment: Moment) -> str:
+def _format_code(code: re.Match[str], moment: Moment) -> str:
     padding, padded, plain = code.groups()
     name = padded or plain
     if name in _NUMBERS:
         width, fill = _NUMBERS[name]
-        return _padded(name, _number(name, moment), width, padding or fill)
+        return _pad(name, _number(name, moment), width, padding or fill)
     if name[-1] == "f":
         return _fraction(name, moment.nanoseconds % 1_000_000_000)
     if name[-1] in "zZ":
@@ -171,7 +171,7 @@ def _zone_text(name: str, moment: Moment) -> str:
     return _offset(moment.offset, ":" if ":" in name else "", _parts(name))
 
 
-def _padded(name: str, number: int, width: int, fill: str) -> str:
+def _pad(name: str, number: int, width: int, fill: str) -> str:
     if name == "C":
         # a byte, of which the tens are one character, whatever comes after the 9
         tens, ones = divmod(number % 256, 10)

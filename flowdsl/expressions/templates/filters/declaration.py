@@ -73,10 +73,10 @@ class Filter:
         """
         if self.run is None:
             raise RenderError(f"unknown filter `{self.name}`")
-        return self.run(value, args) if self.portable else _guarded(self.name, self.run, value, args)
+        return self.run(value, args) if self.portable else _guard(self.name, self.run, value, args)
 
 
-def _guarded(name: str, run: Callable[[Any, Arguments], Any], value: Any, args: Arguments) -> Any:
+def _guard(name: str, run: Callable[[Any, Arguments], Any], value: Any, args: Arguments) -> Any:
     """Call a filter of another package; an exception or a result that is not JSON fails this value only."""
     try:
         result = run(value, args)

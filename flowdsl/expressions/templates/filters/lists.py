@@ -16,7 +16,7 @@ from flowdsl.expressions.templates.failures import (
 from flowdsl.expressions.templates.filters.arguments import Arguments, list_of
 from flowdsl.expressions.templates.filters.declaration import value_filter
 from flowdsl.expressions.templates.value_paths import member
-from flowdsl.expressions.templates.values import NOTHING, equal, is_i64, json_text, kind, number, printed
+from flowdsl.expressions.templates.values import NOTHING, equal, format_value, is_i64, json_text, kind, number
 
 
 @value_filter("first", result=None)
@@ -51,7 +51,7 @@ def join(value: Any, args: Arguments) -> str:
     texts: list[str] = []
     size = 0
     for item in items:
-        texts.append(printed(item))
+        texts.append(format_value(item))
         size += len(texts[-1]) + len(separator)
         if size > MAX_TEXT + len(separator):
             raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
@@ -101,7 +101,7 @@ def unique(value: Any, args: Arguments) -> list[Any]:
         raise RenderError(f"`unique` finds no `{attribute}` in the first item")
     if kind(lead) in ("null", "an array", "an object") or isinstance(number(lead), float):
         raise RenderError(
-            f"`unique` compares text, booleans and whole numbers, not {printed(lead) or kind(lead)}"
+            f"`unique` compares text, booleans and whole numbers, not {format_value(lead) or kind(lead)}"
         )
     kept: dict[Any, Any] = {}
     for item in items:

@@ -13,11 +13,11 @@ from flowdsl.expressions.templates.values import (
     LEAST_I64,
     MOST_I64,
     MOST_U64,
+    format_value,
     json_text,
     kind,
     number,
-    printed,
-    saturated,
+    saturate,
 )
 from flowdsl.registry import late
 from flowdsl.values.white_space import WHITE_SPACE
@@ -55,7 +55,7 @@ def pluralize(value: Any, args: Arguments) -> str:
     result="number",
     column=late("flowdsl.expressions.templates.vectorized.filters", "rounded"),
 )
-def rounded(value: Any, args: Arguments) -> float | None:
+def round_value(value: Any, args: Arguments) -> float | None:
     """Round to `precision` places by `method`: `common` (halves away from zero), `ceil` or `floor`."""
     found = float_of("round", value)
     method, precision = args.text("method", "common"), args.whole("precision", 0, -(2**31), 2**31 - 1)
@@ -64,7 +64,7 @@ def rounded(value: Any, args: Arguments) -> float | None:
     if method not in ("common", "ceil", "floor"):
         raise RenderError(f"`round` knows the methods common, ceil and floor, not {method!r}")
     if math.isfinite(scaled):
-        scaled = _half_away(scaled) if method == "common" else _sided(scaled, method)
+        scaled = _half_away(scaled) if method == "common" else _round_to_side(scaled, method)
     result = scaled / multiplier if multiplier else math.nan
     return result if math.isfinite(result) else None
 
@@ -75,7 +75,7 @@ def _half_away(value: float) -> float:
     return math.copysign(whole, value)
 
 
-def _sided(value: float, method: str) -> float:
+def _round_to_side(value: float, method: str) -> float:
     # the sign of zero is kept, as in Rust
     return math.copysign(float(math.ceil(value) if method == "ceil" else math.floor(value)), value)
 
@@ -99,7 +99,7 @@ def filesizeformat(value: Any, args: Arguments) -> str:
     found = number(value)
     if not isinstance(found, int) or not 0 <= found <= MOST_U64:
         raise RenderError(
-            f"`filesizeformat` takes a whole number from 0 up, not {printed(value) or kind(value)}"
+            f"`filesizeformat` takes a whole number from 0 up, not {format_value(value) or kind(value)}"
         )
     units = _BINARY_UNITS if args.flag("binary", False) else _UNITS
     size, unit = float(found), 0
@@ -120,7 +120,7 @@ def to_int(value: Any, args: Arguments) -> int:
     found = number(value)
     if found is None:
         raise RenderError(f"`int` takes text or a number, not {kind(value)}")
-    return saturated(float(found))
+    return saturate(float(found))
 
 
 def _check_base(base: int) -> None:
@@ -136,7 +136,7 @@ def _int_of_text(text: str, default: int, base: int) -> int:
     found = _whole(text, base)
     if found is not None:
         return found
-    return saturated(float(text)) if "." in text and _FLOAT.fullmatch(text) else default
+    return saturate(float(text)) if "." in text and _FLOAT.fullmatch(text) else default
 
 
 def _whole(text: str, base: int) -> int | None:
@@ -190,4 +190,4 @@ def json_encode(value: Any, args: Arguments) -> str:
 @value_filter("as_str", column=late("flowdsl.expressions.templates.vectorized.filters", "as_str"))
 def as_str(value: Any, args: Arguments) -> str:
     """Convert to the text that is printed."""
-    return printed(value)
+    return format_value(value)

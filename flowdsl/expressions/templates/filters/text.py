@@ -26,7 +26,7 @@ _STRICT = [chr(byte) if byte in _LETTERS else f"%{byte:02X}" for byte in range(2
 _LOOSE = [chr(byte) if byte in _LETTERS | frozenset(b"%-./_~") else f"%{byte:02X}" for byte in range(256)]
 
 
-def _replaced(*pairs: tuple[str, str]) -> TextColumn:
+def _replace(*pairs: tuple[str, str]) -> TextColumn:
     def change(texts: pl.Series) -> pl.Series:
         for old, new in pairs:
             texts = texts.str.replace_all(old, new, literal=True)
@@ -35,7 +35,7 @@ def _replaced(*pairs: tuple[str, str]) -> TextColumn:
     return change
 
 
-def _capitalized(texts: pl.Series) -> pl.Series:
+def _capitalize(texts: pl.Series) -> pl.Series:
     import polars as pl
 
     parts = pl.DataFrame(
@@ -59,7 +59,7 @@ def upper(text: str) -> str:
     return rust_text.upper(text)
 
 
-@text_filter("capitalize", _capitalized)
+@text_filter("capitalize", _capitalize)
 def capitalize(text: str) -> str:
     """Convert the first letter to upper case and the others to lower case."""
     return rust_text.upper(text[:1]) + rust_text.lower(text[1:])
@@ -70,7 +70,7 @@ def title(text: str) -> str:
     """Convert the first letter of each word to upper case and the others to lower case."""
     out: list[str] = []
     at = 0
-    for word in rust_text.found_all(text, rust_text.WORDS):
+    for word in rust_text.find_all(text, rust_text.WORDS):
         # a word begins where its letters are next found: no other place before it could begin one
         start = text.index(word, at)
         out += [text[at:start], capitalize(word)]
@@ -78,25 +78,25 @@ def title(text: str) -> str:
     return "".join([*out, text[at:]])
 
 
-@text_filter("escape", _replaced(*_XML_PAIRS, ("'", "&#x27;"), ("/", "&#x2F;")))
+@text_filter("escape", _replace(*_XML_PAIRS, ("'", "&#x27;"), ("/", "&#x2F;")))
 def escape(text: str) -> str:
     """Escape `& < > " ' /` as HTML entities."""
     return text.translate(_HTML)
 
 
-@text_filter("escape_xml", _replaced(*_XML_PAIRS, ("'", "&apos;")))
+@text_filter("escape_xml", _replace(*_XML_PAIRS, ("'", "&apos;")))
 def escape_xml(text: str) -> str:
     """Escape `& < > " '` as XML entities."""
     return text.translate(_XML)
 
 
-@text_filter("addslashes", _replaced(("\\", "\\\\"), ('"', '\\"'), ("'", "\\'")))
+@text_filter("addslashes", _replace(("\\", "\\\\"), ('"', '\\"'), ("'", "\\'")))
 def addslashes(text: str) -> str:
     """Put a backslash before quotes and backslashes."""
     return text.translate(_SLASHES)
 
 
-@text_filter("linebreaksbr", _replaced(("\r\n", "<br>"), ("\n", "<br>")))
+@text_filter("linebreaksbr", _replace(("\r\n", "<br>"), ("\n", "<br>")))
 def linebreaksbr(text: str) -> str:
     """Replace line breaks by `<br>`."""
     return text.replace("\r\n", "<br>").replace("\n", "<br>")
@@ -105,13 +105,13 @@ def linebreaksbr(text: str) -> str:
 @text_filter("striptags")
 def striptags(text: str) -> str:
     """Remove HTML tags."""
-    return rust_text.replaced(text, rust_text.TAGS, "")
+    return rust_text.replace_all(text, rust_text.TAGS, "")
 
 
 @text_filter("spaceless")
 def spaceless(text: str) -> str:
     """Remove white space between HTML tags."""
-    return rust_text.replaced(text, rust_text.SPACE_BETWEEN_TAGS, "><")
+    return rust_text.replace_all(text, rust_text.SPACE_BETWEEN_TAGS, "><")
 
 
 @text_filter("urlencode")

@@ -8,7 +8,7 @@ import numpy as np
 
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.templates.values import Number, calculate
-from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand, asked
+from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand, call_each
 from flowdsl.expressions.templates.vectorized.printer import by_tag
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Floats, Ints, Mask, Tag
@@ -87,7 +87,7 @@ def wrong_kind(name: str, tag: Tag) -> str:
 def calculated(op: str, left: NumberColumns, right: NumberColumns) -> tuple[NumberColumns, Failures | None]:
     """Evaluate one arithmetic operator in every row."""
     if op == "/":
-        return _divided(left, right), None
+        return _divide(left, right), None
     whole = left.whole & right.whole
     ints, suspect = left.ints, np.zeros(len(whole), np.bool_)
     if whole.any():
@@ -134,7 +134,7 @@ def _float_step(op: str, a: Floats, b: Floats) -> Floats:
         return result
 
 
-def _divided(left: NumberColumns, right: NumberColumns) -> NumberColumns:
+def _divide(left: NumberColumns, right: NumberColumns) -> NumberColumns:
     """Divide; a result without fraction is an integer, clamped to 64 bits."""
     with np.errstate(all="ignore"):
         floats = left.as_floats() / right.as_floats()
@@ -156,5 +156,5 @@ def _failures(op: str, left: NumberColumns, right: NumberColumns, suspect: Mask)
         a, b = left.number(row), right.number(row)
         return None if a is None or b is None else calculate(op, a, b)
 
-    _, failures = asked(step, rows.tolist())
+    _, failures = call_each(step, rows.tolist())
     return failures.scatter(rows, len(suspect)) if failures else None

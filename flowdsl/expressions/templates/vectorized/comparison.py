@@ -8,7 +8,7 @@ import numpy as np
 
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.values import equal, number
-from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand, asked
+from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand, call_each
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.json_types import Floats, Mask, Tag
 from flowdsl.values.masks import as_mask, where_equal
@@ -99,7 +99,7 @@ def _compare_nested(left: Column, right: Column, both: Mask, result: Mask) -> Fa
     assert left.nested is not None
     assert right.nested is not None
     pairs = zip(left.nested.gather(rows).to_list(), right.nested.gather(rows).to_list(), strict=True)
-    answers, failures = asked(lambda pair: equal(json.loads(pair[0]), json.loads(pair[1])), pairs)
+    answers, failures = call_each(lambda pair: equal(json.loads(pair[0]), json.loads(pair[1])), pairs)
     result[rows] = [answer is True for answer in answers]
     return failures.scatter(rows, left.size) if failures else None
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
-from flowdsl.expressions.templates.evaluation import Evaluator, missing, ordering, printed_literal
+from flowdsl.expressions.templates.evaluation import Evaluator, format_literal, missing, ordering
 from flowdsl.expressions.templates.filters import filter_of
 from flowdsl.expressions.templates.nodes import (
     Concat,
@@ -33,20 +33,20 @@ from flowdsl.expressions.templates.values import NOTHING, kind
 from flowdsl.expressions.templates.vectorized import predicates
 from flowdsl.expressions.templates.vectorized.arithmetic import NumberColumns, calculated, numbers_of
 from flowdsl.expressions.templates.vectorized.comparison import equality_column, is_one_of
-from flowdsl.expressions.templates.vectorized.filters import filtered_column
+from flowdsl.expressions.templates.vectorized.filters import filter_column
 from flowdsl.expressions.templates.vectorized.groups import distinct
 from flowdsl.expressions.templates.vectorized.outcomes import (
     GroupIndex,
     NotColumnar,
     RenderOutcome,
     as_column,
-    asked,
+    call_each,
     column_of,
     either,
     finite,
     has_missing,
 )
-from flowdsl.expressions.templates.vectorized.printer import joined_column, limited, truthy_column
+from flowdsl.expressions.templates.vectorized.printer import join_column, limit_texts, truthy_column
 from flowdsl.expressions.templates.visitors import all_exprs, idents
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING, Index, Mask, Tag
@@ -110,10 +110,10 @@ class RowBatch:
         if isinstance(value, Ident):
             found = self._ident(expr, value)
         elif isinstance(value, Math):
-            numbers, failures = self._calculated(value)
+            numbers, failures = self._calculate(value)
             found = RenderOutcome(numbers.column(), failures)
         elif isinstance(value, Concat):
-            found = self._concatenated(value)
+            found = self._concatenate(value)
         else:
             # `not` counts twice before a comparison, and once before a test or `in`
             twice = isinstance(value, (TemplateComparison, Logic))
@@ -121,7 +121,7 @@ class RowBatch:
             found = RenderOutcome(Column(self.size, Tag.BOOL, bools=truth), failures)
         for call in expr.filters:
             if call.name not in ("safe", "default"):
-                found = self.filtered(found, call)
+                found = self.apply_filter(found, call)
         if not expr.negated:
             return found
         negated = ~truthy_column(as_column(found.operand, self.size))
@@ -156,7 +156,7 @@ class RowBatch:
         filled = either(~absent, found, as_column(default.operand, self.size))
         return RenderOutcome(filled, default.failures.only(absent) if default.failures else None)
 
-    def filtered(self, given: RenderOutcome, call: TemplateCall) -> RenderOutcome:
+    def apply_filter(self, given: RenderOutcome, call: TemplateCall) -> RenderOutcome:
         """Apply a filter with the same arguments in every row."""
         assert isinstance(given.operand, Column)
         values, failures = constant_values([arg for _, arg in call.args])
@@ -164,23 +164,23 @@ class RowBatch:
             failed = Failures.where(np.ones(self.size, np.bool_), failures.messages[0])
             return RenderOutcome(given.operand, first_failures([given.failures, failed]))
         args = dict(zip((name for name, _ in call.args), values, strict=True))
-        made = filtered_column(given.operand, call, args)
+        made = filter_column(given.operand, call, args)
         return RenderOutcome(made.operand, first_failures([given.failures, made.failures]))
 
-    def _concatenated(self, concat: Concat) -> RenderOutcome:
+    def _concatenate(self, concat: Concat) -> RenderOutcome:
         pieces: list[Any] = []
         failed: list[Failures | None] = []
         for part in concat.parts:
             if isinstance(part, TemplateLiteral):
-                pieces.append(pl.lit(printed_literal(part.value)))
+                pieces.append(pl.lit(format_literal(part.value)))
                 continue
             assert isinstance(part, Ident)
             found = self.there(part)
             assert isinstance(found.operand, Column)
-            pieces.append(joined_column(found.operand))
+            pieces.append(join_column(found.operand))
             failed += [found.failures, *(self._unjoinable(part, found.operand))]
         texts = pl.select(pl.concat_str(pieces, ignore_nulls=True).alias("text")).to_series()
-        texts, too_long = limited(texts)
+        texts, too_long = limit_texts(texts)
         return RenderOutcome(Column(self.size, Tag.TEXT, texts=texts), first_failures([*failed, too_long]))
 
     def _unjoinable(self, part: Ident, column: Column) -> list[Failures | None]:
@@ -199,7 +199,7 @@ class RowBatch:
         """Return the expression as a number in each row; other rows fail."""
         value = expr.value
         if isinstance(value, Math) and not expr.filters:
-            return self._calculated(value)
+            return self._calculate(value)
         plain = not expr.filters and isinstance(value, Ident)
         if plain:
             assert isinstance(value, Ident)
@@ -212,7 +212,7 @@ class RowBatch:
         numbers, failures = numbers_of(found.operand, self.size, name)
         return numbers, first_failures([found.failures, failures])
 
-    def _calculated(self, math: Math) -> tuple[NumberColumns, Failures | None]:
+    def _calculate(self, math: Math) -> tuple[NumberColumns, Failures | None]:
         result, failures = self.number(math.first)
         for op, operand in math.rest:
             right, failed = self.number(operand)
@@ -227,7 +227,7 @@ class RowBatch:
         value = expr.value
         if isinstance(value, TemplateComparison) and not is_constant(expr):
             # a comparison minds its `not` itself
-            return self._compared(value, expr.negated)
+            return self._compare(value, expr.negated)
         found = None if is_constant(expr) else self._truth_of_value(expr)
         if found is None:
             return self._truth_by_rows(expr)
@@ -242,11 +242,11 @@ class RowBatch:
             case Logic() as logic:
                 return self._logic(logic)
             case Math() as math:
-                numbers, failures = self._calculated(math)
+                numbers, failures = self._calculate(math)
                 floats = (numbers.floats != 0) & ~np.isnan(numbers.floats)
                 return np.where(numbers.whole, numbers.ints != 0, floats), failures
             case Test() as test:
-                return predicates.tested(test, self.find(test.ident), constant_args(test))
+                return predicates.evaluate_test(test, self.find(test.ident), constant_args(test))
             case Membership() as membership:
                 return self._is_member(membership)
         return None
@@ -269,7 +269,7 @@ class RowBatch:
             failures = first_failures([failures, failed.only(open_) if failed else None])
         return result, failures
 
-    def _compared(self, compare: TemplateComparison, negated: bool) -> tuple[Mask, Failures | None]:
+    def _compare(self, compare: TemplateComparison, negated: bool) -> tuple[Mask, Failures | None]:
         if compare.op in ("==", "!="):
             left, right = self.value(compare.left), self.value(compare.right)
             result, failed = equality_column(
@@ -314,7 +314,7 @@ class RowBatch:
             known = {name: value for name, value in own if value is not MISSING}
             return question(Evaluator(dict(context).__getitem__, known))
 
-        answers, failures = asked(ask, given)
+        answers, failures = call_each(ask, given)
         return RenderOutcome(column_of(answers).take(inverse), failures.take(inverse) if failures else None)
 
 
@@ -337,7 +337,7 @@ def is_constant(expr: Expr) -> bool:
 
 def constant_values(exprs: Sequence[Expr]) -> tuple[list[Any], Failures | None]:
     """Return the values of constant expressions."""
-    return asked(lambda expr: Evaluator(lambda path: MISSING).value(expr), exprs)
+    return call_each(lambda expr: Evaluator(lambda path: MISSING).value(expr), exprs)
 
 
 def constant(expr: Expr, size: int) -> RenderOutcome:

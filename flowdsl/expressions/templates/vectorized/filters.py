@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 import polars as pl
 
-from flowdsl.expressions.templates.failures import RenderError, checked
+from flowdsl.expressions.templates.failures import RenderError, check_size
 from flowdsl.expressions.templates.filters import Filter, filter_of
 from flowdsl.expressions.templates.filters.arguments import Arguments
 from flowdsl.expressions.templates.filters.scalars import power_of_ten
@@ -16,31 +16,31 @@ from flowdsl.expressions.templates.filters.text import truncate as truncate_text
 from flowdsl.expressions.templates.nodes import TemplateCall
 from flowdsl.expressions.templates.vectorized.groups import per_distinct, text_changed, text_measured
 from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome
-from flowdsl.expressions.templates.vectorized.printer import limited, printed_column
+from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 from flowdsl.values.masks import as_mask
 
 
-def filtered_column(column: Column, call: TemplateCall, values: Mapping[str, Any]) -> RenderOutcome:
+def filter_column(column: Column, call: TemplateCall, values: Mapping[str, Any]) -> RenderOutcome:
     """Apply a filter with the same arguments in every row; missing rows have failed already."""
     args = Arguments(call.name, values)
     declared = filter_of(call)
     if declared is None or declared.run is None:
         # `default` is a filter of paths only, and none of a section
         return per_distinct(column, lambda value: _unknown(call.name))
-    changed = _changed(declared, column, args)
+    changed = _apply_columns(declared, column, args)
     if changed is None:
-        return per_distinct(column, lambda value: checked(declared.apply(value, args)))
+        return per_distinct(column, lambda value: check_size(declared.apply(value, args)))
     if changed.texts is None:
         return RenderOutcome(changed)
-    texts, failures = limited(changed.text_series())
+    texts, failures = limit_texts(changed.text_series())
     if failures:
         changed = Column(changed.size, changed.tags, texts=texts)
     return RenderOutcome(changed, failures)
 
 
-def _changed(declared: Filter, column: Column, args: Arguments) -> Column | None:
+def _apply_columns(declared: Filter, column: Column, args: Arguments) -> Column | None:
     """Apply the form for columns; return None if there is none for these values or arguments."""
     if declared.texts is not None and column.all_(Tag.TEXT, Tag.MISSING):
         return text_changed(column, declared.texts)
@@ -61,7 +61,7 @@ def as_str(column: Column, args: Arguments) -> Column | None:
     """Print the values."""
     if column.all_(Tag.TEXT, Tag.MISSING):
         return column
-    texts = printed_column(column)
+    texts = format_column(column)
     return Column(column.size, Tag.TEXT, texts=texts) if isinstance(texts, pl.Series) else None
 
 
@@ -93,7 +93,7 @@ def truncate(column: Column, args: Arguments) -> Column | None:
         return None
     # no text is longer than 32 bits say
     most, end = min(args.size("length", 255), 2**31), args.text("end", "…")
-    return text_changed(column, lambda texts: _truncated(texts, most, end))
+    return text_changed(column, lambda texts: _truncate(texts, most, end))
 
 
 def _longest(column: Column) -> int:
@@ -101,7 +101,7 @@ def _longest(column: Column) -> int:
     return longest if isinstance(longest, int) else 0
 
 
-def _truncated(texts: pl.Series, length: int, end: str) -> pl.Series:
+def _truncate(texts: pl.Series, length: int, end: str) -> pl.Series:
     longer = (texts.str.len_chars() > length).fill_null(value=False)
     if not longer.any():
         return texts
@@ -134,7 +134,7 @@ def absolute(column: Column, args: Arguments) -> Column | None:
     )
 
 
-def rounded(column: Column, args: Arguments) -> Column | None:
+def round_column(column: Column, args: Arguments) -> Column | None:
     """Round numbers."""
     if not column.all_(Tag.INT, Tag.FLOAT) or "method" in args:
         return None

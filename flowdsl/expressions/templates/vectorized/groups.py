@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, asked, column_of
+from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, call_each, column_of
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.json_types import MISSING, Index, Tag
 
 
 def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:
     """Return one row per group, and the group of every row."""
-    if len(columns) == 1 and (codes := interned(columns[0])) is not None:
+    if len(columns) == 1 and (codes := intern_rows(columns[0])) is not None:
         return _of_codes(codes)
     keys = {
         f"{count}{name}": key for count, column in enumerate(columns) for name, key in _keys(column).items()
@@ -31,7 +31,7 @@ def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:
     return rows.list.first().to_numpy(), inverse
 
 
-def interned(column: Column) -> Index | None:
+def intern_rows(column: Column) -> Index | None:
     """Return codes that identify the values of a column, or None if there are none.
 
     Whole numbers that lie close together are their own codes: counts, ages, numbers of a week.
@@ -93,7 +93,7 @@ def per_distinct(column: Column, change: Callable[[Any], Any]) -> RenderOutcome:
     """Map each distinct value of a column once."""
     first, inverse = distinct([column], column.size)
     values = column.take(first).values()
-    answers, failures = asked(lambda value: value if value is MISSING else change(value), values)
+    answers, failures = call_each(lambda value: value if value is MISSING else change(value), values)
     return RenderOutcome(column_of(answers).take(inverse), failures.take(inverse) if failures else None)
 
 

@@ -37,7 +37,7 @@ class RenderOutcome:
     failures: Failures | None = None
 
 
-def asked(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[Any], Failures | None]:
+def call_each(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[Any], Failures | None]:
     """Call a function for each item; failed ones become `MISSING`."""
     answers: list[Any] = []
     codes: list[int] = []

@@ -17,7 +17,7 @@ from flowdsl.values.json_types import Mask, Tag
 from flowdsl.values.masks import as_mask, holds_piece
 
 
-def tested(test: Test, column: Column, args: list[Any] | None) -> tuple[Mask, Failures | None] | None:
+def evaluate_test(test: Test, column: Column, args: list[Any] | None) -> tuple[Mask, Failures | None] | None:
     """Evaluate a test and its failures, or return None if this column is not supported."""
     declared = TESTS.get(test.name)
     if declared is None or len(test.args) != declared.arguments:

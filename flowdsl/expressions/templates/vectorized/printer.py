@@ -11,7 +11,7 @@ import polars as pl
 
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.failures import MAX_TEXT
-from flowdsl.expressions.templates.values import json_float, plain_float, printed
+from flowdsl.expressions.templates.values import format_value, json_float, plain_float
 from flowdsl.expressions.templates.vectorized.groups import text_measured
 from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand
 from flowdsl.values.columns import Column
@@ -21,16 +21,16 @@ from flowdsl.values.masks import as_mask
 TOO_LONG = f"the template makes a text of more than {MAX_TEXT:,} characters"
 
 
-def printed_column(operand: Operand) -> str | pl.Series:
+def format_column(operand: Operand) -> str | pl.Series:
     """Print values like `{{ }}`; missing rows hold arbitrary text."""
     if isinstance(operand, GroupIndex):
-        return printed(operand.value)
-    return _by_tag(operand, _printed_as)
+        return format_value(operand.value)
+    return _by_tag(operand, _format_as)
 
 
-def joined_column(column: Column) -> pl.Series:
+def join_column(column: Column) -> pl.Series:
     """Print texts and numbers like `~`."""
-    return _by_tag(column, _joined_as)
+    return _by_tag(column, _join_as)
 
 
 def _by_tag(column: Column, printer: Callable[[Column, Tag], pl.Series]) -> pl.Series:
@@ -48,11 +48,11 @@ def _by_tag(column: Column, printer: Callable[[Column, Tag], pl.Series]) -> pl.S
         frame[name] = printer(column, tag)
         cases.append(pl.when(pl.col("tag") == int(tag)).then(pl.col(name)))
     if not cases:
-        return repeated("", column.size)
+        return repeat_text("", column.size)
     return pl.DataFrame(frame).select(pl.coalesce([*cases, pl.lit("")]).alias("text")).to_series()
 
 
-def _printed_as(column: Column, tag: Tag) -> pl.Series:
+def _format_as(column: Column, tag: Tag) -> pl.Series:
     match tag:
         case Tag.TEXT:
             return column.text_series()
@@ -64,19 +64,19 @@ def _printed_as(column: Column, tag: Tag) -> pl.Series:
             named = pl.when(pl.Series(column.bools)).then(pl.lit("true")).otherwise(pl.lit("false"))
             return pl.select(named).to_series()
         case Tag.ARRAY if column.nested is not None:
-            return _mapped(column.nested, lambda text: printed(json.loads(text)) if text[:1] == "[" else "")
+            return _map(column.nested, lambda text: format_value(json.loads(text)) if text[:1] == "[" else "")
         case Tag.OBJECT:
-            return repeated("[object]", column.size)
-    return repeated("", column.size)
+            return repeat_text("[object]", column.size)
+    return repeat_text("", column.size)
 
 
-def _joined_as(column: Column, tag: Tag) -> pl.Series:
+def _join_as(column: Column, tag: Tag) -> pl.Series:
     if tag is Tag.FLOAT and column.floats is not None:
-        return _mapped(pl.Series(column.floats), json_float)
-    return _printed_as(column, tag) if tag in (Tag.TEXT, Tag.INT) else repeated("", column.size)
+        return _map(pl.Series(column.floats), json_float)
+    return _format_as(column, tag) if tag in (Tag.TEXT, Tag.INT) else repeat_text("", column.size)
 
 
-def repeated(text: str, size: int) -> pl.Series:
+def repeat_text(text: str, size: int) -> pl.Series:
     """Repeat a text in every row."""
     return pl.Series([text], dtype=pl.String).new_from_index(0, size)
 
@@ -91,7 +91,7 @@ def float_texts(floats: Floats) -> pl.Series:
     odd = texts.str.contains("e", literal=True).to_numpy() | (_binary_places(floats) == decimals + 1)
     rows = np.flatnonzero(odd)
     if len(rows):
-        texts = texts.scatter(rows, _mapped(pl.Series(floats.take(rows)), plain_float))
+        texts = texts.scatter(rows, _map(pl.Series(floats.take(rows)), plain_float))
     return texts
 
 
@@ -104,7 +104,7 @@ def _binary_places(floats: Floats) -> Ints:
     return np.where(bits == 0, 0, places)
 
 
-def _mapped(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
+def _map(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
     """Map each distinct value once."""
     unique = series.unique().drop_nulls()
     changed = pl.Series([change(value) for value in unique.to_list()], dtype=pl.String)
@@ -119,7 +119,7 @@ def _mapped(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
     return series.replace_strict(unique, changed, default=None, return_dtype=pl.String)
 
 
-def limited(texts: pl.Series) -> tuple[pl.Series, Failures | None]:
+def limit_texts(texts: pl.Series) -> tuple[pl.Series, Failures | None]:
     """Limit the length of texts; longer ones fail and are dropped, so that they cannot grow."""
     if texts.estimated_size() <= MAX_TEXT:
         return texts, None

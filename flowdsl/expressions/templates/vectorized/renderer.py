@@ -14,9 +14,9 @@ from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates.nodes import Body, Expr, Ident, If, Node, Output, Raw, Section, Set, Text
 from flowdsl.expressions.templates.scalar import render_rows
 from flowdsl.expressions.templates.vectorized.evaluation import RowBatch
-from flowdsl.expressions.templates.vectorized.groups import distinct, interned
-from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_column, asked
-from flowdsl.expressions.templates.vectorized.printer import limited, printed_column, repeated
+from flowdsl.expressions.templates.vectorized.groups import distinct, intern_rows
+from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_column, call_each
+from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts, repeat_text
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.paths import Path
@@ -35,7 +35,7 @@ def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.S
     def text_of(row: tuple[Any, ...]) -> str:
         return render_rows(body, dict(zip(paths, row, strict=True)).__getitem__)
 
-    answers, failures = asked(text_of, given)
+    answers, failures = call_each(text_of, given)
     texts = pl.Series([text if isinstance(text, str) else "" for text in answers], dtype=pl.String)
     return texts[inverse], failures.take(inverse) if failures else None
 
@@ -43,7 +43,11 @@ def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.S
 def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
     """Render by columns; raise `NotColumnar` if a value fits no column."""
     batch = RowBatch(rows)
-    if len(paths) == 1 and not _prints_one(body) and interned(column := batch.column(paths[0])) is not None:
+    if (
+        len(paths) == 1
+        and not _prints_one(body)
+        and intern_rows(column := batch.column(paths[0])) is not None
+    ):
         first, inverse = distinct([column], rows.size)
         if len(first) * 2 < rows.size:
             texts, failures = _Printer(batch.take(first)).text(body)
@@ -76,9 +80,9 @@ class _Printer:
             failed.append(failures)
             if len(pieces) == _PIECES:
                 # joined from time to time, so that what is too long is found before there is too much of it
-                texts, too_long = limited(_joined(pieces, self.batch.size))
+                texts, too_long = limit_texts(_join(pieces, self.batch.size))
                 pieces, failed = [texts], [first_failures([*failed, too_long])]
-        texts, too_long = limited(_joined(pieces, self.batch.size))
+        texts, too_long = limit_texts(_join(pieces, self.batch.size))
         return texts, first_failures([*failed, too_long])
 
     def node(self, node: Node) -> tuple[Piece, Failures | None]:
@@ -87,7 +91,7 @@ class _Printer:
             return node.text, None
         if isinstance(node, Output):
             found = self.batch.value(node.expr)
-            return printed_column(found.operand), found.failures
+            return format_column(found.operand), found.failures
         if isinstance(node, Set):
             return "", self._set(node)
         if isinstance(node, If):
@@ -107,8 +111,8 @@ class _Printer:
         if node.call.name == "safe":
             return texts, failures
         body = RenderOutcome(Column(self.batch.size, Tag.TEXT, texts=texts), failures)
-        found = self.batch.filtered(body, node.call)
-        return printed_column(found.operand), found.failures
+        found = self.batch.apply_filter(body, node.call)
+        return format_column(found.operand), found.failures
 
     def _if(self, node: If) -> tuple[Piece, Failures | None]:
         """Render each branch on its own rows and put the texts back in place."""
@@ -117,7 +121,7 @@ class _Printer:
         parts: list[tuple[Index, pl.Series, _Printer]] = []
         failed: list[Failures | None] = []
         for _, condition, body in node.branches:
-            chosen, lost = self._chosen(condition, left, failed)
+            chosen, lost = self._choose(condition, left, failed)
             if chosen.all() and len(left) == size:
                 # no row goes elsewhere, and none has before: no need to take them apart
                 texts, failures = self.text(body)
@@ -127,9 +131,9 @@ class _Printer:
         if node.otherwise:
             self._branch(node.otherwise[1], left, parts, failed)
         self._keep_names(parts)
-        return _scattered([(index, texts) for index, texts, _ in parts], size), first_failures(failed)
+        return _scatter([(index, texts) for index, texts, _ in parts], size), first_failures(failed)
 
-    def _chosen(self, condition: Expr, left: Index, failed: list[Failures | None]) -> tuple[Mask, Mask]:
+    def _choose(self, condition: Expr, left: Index, failed: list[Failures | None]) -> tuple[Mask, Mask]:
         """Return which of the rows at `left` meet the condition, and which fail."""
         size = self.batch.size
         batch = self.batch if len(left) == size else self.batch.take(left)
@@ -168,10 +172,10 @@ class _Printer:
             self.assigned.add(name)
 
 
-def _joined(pieces: Sequence[Piece], size: int) -> pl.Series:
+def _join(pieces: Sequence[Piece], size: int) -> pl.Series:
     """Concatenate texts row by row."""
     if not any(isinstance(piece, pl.Series) for piece in pieces):
-        return repeated("".join(map(str, pieces)), size)
+        return repeat_text("".join(map(str, pieces)), size)
     parts = [_without_nulls(piece) for piece in pieces if not isinstance(piece, str) or piece]
     if len(parts) <= 2:
         # in two thirds of the time that a join of more takes
@@ -185,7 +189,7 @@ def _without_nulls(piece: Piece) -> Any:
     return piece.fill_null("") if isinstance(piece, pl.Series) and piece.null_count() else piece
 
 
-def _scattered(parts: Sequence[tuple[Index, pl.Series]], size: int) -> Piece:
+def _scatter(parts: Sequence[tuple[Index, pl.Series]], size: int) -> Piece:
     """Spread texts of some rows over all; the others are empty."""
     if not parts:
         return ""
