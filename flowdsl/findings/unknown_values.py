@@ -21,7 +21,7 @@ from flowdsl.expressions.conditions.nodes import (
     ListOf,
     Reference,
 )
-from flowdsl.expressions.conditions.typecheck import clip_expression
+from flowdsl.expressions.conditions.typecheck import clip_text
 from flowdsl.expressions.conditions.vectorized import evaluate_values
 from flowdsl.expressions.templates import Template
 from flowdsl.findings.base import Finding, StepFindings
@@ -281,9 +281,7 @@ def _pair(node: Compare, pair: _Pair) -> str | None:
         return None
     left, right = (" or ".join(sorted(kinds)) for kinds in (pair.left, pair.right))
     outcome = "always" if node.operator == "!=" else "never"
-    return (
-        f"{node.left} is always {left}, and {node.right} {right}: {clip_expression(node)} is {outcome} true"
-    )
+    return f"{node.left} is always {left}, and {node.right} {right}: {clip_text(node)} is {outcome} true"
 
 
 def _reading(node: Compare, pair: _Pair) -> str | None:

@@ -210,7 +210,7 @@ def _with_clock_setters(options: Options, events: set[int]) -> set[int]:
 
 
 def _releasing(options: Options, seq_no: int, steps: Iterable[ExplainedStep]) -> set[int]:
-    """Return the event by which the last context of an event was released; none if that was the end of the log.
+    """Return the event that released the last context of an event; none if the end of the log did.
 
     A test needs it where a flow says what closed a window.
     """

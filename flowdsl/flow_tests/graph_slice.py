@@ -179,20 +179,29 @@ def _links(
     first: int,
     grown: set[int],
 ) -> set[Link]:
-    kept = {link for link in changing if link.lives(first - 1)}
     last = max((at for reads in found.values() for at, _ in reads), default=0)
-    grown |= {at for link in changing for at in link.changes if first <= at <= last}
+    kept = _living(changing, first)
+    grown |= _changes(changing, range(first, last + 1))
     for reads in found.values():
         moments, read = zip(*reads, strict=True)
         links = set().union(*read)
-        span = range(first, max(moments) + 1)
-        changes = {at for link in links for at in link.changes if at in span}
+        changes = _changes(links, range(first, max(moments) + 1))
         if len(set(read)) == 1 and not changes & events and not links & changing:
             kept |= links
-            continue
-        kept |= {link for link in links if link.lives(first - 1)}
-        grown |= changes
+        else:
+            kept |= _living(links, first)
+            grown |= changes
     return kept
+
+
+def _living(links: Iterable[Link], first: int) -> set[Link]:
+    """Return the links that there are before an event."""
+    return {link for link in links if link.lives(first - 1)}
+
+
+def _changes(links: Iterable[Link], span: range) -> set[int]:
+    """Return the events of a stretch of the log that create or end links."""
+    return {at for link in links for at in link.changes if at in span}
 
 
 def _changing(
@@ -204,17 +213,17 @@ def _changing(
     that one lookup found and another, at another moment, did not.
     """
     links = {link for reads in found.values() for _, read in reads for link in read}
+    gone = (link for reading in readings for link in lists[_key(reading)] if not link.lives(reading.seen))
+    return links.intersection(gone) | _of_one_identity(links)
+
+
+def _of_one_identity(links: Iterable[Link]) -> set[Link]:
+    """Return the links that have their identity in common with others."""
     same: dict[Any, set[Link]] = {}
     for link in links:
         known_by = (link.type, link.source, link.target) if link.link_id is None else link.link_id
         same.setdefault(known_by, set()).add(link)
-    gone = {
-        link
-        for reading in readings
-        for link in lists[_key(reading)]
-        if link in links and not link.lives(reading.seen)
-    }
-    return gone.union(*(one for one in same.values() if len(one) > 1))
+    return set().union(*(one for one in same.values() if len(one) > 1))
 
 
 def _entities(
@@ -282,13 +291,7 @@ class _LogAndGraph:
         if not readings:
             return {}
         wanted = _linked_ids(readings)
-        given = [
-            link
-            for kind in dict.fromkeys(kind for kind, _ in wanted)
-            for link in links_of(
-                self._base, kind, *(wanted.get((kind, way), ()) for way in ("forward", "reverse"))
-            )
-        ]
+        given = self._given_links(wanted)
         rows = self._link_rows(wanted, given)
         links = _link_lifetimes(
             given, {row["seq_no"]: row for row in rows if row["kind"].startswith("link.")}
@@ -299,6 +302,15 @@ class _LogAndGraph:
             for way in ("forward", "reverse"):
                 lists.get((link.type, way, _from(link, way)), []).append(link)
         return lists
+
+    def _given_links(self, wanted: Mapping[tuple[str, str], set[str]]) -> list[Row]:
+        """Return the wanted links of the graph before the log."""
+        ends = {kind: [wanted.get((kind, way), ()) for way in ("forward", "reverse")] for kind, _ in wanted}
+        return [
+            link
+            for kind, (sources, targets) in ends.items()
+            for link in links_of(self._base, kind, sources, targets)
+        ]
 
     def _link_rows(self, wanted: Mapping[tuple[str, str], set[str]], given: Sequence[Row]) -> list[Row]:
         """Return the events of the wanted links, those that name them by their id alone included."""

@@ -243,8 +243,8 @@ class GraphState(StateObject):
 
         It depends on no earlier event: any thread may read it before `advance` applies it.
         """
-        entities = len(events) and self.needs.entities and (self.needs.before or not self.frozen)
-        links = len(events) and self.links and not self.frozen
+        entities = self.needs.entities and (self.needs.before or not self.frozen)
+        links = self.links and not self.frozen
         return GraphEvents(
             self._entity_events(events) if entities else None, self._link_events(events) if links else None
         )
@@ -263,7 +263,7 @@ class GraphState(StateObject):
             unmet.append(self._advance_entities(events, read.entities))
         if read.links is not None:
             unmet.append(self._advance_links(events, read.links))
-        return np.sort(np.concatenate(unmet)) if any(map(len, unmet)) else _NO_ROWS
+        return np.sort(np.concatenate([_NO_ROWS, *unmet]))
 
     def commit(self) -> None:
         """Apply the chunk's changes to the base state."""

@@ -32,7 +32,6 @@ _SUSPECT: Final = r"(?-u)(?i:nan|inf)|[, \n\r\t][}\]]"
 _LENIENT: Final = r"(?-u)(?:^|[:,\[ \n\r\t])[-+]?(?i:nan|inf|infinity)(?:$|[, \n\r\t}\]])|,[ \n\r\t]*[}\]]"
 # the kinds of links are the first ones
 _LINK_KINDS: Final = sum(kind.startswith("link.") for kind in KINDS)
-_NO_KIND: Final = 255
 NO_KIND: Final = "kind is null"
 """The reason of a row without a kind."""
 
@@ -43,25 +42,30 @@ def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | N
     `sound` names columns known to hold neither null nor "" where a kind needs them; they need not be there.
     Any other column that is absent is null.
     """
-    kinds, times = shaped["kind"].to_physical(), shaped["timestamp"]
-    numbers = (kinds.fill_null(_NO_KIND) if kinds.null_count() else kinds).to_numpy()
-    link = numbers < _LINK_KINDS
-    entity = ~link
-    wrong: list[Mask] = []
-    if kinds.null_count():
-        wrong.append(numbers == _NO_KIND)
-    if times.null_count():
-        wrong.append(~where_present(times))
-    if "seq_no" in shaped.columns and (low := ~as_mask(shaped["seq_no"] >= 1)).any():
-        wrong.append(low)
+    wrong = [mask for mask in (*_wrong_rows(shaped), *_wrong_for_their_kind(shaped, sound)) if mask.any()]
+    return pl.Series("bad", np.logical_or.reduce(wrong)) if wrong else None
+
+
+def _wrong_rows(shaped: pl.DataFrame) -> Iterator[Mask]:
+    """Yield masks of rows that cannot be events of any kind."""
+    for name in ("kind", "timestamp"):
+        if shaped[name].null_count():
+            yield ~where_present(shaped[name])
+    if "seq_no" in shaped.columns:
+        yield ~as_mask(shaped["seq_no"] >= 1)
     if NOT_UTF8 in shaped.columns:
-        wrong.append(as_mask(shaped[NOT_UTF8]))
+        yield as_mask(shaped[NOT_UTF8])
+
+
+def _wrong_for_their_kind(shaped: pl.DataFrame, sound: Collection[str]) -> Iterator[Mask]:
+    """Yield masks of rows that lack what events of their kind have."""
+    kinds = shaped["kind"].to_physical()
+    # rows without a kind are wrong anyway
+    link = (kinds.fill_null(0) if kinds.null_count() else kinds).to_numpy() < _LINK_KINDS
     if link.any():
-        wrong += (link & mask for mask in _wrong_links(shaped, sound))
-    if entity.any() and (gap := _gaps(shaped, ENTITY, sound)) is not None:
-        wrong.append(entity & gap)
-    bad: Mask | None = np.logical_or.reduce(wrong) if wrong else None
-    return None if bad is None or not bad.any() else pl.Series("bad", bad)
+        yield from (link & mask for mask in _wrong_links(shaped, sound))
+    if not link.all() and (gap := _gaps(shaped, ENTITY, sound)) is not None:
+        yield ~link & gap
 
 
 def _wrong_links(shaped: pl.DataFrame, sound: Collection[str]) -> Iterator[Mask]:

@@ -1,7 +1,7 @@
 """Drafts of flows: everything chosen and typed so far, valid or not.
 
-A `Draft` holds each step as its operator and its options as in YAML, so that anything can be typed; `build_draft`
-returns the flow and the problems of each step.
+A `Draft` holds each step as its operator and its options as in YAML, so that anything can be typed;
+`build_draft` returns the flow and the problems of each step.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from flowdsl.errors import BuildError
 from flowdsl.expressions.conditions import Expression
 from flowdsl.expressions.conditions.condition import evaluate
 from flowdsl.expressions.conditions.scalar import operands
-from flowdsl.expressions.conditions.typecheck import type_phrase
+from flowdsl.expressions.conditions.typecheck import phrase
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.branch_limit import BranchLimit, positions
@@ -123,7 +123,7 @@ class ForEach(Operator):
     def check_options(self) -> None:
         if self.path.kind not in (None, "array"):
             raise BuildError(
-                f"for_each goes over a list, and {self.path} is {type_phrase(self.path.kind)}",
+                f"for_each goes over a list, and {self.path} is {phrase(self.path.kind)}",
                 allowed="the path of a list: 'data.mentions'",
             )
 

@@ -13,7 +13,7 @@ from flowdsl.errors import BuildError, ConditionError
 from flowdsl.expressions.conditions.grammar import parse_expression
 from flowdsl.expressions.conditions.graph_calls import GraphCall, graph_calls
 from flowdsl.expressions.conditions.nodes import Expression
-from flowdsl.expressions.conditions.typecheck import EvaluationError, clip_expression, type_phrase
+from flowdsl.expressions.conditions.typecheck import EvaluationError, clip_text, phrase
 from flowdsl.text import short_repr
 from flowdsl.values.paths import Path
 
@@ -74,13 +74,13 @@ class Condition:
         if isinstance(source, Expression):
             if source.kind not in (None, "boolean"):
                 raise ConditionError(
-                    f"{clip_expression(source)} is {type_phrase(source.kind)}, and a condition must be true or false",
+                    f"{clip_text(source)} is {phrase(source.kind)}, and a condition must be true or false",
                     allowed="a comparison, such as owner.id != source_id",
                 )
             if isinstance(source, GraphCall) and source.kind is None and not source.below:
                 raise ConditionError(
-                    f"{clip_expression(source)} is what a link says, and a condition must be true or false",
-                    allowed=f"a part of it in a comparison, or exists({clip_expression(source)})",
+                    f"{clip_text(source)} is what a link says, and a condition must be true or false",
+                    allowed=f"a part of it in a comparison, or exists({clip_text(source)})",
                 )
             return cls(expression=source)
         if callable(source):

@@ -11,7 +11,7 @@ from typing import Final
 
 from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.conditions.nodes import Compare, ConditionLiteral, Expression, FunctionCall, ListOf
-from flowdsl.expressions.conditions.typecheck import clip_expression, type_phrase
+from flowdsl.expressions.conditions.typecheck import clip_text, phrase
 
 KindOf = Callable[[Expression], str | None]
 """Returns the type of an expression; None if it depends on the event."""
@@ -34,7 +34,7 @@ class Decided:
     hint: str | None = None
 
     def __str__(self) -> str:
-        return f"{clip_expression(self.node)} is {'always' if self.always else 'never'} true: {self.reason}"
+        return f"{clip_text(self.node)} is {'always' if self.always else 'never'} true: {self.reason}"
 
 
 def find_decided(expression: Expression, kind_of: KindOf) -> Iterator[Decided]:
@@ -61,8 +61,7 @@ def _comparison(node: Compare, kind_of: KindOf) -> Decided | None:
     if None in kinds or kinds[0] == kinds[1]:
         return None
     words = [
-        f"{clip_expression(side)} is {type_phrase(str(kind))}"
-        for side, kind in zip(node.children, kinds, strict=True)
+        f"{clip_text(side)} is {phrase(str(kind))}" for side, kind in zip(node.children, kinds, strict=True)
     ]
     return Decided(node, node.operator == "!=", f"{words[0]}, and {words[1]}", "compare values of one type")
 
@@ -75,15 +74,15 @@ def _against(
     if kind is None or isinstance(side, ConditionLiteral):
         return None
     if kind != constant.kind:
-        reason = f"{clip_expression(side)} is {type_phrase(kind)}, and {constant} is {type_phrase(str(constant.kind))}"
+        reason = f"{clip_text(side)} is {phrase(kind)}, and {constant} is {phrase(str(constant.kind))}"
         return Decided(node, sign == "!=", reason, _hint(side, constant, kind))
     if kind == "number":
         always = _in_bounds(side, constant, sign)
         if always is not None:
-            reason = f"{clip_expression(side)} is {_bounds_text(side)}"
+            reason = f"{clip_text(side)} is {_bounds_text(side)}"
             return Decided(node, always, reason, _gives(side))
     if kind == "text" and sign in ("==", "!=") and not _has_form(side, constant):
-        reason = f"{constant} is not text that {clip_expression(side)} gives"
+        reason = f"{constant} is not text that {clip_text(side)} gives"
         return Decided(node, sign == "!=", reason, _gives(side))
     return None
 
@@ -158,7 +157,7 @@ def _hint(side: Expression, constant: ConditionLiteral, kind: str) -> str | None
     if kind == "text" and constant.kind == "number":
         return f'write "{constant}" in quotes'
     if text is None:
-        return f"exists({clip_expression(side)}) asks whether it is there" if side.locates else None
+        return f"exists({clip_text(side)}) asks whether it is there" if side.locates else None
     if kind == "array" and constant.kind == "number":
-        return f"len({clip_expression(side)}) is how many there are"
+        return f"len({clip_text(side)}) is how many there are"
     return _gives(side) or "compare values of one type"

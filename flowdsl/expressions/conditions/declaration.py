@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flowdsl.expressions.conditions.graph_query import GraphQuery
 from flowdsl.expressions.conditions.semantics import OperandTypeError, kind, within_64_bits
-from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clip_expression
+from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clip_text
 from flowdsl.values.missing import MISSING
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Function:
             raise
         # a function of another package may raise anything, and that is a failure of these values only
         except Exception as error:
-            words = f"{type(error).__name__}: {clip_expression(error, 300)}"
+            words = f"{type(error).__name__}: {clip_text(error, 300)}"
             raise EvaluationError(f"{self.name} raised {words}") from error
         return MISSING if result is MISSING else self._check(result)
 

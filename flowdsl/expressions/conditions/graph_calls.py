@@ -16,7 +16,7 @@ from flowdsl.expressions.conditions.nodes import (
     Reference,
     parts_text,
 )
-from flowdsl.expressions.conditions.typecheck import clip_expression
+from flowdsl.expressions.conditions.typecheck import clip_text
 from flowdsl.values.paths import Path
 
 
@@ -31,7 +31,7 @@ class GraphCall(FunctionCall):
         for name, argument in self._named.items():
             if name in ("link_type", "direction") and not isinstance(argument, ConditionLiteral):
                 raise ConditionError(
-                    f"{self.function} takes a {name.replace('_', ' ')} in quotes, not {clip_expression(argument)}",
+                    f"{self.function} takes a {name.replace('_', ' ')} in quotes, not {clip_text(argument)}",
                     allowed=FUNCTIONS[self.function].usage,
                     hint="which links a flow reads is known before it runs",
                 )
@@ -102,9 +102,7 @@ def part_of(node: Expression, name: str) -> Expression:
     """Build the path to a part of what a call gives."""
     if isinstance(node, GraphCall):
         return GraphCall(node.function, node.arguments, (*node.below, name))
-    raise ConditionError(
-        f"({clip_expression(node)}).{name}: only a variable, a path or what a link says has parts"
-    )
+    raise ConditionError(f"({clip_text(node)}).{name}: only a variable, a path or what a link says has parts")
 
 
 def graph_calls(node: Expression | None) -> frozenset[GraphCall]:

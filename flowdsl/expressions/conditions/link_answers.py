@@ -10,7 +10,7 @@ import numpy as np
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.expressions.conditions.nodes import Expression, Reference
 from flowdsl.expressions.conditions.operands import KINDS, ConstantOperand, Operand, OperandErrors, boolean
-from flowdsl.expressions.conditions.typecheck import clip_expression, type_phrase
+from flowdsl.expressions.conditions.typecheck import clip_text, phrase
 from flowdsl.expressions.row_source import Failures, Links, Rows, first_failures
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
@@ -62,9 +62,7 @@ def _find_refused(
     column = values()
     refusals = OperandErrors(len(codes))
     for tag in _NO_IDS:
-        kind = "a number with a fraction" if tag is Tag.FLOAT else type_phrase(KINDS[tag])
-        words = (
-            f"{node.function} needs an id, text or a whole number, but {clip_expression(argument)} is {kind}"
-        )
+        kind = "a number with a fraction" if tag is Tag.FLOAT else phrase(KINDS[tag])
+        words = f"{node.function} needs an id, text or a whole number, but {clip_text(argument)} is {kind}"
         refusals.add(without & column.is_(tag), words)
     return refusals.failures()

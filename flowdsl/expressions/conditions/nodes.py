@@ -21,7 +21,7 @@ from flowdsl.expressions.conditions.functions import FUNCTIONS, guess_function
 from flowdsl.expressions.conditions.typecheck import (
     Scalar,
     check_text,
-    clip_expression,
+    clip_text,
     constant,
     constant_kind,
     require,
@@ -144,7 +144,7 @@ class FunctionCall(Expression):
     def _check_argument(self, known: Function, argument: Expression, kinds: tuple[str, ...]) -> None:
         if kinds == PATH and not argument.locates:
             raise ConditionError(
-                f"{self.function} takes a path, not {clip_expression(argument)}", allowed=known.usage
+                f"{self.function} takes a path, not {clip_text(argument)}", allowed=known.usage
             )
         if kinds and kinds != PATH:
             require(self.function, kinds, argument, allowed=known.usage)
@@ -218,7 +218,7 @@ def _check_field(known: Function, argument: Expression) -> None:
     if path[:1] == ("metadata",):
         hint = "of a link nothing is known as it was before; events of entities have data"
     raise ConditionError(
-        f"{known.name} takes a field of the event's data, not {clip_expression(argument)}",
+        f"{known.name} takes a field of the event's data, not {clip_text(argument)}",
         allowed=known.usage,
         hint=hint,
     )
@@ -317,9 +317,7 @@ class Compare(_OfTwo):
     def __post_init__(self) -> None:
         self._measure()
         if self.operator == "in":
-            require(
-                "'in'", ("array", "text"), self.right, allowed=f"a list: in [{clip_expression(self.right)}]"
-            )
+            require("'in'", ("array", "text"), self.right, allowed=f"a list: in [{clip_text(self.right)}]")
 
     def _binding(self) -> int:
         return 5

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from flowdsl.expressions.conditions.declaration import Function
 from flowdsl.expressions.conditions.semantics import OperandTypeError, kind
-from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clip_expression
+from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clip_text
 from flowdsl.registry import late
 from flowdsl.values.missing import MISSING
 
@@ -45,7 +45,7 @@ def zone_problem(tz: Scalar) -> str | None:
 
     if isinstance(tz, str) and zone_number(tz) is not None:
         return None
-    return f"{clip_expression(tz)!r} is not a time zone; 'Europe/Berlin' is one"
+    return f"{clip_text(tz)!r} is not a time zone; 'Europe/Berlin' is one"
 
 
 def _scalar(name: str) -> Callable[[Any, Any], Any]:
@@ -61,11 +61,11 @@ def _scalar(name: str) -> Callable[[Any, Any], Any]:
         moment = moment_of(timestamp)
         if moment is None:
             raise EvaluationError(
-                f"{name} needs a timestamp such as 2026-05-01T12:00:00Z, not {clip_expression(timestamp)!r}"
+                f"{name} needs a timestamp such as 2026-05-01T12:00:00Z, not {clip_text(timestamp)!r}"
             )
         part = part_of(name, moment, tz)
         if part is None:
-            raise EvaluationError(f"{clip_expression(tz)!r} is not a time zone")
+            raise EvaluationError(f"{clip_text(tz)!r} is not a time zone")
         return part
 
     return evaluate

@@ -47,23 +47,23 @@ def wrong_type(what: str, kinds: tuple[str, ...], operand: object, kind: str) ->
     """Return the sentence that names the type an operator needs and the type of its operand."""
     *rest, last = (_WANTED[kind] for kind in kinds)
     wanted = f"{', '.join(rest)} or {last}" if rest else last
-    sentence = f"{what} needs {wanted}, but {clip_expression(operand)} is {type_phrase(kind)}"
+    sentence = f"{what} needs {wanted}, but {clip_text(operand)} is {phrase(kind)}"
     if kind == "missing":
-        sentence += f"; exists({clip_expression(operand)}) asks whether it is there"
+        sentence += f"; exists({clip_text(operand)}) asks whether it is there"
     return sentence
 
 
 def division_by_zero(divisor: object) -> str:
     """Return the sentence that names the divisor that is 0."""
-    return f"division by zero: {clip_expression(divisor)} is 0"
+    return f"division by zero: {clip_text(divisor)} is 0"
 
 
-def type_phrase(kind: str) -> str:
+def phrase(kind: str) -> str:
     """Return a type as the predicate of a sentence."""
     return _FOUND.get(kind, kind)
 
 
-def clip_expression(expression: object, longest: int = 80) -> str:
+def clip_text(expression: object, longest: int = 80) -> str:
     """Return the text of an expression, shortened for a message."""
     return clip(str(expression), longest)
 
@@ -100,6 +100,6 @@ def check_text(text: str) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise ConditionError(
-                f"{clip_expression(ascii(text))} holds half of a surrogate pair, which is not a character",
+                f"{clip_text(ascii(text))} holds half of a surrogate pair, which is not a character",
                 hint=r"write the character itself, or \U and its eight digits",
             ) from None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowdsl.expressions.conditions.condition import function_name
-from flowdsl.expressions.conditions.typecheck import EvaluationError, clip_expression
+from flowdsl.expressions.conditions.typecheck import EvaluationError, clip_text
 from flowdsl.expressions.row_source import Failures, Rows
 from flowdsl.values.json_types import MISSING, Mask
 
@@ -66,7 +66,7 @@ def _call(function: Function, context: Context) -> bool:
     # a user's function may raise anything, and that ends this context only: the failure is kept with its
     # words
     except Exception as error:
-        words = f"{type(error).__name__}: {clip_expression(error, 300)}"
+        words = f"{type(error).__name__}: {clip_text(error, 300)}"
         raise EvaluationError(f"{function_name(function)} raised {words}") from error
     if not isinstance(result, (bool, np.bool_)):
         raise EvaluationError(f"{function_name(function)} gave {type(result).__name__}, not true or false")
