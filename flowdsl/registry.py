@@ -123,7 +123,7 @@ def instance_problem(base: type, named: str = "name") -> Callable[[str, object],
 
     def problem(name: str, thing: object) -> str | None:
         if not isinstance(thing, base):
-            return f"is {_describe(thing)}, and no {base.__name__}"
+            return f"is {_name_of(thing)}, and no {base.__name__}"
         return _name_problem(name, getattr(thing, named, None))
 
     return problem
@@ -134,7 +134,7 @@ def subclass_problem(base: type, named: str = "name") -> Callable[[str, object],
 
     def problem(name: str, thing: object) -> str | None:
         if not (isinstance(thing, type) and issubclass(thing, base)):
-            return f"is {_describe(thing)}, and no class below {base.__name__}"
+            return f"is {_name_of(thing)}, and no class below {base.__name__}"
         return _name_problem(name, getattr(thing, named, None))
 
     return problem
@@ -144,7 +144,7 @@ def _name_problem(name: str, own: object) -> str | None:
     return None if own == name else f"calls itself {own!r}: the name of the entry point must be the same"
 
 
-def _describe(thing: object) -> str:
+def _name_of(thing: object) -> str:
     return f"the class {thing.__name__}" if isinstance(thing, type) else f"{type_text(thing)}"
 
 

@@ -66,7 +66,7 @@ class Delays:
             pl.len().cast(pl.Int64).alias("events")
         )
         for step in self._windows_of(side):
-            left = _open(left, self._members[id(step)], step)
+            left = _open_windows(left, self._members[id(step)], step)
         delay = (pl.col("delivered_at") - pl.col("event_time")).dt.total_microseconds().alias("delay")
         return left.group_by(delay).agg(pl.col("events").sum()).sort("delay")
 
@@ -76,7 +76,7 @@ class Delays:
         return sorted(mine, key=lambda step: -step.number)
 
 
-def _open(left: pl.DataFrame, members: pl.DataFrame, step: CompiledStep) -> pl.DataFrame:
+def _open_windows(left: pl.DataFrame, members: pl.DataFrame, step: CompiledStep) -> pl.DataFrame:
     """Put the members of a step's windows in the place of what came out of these."""
     behind = pl.col("step") > step.number
     levels = int(members["levels"][0])

@@ -91,10 +91,10 @@ def match_deliveries(
     rows = pl.DataFrame(
         {
             "change": np.concatenate(
-                [changes[differ], _fill(_code("removed"), alone[0]), _fill(_code("added"), alone[1])]
+                [changes[differ], _repeat(_code("removed"), alone[0]), _repeat(_code("added"), alone[1])]
             ),
-            "row_before": np.concatenate([pairs[0][differ], alone[0], _fill(_NOBODY, alone[1])]),
-            "row_after": np.concatenate([pairs[1][differ], _fill(_NOBODY, alone[0]), alone[1]]),
+            "row_before": np.concatenate([pairs[0][differ], alone[0], _repeat(_NOBODY, alone[1])]),
+            "row_after": np.concatenate([pairs[1][differ], _repeat(_NOBODY, alone[0]), alone[1]]),
         }
     )
     tick(len(alone[0]) + len(alone[1]))
@@ -105,7 +105,7 @@ def _code(change: str) -> int:
     return (*CHANGES, SAME).index(change)
 
 
-def _fill(value: int, like: Ints) -> Ints:
+def _repeat(value: int, like: Ints) -> Ints:
     return np.full(len(like), value, np.int64)
 
 

@@ -150,20 +150,20 @@ class SweepData(VariantsData):
         html = render(
             "comparison/sweep.html.j2",
             columns=self._table.columns,
-            rows=self._write(),
+            rows=self._format_rows(),
             parameters=len(self._parameters),
             chart=self.plot() if len(self.variants) > 1 else None,
         )
         return {"text/plain": repr(self), "text/html": html}
 
-    def _write(self) -> list[tuple[Any, ...]]:
+    def _format_rows(self) -> list[tuple[Any, ...]]:
         """Return the table with units, and whether a value is the best or the worst of its column."""
         columns: list[list[Any]] = [self._table[name].to_list() for name in self._parameters]
         for name in self._table.columns[len(columns) :]:
             values = self._table[name].to_list()
             columns.append(
                 [
-                    ("–" if value is None else _write(name, value), standing)
+                    ("–" if value is None else _format_value(name, value), standing)
                     for value, standing in zip(values, _standings(name, values), strict=True)
                 ]
             )
@@ -210,7 +210,7 @@ def _is_time(name: str) -> bool:
     return measure is not None and measure.unit == "seconds"
 
 
-def _write(name: str, value: float) -> str:
+def _format_value(name: str, value: float) -> str:
     return span_text(value * SECOND) if _is_time(name) else number_text(value)
 
 

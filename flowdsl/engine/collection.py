@@ -96,16 +96,16 @@ class RunForgetting:
 
     # -- what is referred to ---------------------------------------------------------------------------
 
-    def _take(self) -> list[State]:
+    def _live_states(self) -> list[State]:
         return [state for known in self._states if (state := known()) is not None]
 
     def _kernels(self) -> Iterator[Kernel]:
         yield from self._run.kernels
-        yield from (step.kernel for state in self._take() for step in state.steps)
+        yield from (step.kernel for state in self._live_states() for step in state.steps)
 
     def _codes(self) -> Iterator[Numbers | Inside]:
         self._run.graph.several.forget_dead()
-        for graph in (self._run.graph, *(state.graph for state in self._take())):
+        for graph in (self._run.graph, *(state.graph for state in self._live_states())):
             yield from graph.held_codes()
         for kernel in self._kernels():
             yield from kernel.held_codes()
@@ -116,7 +116,7 @@ class RunForgetting:
         return space.held_in(table, keys)
 
     def _identities(self, kind: str | None) -> Iterator[Inside]:
-        for graph in (self._run.graph, *(state.graph for state in self._take())):
+        for graph in (self._run.graph, *(state.graph for state in self._live_states())):
             yield from graph.held_identities(kind)
 
     def _forget_ids(self, codes: Numbers) -> None:

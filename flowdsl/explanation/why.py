@@ -176,13 +176,13 @@ def why(
 
 def _way(trail: EventTrace, flow: FlowSpec, event: Mapping[str, Any], reason: str | None) -> FlowPath:
     if reason is not None and mismatch(flow.trigger, event) is None:
-        return _finish(flow, "not matched", f"The flow did not run on it: {reason}.")
+        return _end_path(flow, "not matched", f"The flow did not run on it: {reason}.")
     if reason is not None:
-        return _finish(flow, "not matched", f"The flow is not for such events: {reason}.")
+        return _end_path(flow, "not matched", f"The flow is not for such events: {reason}.")
     if not flow.steps:
-        return _finish(flow, "nobody", "The flow has no steps: nothing is delivered.")
+        return _end_path(flow, "nobody", "The flow has no steps: nothing is delivered.")
     if not trail.triggered(flow):
-        return _finish(flow, "not matched", f"{NOT_RUN[0].upper()}{NOT_RUN[1:]}.")
+        return _end_path(flow, "not matched", f"{NOT_RUN[0].upper()}{NOT_RUN[1:]}.")
     return _trace_path(trail, flow)
 
 
@@ -193,20 +193,20 @@ def _trace_path(trail: EventTrace, flow: FlowSpec) -> FlowPath:
         reached = (way for way in theirs if delivered_at(way, trail.recipient) is not None)
         way = next(reached, theirs[0])
         remarks = [*narrator.note_unaddressed(way), *narrator.others_of_theirs(len(theirs) - 1)]
-        return _find(trail, flow, way, [*narrator.story(way), *remarks])
+        return _make_path(trail, flow, way, [*narrator.story(way), *remarks])
     unknown = next((way for way in ways if not persons(flow, way)), None)
     if unknown is not None:
-        return _find(trail, flow, unknown, [*narrator.story(unknown), *narrator.unknown(unknown)])
+        return _make_path(trail, flow, unknown, [*narrator.story(unknown), *narrator.unknown(unknown)])
     way, sentences = narrator.for_others(ways)
-    return dataclasses.replace(_find(trail, flow, way, sentences), outcome="not theirs")
+    return dataclasses.replace(_make_path(trail, flow, way, sentences), outcome="not theirs")
 
 
-def _finish(flow: FlowSpec, outcome: str, sentence: str) -> FlowPath:
+def _end_path(flow: FlowSpec, outcome: str, sentence: str) -> FlowPath:
     trigger = trigger_step(flow, None if outcome == "nobody" else sentence, {})
     return FlowPath(flow.name, False, outcome, None, (sentence,), {}, (trigger,))
 
 
-def _find(trail: EventTrace, flow: FlowSpec, way: Parts, sentences: list[str]) -> FlowPath:
+def _make_path(trail: EventTrace, flow: FlowSpec, way: Parts, sentences: list[str]) -> FlowPath:
     seen = [one for part in way for one in part]
     at = delivered_at(way, trail.recipient)
     end = at or seen[-1]

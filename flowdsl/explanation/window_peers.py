@@ -162,19 +162,19 @@ def windows(moments: list[int], length: int) -> list[int]:
 
 def takers(step: RateLimit, moments: list[int], row: int, *, queue: bool) -> list[int]:
     """Return the fewest earlier contexts whose tokens explain the outcome of one."""
-    went = _release(step, moments[: row + 1], queue=queue)
+    went = _release_times(step, moments[: row + 1], queue=queue)
     takers = [before for before in range(row) if went[before] is not None]
 
     def same(count: int) -> bool:
         last = takers[len(takers) - count :]
-        return bool(_release(step, [moments[r] for r in (*last, row)], queue=queue)[-1] == went[row])
+        return bool(_release_times(step, [moments[r] for r in (*last, row)], queue=queue)[-1] == went[row])
 
     # the more tokens are taken before, the later it gets its own
     fewest = bisect.bisect_left(range(len(takers)), True, key=same)
     return takers[len(takers) - fewest :]
 
 
-def _release(step: RateLimit, moments: list[int], *, queue: bool) -> list[Any]:
+def _release_times(step: RateLimit, moments: list[int], *, queue: bool) -> list[Any]:
     """Return when each context gets its token from a bucket that starts full; None if it gets none."""
     per, most = step.per.microseconds, step.max
     tokens, at = Fraction(most), moments[0] if moments else 0

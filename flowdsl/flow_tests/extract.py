@@ -88,10 +88,10 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     releasing = _releasing(ours, seq_no, whole)
     for reach, later in itertools.product(SliceExtent, [set(), releasing] if releasing else [set()]):
         needed = needed_events(peers, reach) | later
-        made = _make(ours, seq_no, name or _name(explanation), needed, making)
+        made = _build(ours, seq_no, name or _name(explanation), needed, making)
         if made is None:
             break
-        settled = _settle(*made, flows, whole)
+        settled = _with_outcome(*made, flows, whole)
         if settled is not None:
             return settled
     raise ReplayError(
@@ -119,7 +119,7 @@ def _steps_of(explanation: Explanation, flows: Sequence[FlowSpec]) -> list[Expla
     return [step for step in explanation.steps if step.flow in names]
 
 
-def _settle(
+def _with_outcome(
     test: FlowTestSpec, number: int, flows: tuple[FlowSpec, ...], whole: Sequence[ExplainedStep]
 ) -> FlowTestSpec | None:
     """Return the test with what comes out of it, or None if its event comes to something else than before."""
@@ -131,7 +131,7 @@ def _settle(
     return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
 
 
-def _make(
+def _build(
     options: Options, seq_no: int, name: str, needed: set[int], follower: ProgressReporter
 ) -> tuple[FlowTestSpec, int] | None:
     """Build a test without expectations, and return the number of the event in it; None if it would be too

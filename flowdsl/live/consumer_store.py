@@ -110,11 +110,11 @@ class ConsumerStore:
     def acquire(self) -> None:
         """Become the only run of this consumer."""
         if not self._held.acquire(blocking=False):
-            raise self._take("this process")
+            raise self._running_error("this process")
         if self.folder is None:
             return
         try:
-            self._lock = FileLock(self.folder / _LOCK, self._take, _GOING)
+            self._lock = FileLock(self.folder / _LOCK, self._running_error, _GOING)
             before, self._changes = self._lock.before, self._database.changes
             self._is_older = before is not None and is_before(self._changes, before.number)
         except BaseException:
@@ -155,7 +155,7 @@ class ConsumerStore:
         """Leave open files to the parent process."""
         self._lock, self._held = None, threading.Lock()
 
-    def _take(self, by: str) -> LiveError:
+    def _running_error(self, by: str) -> LiveError:
         return LiveError(
             f"the consumer {self.name!r} is running already, in {by}",
             allowed="one run of a consumer at a time",

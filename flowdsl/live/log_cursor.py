@@ -76,13 +76,13 @@ class LogCursor:
         if marks.height:
             here = marks.filter(pl.col("seq_no") == self.place.seq_no)[self.place.here :]
             if here.height:
-                return self._trace(self._clock_piece(here))
+                return self._advance(self._clock_piece(here))
             marks = marks.filter(pl.col("seq_no") > self.place.seq_no)
         if frame is None:
             return None
-        return self._trace(self._events_piece(frame, marks))
+        return self._advance(self._events_piece(frame, marks))
 
-    def _trace(self, piece: LogSlice) -> LogSlice:
+    def _advance(self, piece: LogSlice) -> LogSlice:
         self.place = piece.after
         return piece
 

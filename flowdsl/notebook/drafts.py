@@ -144,7 +144,7 @@ def build_draft(draft: Draft) -> DraftResult:
         except FlowError as error:
             problems.append(_problem(place, step, error))
             # check later steps as if this one set its variables
-            scopes.append(scopes[-1].having(**dict.fromkeys(_guess(step, scopes[-1]), ANY)))
+            scopes.append(scopes[-1].having(**dict.fromkeys(_expected_variables(step, scopes[-1]), ANY)))
         else:
             if not problems:
                 steps.append(operator)
@@ -180,7 +180,7 @@ def _problem(place: int, step: StepDraft, error: FlowError) -> Problem:
     return Problem(place, error.what, error.allowed, error.hint)
 
 
-def _guess(step: StepDraft, scope: Scope) -> list[str]:
+def _expected_variables(step: StepDraft, scope: Scope) -> list[str]:
     """Return the variables that a step will set once it is valid."""
     as_ = step.options.get("as")
     names = [as_, f"{as_}_id", f"{as_}_index"] if isinstance(as_, str) and as_.isidentifier() else []

@@ -115,11 +115,11 @@ class SampledLog:
         for chunk in self.source.chunks(EVENT_COLUMNS, USUAL):
             frames.append(as_json_text(chunk))
             events += chunk.height
-            found += int(_take(frames[-1], kind, type_).sum())
+            found += int(_where_triggered(frames[-1], kind, type_).sum())
             if found >= ENOUGH or events >= LONGEST:
                 break
         frame = pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
-        mask = _take(frame, kind, type_)
+        mask = _where_triggered(frame, kind, type_)
         taken = frame.filter(mask)["seq_no"].to_numpy() if events else np.zeros(0, np.int64)
         return EventSample(open_log(frame if events else []), frame, events, events >= self.events, taken)
 
@@ -136,7 +136,7 @@ def _variables(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in {**found, "event": event}.items() if value is not None}
 
 
-def _take(frame: pl.DataFrame, kind: str, type_: str) -> pl.Series:
+def _where_triggered(frame: pl.DataFrame, kind: str, type_: str) -> pl.Series:
     if not frame.height:
         return pl.Series([], dtype=pl.Boolean)
     wanted = pl.col("kind").cast(pl.String) == kind

@@ -54,7 +54,7 @@ def error_causes(
     store: Store, names: Sequence[str], recorder: TableRecorder | None, most: int | None = None
 ) -> list[Cause]:
     """Return the causes of all failures, most frequent first, up to `most`."""
-    found = _find(store, recorder)
+    found = _count_all(store, recorder)
     ordered = sorted(found.items(), key=lambda item: (-item[1].count, item[0]))[:most]
     examples = _examples([one for _, one in ordered], recorder)
     return [
@@ -66,14 +66,14 @@ def error_causes(
 def cause_counts(store: Store, recorder: TableRecorder | None) -> dict[tuple[int, int], Counter[str]]:
     """Count each error by the position of the flow and the number of the step."""
     counts: dict[tuple[int, int], Counter[str]] = {}
-    for (flow, step, error), one in _find(store, recorder).items():
+    for (flow, step, error), one in _count_all(store, recorder).items():
         counts.setdefault((flow, step), Counter())[error] = one.count
     return counts
 
 
-def _find(store: Store, recorder: TableRecorder | None) -> dict[Key, _Found]:
+def _count_all(store: Store, recorder: TableRecorder | None) -> dict[Key, _Found]:
     found: dict[Key, _Found] = {}
-    for key, one in [*_write(store), *_pending(recorder)]:
+    for key, one in [*_count_written(store), *_count_pending(recorder)]:
         if key in found:
             found[key].add(one)
         else:
@@ -81,7 +81,7 @@ def _find(store: Store, recorder: TableRecorder | None) -> dict[Key, _Found]:
     return found
 
 
-def _write(store: Store) -> Iterable[tuple[Key, _Found]]:
+def _count_written(store: Store) -> Iterable[tuple[Key, _Found]]:
     for piece in store.pieces("errors"):
         rows = piece.read({"seq_no", "error"}.__contains__).with_row_index("row")
         first = pl.col("row").get(pl.col("seq_no").arg_min())
@@ -95,7 +95,7 @@ def _write(store: Store) -> Iterable[tuple[Key, _Found]]:
                 )
 
 
-def _pending(recorder: TableRecorder | None) -> Iterable[tuple[Key, _Found]]:
+def _count_pending(recorder: TableRecorder | None) -> Iterable[tuple[Key, _Found]]:
     for stage, contexts, failures in recorder.pending if recorder is not None else ():
         seq = contexts.seq
         for code in np.unique(failures.codes).tolist():

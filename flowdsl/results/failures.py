@@ -26,7 +26,7 @@ def error_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
     """Return all failures by (seq_no, flow, step, branch): the columns of the event table, then the
     failure.
     """
-    frames = list(_place(store, "errors", names))
+    frames = list(_iter_rows(store, "errors", names))
     if not frames:
         return pl.DataFrame(schema={**_event_schema(), **dict.fromkeys(OWN, pl.String), "step": pl.Int32})
     joined = pl.concat(frames, how="diagonal_relaxed")
@@ -38,7 +38,7 @@ def error_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
 
 def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
     """Return every dropped context of a traced run, by (seq_no, flow, step, branch)."""
-    frames = list(_place(store, "dropped", names))
+    frames = list(_iter_rows(store, "dropped", names))
     if not frames:
         return pl.DataFrame(schema=TRACE_SCHEMA)
     return (
@@ -48,7 +48,7 @@ def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _place(store: Store, table: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+def _iter_rows(store: Store, table: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield the parts of a table with the step that they come from, once for each flow that has it."""
     for part in store.parts(table):
         reason = [pl.lit(part.meta["reason"]).alias("reason")] if "reason" in part.meta else []

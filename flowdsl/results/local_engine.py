@@ -51,7 +51,7 @@ class LocalEngine:
                 dispatching = Dispatching(plan, local, recorder, request.dispatch, source, earlier)
                 source, hand_over = dispatching.source, dispatching.hand_over
                 columns = columns or plan.event_columns | {*recorder.event_columns}
-            tick = _gather(local, options, follower)
+            tick = _prepare_graph(local, options, follower)
             ticked = tick if hand_over is None else _both(hand_over, tick)
             local.run(source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns)
             state = local.state()
@@ -87,7 +87,7 @@ def _sources(options: Options) -> tuple[EventSource, ...]:
     return earlier if earlier and earlier[-1] is options.source else (*earlier, options.source)
 
 
-def _gather(local: LocalExecutor, options: Options, follower: ProgressReporter) -> Tick:
+def _prepare_graph(local: LocalExecutor, options: Options, follower: ProgressReporter) -> Tick:
     """Return what to tell of the events that are run, once the final graph is there where it is wanted."""
     if options.as_of != "end":
         return follower

@@ -256,10 +256,10 @@ class FolderStore:
 
     def add(self, table: str, part: TablePart) -> None:
         """Add rows to a table."""
-        self._write(_WAITING)
+        self._wait(_WAITING)
         self._waiting.append(self._thread.submit(write_part, self._next_path(table), part))
 
-    def _write(self, left: int = 0) -> None:
+    def _wait(self, left: int = 0) -> None:
         """Wait until so many parts at most are left to be written."""
         while len(self._waiting) > left:
             try:
@@ -282,7 +282,7 @@ class FolderStore:
         """Yield the parts of a table, reading one after the other."""
         import pyarrow.parquet as pq
 
-        self._write()
+        self._wait()
         for path in sorted((self.folder / table).glob("*.parquet")):
             with reading(str(path)):
                 rows = pq.read_table(path)
@@ -294,17 +294,17 @@ class FolderStore:
 
     def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
         """Return the parts of a table, to be read column by column when they are used."""
-        self._write()
+        self._wait()
         return [StoredPart(path) for path in sorted((self.folder / table).glob("*.parquet"))]
 
     def tables(self) -> list[str]:
         """Return the names of the tables with rows."""
-        self._write()
+        self._wait()
         return sorted({str(p.parent.relative_to(self.folder)) for p in self.folder.rglob("*.parquet")})
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write what the tables belong to; a folder without it is not a result."""
-        self._write()
+        self._wait()
         path = self.folder / MANIFEST
         path.with_suffix(".tmp").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
         path.with_suffix(".tmp").replace(path)

@@ -66,7 +66,7 @@ def nested_json(series: pl.Series, *, nulls: bool = False) -> pl.Series:
     try:
         plain = pl.DataFrame({"t": series}).select(cells.alias("t")).to_series()
         body = (
-            _write(pl.col("t")) if nulls or not _lacks_fields(plain) else _without_nulls(pl.col("t"), dtype)
+            _json_of(pl.col("t")) if nulls or not _lacks_fields(plain) else _without_nulls(pl.col("t"), dtype)
         )
         return (
             pl.DataFrame({"t": plain})
@@ -81,7 +81,7 @@ def nested_json(series: pl.Series, *, nulls: bool = False) -> pl.Series:
         ) from error
 
 
-def _write(cells: pl.Expr) -> pl.Expr:
+def _json_of(cells: pl.Expr) -> pl.Expr:
     # {"t":…} without its frame
     return pl.struct(cells.alias("t")).struct.json_encode().str.slice(5).str.head(-1)
 
@@ -118,14 +118,14 @@ def _without_nulls(cells: pl.Expr, dtype: Any) -> pl.Expr:
         return pl.concat_str(pl.lit("["), items.list.join(","), pl.lit("]"))
     if isinstance(dtype, pl.Map):
         entry = pl.concat_str(
-            _write(pl.element().struct.field("key")),
+            _json_of(pl.element().struct.field("key")),
             pl.lit(":"),
             _without_nulls(pl.element().struct.field("value"), dtype.value).fill_null("null"),
         )
         items = cells.map.entries().list.eval(entry)
         return pl.concat_str(pl.lit("{"), items.list.join(","), pl.lit("}"))
     there = cells.is_finite() if dtype.is_float() else cells.is_not_null()
-    return pl.when(there).then(_write(cells))
+    return pl.when(there).then(_json_of(cells))
 
 
 def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:

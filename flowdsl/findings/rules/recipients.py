@@ -23,7 +23,7 @@ def _map_of(step: StepView) -> int | None:
     return payload.number if payload else None
 
 
-def _take(step: StepView) -> str | None:
+def _taken_variable(step: StepView) -> str | None:
     """Return the variable that production takes as the recipient at a deliver."""
     return next((name for name in ("recipient_id", "target_id") if is_text(step.scope, (name,))), None)
 
@@ -50,7 +50,7 @@ def _same(step: StepView, leaf: TemplateLeaf, variable: str) -> bool:
 def recipient_is_target(step: StepView) -> Iterator[Violation]:
     """Report a deliver that production sends to `target_id`, not to the payload's `recipient_id`"""
     leaf = _recipient(step)
-    if leaf is None or _take(step) != "target_id" or _same(step, leaf, "target_id"):
+    if leaf is None or _taken_variable(step) != "target_id" or _same(step, leaf, "target_id"):
         return
     fanned = _fanned(step)
     if fanned:
@@ -75,7 +75,7 @@ def recipient_is_target(step: StepView) -> Iterator[Violation]:
 def recipient_is_variable(step: StepView) -> Iterator[Violation]:
     """Report a deliver that production sends to the variable `recipient_id`, not to the payload's."""
     leaf = _recipient(step)
-    if leaf is not None and _take(step) == "recipient_id" and not _same(step, leaf, "recipient_id"):
+    if leaf is not None and _taken_variable(step) == "recipient_id" and not _same(step, leaf, "recipient_id"):
         yield Violation(
             leaf.place,
             f"production delivers to the variable recipient_id, and not to {leaf.text!r}, the payload's "
@@ -89,7 +89,7 @@ def recipient_is_variable(step: StepView) -> Iterator[Violation]:
 def recipient_ignored(step: StepView) -> Iterator[Violation]:
     """Report a payload's `recipient_id` that production ignores for a variable with the same id."""
     leaf = _recipient(step)
-    taken = _take(step)
+    taken = _taken_variable(step)
     if leaf is not None and taken and leaf.only != (taken,) and _same(step, leaf, taken):
         yield Violation(
             leaf.place,
