@@ -99,10 +99,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return loaded
 
 
-def late(module: str, name: str) -> Callable[..., Any]:
+def lazy_function(module: str, name: str) -> Callable[..., Any]:
     """Return a function of a module that is imported when it is first called: declarations need no NumPy.
 
-    >>> late("math", "sqrt")(16)
+    >>> lazy_function("math", "sqrt")(16)
     4.0
     """
 

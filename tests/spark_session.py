@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flowdsl.spark.sources import quiet
+from flowdsl.spark.sources import silence_warnings
 
 SETTINGS = {
     "spark.ui.enabled": "false",
@@ -43,7 +43,7 @@ def session(master: str = "local[2]") -> Any:
     # functions in flows of tests stand in modules of tests
     known = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, known))
-    with quiet():
+    with silence_warnings():
         from pyspark.sql import SparkSession
 
         builder = SparkSession.builder.master(master).appName("tests of flowdsl")

@@ -185,7 +185,7 @@ class Result(ResultData):
         from flowdsl.frames import to_pandas
         from flowdsl.results.members import members_of
 
-        return self._once("members", lambda: to_pandas(members_of(self)))
+        return self._make_once("members", lambda: to_pandas(members_of(self)))
 
     def why(
         self, seq_no: int, recipient: str, flow: str | None = None, *, progress: Progress = None

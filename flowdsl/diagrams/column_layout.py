@@ -13,10 +13,10 @@ from flowdsl.diagrams.shapes import (
     COUNT,
     INWARD,
     Scale,
-    across,
     badge,
     card_css,
-    down,
+    draw_across,
+    draw_down,
     edge_label,
     exit_colour,
     exit_row,
@@ -57,7 +57,7 @@ def draw_column(diagram: Diagram, *, narrow: bool = False) -> tuple[Canvas, floa
     for number, (node, place) in enumerate(zip(chain.nodes, column.places, strict=True), TRIGGER):
         if number > TRIGGER:
             clear = side if narrow else None
-            down(canvas, column.spine, above, top + place.card, node.into, column.scale, clear=clear)
+            draw_down(canvas, column.spine, above, top + place.card, node.into, column.scale, clear=clear)
         above = column.node(top, number, node, place)
         side = top + place.side + _side_height(node)
         bottom = max(bottom, above, side)
@@ -185,7 +185,7 @@ class _Column:
                 self._target(way, left, middle, start)
                 continue
             canvas.open(exit_title(way), f"exit {way.leave}")
-            across(
+            draw_across(
                 canvas,
                 left,
                 left + self.arm - 6,
@@ -202,7 +202,7 @@ class _Column:
     def _target(self, target: Target, left: float, middle: float, start: float | None) -> None:
         canvas, mark, arm = self.canvas, target.mark, self.sink_arm
         canvas.open(f"to {target.sink}" + (f": {mark.title}" if mark.title else ""), "edge")
-        across(canvas, left, left + arm, middle, mark, self.scale, start=start, bent=self.bent)
+        draw_across(canvas, left, left + arm, middle, mark, self.scale, start=start, bent=self.bent)
         if mark.label:
             half = self.scale.thickness(mark) / 2
             # on the far side of the curve

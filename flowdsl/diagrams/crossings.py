@@ -31,7 +31,7 @@ def order_nodes(graph: nx.DiGraph, fixed: Sequence[Key], others: Sequence[Key]) 
     return order
 
 
-def _between(graph: nx.DiGraph, place: dict[Key, int], one: Key, other: Key) -> int:
+def _count_crossings(graph: nx.DiGraph, place: dict[Key, int], one: Key, other: Key) -> int:
     """Count the edges to the first node that cross one to the second, which comes after it."""
     first = [place[n] for n in graph.predecessors(one) if n in place]
     second = [place[n] for n in graph.predecessors(other) if n in place]
@@ -42,7 +42,7 @@ def _swap(graph: nx.DiGraph, place: dict[Key, int], order: list[Key]) -> bool:
     changed = False
     for i in range(len(order) - 1):
         one, other = order[i], order[i + 1]
-        if _between(graph, place, one, other) > _between(graph, place, other, one):
+        if _count_crossings(graph, place, one, other) > _count_crossings(graph, place, other, one):
             order[i], order[i + 1] = other, one
             changed = True
     return changed

@@ -12,9 +12,9 @@ from typing import Final
 from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Node, Outflow
 from flowdsl.diagrams.shapes import (
     Scale,
-    across,
     badge,
     card_css,
+    draw_across,
     edge_css,
     edge_label,
     exit_row,
@@ -141,7 +141,7 @@ class _Lanes:
             nodes = [chip.node for chip in lane.chips if chip.row == row]
             tall = max(CHIP + 12 * (len(_caption(node)) - 1) for node in nodes)
             lane.tall_chips.append(max(tall, *(self.pitch * len(node.targets) + 2 for node in nodes)))
-            lane.rows.append(lane.tall_chips[row] + max(map(_below, nodes)))
+            lane.rows.append(lane.tall_chips[row] + max(map(_height_below, nodes)))
         return lane
 
     def _boxes(self, chain: FlowDiagram) -> list[_NodeBox]:
@@ -196,7 +196,7 @@ class _Lanes:
         if before.row != chip.row:
             self._around(lane, before, chip, mark)
             return
-        across(self.canvas, before.x + before.wide, chip.x, y, mark, self.scale)
+        draw_across(self.canvas, before.x + before.wide, chip.x, y, mark, self.scale)
         if mark.label:
             middle = (before.x + before.wide + chip.x) / 2 - 2
             lift = self.scale.thickness(mark) / 2 + 4
@@ -289,7 +289,7 @@ def _way_width(way: Outflow) -> float:
     return 26 + width(way.mark.label, EXIT, bold=True) + 5 + width(way.reason, EXIT)
 
 
-def _below(node: Node) -> float:
+def _height_below(node: Node) -> float:
     """Return the height of what is below a box."""
     note = len(_note(node)) * (EXIT_ROW - 3) + 3 if node.mark.label else 0
     return note + len(node.exits) * EXIT_ROW + 2 if note or node.exits else 0

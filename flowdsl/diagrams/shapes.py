@@ -73,7 +73,7 @@ def head_css(mark: Annotation, plain: str = "band") -> str:
     return f"k-{plain if mark.tone in ('plain', 'passed') else mark.tone}"
 
 
-def down(
+def draw_down(
     canvas: Canvas,
     x: float,
     top: float,
@@ -94,7 +94,7 @@ def down(
         canvas.text(x + thick / 2 + 8, middle + 3, edge_label(mark), label_css(mark), COUNT)
 
 
-def across(
+def draw_across(
     canvas: Canvas,
     left: float,
     right: float,

@@ -10,7 +10,7 @@ from typing import Final
 
 from flowdsl.diagrams.crossings import Key, order_nodes, spread
 from flowdsl.diagrams.diagram import PLAIN, Diagram, SinkNode, Target
-from flowdsl.diagrams.shapes import Scale, across, edge_css, pill_width, sink_pill
+from flowdsl.diagrams.shapes import Scale, draw_across, edge_css, pill_width, sink_pill
 from flowdsl.diagrams.svg import Canvas
 
 WIDEST: Final = 172.0
@@ -79,7 +79,7 @@ def draw_apart(
     for port in ports:
         title = port.target.mark.title
         canvas.open(f"to {port.target.sink}" + (f": {title}" if title else ""), "edge")
-        across(canvas, right, left, port.y, port.target.mark, scale)
+        draw_across(canvas, right, left, port.y, port.target.mark, scale)
         canvas.close()
         sink = replace(sinks[port.target.sink], mark=PLAIN, type=None)
         sink_pill(canvas, left, port.y - 13, wide, sink, tall=26)

@@ -42,15 +42,15 @@ class OutcomeSink(Protocol):
 class Recorder(OutcomeSink, Protocol):
     """Writes down what comes out of a run."""
 
-    def late(self, chunk: Chunk, rows: Index) -> None:
+    def note_late(self, chunk: Chunk, rows: Index) -> None:
         """Write down events older than the clock at which they were processed."""
         ...
 
-    def ahead(self, chunk: Chunk, rows: Index) -> None:
+    def note_ahead(self, chunk: Chunk, rows: Index) -> None:
         """Write down events dated in the future that leave the clock where it is."""
         ...
 
-    def unmatched(self, chunk: Chunk, rows: Index) -> None:
+    def note_unmatched(self, chunk: Chunk, rows: Index) -> None:
         """Write down deletions that met no link and no entity."""
         ...
 

@@ -311,14 +311,14 @@ class LocalExecutor:
         through = len(seq)
         if self._may_stop and (crash := self._crash(chunk, runs, int(clock[-1]), pool)) is not None:
             through = int(np.searchsorted(seq, crash.seq_no)) + 1
-            self._until(crash, chunk, runs, int(clock[through - 1]), pool)
+            self._run_until(crash, chunk, runs, int(clock[through - 1]), pool)
         late = np.flatnonzero(times[:through] < clock[:through])
         if len(late):
-            self.recorder.late(chunk, late)
+            self.recorder.note_late(chunk, late)
         if still is not None and len(still := still[still < through]):
-            self.recorder.ahead(chunk, still)
+            self.recorder.note_ahead(chunk, still)
         if len(unmet := unmet[unmet < through]):
-            self.recorder.unmatched(chunk, unmet)
+            self.recorder.note_unmatched(chunk, unmet)
         if not self._may_stop:
             self._run_flows(chunk, runs, int(clock[-1]), pool, self.recorder, self._trace)
         self.graph.commit()
@@ -331,7 +331,7 @@ class LocalExecutor:
     def _advance_graph(self, chunk: Chunk) -> None:
         unmet = self.graph.advance(chunk.events)
         if len(unmet):
-            self.recorder.unmatched(chunk, unmet)
+            self.recorder.note_unmatched(chunk, unmet)
 
     # -- where production may stop ---------------------------------------------------------------------
 
@@ -374,7 +374,7 @@ class LocalExecutor:
             worker.run(_trigger(entry, chunk, runs, self._roots(entry)), clock, pool, recorder, trace)
         self._settle(recorder, trace)
 
-    def _until(
+    def _run_until(
         self,
         crash: Crash,
         chunk: Chunk,

@@ -44,7 +44,7 @@ class Worker:
     ) -> None:
         """Take a chunk's contexts through all branches, timers firing up to a clock (µs)."""
         if not self._fans:
-            self._together([contexts], clock, pool, recorder, trace)
+            self._run_jobs([contexts], clock, pool, recorder, trace)
             return
         at = 0
         while True:
@@ -56,12 +56,12 @@ class Worker:
             at += WORKERS * size
             last = at >= len(contexts)
             before = self._extra()
-            self._together(pieces or [contexts], clock if last else None, pool, recorder, trace)
+            self._run_jobs(pieces or [contexts], clock if last else None, pool, recorder, trace)
             self._adapt(sum(map(len, pieces)), self._extra() - before)
             if last:
                 return
 
-    def _together(
+    def _run_jobs(
         self,
         pieces: list[ContextBatch],
         clock: int | None,

@@ -294,23 +294,23 @@ def _item_keys(item: Item) -> Iterator[tuple[str, str]]:
             yield from _item_keys(value)
 
 
-def _at(item: Item | None, key: str, kind: type) -> Item | None:
+def _value_at(item: Item | None, key: str, kind: type) -> Item | None:
     """Return what a mapping has at a key, if it is of a kind."""
     found = item.value.get(key) if item is not None and isinstance(item.value, dict) else None
     return found if found is not None and isinstance(found.value, kind) else None
 
 
 def _part(item: Item | None, key: str) -> Item | None:
-    return _at(item, key, dict)
+    return _value_at(item, key, dict)
 
 
 def _list(item: Item | None, key: str) -> list[Item]:
-    found = _at(item, key, list)
+    found = _value_at(item, key, list)
     return list(found.value) if found else []
 
 
 def _text(item: Item | None, key: str) -> str:
-    found = _at(item, key, str)
+    found = _value_at(item, key, str)
     return found.value if found else ""
 
 

@@ -58,7 +58,7 @@ class LinkCounts:
 
     def of(self, ids: Codes, seen: Seqs) -> Ints:
         """Return the number of links of each id that are live after `seen`."""
-        counts = _at(self._counts, ids).astype(np.int64)
+        counts = _values_at(self._counts, ids).astype(np.int64)
         if not self._born and not self._died:
             return counts
         # flows run on several threads: each may make it, and they are all the same
@@ -112,7 +112,7 @@ class _Changes:
 
     def apply(self, counts: Ints, ids: Codes, seen: Seqs) -> None:
         """Add to the counts before the chunk what it has changed for these ids until `seen`."""
-        rows = np.flatnonzero(_at(self._changed, ids) & (seen >= self._first))
+        rows = np.flatnonzero(_values_at(self._changed, ids) & (seen >= self._first))
         if not len(rows):
             return
         asked = ids[rows]
@@ -135,7 +135,7 @@ class _Changes:
         counts[rows[order[question] - len(mine)]] += total[question]
 
 
-def _at(values: npt.NDArray[Any], ids: Codes) -> npt.NDArray[Any]:
+def _values_at(values: npt.NDArray[Any], ids: Codes) -> npt.NDArray[Any]:
     """Return `values[ids]`, 0 for ids that it has no place for."""
     inside = (ids > 0) & (ids < len(values))
     return values.take(ids) if inside.all() else np.where(inside, values.take(np.where(inside, ids, 0)), 0)

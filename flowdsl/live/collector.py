@@ -128,15 +128,15 @@ class LiveRecorder:
                     delivery = self._delivery(flow, step.number, sink, text, fields, origin)
                     collected.append(((moment, delivery.seq_no, flow, branch, step.number, place), delivery))
 
-    def late(self, chunk: Chunk, rows: Index) -> None:
+    def note_late(self, chunk: Chunk, rows: Index) -> None:
         """Count events older than the clock."""
         self.late_count += len(rows)
 
-    def ahead(self, chunk: Chunk, rows: Index) -> None:
+    def note_ahead(self, chunk: Chunk, rows: Index) -> None:
         """Count events dated in the future."""
         self.ahead_count += len(rows)
 
-    def unmatched(self, chunk: Chunk, rows: Index) -> None:
+    def note_unmatched(self, chunk: Chunk, rows: Index) -> None:
         """Count deletions of what does not exist."""
         self.unmatched_count += len(rows)
 

@@ -192,7 +192,7 @@ class SinkWorker:
     def _work(self) -> None:
         try:
             while parcels := self._take():
-                self._hand_over(_together(parcels))
+                self._hand_over(_join_parcels(parcels))
                 with self._changed:
                     self._hand = []
                     self._handed = parcels[-1].number if parcels[-1].era == self._era else self._handed
@@ -299,7 +299,7 @@ class _BatchAbandoned(Exception):  # noqa: N818
     """Raised for a batch that is left to the next run."""
 
 
-def _together(parcels: Sequence[Parcel]) -> Parcel:
+def _join_parcels(parcels: Sequence[Parcel]) -> Parcel:
     """Join parcels of one run under the number of the last."""
     if len(parcels) == 1:
         return parcels[0]

@@ -116,7 +116,7 @@ class LiveWorker:
         """
         self._next_save = time.monotonic() + self._setting.every
         warm_up()
-        self._later(warm_up)
+        self._queue(warm_up)
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-live") as pool:
             self.dispatch.start()
             try:
@@ -211,7 +211,7 @@ class LiveWorker:
             self._begin_saving()
             self._next_save = time.monotonic() + self._setting.every
 
-    def _later(self, job: Callable[[], None]) -> None:
+    def _queue(self, job: Callable[[], None]) -> None:
         """Queue work for the clerk thread."""
 
         def done() -> None:
@@ -240,7 +240,7 @@ class LiveWorker:
                 # its turn
                 time.sleep(_TURN)
 
-        self._later(spell)
+        self._queue(spell)
 
     def _ack(self) -> None:
         """Tell the log what all sinks have, or what is on disk for them."""
@@ -251,7 +251,7 @@ class LiveWorker:
             return
         before, self._acked, setting = self._acked, last, self._setting
 
-        self._later(lambda: setting.consumer.acknowledge(setting.log, before, last))
+        self._queue(lambda: setting.consumer.acknowledge(setting.log, before, last))
 
     def _is_saving(self) -> bool:
         return self._saving is not None and self._saving.is_alive()

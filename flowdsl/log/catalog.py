@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from flowdsl.errors import DataError
-from flowdsl.log.forks import abandon, quiet
+from flowdsl.log.forks import abandon, hold_forks
 from flowdsl.log.fsync import check_own, create_file, put_in_place
 from flowdsl.log.segments import MOST, Segment, Statistics, segment_name
 from flowdsl.text import short_repr
@@ -88,7 +88,7 @@ class Catalog:
         self._path = folder / NAME
         self._lock = threading.RLock()
         self._written = 0.0
-        quiet(self._lock)
+        hold_forks(self._lock)
         for name in (NAME, f"{NAME}-journal"):
             check_own(folder / name)
         with self._errors(), self._lock:
@@ -356,7 +356,7 @@ def is_identity(name: object) -> bool:
 
 # held while a catalog is made
 _MAKING: Final = threading.RLock()
-quiet(_MAKING)
+hold_forks(_MAKING)
 
 
 def make_catalog(folder: Path, identity: str) -> None:

@@ -37,7 +37,7 @@ def abandon(connection: Any) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
-def quiet(lock: Any) -> None:
+def hold_forks(lock: Any) -> None:
     """Prevent forks while another thread holds this lock: SQLite's own locks would stay locked in the child.
 
     Who holds it must not wait for another lock meanwhile.

@@ -30,7 +30,7 @@ from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.recognition import hint_for
 from flowdsl.log.repeats import Repeated
-from flowdsl.log.row_mapper import ROW, check_columns, excerpt_of, map_block, requests_of, without_kind
+from flowdsl.log.row_mapper import ROW, check_columns, excerpt_of, map_block, missing_kind_error, requests_of
 from flowdsl.log.shape import Columns, Kinds, RowShape, Shape, Types, formats_of, with_options
 from flowdsl.log.shapes import shape_of
 from flowdsl.log.sources import ParquetFiles
@@ -38,7 +38,7 @@ from flowdsl.log.table import EventTable, refuse_repeated, report_rows
 from flowdsl.log.text_readers import TextBlock, with_objects
 from flowdsl.log.timestamps import TimeReader, TimeUnit
 from flowdsl.log.typed_columns import TextTypes
-from flowdsl.log.validation import NO_KIND, faults, without
+from flowdsl.log.validation import NO_KIND, drop_rows, faults
 from flowdsl.pluralize import count_text
 from flowdsl.progress import Progress, run_in_background, track
 
@@ -385,7 +385,7 @@ class EventImporter:
         wrong = faults(raw, shaped)
         for i, why in sorted(wrong.items()):
             self.problems.add(block.place, block.rows[at[i]], "broken", why, excerpt_of(block, at[i]))
-        shaped = without(shaped.with_columns(at), wrong)
+        shaped = drop_rows(shaped.with_columns(at), wrong)
         if shaped.height:
             self._refuse_unlike(block.place, numbered="seq_no" in shaped.columns)
         else:
@@ -417,7 +417,7 @@ class EventImporter:
             return
         hint = next((hint_for(block, self.shape) for block in self._first_rows), None)
         if self.problems.reasons("broken") == {NO_KIND} and not self._have_columns:
-            error = without_kind(self._first_rows[0].place)
+            error = missing_kind_error(self._first_rows[0].place)
             error.hint = hint or error.hint
             raise error
         reasons = "; ".join(self.problems.commonest("broken"))

@@ -20,8 +20,8 @@ from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import ROW_SCHEMA
 from flowdsl.log.source import EventSource, is_source
 from flowdsl.log.sources import RawTable, StreamTable
-from flowdsl.log.table import together
-from flowdsl.log.validation import FAR, excerpt, faults, without
+from flowdsl.log.table import merge_small
+from flowdsl.log.validation import FAR, drop_rows, excerpt, faults
 from flowdsl.progress import Tick, count_items, noop
 
 _BLOCK: Final = 131_072
@@ -81,7 +81,7 @@ def frames_of(events: Any, timestamp: object, problems: RowProblems) -> Iterator
             allowed="an event, a list of events, a frame, an Arrow stream, a log",
             hint="open_log(path) or read_events(path) reads files",
         )
-    yield from together(_check(table, problems), _BLOCK)
+    yield from merge_small(_check(table, problems), _BLOCK)
 
 
 def are_few(events: Any) -> bool:
@@ -109,6 +109,6 @@ def _check(table: RawTable, problems: RowProblems) -> Iterator[pl.DataFrame]:
         for row in sorted(reasons):
             text = excerpt(row_in_python(piece.frame, row))
             problems.add(piece.place, piece.row + row, "broken", reasons[row], text)
-        yield without(shaped, reasons).select(
+        yield drop_rows(shaped, reasons).select(
             name if name in shaped.columns else pl.lit(None, SCHEMA[name]).alias(name) for name in ROW_SCHEMA
         )

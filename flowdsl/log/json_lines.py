@@ -116,7 +116,7 @@ class JsonLines:
         )
         if not found:
             return FoundRows(lines, plain, texts, broken)
-        columns = _together([fields for _, fields in found], len(slow), order)
+        columns = _merge_fields([fields for _, fields in found], len(slow), order)
         return FoundRows(lines, JsonRows(columns, dict(zip(places, plain, strict=True))), texts, broken)
 
     def _shape(
@@ -169,7 +169,7 @@ def _nothing(lines: Sized) -> tuple[pl.Series, dict[Request, pl.Series]]:
     return pl.Series([False]).new_from_index(0, len(lines)), {}
 
 
-def _together(found: list[dict[Request, pl.Series]], plain: int, order: Ints) -> dict[Request, pl.Series]:
+def _merge_fields(found: list[dict[Request, pl.Series]], plain: int, order: Ints) -> dict[Request, pl.Series]:
     """Return the fields of all lines in their order, null for those that Python reads."""
     if len(found) == 1 and not plain:
         return found[0]

@@ -90,7 +90,7 @@ class LineShape:
         self._numbers = {
             path
             for path, name in self._columns.items()
-            if type(_at(row, path)) is int and modes[path] != "json"
+            if type(_value_at(row, path)) is int and modes[path] != "json"
         }
 
     def read(self, lines: pl.Series, compact: Any) -> tuple[pl.Series, dict[Request, pl.Series]]:
@@ -195,7 +195,7 @@ def _field(row: dict[str, Any], request: Request, modes: dict[Path, str]) -> Jso
     name, origin = request
     found = _known_field(row, name) if origin is None else _field_at(row, name, origin, modes)
     for path in found.paths:
-        value = _at(row, path)
+        value = _value_at(row, path)
         mode = "required" if len(found.paths) > 1 else _mode(found.mode, value)
         _settle(modes, path, mode)
     return found
@@ -290,7 +290,7 @@ def _field_of(fields: dict[str, Any], name: str, path: Path, *, in_json: bool) -
     return JsonField(name, (path,), mode=_own_mode(name, in_json=in_json))
 
 
-def _at(row: Any, path: Path) -> Any:
+def _value_at(row: Any, path: Path) -> Any:
     for part in path:
         row = row[part]
     return row

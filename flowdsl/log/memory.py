@@ -25,7 +25,7 @@ from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.position import consumer_name
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import frame_of
-from flowdsl.log.table import cut, marks_frame, report_rows, together
+from flowdsl.log.table import marks_frame, merge_small, report_rows, split
 from flowdsl.pluralize import count_text
 from flowdsl.progress import ProgressReporter, run_in_background
 
@@ -207,7 +207,7 @@ class MemoryEventLog(EventLog):
         with self._changed:
             self._seal()
             frames = self._blocks.after(after)
-        return together(cut(pick_columns(frames, names), size), size)
+        return merge_small(split(pick_columns(frames, names), size), size)
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
         clock_us = timestamp_us(clock)

@@ -24,7 +24,7 @@ def records_of(block: TextBlock, path: str, problems: RowProblems) -> TextBlock:
     """
     paths, rows, numbers = Paths(), list[dict[str, Any]](), list[int]()
     for row, content in zip(block.rows, rows_of(block), strict=True):
-        found = at_path(paths, content, path)
+        found = value_at_path(paths, content, path)
         if isinstance(found, Mapping):
             found = [found]
         if not isinstance(found, Sequence) or isinstance(found, str):
@@ -108,7 +108,7 @@ def with_value(row: Mapping[str, Any], path: str, item: Any) -> dict[str, Any]:
     return {**row, first: with_value(inner, rest, item)}
 
 
-def at_path(paths: Paths, row: Mapping[str, Any], path: str) -> Any:
+def value_at_path(paths: Paths, row: Mapping[str, Any], path: str) -> Any:
     """Return what is at a path in a row; None also where the path leads into text."""
     try:
         return paths.at(row, path)
@@ -137,7 +137,7 @@ def _explode_table(block: TextBlock, table: pl.DataFrame, path: str) -> tuple[Te
 
 
 def _items(paths: Paths, row: Mapping[str, Any], path: str) -> list[Any]:
-    found = at_path(paths, row, path)
+    found = value_at_path(paths, row, path)
     if isinstance(found, str) and found.lstrip()[:1] == "[":
         # text that only begins like a list is one item
         with suppress(ValueError, RecursionError):

@@ -33,7 +33,7 @@ from flowdsl.log.rows import frame_of
 from flowdsl.log.segment_reader import SealedEvents, SegmentSelection
 from flowdsl.log.segments import ROWS_A_GROUP, Segment
 from flowdsl.log.sources import ParquetFiles, files_of
-from flowdsl.log.table import READ, EventTable, ahead, cut, marks_frame, report_rows, together
+from flowdsl.log.table import READ, EventTable, marks_frame, merge_small, prefetch, report_rows, split
 from flowdsl.log.validation import FAR
 from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.writer import DURABILITIES, Durability, Limits, LogWriter
@@ -228,14 +228,14 @@ class ParquetEventLog(EventLog):
         frames = list(pick_columns(rows.after(after), names))
         last = int(frames[-1]["seq_no"][-1]) if frames else 0
         if catalog is None or (rows.first <= after + 1 and last > max(after, self._log.sealed_before - 1)):
-            return together(cut(iter(frames), size), size)
+            return merge_small(split(iter(frames), size), size)
         self._warn_of_gaps(catalog.gaps(after))
         segments = catalog.segments(after)
         tail = pl.concat(frames) if frames else empty_events()[names]
         if segments:
             tail = tail.filter(pl.col("seq_no") > segments[-1].last)
         found = self._sealed.frames(self._segments, segments, names, size, after, tail, choice)
-        return ahead(together(cut(found, size), size))
+        return prefetch(merge_small(split(found, size), size))
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
         clock_us = timestamp_us(clock)

@@ -41,7 +41,7 @@ class Holdings:
         found = [
             path
             for path in self.unknown
-            if list(without([numbers_in(path.name)], self.holes)) != [numbers_in(path.name)]
+            if list(subtract_spans([numbers_in(path.name)], self.holes)) != [numbers_in(path.name)]
         ]
         why = (
             f"; {len(found)} segments that {CATALOG} does not know are there, {found[0].name} the first: it "
@@ -73,14 +73,14 @@ def holdings(
     for name in sorted(there - listed):
         span = numbers_in(name)
         if span[1]:
-            (unknown if list(without([span], held)) else spare).append(folder / name)
-    return Holdings(list(without([(1, end)], counted)), unknown, spare)
+            (unknown if list(subtract_spans([span], held)) else spare).append(folder / name)
+    return Holdings(list(subtract_spans([(1, end)], counted)), unknown, spare)
 
 
-def without(spans: Iterable[Span], taken: Iterable[Span]) -> Iterator[Span]:
+def subtract_spans(spans: Iterable[Span], taken: Iterable[Span]) -> Iterator[Span]:
     """Return the parts of spans that no other span covers.
 
-    >>> list(without([(1, 9)], [(3, 4), (4, 5), (8, 20)]))
+    >>> list(subtract_spans([(1, 9)], [(3, 4), (4, 5), (8, 20)]))
     [(1, 2), (6, 7)]
     """
     taken = sorted(span for span in taken if span[0] <= span[1])

@@ -35,9 +35,9 @@ from flowdsl.log.recovery import (
     holdings,
     read_noted,
     segment_files,
+    subtract_spans,
     tidy,
     whose,
-    without,
 )
 from flowdsl.log.rows import frame_of
 from flowdsl.log.segments import Segment, numbers_in, write_segments
@@ -149,7 +149,7 @@ def _take_in(folder: Path, catalog: Catalog, tail: Tail) -> list[Segment]:
     for path in sorted(unknown, key=lambda p: (numbers_in(p.name)[0], -numbers_in(p.name)[1])):
         segment = usable(path, catalog.identity)
         first, last = numbers_in(path.name)
-        parts = list(without([(first, last if most is None else min(last, most))], held))
+        parts = list(subtract_spans([(first, last if most is None else min(last, most))], held))
         if segment is not None:
             whole = parts == [(first, last)]
             taken += [segment] if whole else _parts_of(path, segment, parts, catalog.identity)
@@ -241,13 +241,13 @@ def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
     taken = [*gaps, *((first, last) for _, first, last in segments)]
     kept: list[Segment] = []
     for line in found.good if found else ():
-        for first, last in without([(line.first, line.last)], taken):
+        for first, last in subtract_spans([(line.first, line.last)], taken):
             rows = line.rows()[first - line.first : last - line.first + 1]
             kept += write_segments(folder, iter([frame_of(rows)]), first, catalog.identity)
     sealed = max([catalog.last_sealed(), *(segment.last for segment in kept)])
     last = max(sealed, tail.known, tail.last)
     taken += [(segment.first, segment.last) for segment in kept]
-    lost = [MissingRange(begin, end, reason) for begin, end in without([(1, last)], taken)]
+    lost = [MissingRange(begin, end, reason) for begin, end in subtract_spans([(1, last)], taken)]
     if (found is None or found.head is None) and not tail.exact:
         # numbers that may have been given
         lost.append(
@@ -280,7 +280,7 @@ def _rebuild_catalog(folder: Path, note: LockNote | None) -> None:
         known = {segment.name for segment in segments}
         kept = [(segment.first, segment.last) for segment in segments]
         for other in segment_files(folder):
-            if other.name not in known and list(without([numbers_in(other.name)], kept)):
+            if other.name not in known and list(subtract_spans([numbers_in(other.name)], kept)):
                 _set_aside(other)
                 other.unlink()
         begins = [1, *(segment.last + 1 for segment in segments)]

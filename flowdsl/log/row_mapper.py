@@ -22,7 +22,7 @@ from flowdsl.log.row_formats import ROW_FORMATS
 from flowdsl.log.shape import OTHERS, RowShape
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.log.timestamps import TimeReader
-from flowdsl.log.validation import NO_KIND, without
+from flowdsl.log.validation import NO_KIND, drop_rows
 from flowdsl.text import short_repr
 from flowdsl.values.json_types import Ints
 
@@ -111,7 +111,7 @@ def excerpt_of(block: TextBlock, row: int) -> str:
     return str(content[row] if isinstance(content, list) else "")[:300]
 
 
-def without_kind(place: str) -> DataError:
+def missing_kind_error(place: str) -> DataError:
     """Return the error of a source that lacks the kind of all its rows."""
     return DataError(
         "nothing says what kind of event a row is",
@@ -140,7 +140,7 @@ def _kinds(source: BlockFields) -> pl.Series:
     found = source.field("kind", everywhere)
     if found is None and not source.broken and isinstance(source.block.content, pl.DataFrame):
         # the rows of other sources may have different fields
-        raise without_kind(source.block.place)
+        raise missing_kind_error(source.block.place)
     if found is not None and found.dtype.is_nested():
         raise DataError(f"kind is of type {found.dtype}", place=source.block.place, allowed="text")
     if found is None:
@@ -250,7 +250,7 @@ def _with_own(
                 lacking |= absent.fill_null(value=False).to_numpy()
             events = events.with_columns(_put(events[name], places, fields))
         left_out += places[lacking].tolist()
-    kept = without(events, left_out)
+    kept = drop_rows(events, left_out)
     nothing_left = set(rows[left_out].tolist()) - set(kept[ROW].to_list()) - source.broken.keys()
     for row in nothing_left:
         source.broken[row] = "it has the ids of none of the events that it is split into"

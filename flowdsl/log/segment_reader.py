@@ -17,7 +17,7 @@ from flowdsl.log.forks import watch
 from flowdsl.log.recovery import REPAIR
 from flowdsl.log.segments import Segment, checksum_of
 from flowdsl.log.sources import ParquetFiles
-from flowdsl.log.table import READ, cut
+from flowdsl.log.table import READ, split
 
 BARE: Final = ("seq_no", "timestamp", "kind")
 Listed = Callable[[int], Sequence[Segment]]
@@ -98,7 +98,7 @@ class SealedEvents:
                 else pl.lit(None, SCHEMA[name]).alias(name)
                 for name in names
             )
-            yield from cut(iter([frame.filter(pl.col("seq_no") > after) if after else frame]), size)
+            yield from split(iter([frame.filter(pl.col("seq_no") > after) if after else frame]), size)
 
     def check(self, segment: Segment) -> None:
         """Raise an error for a damaged segment."""

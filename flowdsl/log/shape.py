@@ -196,7 +196,7 @@ def with_options(shape: Shape, **given: Any) -> Shape:
         if name in given:
             mapping_of(given[name], name, allowed)
     columns = given.get("columns", {})
-    own = {value: [_without(part, columns) for part in parts] for value, parts in shape.split.items()}
+    own = {value: [_drop_columns(part, columns) for part in parts] for value, parts in shape.split.items()}
     kinds = given.get("kinds", {})
     if not callable(kinds) and not callable(shape.kinds):
         given["kinds"] = {**shape.kinds, **mapping_of(kinds, "kinds", "a mapping from kinds, or a function")}
@@ -221,7 +221,7 @@ def kind_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _without(part: Any, columns: Mapping[str, Any]) -> Any:
+def _drop_columns(part: Any, columns: Mapping[str, Any]) -> Any:
     """Return a part of a split without the columns that a call gives itself."""
     if not isinstance(part, Mapping):
         return part

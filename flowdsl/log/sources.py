@@ -221,7 +221,7 @@ class ParquetFiles:
     def count(self) -> int | None:
         return sum(int(metadata.num_rows) for metadata in self._metadata.values())
 
-    def alike(self) -> list[PlainFiles]:
+    def group_alike(self) -> list[PlainFiles]:
         """Return the files by their columns, and by what folders say of them."""
         found: dict[str, list[str]] = {}
         for place, schema in self._schemas.items():

@@ -72,7 +72,7 @@ class EventTable:
             schema["timestamp"] in (TIME, pl.Datetime("ms", "UTC")) and are_plain(schema)
             for schema in self._raw.schemas().values()
         )
-        return self._raw.alike() if plain else []
+        return self._raw.group_alike() if plain else []
 
     @property
     def in_memory(self) -> bool:
@@ -106,9 +106,9 @@ class EventTable:
         # chunk is there before a thread would have begun
         alone = isinstance(self._raw, LazyTable) or (self.in_memory and (self.count() or 0) <= size)
         # a piece of a file may have several chunks, and many pieces may be one
-        read = pieces if alone or self.in_memory else ahead(pieces)
-        events = together(cut(read, size), size)
-        return events if alone else ahead(events)
+        read = pieces if alone or self.in_memory else prefetch(pieces)
+        events = merge_small(split(read, size), size)
+        return events if alone else prefetch(events)
 
     def stretches(self, rows: int) -> list[FileStretch]:
         """Return numbered files cut into stretches of about so many rows; none where they do not tell which
@@ -118,11 +118,11 @@ class EventTable:
             self._raw.stretches(rows) if self.numbered_files and isinstance(self._raw, ParquetFiles) else []
         )
 
-    def as_they_lie(self, columns: Collection[str], size: int) -> Iterator[pl.DataFrame]:
+    def unordered_chunks(self, columns: Collection[str], size: int) -> Iterator[pl.DataFrame]:
         """Yield the events in chunks, in no other order than they have, and judge no text as JSON."""
         names = asked_columns(columns, size, 0)
         frames = (_with_all(frame, names) for frame, _ in self._good(names, max(size, READ), 0))
-        return ahead(together(cut(frames, size), size))
+        return prefetch(merge_small(split(frames, size), size))
 
     @property
     def problems(self) -> pd.DataFrame:
@@ -330,13 +330,13 @@ def refuse_repeated(repeated: Iterable[int]) -> None:
         )
 
 
-def cut(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
+def split(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
     """Split rows into frames of at most `size`."""
     for frame in frames:
         yield from (frame,) if frame.height <= size else frame.iter_slices(size)
 
 
-def together(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
+def merge_small(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
     """Merge small neighbouring frames of one schema, up to `size` rows; empty ones are dropped."""
     held: list[pl.DataFrame] = []
     rows = 0
@@ -359,7 +359,7 @@ def report_rows(frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataF
         tick(frame.height)
 
 
-def ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def prefetch(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """Yield the same frames while a thread reads the next one ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-read") as pool:
         track = pool.submit(next, frames, None)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.log.nested_rows import at_path, check_path, rows_of, take_rows, with_value
+from flowdsl.log.nested_rows import check_path, rows_of, take_rows, value_at_path, with_value
 from flowdsl.log.origins import Paths
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.shape import Types
@@ -68,7 +68,7 @@ class TextTypes:
     def _of_rows(self, block: TextBlock, broken: dict[int, str]) -> list[dict[str, Any]]:
         rows, paths = [dict(row) for row in rows_of(block)], Paths()
         for path in self._types:
-            found = [at_path(paths, row, path) for row in rows]
+            found = [value_at_path(paths, row, path) for row in rows]
             texts = [value if isinstance(value, str) else None for value in found]
             values = self._values(pl.Series(path, texts, dtype=pl.String), broken)
             for i in np.flatnonzero([text is not None for text in texts]).tolist():

@@ -150,10 +150,10 @@ def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
     return "link_id is empty"
 
 
-def without(frame: pl.DataFrame, rows: Collection[int]) -> pl.DataFrame:
+def drop_rows(frame: pl.DataFrame, rows: Collection[int]) -> pl.DataFrame:
     """Return a frame without some of its rows.
 
-    >>> without(pl.DataFrame({"a": [1, 2, 3]}), [1])["a"].to_list()
+    >>> drop_rows(pl.DataFrame({"a": [1, 2, 3]}), [1])["a"].to_list()
     [1, 3]
     """
     return frame.filter(~pl.int_range(frame.height, eager=True).is_in(list(rows))) if rows else frame

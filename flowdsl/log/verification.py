@@ -15,7 +15,7 @@ from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
 from flowdsl.log.fsync import check_own
 from flowdsl.log.locks import WRITER, LockNote, has_lost_lock, has_writer, read_note
-from flowdsl.log.recovery import holdings, read_noted, segment_files, spans_text, without
+from flowdsl.log.recovery import holdings, read_noted, segment_files, spans_text, subtract_spans
 from flowdsl.log.segments import FOREIGN, Segment, checksum_of, describe_segment, identity_in, numbers_in
 from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.wal import WalScan, scan
@@ -284,13 +284,13 @@ def _elsewhere(
         damage.append(Corruption(str(folder / TAIL), 0, 0, f"{TAIL} is that of another log"))
     for path in found.unknown:
         inside = numbers_in(path.name)
-        if list(without([inside], holes)) == [inside]:
+        if list(subtract_spans([inside], holes)) == [inside]:
             continue
         what = (
             f"{spans_text([inside])} are in a segment that {CATALOG} does not know: repair takes it in again"
         )
         damage.append(Corruption(str(path), *inside, what))
-        holes = list(without(holes, [inside]))
+        holes = list(subtract_spans(holes, [inside]))
     damage += [
         Corruption(str(folder), first, last, f"{spans_text([(first, last)])} are in no file")
         for first, last in holes

@@ -68,7 +68,7 @@ def paths_of(name: str, shape: ValueShape, values: Iterable[Any]) -> list[list[s
     found: dict[str, str] = {}
     _known(found, name, shape)
     for value in values:
-        _below(found, name, value, 0)
+        _collect_below(found, name, value, 0)
     return [[path, example] for path, example in found.items()][:MOST]
 
 
@@ -78,7 +78,7 @@ def _known(found: dict[str, str], path: str, shape: ValueShape = ANY) -> None:
         _known(found, f"{path}.{name}", inner)
 
 
-def _below(found: dict[str, str], path: str, value: Any, depth: int) -> None:
+def _collect_below(found: dict[str, str], path: str, value: Any, depth: int) -> None:
     """Collect the paths below a value; it fills in examples that earlier values lacked."""
     if not found.get(path):
         found[path] = "" if value is None else example_text(value)
@@ -86,7 +86,7 @@ def _below(found: dict[str, str], path: str, value: Any, depth: int) -> None:
         for name, inner in list(value.items())[:MOST]:
             # keys with a dot cannot be part of a path
             if name and "." not in name:
-                _below(found, f"{path}.{name}", inner, depth + 1)
+                _collect_below(found, f"{path}.{name}", inner, depth + 1)
 
 
 def example_text(value: Any) -> str:

@@ -191,7 +191,7 @@ class DesignModel:
         best = max(
             endings, key=lambda e: (e.outcome == "delivered", e.step, e.outcome == "failed"), default=None
         )
-        through = _without(taken, list(endings.values()))
+        through = _subtract(taken, list(endings.values()))
         if best is not None and (best.outcome == "delivered" or not len(through)):
             return int(endings[best][0])
         return int(through[0]) if len(through) else None
@@ -272,7 +272,7 @@ def _usual_kind(history: SampledLog) -> str:
     return max(counts, key=lambda kind: counts[kind], default="link.created")
 
 
-def _without(seqs: Seqs, others: list[Seqs]) -> Seqs:
+def _subtract(seqs: Seqs, others: list[Seqs]) -> Seqs:
     return np.setdiff1d(seqs, np.concatenate(others)) if others else seqs
 
 

@@ -197,7 +197,7 @@ class DocumentReader:
                 f"a step is {found}",
                 step=str(number),
                 allowed=f"a mapping with one key of {names}",
-                hint=_beside(item),
+                hint=_misplaced_hint(item),
             )
             return None
         ((name, options),) = item.value.items()
@@ -301,7 +301,7 @@ class DocumentReader:
         return None
 
 
-def _beside(item: Item) -> str | None:
+def _misplaced_hint(item: Item) -> str | None:
     """Return the hint for a step whose options are beside its operator instead of below it."""
     if not isinstance(item.value, dict):
         return None
@@ -358,11 +358,11 @@ def _inner(what: str, item: Item) -> Item | None:
     """Return the part of an option that a message starts with, such as `buttons[0].title: …`."""
     path = re.match(r"([^\s:]+): ", what)
     parts = re.findall(r"[^.\[\]]+", path[1]) if path else []
-    found = (_at(option, parts) for option in item.value.values() if parts)
+    found = (_item_at(option, parts) for option in item.value.values() if parts)
     return next((one for one in found if one is not None), None)
 
 
-def _at(item: Item, parts: Sequence[str]) -> Item | None:
+def _item_at(item: Item, parts: Sequence[str]) -> Item | None:
     for part in parts:
         inside: Mapping[Any, Item] = {}
         if isinstance(item.value, dict):

@@ -111,7 +111,7 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
         refused=refused_of(manifest),
         failed=sum(s["failed"] for s in manifest["steps"]),
         causes=tuple(error_causes(result.store, result.flows, result.recorder)),
-        late=_late(result),
+        late=_count_late(result),
         open=_open(result),
         undelivered=_count_undelivered(result),
         names=names,
@@ -267,7 +267,7 @@ def _steps(result: ResultData, tables: Mapping[str, _StepTotals]) -> tuple[StepM
     return tuple(figures for _, figures in found)
 
 
-def _late(result: ResultData) -> LateMetrics:
+def _count_late(result: ResultData) -> LateMetrics:
     lateness, kinds = Spans(), Counter[str]()
     for piece in result.store.pieces("late"):
         frame = piece.read(("lateness", "kind").__contains__)

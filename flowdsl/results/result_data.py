@@ -67,7 +67,7 @@ class ResultData:
 
     def __getitem__(self, sink: str) -> pd.DataFrame:
         """Return what one sink received, a row a delivery, in the order of delivery."""
-        return self._once(f"sink {sink}", lambda: self.to_pandas(sink))
+        return self._make_once(f"sink {sink}", lambda: self.to_pandas(sink))
 
     def to_polars(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
@@ -410,9 +410,9 @@ class ResultData:
         return run_in_background(DerivedTables(self.store, self.manifest).makers[name])
 
     def _read_cached(self, name: str) -> pd.DataFrame:
-        return self._once(name, lambda: self.to_pandas(table=name))
+        return self._make_once(name, lambda: self.to_pandas(table=name))
 
-    def _once(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    def _make_once(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Return a frame that is made once: each time as a new one, so that changing it changes no
         other. Its columns are Arrow's, which a copy shares.
         """

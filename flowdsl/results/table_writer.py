@@ -124,20 +124,20 @@ class TableRecorder:
         self._pending_size += len(rows)
         self._settle_some()
 
-    def late(self, chunk: Chunk, rows: Index) -> None:
+    def note_late(self, chunk: Chunk, rows: Index) -> None:
         """Events older than the clock."""
-        late = _beside_clock(chunk, rows)
+        late = _with_clock(chunk, rows)
         lateness = (pl.col("clock") - pl.col("timestamp")).alias("lateness")
         self.store.add("late", TablePart(late.with_columns(lateness)))
         self.late_count += len(rows)
 
-    def ahead(self, chunk: Chunk, rows: Index) -> None:
+    def note_ahead(self, chunk: Chunk, rows: Index) -> None:
         """Events dated in the future that leave the clock where it is."""
         ahead = (pl.col("timestamp") - pl.col("clock")).alias("ahead")
-        self.store.add("ahead", TablePart(_beside_clock(chunk, rows).with_columns(ahead)))
+        self.store.add("ahead", TablePart(_with_clock(chunk, rows).with_columns(ahead)))
         self.ahead_count += len(rows)
 
-    def unmatched(self, chunk: Chunk, rows: Index) -> None:
+    def note_unmatched(self, chunk: Chunk, rows: Index) -> None:
         """Note deletions that met nothing."""
         frame = chunk.events.frame[rows]
         columns = [
@@ -221,7 +221,7 @@ def failure_rows(
         heartbeat()
 
 
-def _beside_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
+def _with_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
     """Return some events with the clock at which they were processed."""
     frame = chunk.events.frame
     columns = [c for c in ("seq_no", "event_id", "timestamp", "kind") if c in frame.columns]

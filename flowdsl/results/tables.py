@@ -228,13 +228,15 @@ def _in_order(
     if not frames:
         return pl.DataFrame(schema={**FIXED, **extra})
     if ordered:
-        return _together(frames, extra)
+        return _concat_frames(frames, extra)
     return run_in_background(
-        lambda: _together([_put_in_order(_together(group, extra), last) for group in _apart(frames)], extra)
+        lambda: _concat_frames(
+            [_put_in_order(_concat_frames(group, extra), last) for group in _apart(frames)], extra
+        )
     )
 
 
-def _together(frames: Sequence[pl.DataFrame], extra: dict[str, Any]) -> pl.DataFrame:
+def _concat_frames(frames: Sequence[pl.DataFrame], extra: dict[str, Any]) -> pl.DataFrame:
     """Concatenate frames, and add the columns that none of them has."""
     joined = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     absent = {name: pl.lit(None, dtype) for name, dtype in extra.items() if name not in joined.columns}

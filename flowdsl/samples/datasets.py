@@ -136,8 +136,8 @@ class _History:
             max(8, events // 10),
         )
         self.kind = self._draw_kinds()
-        self.users_before = self._users + _before(self.kind == JOIN)
-        self.posts_before = self._posts + _before(self.kind == POSTED)
+        self.users_before = self._users + _count_before(self.kind == JOIN)
+        self.posts_before = self._posts + _count_before(self.kind == POSTED)
         self.author = self._draw_skewed(
             np.arange(1, self._posts + 1).clip(self._users // 2, self._users), 1.5
         )
@@ -323,7 +323,7 @@ class _History:
         return pl.Series("data", found.tolist(), dtype=pl.String)
 
 
-def _before(mask: Mask) -> Ints:
+def _count_before(mask: Mask) -> Ints:
     """Return the number of True values before each place."""
     return np.cumsum(mask) - mask
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from flowdsl.errors import SinkError
-from flowdsl.log.forks import abandon, quiet, watch
+from flowdsl.log.forks import abandon, hold_forks, watch
 from flowdsl.paths import path_of
 from flowdsl.text import short_repr, type_text
 
@@ -70,7 +70,7 @@ class Database:
         # which file that is, even if the path is another one by now
         self._file = (0, 0)
         watch(self)
-        quiet(self._lock)
+        hold_forks(self._lock)
 
     def open(self) -> None:
         """Open the file and create missing tables; a new file is readable for its owner only."""
@@ -88,7 +88,7 @@ class Database:
         """Leave the connection to the parent process; this process must never close it."""
         abandon(self._connection)
         self._connection, self._lock = None, threading.RLock()
-        quiet(self._lock)
+        hold_forks(self._lock)
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query."""

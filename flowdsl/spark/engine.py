@@ -18,7 +18,7 @@ from flowdsl.results.engine import RunRequest, RunTotals
 from flowdsl.results.options import Options
 from flowdsl.results.store import Store
 from flowdsl.spark.outline import explain_plan
-from flowdsl.spark.sources import SparkEvents, is_spark_frame, quiet
+from flowdsl.spark.sources import SparkEvents, is_spark_frame, silence_warnings
 from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
@@ -149,7 +149,11 @@ class Spark:
         check(options, request)
         _need_pyspark()
         check_sendable(options)
-        with quiet(), translate_failures(), track(request.progress, options.source.count()) as follower:
+        with (
+            silence_warnings(),
+            translate_failures(),
+            track(request.progress, options.source.count()) as follower,
+        ):
             run = ClusterRun(self._spark(), plan, options, self._partitions, self._chunk_rows)
             run.follower = follower
             totals = run.collected(store, trace=request.trace)

@@ -130,7 +130,7 @@ class Layout:
                     behind.add(first + place)
                 elif not step.stateless or reads(step, parted) or end_of(branch, place) in heavy:
                     gates[first + place] = _gate(branch, place, parted, heavy)
-                    feeding.update(first + one for one in _above(branch, place))
+                    feeding.update(first + one for one in _steps_above(branch, place))
             first += len(branch)
         return cls(plan, gates, frozenset(behind), frozenset(feeding), parted, heavy)
 
@@ -177,7 +177,7 @@ def _why_single(step: CompiledStep) -> str:
     return "it and the steps behind it that remember something have no key in common"
 
 
-def _above(branch: Branch, place: int) -> Iterator[int]:
+def _steps_above(branch: Branch, place: int) -> Iterator[int]:
     """Yield the steps that a step comes after, nearest first."""
     while (place := branch[place].after) >= 0:
         yield place
@@ -224,7 +224,7 @@ def _keys(step: CompiledStep) -> tuple[Path, ...]:
 def _made_between(branch: Branch, first: int, last: int) -> frozenset[str]:
     """Return the variables that the steps from the one on set before the other."""
     made: set[str] = set()
-    for place in _above(branch, last):
+    for place in _steps_above(branch, last):
         if place < first:
             break
         step = branch[place]

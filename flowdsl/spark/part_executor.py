@@ -74,7 +74,7 @@ class PartExecutor(LocalExecutor):
         clock = np.zeros(len(events), np.int64)
         unmet = self.graph.advance(events)
         if reported and len(unmet):
-            self.recorder.unmatched(Chunk(events, clock, self.graph, self.graph.interner), unmet)
+            self.recorder.note_unmatched(Chunk(events, clock, self.graph, self.graph.interner), unmet)
         self.graph.commit()
 
     def take_range(self, frame: pl.DataFrame, own: Mask, job: Job, pool: ThreadPoolExecutor) -> Ints:
@@ -91,11 +91,11 @@ class PartExecutor(LocalExecutor):
         runs = job.span.runs(chunk, times)
         late = np.flatnonzero(own & (times < clock))
         if len(late):
-            self.recorder.late(chunk, late)
+            self.recorder.note_late(chunk, late)
         if still is not None and len(still := still[own[still]]):
-            self.recorder.ahead(chunk, still)
+            self.recorder.note_ahead(chunk, still)
         if len(unmet := unmet[own[unmet]]):
-            self.recorder.unmatched(chunk, unmet)
+            self.recorder.note_unmatched(chunk, unmet)
         self._take_chunk(chunk, own if runs is None else runs & own, pool)
         return clock
 
@@ -115,7 +115,7 @@ class PartExecutor(LocalExecutor):
         changes = None if links is None else links.changes
         unmet = self.graph.advance(events if changes is None else EventRows(changes, self.graph.interner))
         if links is not None and len(unmet := unmet[links.mask[unmet]]):
-            self.recorder.unmatched(chunk, unmet)
+            self.recorder.note_unmatched(chunk, unmet)
         self._take_chunk(chunk, own, pool)
 
     def take_whole(self, frame: pl.DataFrame, job: Job, pool: ThreadPoolExecutor) -> None:

@@ -45,7 +45,7 @@ def rows_of(events: pl.DataFrame) -> pl.DataFrame:
 def read_stretch(stretch: FileStretch, columns: Collection[str], size: int) -> Iterator[pl.DataFrame]:
     """Yield the events of a stretch in chunks, up to its last number, as rows of a stream."""
     table = EventTable(ParquetFiles([Path(stretch.file)], stretch.groups))
-    for frame in table.as_they_lie(columns, size):
+    for frame in table.unordered_chunks(columns, size):
         rows = rows_of(frame.filter(pl.col("seq_no") <= stretch.last))
         if rows.height:
             yield rows

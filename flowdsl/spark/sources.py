@@ -29,7 +29,7 @@ _BLOCK: Final = 1 << 20
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_warnings() -> Iterator[None]:
     """Keep to itself what pyspark says of the versions of other libraries: nothing of theirs is used here."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
@@ -102,7 +102,7 @@ class SparkEvents:
                     "the Spark DataFrame has neither 'seq_no' nor 'event_id', and its rows have no order",
                     allowed="seq_no: whole numbers from 1 on, each once; or event_id and timestamp",
                 )
-            with quiet():
+            with silence_warnings():
                 self.frame = number_events(self.frame)
 
     @property
@@ -122,7 +122,7 @@ class SparkEvents:
 
         names = asked_columns(columns, size, after)
         events = events_of_frame(self.frame, names)
-        with quiet():
+        with silence_warnings():
             ends: Any = events.agg(F.min("seq_no"), F.max("seq_no")).first()
             first, last = ends
             if last is None:

@@ -38,7 +38,7 @@ def extract_few(documents: pl.Series, paths: Sequence[Path]) -> list[Column] | N
         for text in documents.to_list():
             document = MISSING if text is None else _document(text)
             for path, values in zip(paths, found, strict=True):
-                values.append(_at(document, path))
+                values.append(_value_at(document, path))
     except (ValueError, RecursionError, _AmbiguousError):
         return None
     return [Column.of(values) for values in found]
@@ -49,7 +49,7 @@ def elements_of_few(lists: pl.Series) -> list[list[Any]] | None:
     if not _are_few(lists):
         return None
     try:
-        return [[_at(one, ()) for one in _document(text)] for text in lists.to_list()]
+        return [[_value_at(one, ()) for one in _document(text)] for text in lists.to_list()]
     except (ValueError, RecursionError, _AmbiguousError):
         return None
 
@@ -65,7 +65,7 @@ def _document(text: str) -> Any:
     return _decode(text)
 
 
-def _at(value: Any, path: Path) -> Any:
+def _value_at(value: Any, path: Path) -> Any:
     for part in path:
         if not isinstance(value, dict):
             return MISSING

@@ -142,7 +142,7 @@ def _compare_numbers(sign: str, left: npt.NDArray[Any], right: Any) -> Any:
     if _is_whole(whole) and not _is_whole(other):
         # NumPy compares the two as floats; where that may round, Python compares them exactly
         for row in np.flatnonzero(np.broadcast_to(inexact(whole), result.shape)).tolist():
-            result[row] = compare(left[row].item(), _at(right, row))
+            result[row] = compare(left[row].item(), _value_at(right, row))
     return result
 
 
@@ -150,7 +150,7 @@ def _is_whole(numbers: Any) -> bool:
     return numbers.dtype == np.int64 if isinstance(numbers, np.ndarray) else isinstance(numbers, int)
 
 
-def _at(numbers: Any, row: int) -> Any:
+def _value_at(numbers: Any, row: int) -> Any:
     return numbers[row].item() if isinstance(numbers, np.ndarray) else numbers
 
 

@@ -10,7 +10,7 @@ from flowdsl.expressions.conditions.graph_functions import GRAPH_FUNCTIONS
 from flowdsl.expressions.conditions.semantics import OperandTypeError, equal, kind
 from flowdsl.expressions.conditions.time_functions import TIME_FUNCTIONS
 from flowdsl.expressions.conditions.value_functions import VALUE_FUNCTIONS
-from flowdsl.registry import Registry, instance_problem, late
+from flowdsl.registry import Registry, instance_problem, lazy_function
 from flowdsl.values.missing import MISSING
 
 
@@ -32,7 +32,7 @@ def _find_added(now: Any, before: Any) -> list[Any]:
 
 
 def _column(name: str) -> Vectorized:
-    return late("flowdsl.expressions.conditions.function_columns", name)
+    return lazy_function("flowdsl.expressions.conditions.function_columns", name)
 
 
 _OWN: Final = (

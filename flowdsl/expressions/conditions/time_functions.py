@@ -10,7 +10,7 @@ from typing import Any, Final
 from flowdsl.expressions.conditions.declaration import Function
 from flowdsl.expressions.conditions.semantics import OperandTypeError, kind
 from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clip_text
-from flowdsl.registry import late
+from flowdsl.registry import lazy_function
 from flowdsl.values.missing import MISSING
 
 _TIMESTAMP: Final = re.compile(
@@ -80,7 +80,7 @@ def _function(name: str, doc: str, usage: str, least: int = 0, most: int | None 
         {"timestamp": ("text",), "tz": ("text",)},
         "number" if number else "text",
         _scalar(name),
-        late("flowdsl.expressions.conditions.time_columns", name),
+        lazy_function("flowdsl.expressions.conditions.time_columns", name),
         defaults={"tz": "UTC"},
         constants={"tz": zone_problem},
         with_missing=True,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flowdsl.expressions.conditions.declaration import ANY, Function, Vectorized
 from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar
-from flowdsl.registry import late
+from flowdsl.registry import lazy_function
 from flowdsl.values.missing import MISSING
 from flowdsl.values.white_space import WHITE_SPACE
 
@@ -70,7 +70,7 @@ def _text_of(value: str | float) -> str:
 
 
 def _column(name: str) -> Vectorized:
-    return late("flowdsl.expressions.conditions.value_columns", name)
+    return lazy_function("flowdsl.expressions.conditions.value_columns", name)
 
 
 VALUE_FUNCTIONS: Final = (

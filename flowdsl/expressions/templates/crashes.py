@@ -149,7 +149,7 @@ def _in_expr(expr: Expr) -> Iterator[Risk]:
 
 
 def _in_path(ident: Ident) -> Iterator[Risk]:
-    if ident.odd is not None and not ident.inner and cannot_be_cut(_below(ident)):
+    if ident.odd is not None and not ident.inner and cannot_be_cut(_path_below(ident)):
         yield Risk(Construct.KEY, sure=True)
     elif ident.inner or any(isinstance(step, Ident) for step in ident.steps):
         yield Risk(Construct.KEY)
@@ -171,7 +171,7 @@ def _in_value(value: Value) -> Iterator[Risk]:
             yield from _in_function(value)
 
 
-def _below(ident: Ident) -> str:
+def _path_below(ident: Ident) -> str:
     """Return what is looked up inside the value of the path's first name."""
     return put_together(ident.text, str).partition(".")[2]
 

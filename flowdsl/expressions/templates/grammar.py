@@ -34,7 +34,7 @@ from flowdsl.expressions.templates.nodes import (
 )
 from flowdsl.expressions.templates.operands import BOOLEAN, NAME, STRING
 from flowdsl.expressions.templates.scanner import template_error
-from flowdsl.expressions.templates.whitespace import without_space
+from flowdsl.expressions.templates.whitespace import trim_space
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ def parse_template(text: str, *, lenient: bool = False) -> Body:
         raise template_error(
             "the template is too long", text, MAX_TEMPLATE, allowed=f"{MAX_TEMPLATE:,} characters"
         )
-    return without_space(_Grammar(text, lenient=lenient).template())
+    return trim_space(_Grammar(text, lenient=lenient).template())
 
 
 class _Grammar(Expressions):

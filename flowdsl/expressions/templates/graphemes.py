@@ -103,7 +103,7 @@ def graphemes(text: str) -> list[str]:
     clusters: list[str] = []
     previous, flags, face = "", 0, False
     for char in text:
-        if previous and _together(previous, char, flags % 2 == 1, face):
+        if previous and _belong_together(previous, char, flags % 2 == 1, face):
             clusters[-1] += char
         else:
             clusters.append(char)
@@ -118,7 +118,7 @@ def _follows_face(char: str) -> bool:
     return char in _MARKS and char != _JOINER and char not in _SPACE_TAKING
 
 
-def _together(previous: str, char: str, half_flag: bool, face: bool) -> bool:
+def _belong_together(previous: str, char: str, half_flag: bool, face: bool) -> bool:
     """Return True if two consecutive characters belong together."""
     if previous == "\r" or char in _BREAKS or previous in _BREAKS:
         return previous == "\r" and char == "\n"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flowdsl.expressions.templates import rust_text
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
 from flowdsl.expressions.templates.values import NOTHING, contains, kind, number
-from flowdsl.registry import late
+from flowdsl.registry import lazy_function
 
 if TYPE_CHECKING:
     from flowdsl.values.columns import Column
@@ -117,7 +117,7 @@ def _matching(value: Any, args: list[Any]) -> bool:
 
 
 def _column(name: str) -> Callable[[Column, list[Any]], Mask | None]:
-    return late("flowdsl.expressions.templates.vectorized.predicates", name)
+    return lazy_function("flowdsl.expressions.templates.vectorized.predicates", name)
 
 
 TESTS: Final[Mapping[str, TeraTest]] = {

@@ -31,7 +31,7 @@ from flowdsl.values.white_space import WHITE_SPACE
 _KEEPING: Final = Ws()
 
 
-def without_space(nodes: Iterable[Node], around: Ws = _KEEPING) -> Body:
+def trim_space(nodes: Iterable[Node], around: Ws = _KEEPING) -> Body:
     """Remove the white space that tags trim; `around` is what the tags of the body ask for."""
     kept: list[Node] = []
     after_text = False
@@ -46,7 +46,7 @@ def without_space(nodes: Iterable[Node], around: Ws = _KEEPING) -> Body:
         left, trim_next = _edges(node)
         if after_text and left:
             _trim_last(kept)
-        kept.append(_inside(node))
+        kept.append(_trim_inside(node))
         after_text = False
     if around.right:
         _trim_last(kept)
@@ -63,24 +63,24 @@ def _edges(node: Node) -> tuple[bool, bool]:
     return node.start.left, node.end.right
 
 
-def _inside(node: Node) -> Node:
+def _trim_inside(node: Node) -> Node:
     """Return the node with its bodies trimmed."""
     if isinstance(node, Raw):
         text = node.text.lstrip(WHITE_SPACE) if node.start.right else node.text
         return replace(node, text=text.rstrip(WHITE_SPACE) if node.end.left else text)
     if isinstance(node, (For, Macro, Section, BlockTag)):
-        return replace(node, body=without_space(node.body, Ws(node.start.right, node.end.left)))
+        return replace(node, body=trim_space(node.body, Ws(node.start.right, node.end.left)))
     return _inside_if(node) if isinstance(node, If) else node
 
 
 def _inside_if(node: If) -> If:
     tags = [ws for ws, _, _ in node.branches]
-    bodies = [list(without_space(body, Ws(ws.right, False))) for ws, _, body in node.branches]
+    bodies = [list(trim_space(body, Ws(ws.right, False))) for ws, _, body in node.branches]
     otherwise = None
     if node.otherwise:
         ws, body = node.otherwise
         tags.append(ws)
-        bodies.append(list(without_space(body, Ws(ws.right, False))))
+        bodies.append(list(trim_space(body, Ws(ws.right, False))))
     # each tag trims the body before it
     for body_before, tag in zip(bodies, [*tags[1:], node.end], strict=True):
         if tag.left:

@@ -19,7 +19,7 @@ from flowdsl.expressions.templates.values import (
     number,
     saturate,
 )
-from flowdsl.registry import late
+from flowdsl.registry import lazy_function
 from flowdsl.values.white_space import WHITE_SPACE
 
 _FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
@@ -30,7 +30,9 @@ _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 @value_filter(
-    "abs", result="number", column=late("flowdsl.expressions.templates.vectorized.filters", "absolute")
+    "abs",
+    result="number",
+    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "absolute"),
 )
 def absolute(value: Any, args: Arguments) -> int | float:
     """Return the absolute value."""
@@ -53,7 +55,7 @@ def pluralize(value: Any, args: Arguments) -> str:
     "round",
     optional=("method", "precision"),
     result="number",
-    column=late("flowdsl.expressions.templates.vectorized.filters", "rounded"),
+    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "rounded"),
 )
 def round_value(value: Any, args: Arguments) -> float | None:
     """Round to `precision` places by `method`: `common` (halves away from zero), `ceil` or `floor`."""
@@ -164,7 +166,9 @@ def to_float(value: Any, args: Arguments) -> float | None:
 
 
 @value_filter(
-    "length", result="number", column=late("flowdsl.expressions.templates.vectorized.filters", "length")
+    "length",
+    result="number",
+    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "length"),
 )
 def length(value: Any, args: Arguments) -> int:
     """Return the number of characters, items or members."""
@@ -187,7 +191,7 @@ def json_encode(value: Any, args: Arguments) -> str:
     return json_text(value, pretty=args.any("pretty") is True)
 
 
-@value_filter("as_str", column=late("flowdsl.expressions.templates.vectorized.filters", "as_str"))
+@value_filter("as_str", column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "as_str"))
 def as_str(value: Any, args: Arguments) -> str:
     """Convert to the text that is printed."""
     return format_value(value)

@@ -10,7 +10,7 @@ from flowdsl.expressions.templates.filters.arguments import Arguments, text_of
 from flowdsl.expressions.templates.filters.declaration import TextColumn, text_filter, value_filter
 from flowdsl.expressions.templates.graphemes import graphemes
 from flowdsl.expressions.templates.slugs import slug
-from flowdsl.registry import late
+from flowdsl.registry import lazy_function
 from flowdsl.values.white_space import WHITE_SPACE
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def trim_end_matches(value: Any, args: Arguments) -> str:
 @value_filter(
     "truncate",
     optional=("length", "end"),
-    column=late("flowdsl.expressions.templates.vectorized.filters", "truncate"),
+    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "truncate"),
 )
 def truncate(value: Any, args: Arguments) -> str:
     """Keep the first `length` characters as readers see them, and append `end` if there were more."""
@@ -191,7 +191,10 @@ def wordcount(value: Any, args: Arguments) -> int:
 
 
 @value_filter(
-    "replace", "from", "to", column=late("flowdsl.expressions.templates.vectorized.filters", "replace")
+    "replace",
+    "from",
+    "to",
+    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "replace"),
 )
 def replace(value: Any, args: Arguments) -> str:
     """Replace every `from` by `to`."""
