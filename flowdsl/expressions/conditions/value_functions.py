@@ -111,7 +111,7 @@ VALUE_FUNCTIONS: Final = (
         {"number": ("number",), "digits": ("number",)},
         "number",
         _round,
-        _column("rounded"),
+        _column("round_numbers"),
         defaults={"digits": 0},
         constants={"digits": _digits_problem},
     ),

@@ -55,7 +55,7 @@ def pluralize(value: Any, args: Arguments) -> str:
     "round",
     optional=("method", "precision"),
     result="number",
-    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "rounded"),
+    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "round_column"),
 )
 def round_value(value: Any, args: Arguments) -> float | None:
     """Round to `precision` places by `method`: `common` (halves away from zero), `ceil` or `floor`."""
