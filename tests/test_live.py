@@ -202,6 +202,20 @@ def test_what_windows_remember_outlives_a_restart(log: Any) -> None:
     assert titles(Runtime(once, log).run_until_idle()) == ["cem"]
 
 
+def test_payloads_that_wait_in_a_queue_outlive_a_restart(log: Any) -> None:
+    made = on("link.created").map(
+        title="{{ source_id }}", about={"post": "{{ target_id }}", "of": ["x", 1.5]}
+    )
+    flow = made.rate_limit(1, per="1h", strategy="queue").deliver("in-app")
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    log.append([like(fan) for fan in ("ann", "bob", "cem")], at)
+    assert titles(Runtime(flow, log, clock=lambda: at).run_until_idle()) == ["ann"]
+    later = Runtime(flow, log, clock=lambda: at + dt.timedelta(hours=2)).run_until_idle()
+    assert titles(later) == ["bob", "cem"]
+    about = [delivery.payload["about"] for delivery in later.sinks["in-app"].deliveries]
+    assert about == [{"post": "post", "of": ["x", 1.5]}] * 2
+
+
 def test_it_goes_on_from_the_state_of_a_replay(log: Any) -> None:
     log.append([like("ann"), like("bob", "other")])
     state = fd.replay(once, log).state
