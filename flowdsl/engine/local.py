@@ -211,7 +211,7 @@ class LocalExecutor:
             rows, read = take_off(readable(frame.rechunk()), self.plan.event_paths)
             events = EventRows(rows, self.graph.interner, self.plan.event_paths)
             events.prepare({*self.plan.id_columns, *self._coded})
-            met = self._find_triggered(events)
+            met = self._find_triggered(events)  # the masks of types are kept with the events
             if self.plan.event_paths:
                 events.narrow(met)
             for path, values in read.items():
