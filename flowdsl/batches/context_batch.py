@@ -13,15 +13,14 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from flowdsl.batches.chunk import Chunk, Micros
+from flowdsl.batches.id_codes import id_codes, uuid_codes
 from flowdsl.batches.later import Later
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Variable, Versions
 from flowdsl.log.event_rows import EventRows
-from flowdsl.log.uuids import one_spelling
-from flowdsl.values.columns import Column, DictionaryColumn, take_rows
+from flowdsl.values.columns import Column, take_rows
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import MISSING, Index, Ints, Mask, Tag
 from flowdsl.values.orders import is_everything
@@ -372,37 +371,3 @@ class ContextLinks:
     def first_metadata(self, kind: str, direction: str, ids: Codes, below: Path) -> Column:
         """Return what is at a path of the metadata of each id's first link of a type."""
         return self._graph.first_metadata(kind, direction, ids, self._seqs, below)
-
-
-def id_codes(column: Column, chunk: Chunk) -> Codes:
-    """Return a column's ids as codes; integers count as their decimal text, other values and "" as no id."""
-    if (
-        isinstance(column.texts, DictionaryColumn)
-        and column.texts.interner is chunk.interner
-        and column.all_(Tag.TEXT)
-    ):
-        return _without_empty_text(column.texts.codes, chunk)
-    codes = np.zeros(column.size, np.int32)
-    is_text = column.is_(Tag.TEXT)
-    if is_text.any():
-        rows = np.flatnonzero(is_text)
-        codes[rows] = chunk.interner.intern(column.text_series()[rows])
-    is_int = column.is_(Tag.INT)
-    if is_int.any() and column.ints is not None:
-        rows = np.flatnonzero(is_int)
-        codes[rows] = chunk.interner.intern(pl.Series(column.ints[rows]).cast(pl.String))
-    return _without_empty_text(codes, chunk)
-
-
-def uuid_codes(column: Column, chunk: Chunk) -> Codes:
-    """Return a column's ids as codes of normalized UUIDs; other types and "" are not ids."""
-    codes = np.zeros(column.size, np.int32)
-    rows = np.flatnonzero(column.is_(Tag.TEXT))
-    if len(rows):
-        codes[rows] = chunk.interner.intern(one_spelling(column.text_series()[rows]))
-    return _without_empty_text(codes, chunk)
-
-
-def _without_empty_text(codes: Codes, chunk: Chunk) -> Codes:
-    empty = chunk.interner.find(pl.Series([""]))[0]
-    return np.where(codes == empty, np.int32(0), codes) if empty > 0 else codes
