@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flowdsl.kernels.outcome import StepOutcome
     from flowdsl.log import EventSource
     from flowdsl.notebook.latest_task import Cancelled
+    from flowdsl.results.result_data import ResultData
 
 # values shown for each operand of a condition
 SHOWN: Final = 6
@@ -71,8 +72,7 @@ def rehearse(flow: FlowSpec, source: EventSource, graph: EntityGraph | None) -> 
     return PreviewResult(
         flow,
         result.manifest["events"],
-        _steps(result),
-        result_picture(result),
+        *_steps_and_picture(result),
         samples.examples,
         samples.operands(),
         endings_of(trace),
@@ -97,7 +97,7 @@ def count_all(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FlowWarning)
         result = run(whole_log(flow, source, graph), NoStore(), progress=progress)
-    return PreviewResult(flow, result.manifest["events"], _steps(result), result_picture(result))
+    return PreviewResult(flow, result.manifest["events"], *_steps_and_picture(result))
 
 
 class _SampleReading:
@@ -137,9 +137,10 @@ def _commonest(counts: Counter[Any]) -> list[tuple[Any, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:SHOWN]
 
 
-def _steps(result: Any) -> tuple[Mapping[str, Any], ...]:
+def _steps_and_picture(result: ResultData) -> tuple[tuple[Mapping[str, Any], ...], Picture]:
     causes = cause_counts(result.store, result.recorder)
-    return tuple(
+    steps = tuple(
         {**step, "causes": causes.get((0, step["step"]), Counter()).most_common(3)}
         for step in result.manifest["steps"]
     )
+    return steps, result_picture(result, causes)

@@ -29,7 +29,14 @@ from flowdsl.reports.metrics import (
     refused_of,
 )
 from flowdsl.reports.payload_samples import Candidates, is_payload, samples_of
-from flowdsl.reports.recipients import DailyCounts, RecipientCounts, RecipientMetrics, look_up, name_people
+from flowdsl.reports.recipients import (
+    DailyCounts,
+    DailyHashes,
+    RecipientCounts,
+    RecipientMetrics,
+    look_up,
+    name_people,
+)
 from flowdsl.reports.timeline import Timeline
 from flowdsl.results.dispatch import UNDELIVERED
 from flowdsl.results.error_counts import error_causes
@@ -77,7 +84,7 @@ class _StepTotals:
 class _Measured:
     """The outcome of one pass over rows, part by part."""
 
-    days: list[DailyCounts] = field(default_factory=list)
+    days: list[DailyHashes] = field(default_factory=list)
     timelines: list[Timeline | None] = field(default_factory=list)
 
 
@@ -92,7 +99,9 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
     }
     sinks = [*result.sinks, None]
     weights = [_weights(manifest["delivers"], sink) for sink in sinks]
-    measured = _measure_tables(tables, weights, len(result), follower or ProgressReporter())
+    with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-report") as pool:
+        causes = pool.submit(error_causes, result.store, result.flows, result.recorder)
+        measured = _measure_tables(tables, weights, len(result), follower or ProgressReporter())
     steps = _steps(result, tables)
     names, types = _find_names(result, [recipients for recipients, _ in measured], steps)
     return Figures(
@@ -110,7 +119,7 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
         drops=drops_of(manifest),
         refused=refused_of(manifest),
         failed=sum(s["failed"] for s in manifest["steps"]),
-        causes=tuple(error_causes(result.store, result.flows, result.recorder)),
+        causes=tuple(causes.result()),
         late=_count_late(result),
         open=_open(result),
         undelivered=_count_undelivered(result),
@@ -157,7 +166,7 @@ def _measure_tables(
         found = _pass(tables, (number, passes), tick)
         first = first or found
         days = {
-            key: run_in_background(partial(DailyCounts.concat, measured.days))
+            key: run_in_background(partial(DailyCounts.count, measured.days))
             for key, measured in found.items()
         }
         for group in {_without_common_factor(weights, days)[0]: None for weights in groups}:
@@ -220,17 +229,17 @@ def _pass(tables: Mapping[str, _StepTotals], share: tuple[int, int], tick: Tick)
 
 def _measure_job(
     job: Numbered, share: tuple[int, int]
-) -> tuple[list[tuple[str | None, DailyCounts, Timeline | None]], Spans, Candidates]:
+) -> tuple[list[tuple[str | None, DailyHashes, Timeline | None]], Spans, Candidates]:
     """Measure people and times of rows, refused ones apart; in the first pass latencies and candidates as
     well.
     """
     first = share[0] == 0
-    rows: list[tuple[str | None, DailyCounts, Timeline | None]] = []
+    rows: list[tuple[str | None, DailyHashes, Timeline | None]] = []
     latency, candidates = Spans(), Candidates()
 
     def count(sink: str | None, frame: pl.DataFrame) -> None:
         times = frame["delivered_at"].to_physical().to_numpy()
-        days = DailyCounts.of(frame["recipient_id"], times, share)
+        days = DailyHashes.of(frame["recipient_id"], times, share)
         rows.append((sink, days, Timeline.of(times) if first else None))
 
     for run in read(job, lambda name: name in _FIXED or (first and is_payload(name))):

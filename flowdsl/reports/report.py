@@ -13,6 +13,7 @@ from flowdsl.reports.aggregation import measure
 from flowdsl.reports.metrics import Figures
 from flowdsl.reports.page import MOST_DRAWN, render_fragment, render_page
 from flowdsl.reports.summary import report_text
+from flowdsl.results.error_counts import counts_of
 from flowdsl.results.picture import result_picture
 from flowdsl.text import type_text
 
@@ -93,7 +94,9 @@ class Report:
             ) from error
 
     def _picture(self) -> Picture | None:
-        return result_picture(self._result) if len(self._result.flows) <= MOST_DRAWN else None
+        if len(self._result.flows) > MOST_DRAWN:
+            return None
+        return result_picture(self._result, counts_of(self.figures.causes, self._result.flows))
 
     def __str__(self) -> str:
         return self.text

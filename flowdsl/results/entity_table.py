@@ -41,12 +41,9 @@ def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -
 def stored_names(store: Store, ids: Collection[str]) -> EntityNames:
     """Return what the table of a stored result knows of some ids."""
     wanted = pl.Series([*ids], dtype=pl.String)
-    frames = [
-        part.frame.filter(pl.col("id").is_in(wanted.implode()))
-        for part in store.parts(ENTITIES)
-        if part.frame.schema == SCHEMA
-    ]
-    return EntityNames.of(pl.concat(frames)) if frames else EntityNames()
+    frames = [piece.read(lambda _: True) for piece in store.pieces(ENTITIES)]
+    found = [frame.filter(pl.col("id").is_in(wanted.implode())) for frame in frames if frame.schema == SCHEMA]
+    return EntityNames.of(pl.concat(found)) if found else EntityNames()
 
 
 def _find_mentioned(pieces: Iterable[TablePart | StoredPart], graph: GraphState) -> Iterator[Codes]:

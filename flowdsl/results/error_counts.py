@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.diagrams.results import Causes
 from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.results.store import Store, StoredPart, TablePart
@@ -63,11 +64,21 @@ def error_causes(
     ]
 
 
-def cause_counts(store: Store, recorder: TableRecorder | None) -> dict[tuple[int, int], Counter[str]]:
+def cause_counts(store: Store, recorder: TableRecorder | None) -> Causes:
     """Count each error by the position of the flow and the number of the step."""
+    return _count_by_step((key, one.count) for key, one in _count_all(store, recorder).items())
+
+
+def counts_of(causes: Iterable[Cause], names: Sequence[str]) -> Causes:
+    """Return the counts of known causes, as `cause_counts` does."""
+    positions = {name: position for position, name in enumerate(names)}
+    return _count_by_step(((positions[one.flow], one.step, one.error), one.count) for one in causes)
+
+
+def _count_by_step(found: Iterable[tuple[Key, int]]) -> Causes:
     counts: dict[tuple[int, int], Counter[str]] = {}
-    for (flow, step, error), one in _count_all(store, recorder).items():
-        counts.setdefault((flow, step), Counter())[error] = one.count
+    for (flow, step, error), count in found:
+        counts.setdefault((flow, step), Counter())[error] = count
     return counts
 
 
