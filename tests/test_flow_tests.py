@@ -693,6 +693,23 @@ def test_a_late_event_brings_the_event_that_set_the_clock():
     assert [event["kind"] for event in test.events] == ["entity.created", "link.created"]
 
 
+def test_a_late_change_of_the_graph_brings_the_event_that_set_the_clock():
+    flow = (
+        on("link.created", link_type="likes", name="l")
+        .batch("target_id", window="10s")
+        .resolve("target_id", as_="p")
+        .batch("target_id", window="1h", collect={"titles": "p.title"})
+        .map(a="{{ batch.titles }}")
+        .deliver("s")
+    )
+    log = fd.MemoryEventLog()
+    log.append(events(*likes((0, "ann")), (100, fd.entity_created("user", "x", {}))))
+    log.append(events((5, fd.entity_updated("post", "p1", {"title": "Milk"})), *likes((101, "bob"))))
+    test = made_from(flow, log, 4)
+    assert [event["kind"] for event in test.events[1:3]] == ["entity.created", "entity.updated"]
+    assert test.deliveries[0]["payload"] == {"a": "[Tea, Milk]"}
+
+
 def test_an_event_that_waits_is_a_test_with_its_window_open():
     flow = on("link.created", name="l").batch("target_id", window="1h").map(a="b").deliver("s")
     assert made_from(flow, events(*likes((0, "a"))), 1, open_windows="keep").open_windows == "keep"

@@ -28,13 +28,12 @@ from flowdsl.operators.base import Operator
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.progress import Progress, ProgressReporter, track
-from flowdsl.rules import FLOWDSL, Rules, Target
+from flowdsl.rules import FLOWDSL, Rules
 
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import Explanation
     from flowdsl.explanation.paths import ExplainedStep
     from flowdsl.flow.spec import FlowSpec
-    from flowdsl.operators.base import Operator
     from flowdsl.results.options import Options
 
 MOST: Final = 500
@@ -137,24 +136,23 @@ def _build(
     """Build a test without expectations, and return the number of the event in it; None if it would be too
     large.
     """
-    rules = options.flows[0].rules
     if len(needed) > MOST:
         return None
-    reads = GraphReads(rules)
+    reads = GraphReads(options.flows[0].rules)
     span = dataclasses.replace(options.span, only=np.array(sorted(needed)))
     trace_event(dataclasses.replace(options, span=span), EventReading(seq_no), [reads], follower.advance_to)
-    around = surroundings(
-        options.source, options.graph or EntityGraph(), reads.found, _with_clock_setters(options, needed)
-    )
+    around, events = GraphSlice({}, [], needed), set[int]()
+    # a change of the graph may be late, and what had set the clock then a change itself
+    while around.events != events and len(around.events) <= MOST:
+        events = _with_clock_setters(options, around.events)
+        around = surroundings(options.source, options.graph or EntityGraph(), reads.found, events)
     if len(around.events) > MOST or sum(map(len, around.entities.values())) + len(around.links) > MOST:
         return None
     rows = numbered_rows(options.source, sorted(around.events))
-    return _test(name, options, around, rows, rules.target), [row["seq_no"] for row in rows].index(seq_no) + 1
+    return _test(name, options, around, rows), [row["seq_no"] for row in rows].index(seq_no) + 1
 
 
-def _test(
-    name: str, options: Options, around: GraphSlice, rows: list[Row], target: Target | None
-) -> FlowTestSpec:
+def _test(name: str, options: Options, around: GraphSlice, rows: list[Row]) -> FlowTestSpec:
     start = timestamp_us(rows[0]["timestamp"])
     ids = any(_reads_id(step) for flow in options.flows for step in flow.steps)
     merge = sorted(options.graph.merge) if options.graph is not None else []
@@ -163,7 +161,7 @@ def _test(
     return FlowTestSpec(
         name=name,
         flows=[flow.name for flow in options.flows],
-        target=target,
+        target=options.flows[0].rules.target,
         open_windows=options.open_windows,
         graph=graph or None,
         start=timestamp_text(start),
