@@ -14,6 +14,7 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.diagrams.results import Causes
 from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
+from flowdsl.results.failures import spell_out
 from flowdsl.results.store import Store, StoredPart, TablePart
 from flowdsl.results.table_writer import TableRecorder, failure_rows
 
@@ -128,4 +129,4 @@ def _examples(found: Sequence[_Found], recorder: TableRecorder | None) -> list[d
             waiting.append((stage, contexts.take(at), Failures(failures.codes[at], failures.messages)))
     spelled = iter(failure_rows(recorder, waiting)) if recorder is not None else iter(())
     parts = [next(spelled) if isinstance(one.piece, tuple) else one.piece.row(one.row) for one in found]
-    return [part.frame.row(0, named=True) for part in parts]
+    return [spell_out(part).row(0, named=True) for part in parts]

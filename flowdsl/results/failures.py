@@ -8,8 +8,12 @@ from typing import Any
 import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.results.store import Store
+from flowdsl.log.event_rows import EventRows
+from flowdsl.results.store import Store, TablePart
+from flowdsl.results.table_writer import VARIABLE
 from flowdsl.sinks.frame import MOMENT
+from flowdsl.values.interner import Interner
+from flowdsl.values.json_texts import joined_json
 
 OWN = ("flow", "step", "operator", "branch", "error", "variables")
 TRACE_SCHEMA = {
@@ -48,12 +52,27 @@ def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
     )
 
 
+def spell_out(part: TablePart) -> pl.DataFrame:
+    """Return failures with all variables of each as one JSON object, those that are missing left out."""
+    if "variables" not in part.meta:
+        # an earlier version wrote them so
+        return part.frame
+    frame, events = part.frame, EventRows(part.frame, Interner())
+    texts = {}
+    for name in part.meta["variables"]:
+        column = VARIABLE.format(name)
+        texts[name] = frame[column] if column in frame.columns else events.column((name,)).to_json()
+    own = [column for column in map(VARIABLE.format, texts) if column in frame.columns]
+    return frame.drop(own).with_columns(joined_json(part.rows, texts).alias("variables"))
+
+
 def _iter_rows(store: Store, table: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield the parts of a table with the step that they come from, once for each flow that has it."""
     for part in store.parts(table):
         reason = [pl.lit(part.meta["reason"]).alias("reason")] if "reason" in part.meta else []
+        frame = spell_out(part) if table == "errors" else part.frame
         for flow in part.meta["flows"]:
-            yield part.frame.with_columns(
+            yield frame.with_columns(
                 pl.lit(names[flow]).alias("flow"),
                 pl.lit(flow).alias("__flow"),
                 pl.lit(part.meta["step"], pl.Int32).alias("step"),

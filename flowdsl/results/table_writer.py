@@ -30,7 +30,7 @@ from flowdsl.progress import ProgressReporter, Tick, heartbeat, noop
 from flowdsl.results.store import MemoryStore, Store, TablePart
 from flowdsl.sinks.frame import CLOSED, MOMENT
 from flowdsl.values.columns import Column
-from flowdsl.values.json_texts import joined_json, only
+from flowdsl.values.json_texts import only
 from flowdsl.values.json_types import Index, Tag
 
 BRANCH = "branch_{}"
@@ -40,6 +40,7 @@ OPENED_BY = "opened_by"
 # where deliveries are handed over: where each comes from, as `Origins` has it
 ORIGIN = {"origin.seq": pl.Int64(), "origin.moment": pl.Int64(), "origin.branch": pl.String()}
 FIELD = "payload.{}"
+VARIABLE = "variable.{}"
 EVENT = "event.{}"
 # for a sink whose preferences refused some rows: which
 REFUSED = "refused.{}"
@@ -372,26 +373,23 @@ def error_part(
     step: CompiledStep, contexts: ContextBatch, failures: Failures, events: pl.DataFrame
 ) -> TablePart:
     """Failed contexts with their whole events, as rows of the table of errors."""
-    frame = events.with_columns(
-        pl.col("kind").cast(pl.String),
+    columns = [pl.col("kind").cast(pl.String), *failure_columns(contexts, failures)]
+    return TablePart(events.with_columns(columns), failure_meta(step, contexts))
+
+
+def failure_columns(contexts: ContextBatch, failures: Failures) -> list[pl.Series]:
+    """Return the branch of each failed context, why it failed, and the variables that steps have set, as JSON.
+
+    Those of the event are in its own columns, so they become JSON only when somebody reads the table.
+    """
+    own = (n for n in contexts.roots() if n not in contexts.event_roots or contexts.variable(n) is not None)
+    return [
         branch_texts(contexts.branches, len(contexts)),
-        error_texts(failures),
-        variables_json(contexts),
-    )
-    return TablePart(frame, step_meta(step))
+        pl.Series("error", [None, *failures.messages], dtype=pl.String)[failures.codes],
+        *(contexts.column((name,)).to_json().alias(VARIABLE.format(name)) for name in own),
+    ]
 
 
-def error_texts(failures: Failures) -> pl.Series:
-    """Return why each context failed."""
-    return pl.Series("error", [None, *failures.messages], dtype=pl.String)[failures.codes]
-
-
-def variables_json(contexts: ContextBatch) -> pl.Series:
-    """All variables of each context as one JSON object, those that are missing left out."""
-    texts = {name: variable_text(name, contexts) for name in contexts.roots()}
-    return joined_json(len(contexts), texts).alias("variables")
-
-
-def variable_text(name: str, contexts: ContextBatch) -> pl.Series:
-    """Return a variable of each context as JSON text, null where it is missing."""
-    return contexts.column((name,)).to_json()
+def failure_meta(step: CompiledStep, contexts: ContextBatch) -> dict[str, Any]:
+    """Return what a part of the table of errors says of its rows; `variables` are all there are, in order."""
+    return {**step_meta(step), "variables": list(contexts.roots())}

@@ -114,6 +114,7 @@ _PART: Final[Mapping[str, FieldKind]] = {
     "step": _COUNT,
     "operator": TextField(),
     "reason": TextField(),
+    "variables": _TEXTS,
     "fields": _TEXTS,
     "json": _TEXTS,
     "whole": FlagField(),

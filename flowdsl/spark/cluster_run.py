@@ -28,7 +28,7 @@ from flowdsl.results.options import Options
 from flowdsl.results.store import FolderStore, Store, TablePart
 from flowdsl.spark.blocks import SCHEMA, to_batches
 from flowdsl.spark.events import RunEvents, changes_graph
-from flowdsl.spark.failures import spell_out
+from flowdsl.spark.failures import add_events
 from flowdsl.spark.file_events import open_events
 from flowdsl.spark.job import Job, PartTotals, send_graph
 from flowdsl.spark.layout import Layout
@@ -320,7 +320,7 @@ class ClusterRun:
                 unmatched.append(part.frame)
             else:
                 store.add(row["name"], part)
-        for part in spell_out(failed, events):
+        for part in add_events(failed, events):
             store.add("errors", part)
         if unmatched:
             store.add("unmatched", TablePart(pl.concat(unmatched).sort("seq_no")))
