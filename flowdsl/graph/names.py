@@ -11,9 +11,9 @@ import polars as pl
 
 from flowdsl.errors import printable
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_texts import only
 from flowdsl.values.json_types import Mask, Tag
 from flowdsl.values.masks import as_mask
+from flowdsl.values.orders import inverse
 
 if TYPE_CHECKING:
     from flowdsl.graph.state import GraphState
@@ -104,13 +104,18 @@ def _types(graph: GraphState, codes: Codes) -> pl.Series:
 def _names(graph: GraphState, codes: Codes) -> pl.Series:
     """Return the first field of `NAME_FIELDS` that is text."""
     versions = graph.anywhere.currents(codes)
-    found = pl.Series("name", [None], dtype=pl.String).new_from_index(0, len(codes))
+    rows = np.arange(len(codes))
+    parts, places = [], []
     for field_name in NAME_FIELDS:
-        rows = np.flatnonzero(found.is_null().to_numpy())
+        column = graph.versions.column((field_name,), versions.take(rows))
+        named = column.is_(Tag.TEXT)
+        if named.any():
+            texts = column.text_series().cast(pl.String)
+            named &= as_mask(texts.str.strip_chars() != "")
+            parts.append(texts.filter(pl.Series(named)))
+            places.append(rows[named])
+            rows = rows[~named]
         if not len(rows):
             break
-        column = graph.versions.column((field_name,), versions[rows])
-        texts = only(column.text_series().cast(pl.String), column.is_(Tag.TEXT))
-        texts = only(texts, as_mask(texts.str.strip_chars() != ""))
-        found = found.scatter(rows, texts)
-    return found
+    parts.append(pl.Series([None], dtype=pl.String).new_from_index(0, len(rows)))
+    return pl.concat(parts).gather(inverse(np.concatenate([*places, rows]))).alias("name")
