@@ -22,8 +22,9 @@ from flowdsl.kernels.token_buckets import DropBucket, QueueBucket
 from flowdsl.kernels.window_blocks import KeyTable
 from flowdsl.kernels.window_rule import RuleReach
 from flowdsl.kernels.windows import FixedReach, Groups
-from flowdsl.log import document_paths, sources, validation
-from flowdsl.results import tables
+from flowdsl.log import document_paths, event_rows, sources, validation
+from flowdsl.results import failures, tables
+from flowdsl.results.store import StoredPart
 from flowdsl.values import columns, json_extraction, local_time
 from flowdsl.values.interner import Interner
 from flowdsl.values.orders import find_places
@@ -361,3 +362,25 @@ def test_one_database_reads_the_json_of_all_replays_and_conversions(monkeypatch:
     for events in (log, fd.read_events(log.to_pandas())):
         assert len(fd.replay(flow, events, graph)["in-app"]) == EVENTS - 1
     assert not opened
+
+
+def test_failures_in_a_folder_become_json_when_somebody_reads_them_and_a_report_counts_them_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = on("link.created").resolve("target_id", as_="post").map(title="x").deliver("in-app")
+    log = likes(keys=3, apart=MINUTE)
+    written = counting(monkeypatch, failures, "joined_json", 1)
+    envelopes = counting(monkeypatch, event_rows, "joined_json", 1)
+    result = fd.replay(flow, log, out=tmp_path / "r")
+    assert (written, envelopes) == ([], [])
+    assert result.errors.equals(fd.replay(flow, log).errors)
+    assert sum(envelopes)
+
+    reads: list[Any] = []
+    read = StoredPart.read
+    monkeypatch.setattr(
+        StoredPart, "read", lambda part, wanted: (reads.append(part.path), read(part, wanted))[1]
+    )
+    report = fd.read_result(tmp_path / "r").report()
+    assert "3,000" in report.html
+    assert sum(path.parent.name == "errors" for path in reads) == len([*(tmp_path / "r/errors").iterdir()])

@@ -114,9 +114,11 @@ class Result(ResultData):
         sinks
           in-app  0
         """
-        from flowdsl.results.picture import result_picture
+        from flowdsl.diagrams.picture import Picture
+        from flowdsl.diagrams.results import result_diagram
+        from flowdsl.results.error_counts import cause_counts
 
-        return result_picture(self)
+        return Picture(result_diagram(self.manifest, cause_counts(self.store, self.recorder)))
 
     def explain(self, seq_no: int, flow: str | None = None, *, progress: Progress = None) -> Explanation:
         """Explain what happened to one event, step by step. The replay runs again up to that event.

@@ -115,7 +115,5 @@ def _names(graph: GraphState, codes: Codes) -> pl.Series:
             parts.append(texts.filter(pl.Series(named)))
             places.append(rows[named])
             rows = rows[~named]
-        if not len(rows):
-            break
     parts.append(pl.Series([None], dtype=pl.String).new_from_index(0, len(rows)))
     return pl.concat(parts).gather(inverse(np.concatenate([*places, rows]))).alias("name")

@@ -29,7 +29,7 @@ from flowdsl.kernels.outcome import Deliveries, StepOutcome
 from flowdsl.log.event_ids import EventName
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.store import MemoryStore, TablePart
-from flowdsl.results.table_writer import Origins, closed_texts, error_part
+from flowdsl.results.table_writer import Origins, closed_texts, error_part, with_events
 from flowdsl.sinks.base import Delivery
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING, Index
@@ -58,7 +58,7 @@ class _Failed:
         whole = BufferedContexts.concat(self.held)
         contexts = whole.release(np.arange(len(whole)), chunk)
         why = Failures(np.concatenate(self.codes), tuple(self.messages))
-        return error_part(self.step, contexts, why, chunk.frame(contexts.rows))
+        return with_events(error_part(self.step, contexts, why), chunk.frame(contexts.rows))
 
 
 @dataclass(frozen=True)

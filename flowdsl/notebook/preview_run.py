@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from flowdsl.diagrams.picture import Picture
+from flowdsl.diagrams.results import result_diagram
 from flowdsl.engine.trace import Trace
 from flowdsl.errors import FlowWarning
 from flowdsl.notebook.log_sample import LOOKED_AT
 from flowdsl.notebook.outcome_kinds import OutcomeKind, Seqs, endings_of, keeps_endings
 from flowdsl.results.error_counts import cause_counts
 from flowdsl.results.options import Options, whole_log
-from flowdsl.results.picture import result_picture
 from flowdsl.results.run import run
 from flowdsl.results.store import MemoryStore, NoStore
 from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
     from flowdsl.batches.context_batch import ContextBatch
-    from flowdsl.diagrams.picture import Picture
     from flowdsl.flow.plan import CompiledStep
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
@@ -143,4 +143,4 @@ def _steps_and_picture(result: ResultData) -> tuple[tuple[Mapping[str, Any], ...
         {**step, "causes": causes.get((0, step["step"]), Counter()).most_common(3)}
         for step in result.manifest["steps"]
     )
-    return steps, result_picture(result, causes)
+    return steps, Picture(result_diagram(result.manifest, causes))

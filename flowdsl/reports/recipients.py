@@ -123,8 +123,6 @@ class DailyCounts:
     @classmethod
     def concat(cls, parts: Sequence[DailyCounts], weights: Sequence[int]) -> DailyCounts:
         """Merge daily counts with weights; a weight of −1 subtracts rows again."""
-        if len(parts) == 1 and weights[0] == 1:
-            return parts[0]
         found: dict[int, list[tuple[Hashes, Ints]]] = {}
         for part, weight in zip(parts, weights, strict=True):
             for day, (hashes, counts) in part.days.items():

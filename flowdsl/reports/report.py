@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowdsl.diagrams.picture import Picture
+from flowdsl.diagrams.results import result_diagram
 from flowdsl.errors import DataError
 from flowdsl.progress import Progress, track
 from flowdsl.reports.aggregation import measure
@@ -14,11 +16,9 @@ from flowdsl.reports.metrics import Figures
 from flowdsl.reports.page import MOST_DRAWN, render_fragment, render_page
 from flowdsl.reports.summary import report_text
 from flowdsl.results.error_counts import counts_of
-from flowdsl.results.picture import result_picture
 from flowdsl.text import type_text
 
 if TYPE_CHECKING:
-    from flowdsl.diagrams.picture import Picture
     from flowdsl.results.result_data import ResultData
 
 
@@ -96,7 +96,8 @@ class Report:
     def _picture(self) -> Picture | None:
         if len(self._result.flows) > MOST_DRAWN:
             return None
-        return result_picture(self._result, counts_of(self.figures.causes, self._result.flows))
+        causes = counts_of(self.figures.causes, self._result.flows)
+        return Picture(result_diagram(self._result.manifest, causes))
 
     def __str__(self) -> str:
         return self.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,19 +67,18 @@ def error_causes(
 
 def cause_counts(store: Store, recorder: TableRecorder | None) -> Causes:
     """Count each error by the position of the flow and the number of the step."""
-    return _count_by_step((key, one.count) for key, one in _count_all(store, recorder).items())
+    return _count_by_step(_count_all(store, recorder))
 
 
 def counts_of(causes: Iterable[Cause], names: Sequence[str]) -> Causes:
     """Return the counts of known causes, as `cause_counts` does."""
-    positions = {name: position for position, name in enumerate(names)}
-    return _count_by_step(((positions[one.flow], one.step, one.error), one.count) for one in causes)
+    return _count_by_step({(names.index(one.flow), one.step, one.error): one for one in causes})
 
 
-def _count_by_step(found: Iterable[tuple[Key, int]]) -> Causes:
+def _count_by_step(found: Mapping[Key, _Found | Cause]) -> Causes:
     counts: dict[tuple[int, int], Counter[str]] = {}
-    for (flow, step, error), count in found:
-        counts.setdefault((flow, step), Counter())[error] = count
+    for (flow, step, error), one in found.items():
+        counts.setdefault((flow, step), Counter())[error] = one.count
     return counts
 
 

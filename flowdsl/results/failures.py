@@ -62,8 +62,8 @@ def spell_out(part: TablePart) -> pl.DataFrame:
     for name in part.meta["variables"]:
         column = VARIABLE.format(name)
         texts[name] = frame[column] if column in frame.columns else events.column((name,)).to_json()
-    own = [column for column in map(VARIABLE.format, texts) if column in frame.columns]
-    return frame.drop(own).with_columns(joined_json(part.rows, texts).alias("variables"))
+    variables = joined_json(part.rows, texts).alias("variables")
+    return frame.drop(map(VARIABLE.format, texts), strict=False).with_columns(variables)
 
 
 def _iter_rows(store: Store, table: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:

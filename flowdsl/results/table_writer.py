@@ -117,7 +117,7 @@ class TableRecorder:
         failed, why = contexts.take(rows), Failures(failures.codes[rows], failures.messages)
         if self._source is None:
             events = failed.chunk.frame(failed.rows)
-            self.store.add("errors", error_part(step, failed, why, events))
+            self.store.add("errors", with_events(error_part(step, failed, why), events))
             return
         # only the number of the event is kept: the rest is read again on request
         numbers = EventRows(pl.DataFrame([pl.Series("seq_no", failed.seq)]), contexts.chunk.interner)
@@ -218,7 +218,7 @@ def failure_rows(
     for step, contexts, failures in failed:
         rows = events[np.searchsorted(seqs, contexts.seq)]
         again = contexts.detach(EventRows(rows, contexts.chunk.interner))
-        yield error_part(step, again, failures, rows)
+        yield with_events(error_part(step, again, failures), rows)
         heartbeat()
 
 
@@ -369,27 +369,23 @@ def read_events_at(
     return joined
 
 
-def error_part(
-    step: CompiledStep, contexts: ContextBatch, failures: Failures, events: pl.DataFrame
-) -> TablePart:
-    """Failed contexts with their whole events, as rows of the table of errors."""
-    columns = [pl.col("kind").cast(pl.String), *failure_columns(contexts, failures)]
-    return TablePart(events.with_columns(columns), failure_meta(step, contexts))
+def error_part(step: CompiledStep, contexts: ContextBatch, failures: Failures) -> TablePart:
+    """Return failed contexts without their events: branches, errors, and the variables of steps as JSON.
 
-
-def failure_columns(contexts: ContextBatch, failures: Failures) -> list[pl.Series]:
-    """Return the branch of each failed context, why it failed, and the variables that steps have set, as JSON.
-
-    Those of the event are in its own columns, so they become JSON only when somebody reads the table.
+    Variables of the event are in its own columns: they become JSON only when somebody reads the table.
     """
-    own = (n for n in contexts.roots() if n not in contexts.event_roots or contexts.variable(n) is not None)
-    return [
+    roots = contexts.roots()
+    own = (name for name in roots if name not in contexts.event_roots or contexts.variable(name) is not None)
+    columns = [
+        pl.Series("seq_no", contexts.seq),
         branch_texts(contexts.branches, len(contexts)),
         pl.Series("error", [None, *failures.messages], dtype=pl.String)[failures.codes],
         *(contexts.column((name,)).to_json().alias(VARIABLE.format(name)) for name in own),
     ]
+    return TablePart(pl.DataFrame(columns), {**step_meta(step), "variables": list(roots)})
 
 
-def failure_meta(step: CompiledStep, contexts: ContextBatch) -> dict[str, Any]:
-    """Return what a part of the table of errors says of its rows; `variables` are all there are, in order."""
-    return {**step_meta(step), "variables": list(contexts.roots())}
+def with_events(part: TablePart, events: pl.DataFrame) -> TablePart:
+    """Return failed contexts with their whole events, as rows of the table of errors."""
+    columns = [pl.col("kind").cast(pl.String), *part.frame.get_columns()]
+    return TablePart(events.with_columns(columns), part.meta)
