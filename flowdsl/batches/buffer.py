@@ -15,7 +15,7 @@ from flowdsl.batches.context_batch import CLOSED_BY_QUIET, ContextBatch, join_br
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import StoredVariable, Variable, Versions
 from flowdsl.log.event_rows import EventRows
-from flowdsl.values.columns import take_rows
+from flowdsl.values.columns import gather_values
 from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.orders import find_places, inverse
 from flowdsl.values.state_fields import (
@@ -98,8 +98,8 @@ class BufferedContexts(StateObject):
             roots=self.roots,
             branches=tuple(b.take(rows) for b in self.branches),
             variables={name: v.take(rows) for name, v in self.variables.items()},
-            payload=take_rows(self.payload, rows),
-            closed=take_rows(self.closed, rows),
+            payload=gather_values(self.payload, rows),
+            closed=gather_values(self.closed, rows),
         )
 
     def swept(self) -> BufferedContexts:
@@ -112,8 +112,8 @@ class BufferedContexts(StateObject):
             events=self.events.gather(rows),
             branches=tuple(b.take(rows) for b in self.branches),
             variables={name: v.take(rows) for name, v in self.variables.items()},
-            payload=take_rows(self.payload, rows),
-            closed=take_rows(self.closed, rows),
+            payload=gather_values(self.payload, rows),
+            closed=gather_values(self.closed, rows),
             alive=np.ones(len(rows), np.bool_),
         )
 

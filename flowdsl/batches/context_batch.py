@@ -20,7 +20,7 @@ from flowdsl.batches.later import Later
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Variable, Versions
 from flowdsl.log.event_rows import EventRows
-from flowdsl.values.columns import Column, take_rows
+from flowdsl.values.columns import Column, gather_values
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import MISSING, Index, Ints, Mask, Tag
 from flowdsl.values.orders import is_everything
@@ -130,7 +130,7 @@ class ContextBatch:
         if self._payload is None and self._origin is not None:
             parent, index = self._origin
             above = parent.payload
-            self._payload = take_rows(above, index)
+            self._payload = gather_values(above, index)
         return self._payload
 
     def names(self) -> tuple[str, ...]:
@@ -207,12 +207,12 @@ class ContextBatch:
             self.chunk,
             self.rows.take(index),
             roots=self.event_roots,
-            moment=take_rows(self._moment, index),
-            seen=take_rows(self._seen, index),
+            moment=gather_values(self._moment, index),
+            seen=gather_values(self._seen, index),
             branches=tuple(b.take(index) for b in self.branches),
             variables={name: v.take(index) for name, v in self._variables.items()},
-            payload=take_rows(self._payload, index),
-            closed=take_rows(self.closed, index),
+            payload=gather_values(self._payload, index),
+            closed=gather_values(self.closed, index),
             origin=None if self._origin is None else (self._origin[0], self._origin[1].take(index)),
         )
 
@@ -254,10 +254,10 @@ class ContextBatch:
             self.chunk,
             self.rows.take(index),
             roots=self.event_roots,
-            moment=take_rows(self._moment, index),
-            seen=take_rows(self._seen, index),
+            moment=gather_values(self._moment, index),
+            seen=gather_values(self._seen, index),
             branches=(*(b.take(index) for b in self.branches), position),
-            closed=take_rows(self.closed, index),
+            closed=gather_values(self.closed, index),
             origin=(self, index),
         )
         return branches.having(variables)

@@ -16,7 +16,7 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import EntityVariable, Versions
 from flowdsl.expressions.row_source import Failures, Rows
 from flowdsl.graph.versions import VersionStore
-from flowdsl.values.columns import Column, take_rows
+from flowdsl.values.columns import Column, gather_values
 from flowdsl.values.json_types import Index
 from flowdsl.values.paths import Path
 
@@ -61,7 +61,7 @@ def hoist(
         values, failures = evaluate(at)
     if back is None:
         return values, failures
-    return take_rows(values, back), take_rows(failures, back)
+    return gather_values(values, back), gather_values(failures, back)
 
 
 def _by_version(

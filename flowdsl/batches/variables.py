@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.payload import Payload
-from flowdsl.values.columns import Column, take_rows
+from flowdsl.values.columns import Column, gather_values
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.paths import Path
@@ -87,7 +87,7 @@ class EntityVariable(StoredVariable):
         return pairs.take(np.arange(found.size) + np.where(there, 0, found.size))
 
     def take(self, index: Index) -> EntityVariable:
-        return EntityVariable(self.versions.take(index), take_rows(self.ids, index))
+        return EntityVariable(self.versions.take(index), gather_values(self.ids, index))
 
     def concat(self, parts: Sequence[EntityVariable]) -> EntityVariable:
         ids = None

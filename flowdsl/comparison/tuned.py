@@ -200,11 +200,9 @@ class TuningData(VariantsData):
         scores, names = self._scores(self._table), [figure.name for figure in self.figures]
         first = names.index(self.criterion.name)
         # what helps people comes before what spares them
-        order = [first, *(i for i in self._by_benefit() if i != first)]
+        others = sorted(range(len(names)), key=lambda i: self.figures[i].measure.better == "less")
+        order = [first, *(i for i in others if i != first)]
         return sorted(range(len(self.variants)), key=lambda row: [-scores[row, i] for i in order])
-
-    def _by_benefit(self) -> list[int]:
-        return sorted(range(len(self.figures)), key=lambda i: self.figures[i].measure.better == "less")
 
     @cached_property
     def _best(self) -> int | None:

@@ -67,7 +67,7 @@ class State:
 
     def fork(self) -> State:
         """Return a copy that can go its own way."""
-        steps = tuple(_fork(step) for step in self.steps)
+        steps = tuple(replace(step, kernel=step.kernel.fork()) for step in self.steps)
         return replace(self, graph=self.graph.fork(), steps=steps)
 
     def belongs_to(self, plan: Plan) -> bool:
@@ -105,9 +105,3 @@ def _where(step: StepState) -> str:
     if not step.flows:
         return f"{step.text} ({step.operator})"
     return f"flow {', '.join(map(repr, step.flows))}, step {step.number} ({step.operator})"
-
-
-def _fork(step: StepState) -> StepState:
-    return StepState(
-        step.fingerprint, step.flows, step.number, step.operator, step.text, step.kernel.fork(), step.memory
-    )

@@ -236,7 +236,9 @@ def _apply(asked: Iterable[Rule], view: Any, flow: str | None) -> Iterator[Findi
     for rule in asked:
         if rule.view is type(view) and rule.look is not None:
             for remark in _remarks(rule, view):
-                yield _finding(rule, remark, flow)
+                yield Finding(
+                    rule.code, rule.severity, flow, remark.step, remark.where, remark.message, remark.hint
+                )
 
 
 def _remarks(rule: Rule, view: Any) -> Iterable[Violation]:
@@ -248,10 +250,6 @@ def _remarks(rule: Rule, view: Any) -> Iterable[Violation]:
     # a rule of another package may raise anything
     except Exception as error:
         raise PluginError(f"the finding {rule.code!r} raised {type(error).__name__}: {error}") from error
-
-
-def _finding(rule: Rule, remark: Violation, flow: str | None) -> Finding:
-    return Finding(rule.code, rule.severity, flow, remark.step, remark.where, remark.message, remark.hint)
 
 
 # -- documents ---------------------------------------------------------------------------------------------

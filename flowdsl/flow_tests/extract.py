@@ -21,7 +21,9 @@ from flowdsl.explanation.explain import explain, trace_event
 from flowdsl.explanation.window_peers import Beside, WindowPeers, takers, windows
 from flowdsl.flow_tests.cases import FlowTestSpec
 from flowdsl.flow_tests.expectations import moment_text
-from flowdsl.flow_tests.graph_slice import GraphReads, GraphSlice, Row, numbered_rows, surroundings
+from flowdsl.flow_tests.graph_history import Row, numbered_rows
+from flowdsl.flow_tests.graph_reads import GraphReads
+from flowdsl.flow_tests.graph_slice import GraphSlice, surroundings
 from flowdsl.flow_tests.runner import run
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.operators.base import Operator
@@ -154,7 +156,11 @@ def _build(
 
 def _test(name: str, options: Options, around: GraphSlice, rows: list[Row]) -> FlowTestSpec:
     start = timestamp_us(rows[0]["timestamp"])
-    ids = any(_reads_id(step) for flow in options.flows for step in flow.steps)
+    ids = any(
+        step.paths is None or not step.paths.isdisjoint({("event", "id"), ("event",)})
+        for flow in options.flows
+        for step in flow.steps
+    )
     merge = sorted(options.graph.merge) if options.graph is not None else []
     parts = (("entities", around.entities), ("links", around.links), ("merge", merge))
     graph = {key: value for key, value in parts if value}
@@ -168,10 +174,6 @@ def _test(name: str, options: Options, around: GraphSlice, rows: list[Row]) -> F
         events=list(_events(rows, start, with_ids=ids)),
         drops=[],
     )
-
-
-def _reads_id(step: Operator) -> bool:
-    return step.paths is None or not step.paths.isdisjoint({("event", "id"), ("event",)})
 
 
 def _events(rows: Iterable[Row], start: int, *, with_ids: bool) -> Iterable[dict[str, Any]]:

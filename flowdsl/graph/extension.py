@@ -30,23 +30,19 @@ def extend_graph(
     fresh = gathered(lacking) if lacking.entities or lacking.links else None
     changed = _with_links(graph, fresh, needs, again)
     if fresh is not None and lacking.entities:
-        return _with_entities(changed, fresh)
+        return replace(
+            changed,
+            versions=fresh.versions,
+            anywhere=fresh.anywhere,
+            by_type=fresh.by_type,
+            fetchers=fresh.fetchers,
+            type_of=fresh.type_of,
+            several=fresh.several,
+            type_numbers=fresh.type_numbers,
+        )
     typed = sorted({*needs.types, *graph.fetchers})
     known = graph.by_type
     return replace(changed, by_type={name: known.get(name) or _index_of(graph, name) for name in typed})
-
-
-def _with_entities(graph: GraphState, fresh: GraphState) -> GraphState:
-    return replace(
-        graph,
-        versions=fresh.versions,
-        anywhere=fresh.anywhere,
-        by_type=fresh.by_type,
-        fetchers=fresh.fetchers,
-        type_of=fresh.type_of,
-        several=fresh.several,
-        type_numbers=fresh.type_numbers,
-    )
 
 
 def _lacking(has: GraphRequirements, needs: GraphRequirements, again: set[str]) -> GraphRequirements:

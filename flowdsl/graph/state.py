@@ -26,6 +26,7 @@ from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedV
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import LinkTable
+from flowdsl.graph.live_count import SCANNED, LiveCount
 from flowdsl.graph.merged_updates import merge_data
 from flowdsl.graph.past import room
 from flowdsl.graph.requirements import GraphRequirements
@@ -54,32 +55,8 @@ from flowdsl.values.state_fields import (
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 COMPACT_ABOVE = 1 << 14
-# ids that are looked through at a time
-SCANNED = 1 << 18
 _NO_ROWS = np.zeros(0, np.int64)
 SeqNos = npt.NDArray[np.int64]
-
-
-class LiveCount:
-    """Number of ids with a version of the log, counted some at a time."""
-
-    def __init__(self) -> None:
-        self._at = self._sum = self._begun = self._before = 0
-        self._last: tuple[int, int] | None = None
-
-    def at_most(self, current: Numbers, versions: VersionStore) -> int | None:
-        """Count on, and return how many there can be: those when all were last looked through, and whatever
-        was added since; None before that.
-        """
-        size = versions.size
-        if self._at == 0:
-            self._begun = size
-        some = current[self._at : self._at + max(SCANNED, 4 * (size - self._before))]
-        self._sum += int(np.count_nonzero(some >= versions.base))
-        self._at, self._before = self._at + len(some), size
-        if self._at >= len(current):
-            self._last, self._at, self._sum = (self._sum, self._begun), 0, 0
-        return None if self._last is None else self._last[0] + size - self._last[1]
 
 
 @dataclass(frozen=True)
@@ -414,7 +391,7 @@ class GraphState(StateObject):
         kinds = np.full(len(rows), len(of_types), np.int64)
         for number, of_type in enumerate(of_types):
             kinds[of_type[rows]] = number
-        if events.are_most(rows):
+        if events.is_most(len(rows)):
             events.prepare(("source_id", "target_id"))
         return LinkEvents(
             rows,

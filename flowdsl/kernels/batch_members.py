@@ -13,7 +13,7 @@ import numpy.typing as npt
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.later import Later
 from flowdsl.kernels.batch_items import BatchItems, CodeLists, window_of
-from flowdsl.values.columns import Column, take_rows
+from flowdsl.values.columns import Column, gather_values
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.orders import Places, find_places, inverse, is_everything, ranges, stable_order
@@ -145,7 +145,7 @@ class ItemLists(StateObject):
             Later(items),
             chunk.numbers(events),
             tuple(b.take(rows) for b in contexts.branches),
-            take_rows(roots, rows),
+            gather_values(roots, rows),
             tuple(Later(partial(one, rows)) for one in values),
         )
 
@@ -192,7 +192,7 @@ class ItemLists(StateObject):
             self.ids.take(rows),
             self.seq.take(rows),
             tuple(b.take(rows) for b in self.branches),
-            take_rows(self.roots, rows),
+            gather_values(self.roots, rows),
             tuple(column.take(rows) for column in self.collected),
         )
 

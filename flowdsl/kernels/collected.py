@@ -21,7 +21,7 @@ from flowdsl.kernels.batch_members import ValuesAt
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.interner import Interner
-from flowdsl.values.json_types import Floats, Index, Ints, Mask, Tag, Tags, uniform
+from flowdsl.values.json_types import Index, Ints, Mask, Tag, Tags, uniform
 from flowdsl.values.orders import ranges
 from flowdsl.values.paths import Path
 from flowdsl.values.state_columns import COLUMN
@@ -265,7 +265,10 @@ def _sum(inside: _Inside) -> Outcome:
         base = np.where(wholes.is_(Tag.INT), wholes.ints.astype(np.float64), base)
     both = np.where(mixed, base + sums, base)
     result = Column(size, uniform(tags), ints=wholes.ints, floats=both, wide=_only(wholes.wide, ~mixed))
-    return CollectedValues(result), wrong if wrong is not None else _infinite(inside.text, both, tags)
+    if wrong is None:
+        infinite = (tags == Tag.FLOAT) & ~np.isfinite(both)
+        wrong = Failures.where(infinite, f"{inside.text} is beyond what a number can be")
+    return CollectedValues(result), wrong
 
 
 def _whole_sums(values: Column, place: Ints, whole: Mask, size: int, digits: dict[int, int]) -> Column:
@@ -290,13 +293,6 @@ def _whole_sums(values: Column, place: Ints, whole: Mask, size: int, digits: dic
 
 def _only(wide: pl.Series | None, mask: Mask) -> pl.Series | None:
     return None if wide is None else pl.select(pl.when(pl.Series(mask)).then(wide)).to_series()
-
-
-def _infinite(text: str, floats: Floats, tags: Tags) -> Failures | None:
-    """Return which sums are beyond the numbers that there are."""
-    return Failures.where(
-        (tags == Tag.FLOAT) & ~np.isfinite(floats), f"{text} is beyond what a number can be"
-    )
 
 
 _AGGREGATED: Final[dict[str, Callable[[_Inside], Outcome]]] = {

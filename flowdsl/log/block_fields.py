@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from flowdsl.arguments import is_integer, is_number
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, TEXT_COLUMNS, id_text, json_text, timestamp_us
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, TEXT_COLUMNS
 from flowdsl.frames import is_whole
-from flowdsl.log.columns import FLOATS, TIME, row_in_python, within_years
+from flowdsl.log.columns import FLOATS, row_in_python, within_years
+from flowdsl.log.field_values import CONVERT, column_of, is_nothing
 from flowdsl.log.json_lines import JsonRows
 from flowdsl.log.nested_rows import columns_around
 from flowdsl.log.origins import ConstantOrigin, Origin, Paths, Row, fill_text, paths_in, texts_of
 from flowdsl.log.row_formats import ROW_FORMATS, known_fields
-from flowdsl.log.shape import RowShape, kind_text
+from flowdsl.log.shape import RowShape
 from flowdsl.log.text_readers import TextBlock
-from flowdsl.text import short_repr
 from flowdsl.values.json_types import Ints
 
 # a field of text: what a path in braces is read as
@@ -341,63 +339,3 @@ def _rows(table: pl.DataFrame, at: Ints) -> Sequence[Row]:
         # moments beyond what Python knows
         return [row_in_python(table, i) for i in at.tolist()]
     return rows.rows(named=True)
-
-
-def _json_or_text(value: Any, name: str) -> str | None:
-    return value if isinstance(value, str) else json_text(value, name)
-
-
-def _number(value: Any, name: str) -> int:
-    if is_integer(value) and -(2**63) <= value < 2**63:
-        return value
-    raise DataError(f"{name} is {short_repr(value, 40)}, not an integer")
-
-
-def is_nothing(value: object) -> bool:
-    """Return True for null, empty text, and the missing values of pandas and NumPy.
-
-    >>> is_nothing(float("nan")), is_nothing(0)
-    (True, False)
-    """
-    if value is None or (isinstance(value, str) and not value):
-        return True
-    if isinstance(value, (float, dt.datetime)):
-        # NaN and NaT, alone in not being equal to themselves
-        return value != value
-    return type(value).__name__ in ("NAType", "NaTType")
-
-
-def _stamps(values: list[Any]) -> pl.Series:
-    there = [value for value in values if value is not None]
-    if all(map(_has_zone, there)):
-        micros = [None if value is None else timestamp_us(value) for value in values]
-        return pl.Series("timestamp", micros, dtype=pl.Int64).cast(TIME)
-    if all(map(is_number, there)):
-        return pl.Series("timestamp", values, dtype=pl.Int64 if all(map(is_integer, there)) else pl.Float64)
-    return pl.Series("timestamp", [_time_text(value) for value in values], dtype=pl.String)
-
-
-def _has_zone(value: object) -> bool:
-    return isinstance(value, dt.datetime) and value.tzinfo is not None
-
-
-def _time_text(value: object) -> str | None:
-    if value is None:
-        return None
-    return value.isoformat() if isinstance(value, dt.date) else str(value)
-
-
-CONVERT: Final[dict[str, Callable[[Any, str], Any]]] = {
-    "seq_no": _number,
-    "timestamp": lambda value, name: _number(value, name) if type(value) is int else value,
-    "kind": lambda value, name: id_text(kind_text(value) if isinstance(value, bool) else value, name),
-    **dict.fromkeys(TEXT_COLUMNS, id_text),
-    **dict.fromkeys(JSON_COLUMNS, _json_or_text),
-}
-
-
-def column_of(name: str, values: list[Any]) -> pl.Series:
-    """Return values as a column of the type that this field has."""
-    if name == "timestamp":
-        return _stamps(values)
-    return pl.Series(name, values, dtype=pl.Int64 if name == "seq_no" else pl.String)

@@ -31,8 +31,8 @@ _TYPES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(TEXT_COLUMNS, _TEXT_TYPES),
 }
 DOCUMENT_COLUMNS = {"data": Tag.NULL, "metadata": Tag.MISSING}
-# variables that are objects, and the time as text
-_DEAR = {("event",), ("event", "timestamp"), *((name,) for name in DOCUMENT_COLUMNS)}
+# expensive to compute: objects, and the time as text
+_EXPENSIVE = {("event",), ("event", "timestamp"), *((name,) for name in DOCUMENT_COLUMNS)}
 
 
 class EventRows(StateObject):
@@ -93,18 +93,18 @@ class EventRows(StateObject):
     def codes_at(self, name: str, rows: Index) -> Codes:
         """Return the codes of a text column at some rows; if they are few the others are not interned."""
         self._asked[name] += len(rows)
-        if name in self._codes or name not in self.frame.columns or self.are_most(rows):
+        if name in self._codes or name not in self.frame.columns or self.is_most(len(rows)):
             return self.codes(name).take(rows)
         return self._interner.intern(self.frame[name][rows])
 
-    def are_most(self, rows: Index) -> bool:
-        """Return True if the rows are most of the events, so that whole columns are as good."""
-        return 2 * len(rows) > len(self)
+    def is_most(self, count: int) -> bool:
+        """Return True for more than half of the events: then reading a whole column costs no more."""
+        return 2 * count > len(self)
 
     @property
     def mostly_coded(self) -> Iterator[str]:
         """The text columns of which most rows were asked for as codes."""
-        return (name for name, rows in self._asked.items() if 2 * rows > len(self))
+        return (name for name, rows in self._asked.items() if self.is_most(rows))
 
     def of_type(self, column: str, name: str) -> Mask:
         """Return a mask of the events whose entity or link type is this one."""
@@ -146,8 +146,8 @@ class EventRows(StateObject):
         return self._columns[path]
 
     def column_at(self, path: Path, rows: Index) -> Column:
-        """Return the values at some rows; what is dear to make is made only there."""
-        if path in _DEAR and path not in self._columns and len(rows) * 2 < len(self):
+        """Return the values at some rows; expensive columns are computed for these rows only."""
+        if path in _EXPENSIVE and path not in self._columns and not self.is_most(len(rows)):
             return self.gather(rows).column(path)
         if path[0] in DOCUMENT_COLUMNS and not self._are_read(rows):
             return self.gather(rows).column(path)

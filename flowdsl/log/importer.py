@@ -179,7 +179,7 @@ class Converted:
         How many source rows were left out on purpose.
     problems
         The rows with problems, as a table.
-    duplicates
+    dropped
         How many events were left out because the log had their ids already, or the source had them twice.
 
     Examples

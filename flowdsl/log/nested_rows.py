@@ -61,7 +61,7 @@ def explode_lists(block: TextBlock, path: str) -> tuple[TextBlock, int]:
         items = _items(paths, row, path)
         rows += [with_value(row, path, item) for item in items]
         at += [place] * len(items)
-    return replace(take_rows(block, rows, at), groups=at), len(block.rows) - len(set(at))
+    return replace(replace_content(block, rows, at), groups=at), len(block.rows) - len(set(at))
 
 
 def check_path(option: str, path: str, place: str, columns: Sequence[str]) -> None:
@@ -86,8 +86,8 @@ def rows_of(block: TextBlock) -> Iterable[Mapping[str, Any]]:
     return content
 
 
-def take_rows(block: TextBlock, content: Any, at: Sequence[int]) -> TextBlock:
-    """Return a block with other content, which was made of these of its rows."""
+def replace_content(block: TextBlock, content: Any, at: Sequence[int]) -> TextBlock:
+    """Return a block with other content, whose rows were made of the rows `at` of the block."""
     numbers = np.asarray(block.rows)[np.asarray(at, np.int64)] if at else np.zeros(0, np.int64)
     texts = None if block.texts is None else _TakenTexts(block.texts, at)
     groups = None if block.groups is None else [block.groups[i] for i in at]
@@ -133,7 +133,7 @@ def _explode_table(block: TextBlock, table: pl.DataFrame, path: str) -> tuple[Te
     rows = table.filter(there)
     found = rows.with_columns(pl.int_range(pl.len()).alias("__at")).explode(path)
     at = there.arg_true().gather(found["__at"]).to_list()
-    return replace(take_rows(block, found.drop("__at"), at), groups=at), table.height - rows.height
+    return replace(replace_content(block, found.drop("__at"), at), groups=at), table.height - rows.height
 
 
 def _items(paths: Paths, row: Mapping[str, Any], path: str) -> list[Any]:

@@ -75,7 +75,8 @@ class TimeReader:
                 return self._local(_micros(within_years(raw)), place)
             return utc(within_years(raw)), {}
         if raw.dtype.is_numeric() and not self._formats:
-            return _parse_counts(_plain_number(raw), self._unit_of(raw, place)), {}
+            plain = raw.cast(pl.Float64) if isinstance(raw.dtype, pl.Decimal) else raw
+            return _parse_counts(plain, self._unit_of(raw, place)), {}
         if not isinstance(raw.dtype, (pl.String, pl.Categorical, pl.Enum)) and not raw.dtype.is_integer():
             raise DataError(
                 f"timestamps are {raw.dtype}",
@@ -219,10 +220,6 @@ def _warning(odd: Odd, zone: str, place: str) -> str:
 def _micros(times: pl.Series) -> pl.Series:
     """Return local times in microseconds; finer digits are cut."""
     return utc(times).dt.replace_time_zone(None)
-
-
-def _plain_number(numbers: pl.Series) -> pl.Series:
-    return numbers.cast(pl.Float64) if isinstance(numbers.dtype, pl.Decimal) else numbers
 
 
 def _parse_counts(numbers: pl.Series, unit: str) -> pl.Series:

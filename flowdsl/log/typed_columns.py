@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.log.nested_rows import check_path, rows_of, take_rows, value_at_path, with_value
+from flowdsl.log.nested_rows import check_path, replace_content, rows_of, value_at_path, with_value
 from flowdsl.log.origins import Paths
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.shape import Types
@@ -54,7 +54,7 @@ class TextTypes:
             problems.add(block.place, block.rows[i], "broken", why, text)
         good = np.delete(np.arange(len(block.rows)), list(broken)).tolist()
         rest = content[good] if isinstance(content, pl.DataFrame) else [content[i] for i in good]
-        return take_rows(block, rest, good)
+        return replace_content(block, rest, good)
 
     def _of_table(self, block: TextBlock, table: pl.DataFrame, broken: dict[int, str]) -> Any:
         for path in self._types:

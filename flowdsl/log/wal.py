@@ -116,7 +116,7 @@ class WalScan:
         return [row for line in self.good for row in line.rows()]
 
 
-def encode_rows(rows: Sequence[EventRow]) -> bytes:
+def encode_events(rows: Sequence[EventRow]) -> bytes:
     """Encode events as the JSON of a line."""
     return _encode(rows).encode()
 
@@ -143,7 +143,7 @@ class WalWriter:
         hidden = folder / f".{NAME}.part"
         self._handle = create_file(hidden)
         try:
-            line = encode_line(first, len(rows), encode_rows(rows)) if rows else b""
+            line = encode_line(first, len(rows), encode_events(rows)) if rows else b""
             self.end = HEAD + len(line)
             head = WalHeader(first, self.end, first + len(rows) - 1, synced, identity)
             write_whole(self._handle, head.encode() + line, 0)

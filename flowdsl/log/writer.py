@@ -26,11 +26,12 @@ from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog, make_catalog, new_identity
 from flowdsl.log.fsync import make_folder
 from flowdsl.log.locks import lock_writer
+from flowdsl.log.pending_append import PendingAppend
 from flowdsl.log.recovery import REPAIR, find_tail, lacks_catalog, tidy
 from flowdsl.log.repair import mend_tail
 from flowdsl.log.rows import event_rows
 from flowdsl.log.segments import write_segments
-from flowdsl.log.wal import WalWriter, encode_line, encode_rows
+from flowdsl.log.wal import WalWriter, encode_line
 
 Durability = Literal["commit", "group", "none"]
 DURABILITIES: Final = ("commit", "group", "none")
@@ -391,24 +392,3 @@ class LogWriter:
     def _check_open(self) -> None:
         if self._closed:
             raise DataError("the log is closed", place=str(self._folder), hint="open it again")
-
-
-class PendingAppend:
-    """Events to append, encoded by the calling thread; `last` is the number of the last one once `done`."""
-
-    def __init__(self, rows: Sequence[EventRow]) -> None:
-        self.rows = rows
-        self.events = encode_rows(rows)
-        self.last = 0
-        self.done = False
-        self.error: BaseException | None = None
-
-    def make_error(self) -> BaseException:
-        """Return the error as a new exception for this thread."""
-        error = self.error
-        if isinstance(error, OSError):
-            return OSError(error.errno, error.strerror, error.filename)
-        if isinstance(error, DataError):
-            return DataError(error.what, place=error.place, allowed=error.allowed, hint=error.hint)
-        assert error is not None
-        return error

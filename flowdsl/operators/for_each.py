@@ -24,7 +24,7 @@ from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import EXPRESSION, NAME, option
 from flowdsl.operators.scope import ANY, NUMBER, Scope
 from flowdsl.rules import Rules
-from flowdsl.values.columns import Column, take_rows
+from flowdsl.values.columns import Column, gather_values
 from flowdsl.values.json_lists import JsonLists, most_elements
 from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.paths import Path
@@ -159,7 +159,7 @@ class ForEachKernel(Kernel):
             # what a failed row holds is arbitrary
             lists = lists.where(~failures.mask)
         if back is not None:
-            failures = take_rows(failures, back)
+            failures = gather_values(failures, back)
             lists = lists.take(back)
         refused = self._limit.refusals(contexts, lists.counts)
         if refused is not None:

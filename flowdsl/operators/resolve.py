@@ -29,7 +29,7 @@ from flowdsl.operators.options import (
 )
 from flowdsl.operators.scope import ANY, Scope
 from flowdsl.rules import Rules
-from flowdsl.values.columns import take_rows
+from flowdsl.values.columns import gather_values
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path, path_text
@@ -172,7 +172,7 @@ class ResolveKernel(Kernel):
         at, back = contexts.lift({self._options.from_})
         versions, failures = self._look_up(at)
         if back is not None:
-            versions, failures = versions.take(back), take_rows(failures, back)
+            versions, failures = versions.take(back), gather_values(failures, back)
         found = contexts.having({self._options.as_: EntityVariable(versions)})
         if failures is None:
             return StepOutcome(found)

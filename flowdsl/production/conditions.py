@@ -82,15 +82,15 @@ def _parts(node: Expression, names: StepExportScope, *, negated: bool) -> Iterat
             yield from _parts(operand, names, negated=negated)
     elif isinstance(node, Compare):
         yield from _comparisons(node, names, negated=negated)
-    elif isinstance(node, FunctionCall) and FUNCTIONS[node.function].portable and _asks_a_path(node):
+    elif (
+        isinstance(node, FunctionCall)
+        and FUNCTIONS[node.function].portable
+        and isinstance(node.arguments[0], Reference)
+    ):
         call = FunctionCall(node.function, (_reference(node.arguments[0], names),))
         yield Not(call) if negated else call
     else:
         _refuse(node, names, negated=negated)
-
-
-def _asks_a_path(call: FunctionCall) -> bool:
-    return isinstance(call.arguments[0], Reference)
 
 
 def _comparisons(node: Compare, names: StepExportScope, *, negated: bool) -> Iterator[Expression]:

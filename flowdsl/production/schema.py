@@ -264,7 +264,14 @@ def _step(sinks: Sequence[str]) -> dict[str, Any]:
     shown = {operator: _example_of(operator) for operator in OPERATORS.values()} | {
         Deliver: {"sink": sinks[0]}
     }
-    snippets = [_snippet(operator, example) for operator, example in shown.items()]
+    snippets = [
+        {
+            "label": operator.name,
+            "markdownDescription": _documented(operator),
+            "body": fields_of({operator.name: example}),
+        }
+        for operator, example in shown.items()
+    ]
     step = _object(
         "Step",
         f"one step: one of {', '.join(OPERATORS)}",
@@ -277,15 +284,6 @@ def _step(sinks: Sequence[str]) -> dict[str, Any]:
     # offered as long as no step is written, instead of bare names: they fill in what a step mostly has
     nothing = {"additionalProperties": {"type": "null"}}
     return {**step, "if": nothing, "then": {"type": "object", "defaultSnippets": snippets}}
-
-
-def _snippet(operator: type[Operator], example: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what editors write for a new step."""
-    return {
-        "label": operator.name,
-        "markdownDescription": _documented(operator),
-        "body": fields_of({operator.name: example}),
-    }
 
 
 def _documented(operator: type[Operator]) -> str:

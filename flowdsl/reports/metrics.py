@@ -154,15 +154,18 @@ def _fan_out(fan_out: FanOutRow, step: StepRow) -> FanOutMetrics:
 def drops_of(manifest: Manifest) -> tuple[Drop, ...]:
     """Return the drops of each step by reason, in the order of the flows."""
     return tuple(
-        Drop(step["flow"], step["step"], step["text"], reason, count, _came(step))
+        Drop(
+            step["flow"],
+            step["step"],
+            step["text"],
+            reason,
+            count,
+            int(step["held_before"] + step["entered"] + step["extra_branches"]),
+        )
         for step in manifest["steps"]
         for reason, count in sorted(step["reasons"].items())
         if count
     )
-
-
-def _came(step: StepRow) -> int:
-    return int(step["held_before"] + step["entered"] + step["extra_branches"])
 
 
 def refused_of(manifest: Manifest) -> tuple[Refused, ...]:

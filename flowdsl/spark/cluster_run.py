@@ -7,12 +7,11 @@ import pickle
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 import pyarrow as pa
@@ -36,8 +35,9 @@ from flowdsl.spark.link_shares import NO_EVENTS, LinkShares
 from flowdsl.spark.outputs import TOTALS
 from flowdsl.spark.parted_links import Parted
 from flowdsl.spark.ranges import Cut, Ranges
-from flowdsl.spark.rows import decode_rows, encode_rows
+from flowdsl.spark.rows import decode_frame, encode_frame
 from flowdsl.spark.spread_fans import Heavy, Spread, heavy_in, heavy_of, share_out
+from flowdsl.spark.stage_progress import follow_stages
 from flowdsl.spark.tasks import RangeStage, ShardStage, WholeStage
 
 if TYPE_CHECKING:
@@ -55,9 +55,6 @@ _MANY: Final = 1_000_000
 # events that change the graph, where it is gathered by every task before the first event
 MOST_OF_FINAL: Final = 5_000_000
 _NOTHING: Final = pl.DataFrame(schema={"seq_no": pl.Int64})
-T = TypeVar("T")
-# seconds between two questions
-_OFTEN: Final = 0.2
 
 
 class ClusterRun:
@@ -220,7 +217,7 @@ class ClusterRun:
             ranges.starts,
             ranges.in_place,
             ranges.files,
-            None if changes is None else encode_rows(changes),
+            None if changes is None else encode_frame(changes),
             self._final,
             self.layout.parted,
             self.layout.heavy,
@@ -313,7 +310,7 @@ class ClusterRun:
                 assert folder is not None
                 store.adopt(row["name"], folder / row["place"])
                 continue
-            part = TablePart(decode_rows(row["content"]), json.loads(row["meta"]))
+            part = TablePart(decode_frame(row["content"]), json.loads(row["meta"]))
             if row["name"] == "errors" and not events.whole:
                 failed.append(part)
             elif row["name"] == "unmatched":
@@ -386,45 +383,3 @@ def _stage(store: Store) -> Iterator[Path | None]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def follow_stages(
-    session: SparkSession, work: Callable[[], T], stages: int, follower: ProgressReporter, events: int
-) -> T:
-    """Return what work gives that runs so many stages over so many events; each stage is one share of them.
-
-    Sessions of Spark Connect tell nothing of their stages: there the work is all that is done.
-    """
-    tracker = _tracker(session)
-    if tracker is None:
-        return work()
-    from pyspark.util import inheritable_thread_target
-
-    seen: dict[int, float] = dict.fromkeys(tracker.getActiveStageIds(), 0.0)
-    others = len(seen)
-    with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-spark") as pool:
-        running = pool.submit(inheritable_thread_target(session)(work))
-        while not wait([running], _OFTEN).done:
-            _ask(tracker, seen)
-            share = sum(list(seen.values())[others:]) / stages
-            follower.advance_to(int(events * min(share, 1.0)))
-        found: T = running.result()
-        return found
-
-
-def _tracker(session: SparkSession) -> Any:
-    """Return what knows of the stages of a session; None where nothing does."""
-    from pyspark.errors import PySparkException
-
-    try:
-        return session.sparkContext.statusTracker()
-    except PySparkException:
-        return None
-
-
-def _ask(tracker: Any, seen: dict[int, float]) -> None:
-    """Take down which share of its tasks each stage has done; one that is over has done all."""
-    active = set(tracker.getActiveStageIds())
-    for stage in active | seen.keys():
-        info = tracker.getStageInfo(stage) if stage in active else None
-        seen[stage] = info.numCompletedTasks / max(info.numTasks, 1) if info is not None else 1.0

@@ -33,7 +33,7 @@ from flowdsl.spark.events import (
 )
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.ranges import Cut, Grid, Ranges
-from flowdsl.spark.rows import Batches, decode_rows, encode_rows, numbers_in, read_stretch
+from flowdsl.spark.rows import Batches, decode_frame, encode_frame, numbers_in, read_stretch
 from flowdsl.spark.sources import SparkEvents
 from flowdsl.spark.spread_fans import ends_of
 from flowdsl.values.json_types import Ints
@@ -175,7 +175,7 @@ class _Scanned:
         asked = [found for name, found in self.changes.items() if name not in types]
         if any(found is None for found in asked):
             return None
-        frames = [decode_rows(content) for found in asked if found for content in found]
+        frames = [decode_frame(content) for found in asked if found for content in found]
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
 
@@ -239,7 +239,7 @@ class _FewEvents:
         if self._left < 0:
             self.blocks = None
         elif self.blocks is not None and frame.height:
-            self.blocks.append(encode_rows(frame))
+            self.blocks.append(encode_frame(frame))
 
 
 def _new_links(frame: pl.DataFrame, end: End) -> Ints:

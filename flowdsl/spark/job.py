@@ -22,7 +22,7 @@ from flowdsl.log.sources import FileStretch
 from flowdsl.rules import WindowsAtEnd
 from flowdsl.spark.layout import Layout
 from flowdsl.spark.parted_links import Parted
-from flowdsl.spark.rows import decode_rows, without_bad_json
+from flowdsl.spark.rows import decode_frame, without_bad_json
 from flowdsl.spark.spread_fans import Heavy, Spread
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Job:
     in_place: bool = False
     # where each range lies, if tasks read files themselves
     files: tuple[FileStretch, ...] = ()
-    # the events that change the graph, as `encode_rows` has it; None where they come with the ranges
+    # the events that change the graph, as `encode_frame` has it; None where they come with the ranges
     changes: bytes | None = None
     # whether flows see the graph as it is after all changes, which are sent
     final_graph: bool = False
@@ -115,7 +115,7 @@ class Job:
         assert self.changes is not None
         if self.token not in _CHANGES:
             _CHANGES.clear()
-            found = decode_rows(self.changes)
+            found = decode_frame(self.changes)
             _CHANGES[self.token] = without_bad_json(found)[0] if self.raw else found
         return _CHANGES[self.token]
 

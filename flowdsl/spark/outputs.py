@@ -14,7 +14,7 @@ import pyarrow as pa
 from flowdsl.errors import DataError
 from flowdsl.results.store import NoStore, TablePart, write_part
 from flowdsl.spark.job import Job, PartTotals
-from flowdsl.spark.rows import encode_rows
+from flowdsl.spark.rows import encode_frame
 
 TOTALS: Final = "totals"
 """The table whose rows are the numbers of one task."""
@@ -39,7 +39,7 @@ class Outputs(NoStore):
         by_driver = table == "unmatched" or (table == "errors" and not self._job.whole)
         in_file = self._job.folder is not None and not by_driver
         place = self._written(TablePart(part.frame, meta)) if in_file else None
-        self._add_row(table, json.dumps(meta), None if in_file else encode_rows(part.frame), place)
+        self._add_row(table, json.dumps(meta), None if in_file else encode_frame(part.frame), place)
 
     def add_totals(self, totals: PartTotals) -> None:
         """Add the numbers of the task."""

@@ -118,13 +118,13 @@ def _by_part(batch: pa.RecordBatch, starts: Ints | None) -> Iterator[tuple[int, 
         yield int(parts[start]), batch.slice(start, end - start)
 
 
-def encode_rows(frame: pl.DataFrame) -> bytes:
-    """Return rows as bytes."""
+def encode_frame(frame: pl.DataFrame) -> bytes:
+    """Return a frame as compressed Arrow IPC bytes."""
     content = io.BytesIO()
     frame.write_ipc(content, compression="zstd")
     return content.getvalue()
 
 
-def decode_rows(content: bytes) -> pl.DataFrame:
-    """Return the rows that `encode_rows` made bytes of."""
+def decode_frame(content: bytes) -> pl.DataFrame:
+    """Return the frame that `encode_frame` encoded."""
     return pl.read_ipc(io.BytesIO(content))

@@ -221,7 +221,7 @@ class Column:
         return Column(
             len(index),
             self.tags.take(index) if isinstance(self.tags, np.ndarray) else self.tags,
-            texts=take_rows(self.texts, index),
+            texts=gather_values(self.texts, index),
             ints=None if self.ints is None else self.ints.take(index),
             floats=None if self.floats is None else self.floats.take(index),
             bools=None if self.bools is None else self.bools.take(index),
@@ -285,7 +285,7 @@ class Column:
             rows = np.flatnonzero(tags == tag)
             if not len(rows) or source is None:
                 continue
-            items = _items_of(take_rows(source, rows))
+            items = _items_of(gather_values(source, rows))
             if tag >= Tag.ARRAY:
                 items = list(map(json.loads, items))
             if tag is Tag.FLOAT and self.wide is not None:
@@ -398,8 +398,8 @@ def _blank(series: pl.Series, absent: Mask | None) -> pl.Series:
     return series if absent is None or not absent.any() else only(series, ~absent)
 
 
-def take_rows(source: Any, index: Index) -> Any:
-    """Gather rows of a series, an array or a column; of nothing there are none."""
+def gather_values(source: Any, index: Index) -> Any:
+    """Return the values of some rows of a series, an array or a column; None for None."""
     if source is None:
         return None
     return source[index] if isinstance(source, pl.Series) else source.take(index)

@@ -90,14 +90,12 @@ def number_becomes_text(view: TemplateView) -> Iterator[Violation]:
 def boolean_printed(view: TemplateView) -> Iterator[Violation]:
     """Report printed `and` and `or`, which give true or false, not an operand."""
     for expr in printed_expressions(view):
-        if isinstance(expr.value, Logic) and not _only_truths(expr.value, view):
+        if isinstance(expr.value, Logic) and not all(
+            kind_of(operand, view) == "boolean" for operand in expr.value.operands
+        ):
             op = expr.value.op
             hint = "write {{ a | default(value=b) }}" if op == "or" else "write {% if a %}{{ b }}{% endif %}"
             yield view.remark(f"`{op}` prints true or false, and not one of its operands", hint)
-
-
-def _only_truths(logic: Logic, view: TemplateView) -> bool:
-    return all(kind_of(operand, view) == "boolean" for operand in logic.operands)
 
 
 @rule("not-printed", "error", TemplateView)
