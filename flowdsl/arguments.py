@@ -124,10 +124,7 @@ def texts_of(value: object, name: str, *, error: type[FlowError] = DataError) ->
     (['a'], ['a', 'b'])
     """
     given = [value] if isinstance(value, str) else value
-    several = list(given) if isinstance(given, Iterable) else None
-    if several is None or not all(isinstance(one, str) for one in several):
-        raise error(f"{name} is {short_repr(value)}", allowed="text, or a list of texts")
-    return several
+    return all_of(given, name, str, "text, or a list of texts", error=error)
 
 
 def mapping_of(

@@ -52,14 +52,15 @@ _RFC3339 = re.compile(
 )
 
 
-def _no_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse `NaN` and the infinities, which Python's decoder would take."""
     raise ValueError(f"{name} is not JSON")
 
 
 # integers from here on are not ids
 LONGEST_ID: Final = 10**1000
 # shared, as json.loads would build a decoder for each text
-_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+_decode = json.JSONDecoder(parse_constant=refuse_constant).decode
 
 
 # JSON nested deeper is rejected, as in production

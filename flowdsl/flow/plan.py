@@ -307,7 +307,7 @@ def operator_graph(flow: FlowSpec) -> nx.DiGraph:
     graph.add_node(
         "trigger",
         operator="on",
-        options=_trigger_options(flow.trigger),
+        options=flow.trigger.options,
         text=flow.trigger.text,
         caption=flow.trigger.caption,
     )
@@ -325,8 +325,3 @@ def operator_graph(flow: FlowSpec) -> nx.DiGraph:
                 graph.add_edge(node, f"sink {sink}")
         last = node
     return graph
-
-
-def _trigger_options(trigger: Trigger) -> dict[str, str]:
-    given = {"kind": trigger.kind, "link_type": trigger.link_type, "entity_type": trigger.entity_type}
-    return {name: value for name, value in given.items() if value is not None}

@@ -39,6 +39,12 @@ class Trigger:
         return None if wanted is None else (name, wanted)
 
     @property
+    def options(self) -> dict[str, str]:
+        """The fields that are given, by name."""
+        given = {"kind": self.kind, "link_type": self.link_type, "entity_type": self.entity_type}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
     def text(self) -> str:
         """Trigger as written in Python."""
         parts = [repr(self.kind)]

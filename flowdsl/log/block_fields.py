@@ -76,10 +76,9 @@ class BlockFields:
             return self._from_table(self._table, name, at, origin)
         if self._columns:
             return self._with_columns(name, at, origin)
-        if origin is None and name in self.block.around and not self._is_known(name):
-            return self._constant(name, at, self.block.around[name])
         if origin is None and not self._is_known(name):
-            return None
+            around = self.block.around
+            return self._constant(name, at, around[name]) if name in around else None
         return column_of(name, self._find(name, at, origin))
 
     def _from_table(

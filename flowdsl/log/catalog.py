@@ -210,20 +210,17 @@ class Catalog:
             run("DELETE FROM clock_marks WHERE seq_no < ?", (last,))
             run("DELETE FROM ahead_marks WHERE seq_no <= ?", (last,))
 
-    def position(self, consumer: str) -> int:
-        """Return the last event a consumer has finished, or 0."""
+    def positions(self, consumer: str) -> tuple[int, int]:
+        """Return the position of a consumer, and the last one that a run of it stored itself; each 0 if
+        there is none.
+        """
         rows = self._rows("consumers", "WHERE name = ?", (consumer,))
-        return int(rows[0][1]) if rows else 0
-
-    def position_by_run(self, consumer: str) -> int:
-        """Return the last position that a run of a consumer stored itself, or 0."""
-        rows = self._rows("consumers", "WHERE name = ?", (consumer,))
-        return int(rows[0][2]) if rows else 0
+        return (int(rows[0][1]), int(rows[0][2])) if rows else (0, 0)
 
     def store_position(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
         """Store a consumer's position; `by_run` if its own run says it, and not another program."""
         with self._transaction("BEGIN IMMEDIATE"):
-            stored = seq_no if by_run else self.position_by_run(consumer)
+            stored = seq_no if by_run else self.positions(consumer)[1]
             self._put("consumers", (consumer, seq_no, stored))
 
     def mark_clock(self, seq_no: int, clock: int) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.events import EVENT_COLUMNS, KINDS
+from flowdsl.events import EVENT_COLUMNS, KINDS, TEXT_COLUMNS
+from flowdsl.log.columns import KIND, TIME
 from flowdsl.text import short_repr
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
@@ -22,13 +23,11 @@ from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import INTERNER, CellsField, DictField, SharedField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-TEXT_COLUMNS = ("event_id", *EVENT_COLUMNS[3:10])
-KIND = pl.Enum(KINDS)
 _TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Null)
 _TYPES: dict[str, tuple[Any, ...]] = {
     "seq_no": (pl.Int64,),
-    "timestamp": (pl.Datetime("us", "UTC"),),
-    **dict.fromkeys(TEXT_COLUMNS, _TEXT_TYPES),
+    "timestamp": (TIME,),
+    **dict.fromkeys(("kind", *TEXT_COLUMNS), _TEXT_TYPES),
 }
 DOCUMENT_COLUMNS = {"data": Tag.NULL, "metadata": Tag.MISSING}
 # expensive to compute: objects, and the time as text

@@ -175,15 +175,12 @@ def _blocks(
 ) -> Iterator[TextBlock]:
     known = format_of(path)
     more: tuple[Any, ...] = (wanted,) if known.columnar else (header,) if known.nameless else ()
-    if known.name in FORMATS.own:
-        yield from known.blocks(path, problems, *more)
-        return
     try:
         yield from known.blocks(path, problems, *more)
-    except FlowError:
-        raise
     # a format of another package may raise anything
     except Exception as error:
+        if known.name in FORMATS.own or isinstance(error, FlowError):
+            raise
         raise DataError(
             f"cannot be read as {known.name}: {type(error).__name__}: {error}", place=str(path)
         ) from error

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from flowdsl.events import json_value
+from flowdsl.events import json_value, refuse_constant
 from flowdsl.log.json_shapes import LineShape, Request, shape_of
 from flowdsl.log.text_lines import bounds_of, is_utf8, lines_of
 from flowdsl.values.json_extraction import over_documents
@@ -232,7 +232,7 @@ def documents_in(text: str) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
     >>> list(documents_in('{"a":1}{"a":2}'))
     [(0, {'a': 1}, ''), (7, {'a': 2}, '')]
     """
-    decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
+    decode = json.JSONDecoder(parse_constant=refuse_constant).raw_decode
     at = 0
     while (begin := _START.search(text, at)) is not None:
         at = begin.start()
@@ -249,7 +249,3 @@ def documents_in(text: str) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
             elif value is not None:
                 yield at, None, "a document that is not a JSON object"
         at = end
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -403,14 +403,14 @@ class ParquetEventLog(EventLog):
         if self._plain:
             return self._positions.get(consumer, 0)
         catalog = self._log.catalog()
-        return catalog.position(consumer) if catalog else 0
+        return catalog.positions(consumer)[0] if catalog else 0
 
     def position_by_run(self, consumer: str) -> int | None:
         consumer_name(consumer)
         if self._plain:
             return None
         catalog = self._log.catalog()
-        return catalog.position_by_run(consumer) if catalog else 0
+        return catalog.positions(consumer)[1] if catalog else 0
 
     def wait(self, after: int, timeout: float | None) -> bool:
         whole_number(after, "after")

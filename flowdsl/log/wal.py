@@ -131,7 +131,22 @@ def encode_line(first: int, count: int, events: bytes) -> bytes:
     return b"%08x %b\n" % (zlib.crc32(content), content)
 
 
-class WalWriter:
+class _TailFile:
+    """Open file of a tail, -1 once it is closed."""
+
+    _handle = -1
+
+    def close(self) -> None:
+        """Close the file."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class WalWriter(_TailFile):
     """Writer of a new tail, used by one thread at a time; the file is in place when this returns."""
 
     def __init__(
@@ -180,24 +195,13 @@ class WalWriter:
         """Remove what a failed append may have left at the end."""
         os.ftruncate(self._handle, self.end)
 
-    def close(self) -> None:
-        """Close the file."""
-        handle, self._handle = self._handle, -1
-        if handle >= 0:
-            os.close(handle)
 
-    def __del__(self) -> None:
-        if getattr(self, "_handle", -1) >= 0:
-            self.close()
-
-
-class WalReader:
+class WalReader(_TailFile):
     """Reader of a tail that another process or object writes."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._lock = threading.Lock()
-        self._handle = -1
         self._head = WalHeader(1, HEAD, 0, True, "")
         self._head_read = b""
         self._seen = HEAD
@@ -222,16 +226,6 @@ class WalReader:
             if self._head.end > self._seen:
                 self._take(os.pread(self._handle, self._head.end - self._seen, self._seen))
             return self._rows
-
-    def close(self) -> None:
-        """Close the file."""
-        handle, self._handle = self._handle, -1
-        if handle >= 0:
-            os.close(handle)
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", -1) >= 0:
-            self.close()
 
     def _look(self) -> None:
         """Reload the header; reopen the file if it was replaced."""

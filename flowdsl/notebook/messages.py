@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Never
+from typing import Any, Final
 
 from flowdsl.errors import DataError, FlowError
 from flowdsl.text import short_repr
@@ -91,7 +91,7 @@ EXPLORE: Final[Mapping[str, Message]] = {
 
 def parse_message(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str, Any]]:
     """Parse a message; return its name and its fields. Raises `FlowError` if it is not a known one."""
-    source = StateReader(_no_bytes)
+    source = StateReader()
     try:
         source.check(isinstance(message, Mapping), "not a message of a widget")
         assert isinstance(message, Mapping)
@@ -125,7 +125,3 @@ def file_beside(name: str) -> Path:
             hint="designer.save(path) writes anywhere",
         )
     return path
-
-
-def _no_bytes(reference: list[int]) -> Never:
-    raise DataError("its bytes are missing")

@@ -19,7 +19,7 @@ from flowdsl.operators.time_options import DURATION_OR_PATH
 from flowdsl.operators.where import Where
 from flowdsl.production.conditions import lower_conditions
 from flowdsl.production.export_errors import ExportErrors, StepExportScope
-from flowdsl.production.serializer import step_mapping, trigger_mapping
+from flowdsl.production.serializer import step_mapping
 from flowdsl.production.templates import lower_template
 from flowdsl.rules import FLOWDSL
 from flowdsl.values.paths import Path, parse_path, path_text
@@ -73,7 +73,7 @@ def lower_steps(flow: FlowSpec) -> list[list[Operator]]:
 def _check_texts(flow: FlowSpec, refusals: ExportErrors) -> None:
     if flow.description is not None and not isinstance(flow.description, str):
         refusals.refuse(f"the description is {flow.description!r}", allowed="text")
-    elif not _is_unicode([flow.name, flow.description, trigger_mapping(flow.trigger)]):
+    elif not _is_unicode([flow.name, flow.description, flow.trigger.options]):
         refusals.refuse(_NO_UNICODE, allowed="whole characters")
 
 

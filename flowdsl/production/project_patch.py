@@ -21,7 +21,6 @@ from flowdsl.production.serializer import (
     flow_mapping,
     sink_mapping,
     step_mapping,
-    trigger_mapping,
 )
 from flowdsl.production.yaml import load_text
 from flowdsl.production.yaml_patch import PatchError, as_written, splice
@@ -172,8 +171,7 @@ def _merge_flow(written: dict[str, Any], old: FlowSpec, new: FlowSpec) -> dict[s
     for key in ("name", "description"):
         if key in written and getattr(old, key) == getattr(new, key):
             changed[key] = written[key]
-    triggers = trigger_mapping(old.trigger), trigger_mapping(new.trigger)
-    changed["trigger"] = _options(written["trigger"], *triggers)
+    changed["trigger"] = _options(written["trigger"], old.trigger.options, new.trigger.options)
     changed["pipeline"] = _merge_steps(written.get("pipeline") or [], old, new)
     order = list(written)
     if "description" not in order:

@@ -13,7 +13,7 @@ from flowdsl.operators.options import Option
 from flowdsl.production.conditions import condition_text
 
 if TYPE_CHECKING:
-    from flowdsl.flow.spec import FlowSpec, Trigger
+    from flowdsl.flow.spec import FlowSpec
     from flowdsl.production.project_spec import Backend, ConsumerOptions, ProjectSpec, SinkConfig
 
 
@@ -24,15 +24,9 @@ def flow_mapping(flow: FlowSpec) -> dict[str, Any]:
         mapping["description"] = flow.description
     return {
         **mapping,
-        "trigger": trigger_mapping(flow.trigger),
+        "trigger": flow.trigger.options,
         "pipeline": [step_mapping(step) for step in flow.steps],
     }
-
-
-def trigger_mapping(trigger: Trigger) -> dict[str, Any]:
-    """Return the mapping of a trigger."""
-    given = {"kind": trigger.kind, "link_type": trigger.link_type, "entity_type": trigger.entity_type}
-    return {key: value for key, value in given.items() if value is not None}
 
 
 def step_mapping(step: Operator) -> dict[str, Any]:

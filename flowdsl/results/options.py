@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 import numpy as np
 
@@ -125,7 +125,7 @@ def _span(start: Any, stop: Any, only: Any) -> ReplayRange:
 def _position(name: str, value: Any) -> tuple[int | None, int | None]:
     if value is None:
         return None, None
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+    if _is_whole(value):
         return int(value), None
     moment = value
     if isinstance(value, str):
@@ -167,7 +167,7 @@ def _seq_nos(frame: Any, allowed: str) -> list[int]:
     return numbers
 
 
-def _is_whole(number: object) -> bool:
+def _is_whole(number: object) -> TypeGuard[int]:
     return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Never, cast
+from typing import Any, Final, cast
 
 from flowdsl.errors import DataError
 from flowdsl.results.manifest_schema import Manifest
@@ -125,7 +125,7 @@ _PART: Final[Mapping[str, FieldKind]] = {
 
 def check_manifest(text: str | bytes, place: str) -> Manifest:
     """Read the manifest of a stored result; raise `DataError` for an invalid field."""
-    source = StateReader(_no_bytes)
+    source = StateReader()
     try:
         manifest = cast("Manifest", _MANIFEST.read(_parse(text), source))
         _check_whole(manifest, source)
@@ -138,7 +138,7 @@ def check_manifest(text: str | bytes, place: str) -> Manifest:
 
 def check_meta(text: bytes, place: str) -> dict[str, Any]:
     """Read the metadata of a part's columns; raise `DataError` with the file if it is invalid."""
-    source = StateReader(_no_bytes)
+    source = StateReader()
     try:
         node = _parse(text)
         if not isinstance(node, dict) or not node.keys() <= _PART.keys():
@@ -183,7 +183,3 @@ def _check_whole(manifest: Manifest, source: StateReader) -> None:
         source.check(set(map(len, fan_out["sizes"])) <= {2}, "not a list of pairs: fan_outs")
     for row in manifest["delivered"]:
         source.check(row["flow"] in names, "of no flow: delivered")
-
-
-def _no_bytes(reference: list[int]) -> Never:
-    raise DataError("its bytes are missing")

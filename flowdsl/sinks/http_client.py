@@ -38,7 +38,6 @@ class RetryableError(Exception):
 
     def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
-        self.message = message
         self.wait = wait
 
 
@@ -47,7 +46,6 @@ class PermanentError(Exception):
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
-        self.message = message
         self.status = status
 
 
@@ -205,9 +203,9 @@ async def send_with_retries(request: Callable[[], Awaitable[T]], attempts: int, 
     except RetryableError as error:
         made = retrying.statistics["attempt_number"]
         asked = f", and asks to wait {error.wait:g} s" if error.wait else ""
-        return Failure(f"{error.message}{asked}", made)
+        return Failure(f"{error}{asked}", made)
     except PermanentError as error:
-        return Failure(error.message, retrying.statistics["attempt_number"], permanent=True)
+        return Failure(str(error), retrying.statistics["attempt_number"], permanent=True)
     return given
 
 

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from flowdsl.values.json_types import Ints
-from flowdsl.values.zones import DAY, SECOND, Zones, latest_local, to_local, to_utc
+from flowdsl.values.zones import DAY, SECOND, Zones, first_days, latest_local, to_local, to_utc
 
 Every = Literal["hour", "day", "week", "month"]
 PERIODS: Final[tuple[Every, ...]] = get_args(Every)
@@ -107,7 +107,7 @@ class Schedule:
         if self.every == "week":
             return starts + (self.on - 1) * DAY
         if self.every == "month":
-            lengths = _first_days(numbers + 1) - _first_days(numbers)
+            lengths = first_days(numbers + 1) - first_days(numbers)
             starts += (np.minimum(self.on, lengths) - 1) * DAY
         return starts
 
@@ -122,15 +122,10 @@ def _numbers(every: Every, local: Ints) -> Ints:
 def _starts(every: Every, numbers: Ints) -> Ints:
     if every == "hour":
         return numbers * HOUR
-    day = numbers if every == "day" else numbers * 7 - 3 if every == "week" else _first_days(numbers)
+    day = numbers if every == "day" else numbers * 7 - 3 if every == "week" else first_days(numbers)
     return day * DAY
 
 
 def _months(day: Ints) -> Ints:
     months: Ints = day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     return months
-
-
-def _first_days(months: Ints) -> Ints:
-    first: Ints = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    return first

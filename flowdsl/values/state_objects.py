@@ -33,7 +33,7 @@ class StateWriter(Protocol):
 class StateReader:
     """Reader of a state: its bytes by reference, and objects that the caller supplies by name."""
 
-    content: Callable[[list[int]], bytes]
+    content: Callable[[list[int]], bytes] | None = None
     given: dict[str, Any] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
 
@@ -52,6 +52,8 @@ class StateReader:
         """Return the bytes that a node refers to."""
         if not isinstance(node, list) or not all(isinstance(n, int) and n >= 0 for n in node):
             self.refuse("not a reference to bytes")
+        if self.content is None:
+            raise DataError("its bytes are missing")
         return self.content(node)
 
     def agree(self, **sizes: int) -> None:

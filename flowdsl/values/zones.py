@@ -236,21 +236,21 @@ def _seconds(clock: str) -> int:
 def _days(day: str, years: npt.NDArray[np.int_]) -> Ints:
     """Return the day of each year that `M3.5.0` (month, week, weekday), `J60` or `59` says, from 1970."""
     january = 12 * (years - 1970)
-    start = _first_days(january)
+    start = first_days(january)
     if not day.startswith("M"):
         # `J60` is the first of March in every year
-        leap = _first_days(january + 12) - start == 366
+        leap = first_days(january + 12) - start == 366
         return start + (int(day[1:]) - 1 + (leap & (int(day[1:]) > 59)) if day[0] == "J" else int(day))
     month, week, weekday = (int(part) for part in day[1:].split("."))
-    first = _first_days(january + (month - 1))
-    length = _first_days(january + month) - first
+    first = first_days(january + (month - 1))
+    length = first_days(january + month) - first
     # day 0 was a Thursday
     offset = (weekday - (first + 4) % 7) % 7 + 7 * (week - 1)
     found: Ints = first + np.where(offset < length, offset, offset - 7)
     return found
 
 
-def _first_days(months: npt.NDArray[np.int_]) -> Ints:
+def first_days(months: npt.NDArray[np.int_]) -> Ints:
     """Return the first day of months, both counted from 1970."""
     days: Ints = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     return days

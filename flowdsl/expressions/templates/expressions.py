@@ -129,11 +129,7 @@ class Expressions(Operands):
 
     @memoize
     def _arithmetic(self, at: int) -> tuple[Expr, int] | None:
-        chain = self._chain(self.basic_filtered, at)
-        if not chain:
-            return None
-        operands, operators, end = chain
-        return _fold(operands, operators), end
+        return self._chain(self.basic_filtered, at)
 
     @memoize
     def basic_filtered(self, at: int) -> tuple[Expr, int] | None:
@@ -143,15 +139,10 @@ class Expressions(Operands):
 
     @memoize
     def _basic(self, at: int) -> tuple[Expr, int] | None:
-        chain = self._chain(self._basic_operand, at)
-        if not chain:
-            return None
-        operands, operators, end = chain
-        return _fold(operands, operators), end
+        return self._chain(self._basic_operand, at)
 
-    def _chain(
-        self, operand: Callable[[int], tuple[Expr, int] | None], at: int
-    ) -> tuple[list[Expr], list[str], int] | None:
+    def _chain(self, operand: Callable[[int], tuple[Expr, int] | None], at: int) -> tuple[Expr, int] | None:
+        """Parse operands with operators between them."""
         found = operand(at)
         if not found:
             return None
@@ -163,7 +154,7 @@ class Expressions(Operands):
             operators.append(match.group())
             operands.append(found[0])
             end = found[1]
-        return operands, operators, end
+        return _fold(operands, operators), end
 
     def _basic_operand(self, at: int) -> tuple[Expr, int] | None:
         inner = self.parse_parenthesised(self._basic, at)

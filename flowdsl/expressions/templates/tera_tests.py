@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.expressions.templates import rust_text
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
+from flowdsl.expressions.templates.filters.arguments import float_of
 from flowdsl.expressions.templates.values import NOTHING, contains, kind, number
 from flowdsl.registry import lazy_function
 
@@ -58,23 +59,16 @@ def holds(name: str, value: Any, args: list[Any], text: str) -> bool:
     return declared.holds(value, args)
 
 
-def _number(name: str, value: Any) -> float:
-    found = number(value)
-    if found is None:
-        raise RenderError(f"`is {name}` takes a number, not {kind(value)}")
-    return float(found)
-
-
 def _odd(value: Any, args: list[Any]) -> bool:
-    return math.fmod(_number("odd", value), 2.0) != 0.0
+    return math.fmod(float_of("is odd", value), 2.0) != 0.0
 
 
 def _even(value: Any, args: list[Any]) -> bool:
-    return math.fmod(_number("even", value), 2.0) == 0.0
+    return math.fmod(float_of("is even", value), 2.0) == 0.0
 
 
 def _divisible_by(value: Any, args: list[Any]) -> bool:
-    found, by = _number("divisibleby", value), _number("divisibleby", args[0])
+    found, by = (float_of("is divisibleby", given) for given in (value, args[0]))
     return by != 0.0 and math.fmod(found, by) == 0.0
 
 

@@ -90,7 +90,7 @@ def list_of(name: str, value: Any) -> list[Any]:
 
 
 def float_of(name: str, value: Any) -> float:
-    """Return the value of a filter that takes a number."""
+    """Return the value of a filter or test that takes a number."""
     found = number(value)
     if found is None:
         raise RenderError(f"`{name}` takes a number, not {kind(value)}")
