@@ -94,8 +94,8 @@ def _changing(
     readings: Iterable[GraphRead],
     lists: Mapping[LinkKey, list[Link]],
 ) -> set[Link]:
-    """Return the links that cannot be the same for all lookups: those that replaced one another, and those that
-    existed at one lookup and not at another.
+    """Return the links that cannot be the same for all lookups: those that replaced one another, and those
+    that existed at one lookup and not at another.
     """
     links = {link for reads in found.values() for _, read in reads for link in read}
     gone = (link for reading in readings for link in lists[reading.key] if not link.lives(reading.seen))
