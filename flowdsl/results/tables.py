@@ -18,7 +18,7 @@ from flowdsl.sinks.frame import FIXED, in_reading_order, repeats_recipient
 from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
 from flowdsl.values.json_decoder import decode, kind_of_texts
-from flowdsl.values.json_texts import quote_texts
+from flowdsl.values.json_texts import joined_json, quote_texts
 from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.kinds import NOTHING, Kind, complete, dtype_of, holds_json, join_kinds, kind_of_series
 from flowdsl.values.orders import order_within, stable_order
@@ -166,16 +166,9 @@ def field_name(name: str) -> str:
 def payload_json(part: TablePart) -> pl.Series:
     """Return the payloads of a part as JSON text."""
     fields = part.meta["fields"]
-    texts = [_cell_json(part, name).fill_null("null") for name in fields]
-    if part.meta["whole"]:
-        return texts[0].alias("payload")
-    if not fields:
-        return pl.Series("payload", ["{}"], dtype=pl.String).new_from_index(0, part.frame.height)
-    pieces: list[Any] = []
-    for i, (name, text) in enumerate(zip(fields, texts, strict=True)):
-        key = quote_texts(pl.Series([name]))[0]
-        pieces += [pl.lit(("," if i else "{") + key + ":"), text]
-    return pl.select(pl.concat_str([*pieces, pl.lit("}")]).alias("payload")).to_series()
+    texts = {name: _cell_json(part, name).fill_null("null") for name in fields}
+    whole = part.meta["whole"]
+    return (texts[fields[0]] if whole else joined_json(part.frame.height, texts)).alias("payload")
 
 
 def _cell_json(part: TablePart, name: str) -> pl.Series:

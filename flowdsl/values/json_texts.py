@@ -75,9 +75,8 @@ def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any, Any]:
 
 def quote_texts(texts: pl.Series) -> pl.Series:
     """Quote texts as JSON strings."""
-    plain = not texts.str.contains(r'["\\\x00-\x1f]').any()
-    if plain:
-        return pl.select(pl.concat_str([pl.lit('"'), texts, pl.lit('"')])).to_series()
+    if not _need_escapes(texts):
+        return pl.select(pl.format('"{}"', texts)).to_series()
     wrapped = (
         pl.DataFrame({"t": texts}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
     )
@@ -86,19 +85,37 @@ def quote_texts(texts: pl.Series) -> pl.Series:
     return pl.select(pl.when(texts.is_not_null()).then(body)).to_series()
 
 
+def _need_escapes(texts: pl.Series) -> bool:
+    """Return whether any text has a quote, a backslash or a control character: bytes are searched, which takes a
+    fifth of the time of a pattern.
+    """
+    array = _as_arrow(texts)
+    offsets, content = np.frombuffer(array.buffers()[1], np.int64), array.buffers()[2]
+    size = int(offsets[array.offset + len(array)]) if len(array) else 0
+    if not size:
+        return False
+    letters = content[:size].to_pybytes()
+    return b'"' in letters or b"\\" in letters or bool(np.frombuffer(letters, np.uint8).min() < ord(" "))
+
+
 def joined_json(size: int, texts: Mapping[str, pl.Series]) -> pl.Series:
     """Return JSON objects of values that are JSON text, those that are null left out."""
-    pieces: list[pl.Expr] = []
-    columns: dict[str, pl.Series] = {}
-    for place, (name, values) in enumerate(texts.items()):
-        if values.null_count() < size:
-            columns[str(place)] = values
-            key = json.dumps(name, ensure_ascii=False)
-            pieces.append(pl.concat_str([pl.lit(f"{key}:"), pl.col(str(place))]))
-    if not pieces:
+    columns = {
+        f"{json.dumps(name, ensure_ascii=False)}:": values
+        for name, values in texts.items()
+        if values.null_count() < size
+    }
+    if not columns:
         return pl.Series(["{}"]).new_from_index(0, size)
-    inside = pl.concat_str(pieces, separator=",", ignore_nulls=True)
-    return pl.DataFrame(columns).select(pl.concat_str([pl.lit("{"), inside, pl.lit("}")])).to_series()
+    pieces: list[Any] = []
+    if any(values.null_count() for values in columns.values()):
+        fields = [pl.concat_str([pl.lit(key), values]) for key, values in columns.items()]
+        pieces += [pl.lit("{"), pl.concat_str(fields, separator=",", ignore_nulls=True)]
+    else:
+        # one text for each object, and none for its fields, takes a quarter of the time
+        for key, values in columns.items():
+            pieces += [pl.lit(f",{key}" if pieces else f"{{{key}"), values]
+    return pl.select(pl.concat_str([*pieces, pl.lit("}")])).to_series()
 
 
 def storable(text: str) -> str:
