@@ -207,7 +207,7 @@ def _sampled_deliveries(
     for table in result.store.tables():
         if not table.startswith("deliveries/"):
             continue
-        piece = result.store.pieces(table)[0]
+        piece = result.store.parts(table)[0]
         step = int(piece.meta["step"])
         named = [flows[number] for number in piece.meta["flows"] if names_recipient(flows[number], step)]
         if not named or piece.rows < MANY:

@@ -95,7 +95,7 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
     for row in manifest["delivered"]:
         counts[row["sink"]] += row["count"]
     tables = {
-        s["table"]: _StepTotals(s["table"], result.store.pieces(s["table"])) for s in manifest["delivers"]
+        s["table"]: _StepTotals(s["table"], result.store.parts(s["table"])) for s in manifest["delivers"]
     }
     sinks = [*result.sinks, None]
     weights = [_weights(manifest["delivers"], sink) for sink in sinks]
@@ -278,7 +278,7 @@ def _steps(result: ResultData, tables: Mapping[str, _StepTotals]) -> tuple[StepM
 
 def _count_late(result: ResultData) -> LateMetrics:
     lateness, kinds = Spans(), Counter[str]()
-    for piece in result.store.pieces("late"):
+    for piece in result.store.parts("late"):
         frame = piece.read(("lateness", "kind").__contains__)
         lateness.add(frame["lateness"].to_physical().to_numpy())
         kinds.update(frame["kind"].cast(pl.String).to_list())
@@ -287,7 +287,7 @@ def _count_late(result: ResultData) -> LateMetrics:
 
 
 def _open(result: ResultData) -> tuple[OpenMetrics, ...]:
-    frames = [piece.read(lambda _: True) for piece in result.store.pieces("open")]
+    frames = [part.whole().frame for part in result.store.parts("open")]
     if not frames:
         return ()
     order = {name: number for number, name in enumerate(result.flows)}
@@ -299,7 +299,7 @@ def _open(result: ResultData) -> tuple[OpenMetrics, ...]:
 
 def _count_undelivered(result: ResultData) -> tuple[tuple[str, str, int], ...]:
     found: Counter[tuple[str, str]] = Counter()
-    for piece in result.store.pieces(UNDELIVERED):
+    for piece in result.store.parts(UNDELIVERED):
         found.update(piece.read(("sink", "error").__contains__).select("sink", "error").iter_rows())
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return tuple((sink, error, count) for (sink, error), count in ordered)

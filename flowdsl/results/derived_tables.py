@@ -116,6 +116,6 @@ class DerivedTables:
         )
 
     def _join(self, table: str, schema: Mapping[str, Any]) -> pl.DataFrame:
-        frames = [part.frame for part in self._store.parts(table)]
+        frames = [part.whole().frame for part in self._store.parts(table)]
         empty = pl.DataFrame(schema=schema)
         return pl.concat([empty, *frames], how="diagonal_relaxed").select(list(schema)) if frames else empty

@@ -124,13 +124,9 @@ class DispatchingStore:
             part = TablePart(part.frame.drop(_TOLD, strict=False), part.meta)
         self.inner.add(table, part)
 
-    def parts(self, table: str) -> Iterator[TablePart]:
-        """Return the parts of a table."""
-        return self.inner.parts(table)
-
-    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
+    def parts(self, table: str) -> Sequence[TablePart | StoredPart]:
         """Return the parts of a table, to be read when they are used."""
-        return self.inner.pieces(table)
+        return self.inner.parts(table)
 
     def tables(self) -> list[str]:
         """Return the names of the tables with rows."""

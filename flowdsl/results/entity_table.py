@@ -30,7 +30,7 @@ _SMALL: Final = 4
 
 def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -> TablePart | None:
     """Return the entities that the deliveries of a result mention; None if they mention none."""
-    pieces = [piece for table in dict.fromkeys(s["table"] for s in steps) for piece in store.pieces(table)]
+    pieces = [piece for table in dict.fromkeys(s["table"] for s in steps) for piece in store.parts(table)]
     codes = np.flatnonzero(graph.type_of >= 0).astype(np.int32)
     if len(codes) * _SMALL > sum(piece.rows for piece in pieces):
         codes = np.unique(np.concatenate([codes[:0], *_find_mentioned(pieces, graph)]))
@@ -41,7 +41,7 @@ def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -
 def stored_names(store: Store, ids: Collection[str]) -> EntityNames:
     """Return what the table of a stored result knows of some ids."""
     wanted = pl.Series([*ids], dtype=pl.String)
-    frames = [piece.read(lambda _: True) for piece in store.pieces(ENTITIES)]
+    frames = [part.whole().frame for part in store.parts(ENTITIES)]
     found = [frame.filter(pl.col("id").is_in(wanted.implode())) for frame in frames if frame.schema == SCHEMA]
     return EntityNames.of(pl.concat(found)) if found else EntityNames()
 

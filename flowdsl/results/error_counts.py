@@ -93,7 +93,7 @@ def _count_all(store: Store, recorder: TableRecorder | None) -> dict[Key, _Found
 
 
 def _count_written(store: Store) -> Iterable[tuple[Key, _Found]]:
-    for piece in store.pieces("errors"):
+    for piece in store.parts("errors"):
         rows = piece.read({"seq_no", "error"}.__contains__).with_row_index("row")
         first = pl.col("row").get(pl.col("seq_no").arg_min())
         for error, count, seq_no, row in (

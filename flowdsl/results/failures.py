@@ -68,7 +68,7 @@ def spell_out(part: TablePart) -> pl.DataFrame:
 
 def _iter_rows(store: Store, table: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield the parts of a table with the step that they come from, once for each flow that has it."""
-    for part in store.parts(table):
+    for part in (stored.whole() for stored in store.parts(table)):
         reason = [pl.lit(part.meta["reason"]).alias("reason")] if "reason" in part.meta else []
         frame = spell_out(part) if table == "errors" else part.frame
         for flow in part.meta["flows"]:

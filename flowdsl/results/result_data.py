@@ -319,11 +319,11 @@ class ResultData:
 
     def _write(self, target: FolderStore, progress: Progress) -> None:
         self._settle(progress)
-        tables = {table: sum(part.rows for part in self.store.pieces(table)) for table in self.store.tables()}
+        tables = {table: sum(part.rows for part in self.store.parts(table)) for table in self.store.tables()}
         with track(progress, sum(tables.values()), "write", "rows") as follower:
             for table in tables:
                 for part in self.store.parts(table):
-                    target.add(table, part)
+                    target.add(table, part.whole())
                     follower(part.rows)
         if self.state is not None and ENTITIES not in tables:
             _add_entities(target, self.store, self.manifest, self.state)

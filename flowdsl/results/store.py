@@ -53,6 +53,10 @@ class TablePart:
         """Return the named columns."""
         return pl.DataFrame([column for column in self.frame.get_columns() if wanted(column.name)])
 
+    def whole(self) -> TablePart:
+        """Return all rows and columns."""
+        return self
+
     def row(self, number: int) -> TablePart:
         """Return one row."""
         return TablePart(self.frame.slice(number, 1), self.meta)
@@ -93,6 +97,11 @@ class StoredPart:
         with reading(str(self.path)):
             return pl.read_parquet(self.path, glob=False, columns=names)
 
+    def whole(self) -> TablePart:
+        """Read all rows and columns."""
+        heartbeat()
+        return TablePart(self.read(lambda _: True), self.meta)
+
     def row(self, number: int) -> TablePart:
         """Return one row."""
         with reading(str(self.path)):
@@ -105,9 +114,7 @@ class Store(Protocol):
 
     def add(self, table: str, part: TablePart) -> None: ...
 
-    def parts(self, table: str) -> Iterator[TablePart]: ...
-
-    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
+    def parts(self, table: str) -> Sequence[TablePart | StoredPart]:
         """Return the parts of a table, to be read column by column when they are used."""
         ...
 
@@ -124,11 +131,7 @@ class MemoryStore:
         """Add rows to a table."""
         self._tables.setdefault(table, []).append(part)
 
-    def parts(self, table: str) -> Iterator[TablePart]:
-        """Return the parts of a table."""
-        yield from self._tables.get(table, [])
-
-    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
+    def parts(self, table: str) -> Sequence[TablePart | StoredPart]:
         """Return the parts of a table."""
         return self._tables.get(table, [])
 
@@ -143,11 +146,7 @@ class NoStore:
     def add(self, table: str, part: TablePart) -> None:
         """Discard the rows."""
 
-    def parts(self, table: str) -> Iterator[TablePart]:
-        """Return no parts."""
-        return iter(())
-
-    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
+    def parts(self, table: str) -> Sequence[TablePart | StoredPart]:
         """Return no parts."""
         return ()
 
@@ -278,21 +277,7 @@ class FolderStore:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{number:06}.parquet"
 
-    def parts(self, table: str) -> Iterator[TablePart]:
-        """Yield the parts of a table, reading one after the other."""
-        import pyarrow.parquet as pq
-
-        self._wait()
-        for path in sorted((self.folder / table).glob("*.parquet")):
-            with reading(str(path)):
-                rows = pq.read_table(path)
-                frame = pl.from_arrow(rows)
-            meta = check_meta((rows.schema.metadata or {}).get(META, b"{}"), str(path))
-            heartbeat()
-            assert isinstance(frame, pl.DataFrame)
-            yield TablePart(frame, meta)
-
-    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
+    def parts(self, table: str) -> Sequence[TablePart | StoredPart]:
         """Return the parts of a table, to be read column by column when they are used."""
         self._wait()
         return [StoredPart(path) for path in sorted((self.folder / table).glob("*.parquet"))]

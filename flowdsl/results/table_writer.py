@@ -160,7 +160,7 @@ class TableRecorder:
         """Take over what a piece of work recorded."""
         for table in branch.store.tables():
             for part in branch.store.parts(table):
-                self.store.add(table, part)
+                self.store.add(table, part.whole())
         self.delivered_count += branch.delivered_count
         self._pending += branch._pending
         self._pending_size += branch._pending_size

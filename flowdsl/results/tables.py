@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from flowdsl.arguments import texts_of
 from flowdsl.errors import ReplayError
 from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.results.manifest_schema import DeliverRow
-from flowdsl.results.store import Store, TablePart
-from flowdsl.results.table_writer import FIELD, OPENED_BY
+from flowdsl.results.store import Store, StoredPart, TablePart
+from flowdsl.results.table_writer import BRANCH, FIELD, OPENED_BY, REFUSED
 from flowdsl.sinks.frame import FIXED, in_reading_order, repeats_recipient
 from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
@@ -25,6 +26,8 @@ from flowdsl.values.orders import order_within, stable_order
 
 # what rows are sorted by before their branches, and after them
 _ORDER = ("delivered_at", "seq_no", "__flow", "step")
+# where a row goes, and whether it is there
+_ALWAYS = (BRANCH.format(""), REFUSED.format(""))
 # fewer rows are sorted before it would be known whether they need it
 _SORTED_AT_ONCE = 1 << 12
 # fewer rows are not sorted on their own
@@ -47,18 +50,24 @@ def sink_table(
     what is not asked for is not made. `tick` hears how many rows were made.
     """
     mine = [step for step in steps if sink in step["sinks"]]
-    fields = _field_kinds(store, mine)
+    pieces = [piece for step in mine for piece in store.parts(step["table"])]
+    fields = dict.fromkeys(chain(*(step["fields"] for step in mine), *(p.meta["fields"] for p in pieces)))
     named = {field_name(name): name for name in fields}
-    shown = [c for c, name in named.items() if not repeats_recipient(name, fields[name])]
+    if columns is not None:
+        _check_columns(sink, columns, [*FIXED, *named])
+    ordered = _is_ordered(mine, pieces)
+    # what is not asked for is not read, made or put in order
+    asked = {c: name for c, name in named.items() if columns is None or c in columns}
+    needed = {*(FIXED if columns is None else columns), *map(FIELD.format, asked.values()), "seq_no"}
+    needed.update(() if ordered else _ORDER)
+    parts = list(_iter_parts(store, mine, sink, tick, needed))
+    kinds = _field_kinds(mine, [part for _, part in parts], [*asked.values()])
+    shown = [c for c, name in asked.items() if not repeats_recipient(name, kinds[name])]
     wanted = in_reading_order(shown) if columns is None else list(columns)
-    _check_columns(sink, wanted, [*FIXED, *named])
-    kept = {named[c]: fields[named[c]] for c in wanted if c in named}
+    kept = {named[c]: kinds[named[c]] for c in wanted if c in named}
     types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
-    ordered = _is_ordered(store, mine)
-    # what is not asked for is not put in order either
-    needed = {*wanted, *types, "seq_no", *(() if ordered else _ORDER)}
     frames = []
-    for number, part in _iter_parts(store, steps, sink, tick):
+    for number, part in parts:
         fixed = _fixed_columns(part, number, names, "branch" in wanted).items()
         placed = part.frame.with_columns_seq(*_fields(part, kept), **{c: e for c, e in fixed if c in needed})
         frames.append(placed[[c for c in placed.columns if c in needed or c.startswith("branch_")]])
@@ -72,13 +81,13 @@ def _check_columns(sink: str, wanted: Sequence[str], known: Sequence[str]) -> No
             raise ReplayError.unknown(f"{sink!r} has no column {column!r}", column, known)
 
 
-def _is_ordered(store: Store, steps: Sequence[DeliverRow]) -> bool:
+def _is_ordered(steps: Sequence[DeliverRow], pieces: Sequence[TablePart | StoredPart]) -> bool:
     """Return True if parts are in total order already: one step of one flow, without timers before it, run
     in one stream.
     """
     if len(steps) != 1 or len(steps[0]["flows"]) != 1 or steps[0]["timed"]:
         return False
-    return not any(part.meta.get("unordered") for part in store.pieces(steps[0]["table"]))
+    return not any(piece.meta.get("unordered") for piece in pieces)
 
 
 def all_deliveries(
@@ -113,12 +122,6 @@ def _by_sink(placed: pl.DataFrame, part: TablePart, sinks: pl.Enum) -> pl.DataFr
     if len(rows) > 1 or len(rows[0]) < part.rows:
         placed = placed[np.concatenate(rows)]
     return placed.with_columns(pl.Series("sink", reached, sinks).gather(places), pl.Series("__sink", places))
-
-
-def _reaching(frame: pl.DataFrame, part: TablePart, sink: str) -> pl.DataFrame:
-    """Return the part without the rows that a sink's preferences refused."""
-    column = part.meta.get("refused", {}).get(sink)
-    return frame if column is None else frame.filter(~pl.col(column))
 
 
 def _rows_reaching(part: TablePart, sink: str) -> Index:
@@ -183,17 +186,27 @@ def _cell_json(part: TablePart, name: str) -> pl.Series:
 
 
 def _iter_parts(
-    store: Store, steps: Sequence[DeliverRow], sink: str | None, tick: Tick = noop
-) -> Iterable[tuple[int, TablePart]]:
-    """Yield the parts of all deliver steps, once for each flow that has the step."""
+    store: Store,
+    steps: Sequence[DeliverRow],
+    sink: str | None,
+    tick: Tick = noop,
+    wanted: Collection[str] | None = None,
+) -> Iterator[tuple[int, TablePart]]:
+    """Yield the parts of all deliver steps, once for each flow that has the step, with their branches and the
+    columns that are wanted, or all.
+    """
+
+    def is_read(column: str) -> bool:
+        return wanted is None or column in wanted or column.startswith(_ALWAYS)
+
     for step in steps:
-        if sink is None or sink in step["sinks"]:
-            for part in store.parts(step["table"]):
-                meta = {**part.meta, "sinks": step["sinks"]}
-                frame = part.frame if sink is None else _reaching(part.frame, part, sink)
-                for flow in step["flows"]:
-                    yield flow, TablePart(frame, meta)
-                    tick(frame.height)
+        for piece in store.parts(step["table"]):
+            frame, refused = piece.read(is_read), piece.meta.get("refused", {})
+            if sink in refused:
+                frame = frame.filter(~pl.col(refused[sink]))
+            for flow in step["flows"]:
+                yield flow, TablePart(frame, {**piece.meta, "sinks": step["sinks"]})
+                tick(frame.height)
 
 
 def _fixed_columns(
@@ -319,18 +332,18 @@ def is_ordered(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
     return not frame.lazy().select(wrong.slice(1).any()).collect().item()
 
 
-def _field_kinds(store: Store, steps: Sequence[DeliverRow]) -> dict[str, Kind]:
-    """Return the payload fields of a sink with the common kind of their values, or else of the templates."""
-    kinds: dict[str, Kind] = {}
-    hints: dict[str, Kind] = {}
+def _field_kinds(
+    steps: Sequence[DeliverRow], parts: Sequence[TablePart], names: Sequence[str]
+) -> dict[str, Kind]:
+    """Return the common kind of the values of payload fields, or else that of the templates."""
+    kinds, hints = dict.fromkeys(names, NOTHING), dict.fromkeys(names, NOTHING)
     for step in steps:
-        for name, hint in step["fields"].items():
-            hints[name] = join_kinds(hints.get(name, NOTHING), hint)
-        kinds.update((name, NOTHING) for name in step["fields"] if name not in kinds)
-        for part in store.parts(step["table"]):
-            for name in part.meta["fields"]:
-                kinds[name] = join_kinds(kinds.get(name, NOTHING), _part_kind(part, name))
-    return {name: complete(kind, hints.get(name, NOTHING)) for name, kind in kinds.items()}
+        for name in step["fields"].keys() & hints:
+            hints[name] = join_kinds(hints[name], step["fields"][name])
+    for part in parts:
+        for name in kinds.keys() & part.meta["fields"]:
+            kinds[name] = join_kinds(kinds[name], _part_kind(part, name))
+    return {name: complete(kind, hints[name]) for name, kind in kinds.items()}
 
 
 def _part_kind(part: TablePart, name: str) -> Kind:

@@ -142,7 +142,8 @@ def _unquote(documents: pl.Series, mask: Mask, *, escapes: bool) -> pl.Series:
 
 
 def _as_arrow(texts: pl.Series) -> pa.Array:
-    return texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    # a name goes to Arrow as a C string, which a zero byte would end
+    return texts.alias("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _as_series(texts: pa.Array) -> pl.Series:
