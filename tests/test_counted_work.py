@@ -384,3 +384,25 @@ def test_failures_in_a_folder_become_json_when_somebody_reads_them_and_a_report_
     report = fd.read_result(tmp_path / "r").report()
     assert "3,000" in report.html
     assert sum(path.parent.name == "errors" for path in reads) == len([*(tmp_path / "r/errors").iterdir()])
+
+
+def test_a_stored_table_is_read_once_and_only_the_columns_that_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = on("link.created").map(title="{{ source_id }}", body="x").deliver("in-app")
+    fd.replay(flow, likes(keys=3, apart=MINUTE), out=tmp_path / "r")
+    read: list[tuple[str, list[str]]] = []
+
+    def reading(part: StoredPart, wanted: Any) -> pl.DataFrame:
+        frame = called(part, wanted)
+        read.append((part.path.name, frame.columns))
+        return frame
+
+    called = StoredPart.read
+    monkeypatch.setattr(StoredPart, "read", reading)
+    result = fd.read_result(tmp_path / "r")
+    assert result.polars("in-app").height == EVENTS
+    assert len({name for name, _ in read}) == len(read)
+    read.clear()
+    assert result.polars("in-app", ["title"]).columns == ["title"]
+    assert {column for _, columns in read for column in columns} == {"seq_no", "payload.title"}

@@ -58,8 +58,8 @@ def sink_table(
     ordered = _is_ordered(mine, pieces)
     # what is not asked for is not read, made or put in order
     asked = {c: name for c, name in named.items() if columns is None or c in columns}
-    needed = {*(FIXED if columns is None else columns), *map(FIELD.format, asked.values()), "seq_no"}
-    needed.update(() if ordered else _ORDER)
+    fixed = FIXED if columns is None else columns
+    needed = {*fixed, *map(FIELD.format, asked.values()), *(() if ordered else _ORDER), "seq_no"}
     parts = list(_iter_parts(store, mine, sink, tick, needed))
     kinds = _field_kinds(mine, [part for _, part in parts], [*asked.values()])
     shown = [c for c, name in asked.items() if not repeats_recipient(name, kinds[name])]
@@ -68,8 +68,8 @@ def sink_table(
     types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
     frames = []
     for number, part in parts:
-        fixed = _fixed_columns(part, number, names, "branch" in wanted).items()
-        placed = part.frame.with_columns_seq(*_fields(part, kept), **{c: e for c, e in fixed if c in needed})
+        more = _fixed_columns(part, number, names, "branch" in wanted).items()
+        placed = part.frame.with_columns_seq(*_fields(part, kept), **{c: e for c, e in more if c in needed})
         frames.append(placed[[c for c in placed.columns if c in needed or c.startswith("branch_")]])
     joined = _in_order(frames, types, ordered=ordered)
     return joined.select_seq([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in wanted])
