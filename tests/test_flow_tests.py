@@ -710,6 +710,38 @@ def test_a_late_change_of_the_graph_brings_the_event_that_set_the_clock():
     assert test.deliveries[0]["payload"] == {"a": "[Tea, Milk]"}
 
 
+@pytest.mark.parametrize("seq_no", [1, 3])
+def test_a_change_that_starts_the_flow_too_has_what_it_looks_up(seq_no: int):
+    """The batch of events 1 and 3, which event 2 is kept out of, is that of the test of either."""
+    flow = (
+        on("link.created", name="l")
+        .where("not linked(source_id, 'blocks', target_id)")
+        .where(fd.fn.count_links(fd.var.target_id, "follows", direction="reverse") < 5)
+        .batch("target_id", window="10s")
+        .map(
+            n="{{ batch.count }}",
+            followers=fd.fn.count_links(fd.var.target_id, "follows", direction="reverse"),
+        )
+        .deliver("s")
+    )
+    blocked = fd.EntityGraph({}, [{"link_type": "blocks", "source_id": "zoe", "target_id": "p1"}])
+    log = events(*likes((0, "ann")), (5, fd.link_created("follows", "zoe", "p1")), *likes((9, "bob")))
+    test = made_from(flow, log, seq_no, blocked)
+    assert [delivery["payload"] for delivery in test.deliveries] == [{"n": "2", "followers": 1}]
+
+
+def test_what_closed_a_window_is_what_closed_it_where_the_end_of_the_log_came_later():
+    flow = (
+        on("link.created", link_type="likes", name="l")
+        .batch("target_id", window="1m")
+        .wait("1d")
+        .map(a="{{ batch.closed_by }}")
+        .deliver("s")
+    )
+    log = events(*likes((0, "ann")), (60, fd.entity_created("user", "x", {})))
+    assert made_from(flow, log, 1).deliveries[0]["payload"] == {"a": "timer"}
+
+
 def test_an_event_that_waits_is_a_test_with_its_window_open():
     flow = on("link.created", name="l").batch("target_id", window="1h").map(a="b").deliver("s")
     assert made_from(flow, events(*likes((0, "a"))), 1, open_windows="keep").open_windows == "keep"

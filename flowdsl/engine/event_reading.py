@@ -56,6 +56,16 @@ class StepTrace:
     into: tuple[int, Branch] | None = None
     """The event and branch as which the batch goes on that took it in."""
 
+    @property
+    def reached(self) -> tuple[str, ...]:
+        """Return the sinks that took it."""
+        gone = self.outcome == "delivered"
+        return tuple(sink for sink in self.stage.sinks if gone and sink not in self.refused_by)
+
+    def is_after(self, step: int, branch: Branch) -> bool:
+        """Return True if it is of a branch, or of one that came of it, behind a step."""
+        return self.stage.number > step and self.branch[: len(branch)] == branch
+
 
 class EventReading:
     """A reading of a trace: the steps of one event.
@@ -80,11 +90,15 @@ class EventReading:
     @property
     def waiting(self) -> bool:
         """Return True if a context of the event is held in a window or a queue."""
-        return any(seen.outcome == "held" for stage in self.stages.values() for seen in stage.values())
+        return any(seen.outcome == "held" for seen in self.traces())
+
+    def traces(self) -> list[StepTrace]:
+        """Return all that was seen of the event."""
+        return [seen for stage in self.stages.values() for seen in stage.values()]
 
     def of_flow(self, number: int) -> list[StepTrace]:
         """Return all that was seen of the event in one flow, branch by branch."""
-        seen = [one for stage in self.stages.values() for one in stage.values() if number in one.stage.flows]
+        seen = [one for one in EventReading.seen(self) if number in one.stage.flows]
         return sorted(seen, key=lambda one: (one.branch, one.stage.number))
 
     def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
@@ -198,7 +212,7 @@ class EventReading:
         if not (keep and seen.outcome == "delivered"):
             seen.outcome, seen.reason = outcome, reason
         if moment is not None:
-            seen.at = moment if isinstance(moment, dt.datetime) else _moment(int(moment))
+            seen.at = _moment(int(moment))
         return seen
 
     def _complete(
@@ -222,6 +236,35 @@ class EventReading:
                 seen.operands = operands
                 if not seen.variables:
                     seen.variables = before
+
+
+class FollowedReading(EventReading):
+    """A reading of a trace: the steps of one event, and those of the batches that took it in."""
+
+    def __init__(self, seq_no: int) -> None:
+        super().__init__(seq_no)
+        self._absorbed: dict[int, tuple[StepTrace, Branch, EventReading]] = {}
+        self._batches: dict[int, EventReading] = {}
+
+    def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
+        """Record the outcomes of the event's contexts, and of the batches that they went into."""
+        super().__call__(stage, entered, outcome)
+        for reading in self._batches.values():
+            reading(stage, entered, outcome)
+        for seen in self.traces() if outcome.absorbed is not None else ():
+            if seen.into is not None:
+                seq_no, branch = seen.into
+                reading = self._batches.setdefault(seq_no, EventReading(seq_no))
+                self._absorbed[id(seen)] = seen, branch, reading
+
+    def traces(self) -> list[StepTrace]:
+        """Return all that was seen of the event, and of the batches after the steps that made them."""
+        found = super().traces()
+        for absorbed, branch, reading in self._absorbed.values():
+            step, flows = absorbed.stage.number, set(absorbed.stage.flows)
+            batch = [one for one in reading.traces() if one.is_after(step, branch)]
+            found += [one for one in batch if flows.intersection(one.stage.flows)]
+        return found
 
 
 @dataclass
@@ -285,9 +328,9 @@ def value_at(variables: Mapping[str, Any], path: Path) -> Any:
     """Return the value at a path, `MISSING` where there is none."""
     value: Any = variables
     for part in path:
-        if not isinstance(value, Mapping) or part not in value:
+        if not isinstance(value, Mapping):
             return MISSING
-        value = value[part]
+        value = value.get(part, MISSING)
     return value
 
 

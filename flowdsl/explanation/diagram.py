@@ -56,16 +56,9 @@ def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
         return chain
     # the step that stopped it shows the reason, even if other branches passed it
     reason = Annotation(" ".join(way.sentences), tone="stopped")
-    later = range(way.step + 1, len(flow.steps))
-    faded = Annotation(tone="faded")
-    targets = {(n, sink): faded for n in later for sink in getattr(flow.steps[n], "sinks", ())}
-    if way.outcome != "not theirs" or way.steps[-1].outcome != "delivered":
-        return chain.marked(
-            nodes={way.step: reason, **dict.fromkeys(later, faded)},
-            into=dict.fromkeys(later, faded),
-            targets=targets,
-        )
-    return chain.marked(nodes={way.step: reason})
+    if way.outcome == "not theirs" and way.steps[-1].outcome == "delivered":
+        return chain.marked(nodes={way.step: reason})
+    return _faded(chain, flow, range(way.step + 1, len(flow.steps)), {way.step: reason})
 
 
 def path_diagram(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:
@@ -128,11 +121,12 @@ def _exits(here: Sequence[ExplainedStep]) -> Iterator[Outflow]:
 
 
 def _unmatched(flow: FlowSpec, reason: str | None) -> FlowDiagram:
-    faded = Annotation(tone="faded")
-    numbers = range(len(flow.steps))
-    targets = {(n, sink): faded for n in numbers for sink in getattr(flow.steps[n], "sinks", ())}
-    return flow_chain(flow).marked(
-        into=dict.fromkeys(numbers, faded),
-        nodes={TRIGGER: Annotation(reason or "", tone="stopped"), **dict.fromkeys(numbers, faded)},
-        targets=targets,
-    )
+    why = Annotation(reason or "", tone="stopped")
+    return _faded(flow_chain(flow), flow, range(len(flow.steps)), {TRIGGER: why})
+
+
+def _faded(chain: FlowDiagram, flow: FlowSpec, numbers: range, nodes: dict[int, Annotation]) -> FlowDiagram:
+    """Return a flow with steps that were not reached, and what is said of others."""
+    faded = dict.fromkeys(numbers, Annotation(tone="faded"))
+    targets = {(n, sink): faded[n] for n in numbers for sink in getattr(flow.steps[n], "sinks", ())}
+    return chain.marked(into=faded, nodes={**nodes, **faded}, targets=targets)

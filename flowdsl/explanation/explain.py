@@ -21,7 +21,6 @@ from flowdsl.flow.spec import FlowSpec, Trigger
 from flowdsl.graph.names import EntityNames, names_in
 from flowdsl.log.columns import readable
 from flowdsl.operators.base import Kind
-from flowdsl.operators.deliver import Deliver
 from flowdsl.progress import Progress, track
 from flowdsl.results.options import Options
 from flowdsl.results.run import run
@@ -124,6 +123,7 @@ def explain(
     flow: str | None = None,
     readings: Sequence[Reading] = (),
     progress: Progress = None,
+    traced: EventReading | None = None,
 ) -> Explanation:
     """Explain one event of a replay.
 
@@ -141,6 +141,8 @@ def explain(
         What takes other values out of the trace of the replay on the way.
     progress
         As for `replay`.
+    traced
+        A new reading of the event that follows more than its steps.
 
     Returns
     -------
@@ -157,7 +159,7 @@ def explain(
     matching = [f for f in asked if unmet(options, f, event) is None and f.steps]
     # a state and caps belong to all flows, so all must run; otherwise only those that match the event
     running = list(options.flows) if options.together else matching
-    traced = EventReading(int(event["seq_no"]))
+    traced = traced or EventReading(int(event["seq_no"]))
     if matching:
         trace_event(dataclasses.replace(options, flows=tuple(running)), traced, readings, progress)
     steps = [step for f in asked for step in _steps(f, unmet(options, f, event), running, traced)]
@@ -169,19 +171,7 @@ def trigger_step(flow: FlowSpec, mismatch: str | None, variables: Mapping[str, A
     """Return the trigger as a step: the variables of the event, or why it did not match."""
     outcome = "matched" if mismatch is None else "not matched"
     return ExplainedStep(
-        flow.name,
-        None,
-        "on",
-        flow.trigger.text,
-        None,
-        outcome,
-        mismatch,
-        None,
-        (),
-        variables,
-        MISSING,
-        (),
-        None,
+        flow.name, None, "on", flow.trigger.text, None, outcome, mismatch, variables=variables
     )
 
 
@@ -326,9 +316,7 @@ def explain_step(flow: FlowSpec, seen: StepTrace, traced: EventReading) -> Expla
         operands=tuple(seen.operands),
         variables=seen.variables,
         payload=seen.payload,
-        sinks=tuple(sink for sink in step.sinks if sink not in seen.refused_by)
-        if isinstance(step, Deliver) and seen.outcome == "delivered"
-        else (),
+        sinks=seen.reached,
         recipient_id=seen.recipient_id,
         recipient=None if seen.recipient_id is None else describe_id(traced, seen.recipient_id),
     )

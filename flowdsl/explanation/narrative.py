@@ -126,13 +126,10 @@ class Narrator:
         return self.trail.called(str(seen.recipient_id))
 
     def _describe_delivery(self, seen: StepTrace) -> Story:
-        if not isinstance(seen.stage.operator, Deliver):
-            return []
-        took = [sink for sink in seen.stage.operator.sinks if sink not in seen.refused_by]
         sentences = []
-        if took:
+        if seen.reached:
             whom = f" to {self.trail.called(seen.recipient_id)}" if seen.recipient_id else ""
-            sentences.append(f"It was delivered{whom} through {_join_names(took)}{_at(seen)}.")
+            sentences.append(f"It was delivered{whom} through {_join_names(seen.reached)}{_at(seen)}.")
         if refused := [sink for sink in seen.refused_by if sink not in seen.capped_by]:
             sentences.append(
                 f"The preferences of {self._recipient(seen)} kept it from {_join_names(refused)}."

@@ -9,6 +9,7 @@ from typing import Any
 
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.graph.names import EntityNames
+from flowdsl.values.json_types import MISSING
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ class ExplainedStep:
     branch: str | None
     outcome: str
     reason: str | None
-    at: dt.datetime | None
-    operands: tuple[tuple[str, Any], ...]
-    variables: Mapping[str, Any]
-    payload: Any
-    sinks: tuple[str, ...]
-    recipient_id: str | None
+    at: dt.datetime | None = None
+    operands: tuple[tuple[str, Any], ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    payload: Any = MISSING
+    sinks: tuple[str, ...] = ()
+    recipient_id: str | None = None
     recipient: str | None = None
 
 

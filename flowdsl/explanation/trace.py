@@ -87,7 +87,7 @@ class EventTrace:
         """
         seq_no, branch = into
         seen = self.seeker(seq_no).steps.of_flow(self.number(flow))
-        after = [one for one in seen if one.stage.number > step and one.branch[: len(branch)] == branch]
+        after = [one for one in seen if one.is_after(step, branch)]
         return [self._to(after, end.branch, end.stage.number) for end in _ends(flow, after)]
 
     def whole(self, flow: FlowSpec, way: list[StepTrace]) -> Parts:
@@ -126,9 +126,7 @@ def delivered_at(way: Parts, recipient: str) -> StepTrace | None:
     """Return the step at which a path reached the recipient, past their preferences; None if it did not."""
     for part in way:
         for seen in part:
-            sinks: tuple[str, ...] = getattr(seen.stage.operator, "sinks", ())
-            mine = seen.outcome == "delivered" and seen.recipient_id == recipient
-            if mine and set(sinks) - set(seen.refused_by):
+            if seen.reached and seen.recipient_id == recipient:
                 return seen
     return None
 

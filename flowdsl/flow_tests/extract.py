@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import datetime as dt
 import itertools
@@ -14,15 +15,15 @@ import numpy as np
 import polars as pl
 
 from flowdsl.arguments import text_of
-from flowdsl.engine.event_reading import EventReading
+from flowdsl.engine.event_reading import EventReading, FollowedReading
 from flowdsl.errors import ReplayError
-from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, timestamp_text, timestamp_us
 from flowdsl.explanation.explain import explain, trace_event
 from flowdsl.explanation.window_peers import Beside, WindowPeers, takers, windows
 from flowdsl.flow_tests.cases import FlowTestSpec
 from flowdsl.flow_tests.expectations import moment_text
 from flowdsl.flow_tests.graph_history import Row, numbered_rows
-from flowdsl.flow_tests.graph_reads import GraphReads
+from flowdsl.flow_tests.graph_reads import GraphRead, GraphReads
 from flowdsl.flow_tests.graph_slice import GraphSlice, surroundings
 from flowdsl.flow_tests.runner import run
 from flowdsl.graph.snapshot import EntityGraph
@@ -30,25 +31,13 @@ from flowdsl.operators.base import Operator
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.progress import Progress, ProgressReporter, track
-from flowdsl.rules import FLOWDSL, Rules
 
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import Explanation
-    from flowdsl.explanation.paths import ExplainedStep
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.results.options import Options
 
 MOST: Final = 500
-_FIELDS: Final = (
-    "link_type",
-    "source_id",
-    "target_id",
-    "link_id",
-    "metadata",
-    "entity_type",
-    "entity_id",
-    "data",
-)
 _LAST: Final = 1 << 30
 
 
@@ -73,23 +62,23 @@ def as_test(
 
 
 def _cut_down(options: Options, seq_no: int, name: str | None, follower: ProgressReporter) -> FlowTestSpec:
-    peers = WindowPeers(seq_no, _rules_of(options))
+    rules = options.flows[0].rules
+    peers, came = WindowPeers(seq_no, rules), FollowedReading(seq_no)
     explaining, making = follower.part(0.5), follower.part(0.5)
-    explanation = explain(options, seq_no, readings=[peers], progress=explaining.advance_to)
+    explanation = explain(options, seq_no, readings=[peers], progress=explaining.advance_to, traced=came)
     flows = _matched_flows(options.flows, explanation)
     if not flows:
         raise ReplayError(f"no flow ran on event {seq_no}", hint="result.explain says why")
-    ours = dataclasses.replace(options, flows=flows)
-    whole = _steps_of(explanation, flows)
-    if options.open_windows != "flush" and "held" not in {step.outcome for step in whole}:
+    ours, whole = dataclasses.replace(options, flows=flows), _comparable(came)
+    if options.open_windows != "flush" and not came.waiting:
         # contexts that a later event releases are released at the end of the test
         ours = dataclasses.replace(ours, open_windows="flush")
-        peers = WindowPeers(seq_no, _rules_of(options))
-        trace_event(ours, EventReading(seq_no), [peers], explaining.advance_to)
-    releasing = _releasing(ours, seq_no, whole)
+        peers = WindowPeers(seq_no, rules)
+        trace_event(ours, FollowedReading(seq_no), [peers], explaining.advance_to)
+    releasing = _releasing(ours, seq_no, came)
     for reach, later in itertools.product(SliceExtent, [set(), releasing] if releasing else [set()]):
         needed = needed_events(peers, reach) | later
-        made = _build(ours, seq_no, name or _name(explanation), needed, making)
+        made = _build(ours, seq_no, name or _name(explanation), needed, reach, making)
         if made is None:
             break
         settled = _with_outcome(*made, flows, whole)
@@ -104,65 +93,68 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     )
 
 
-def _rules_of(options: Options) -> Rules:
-    return options.flows[0].rules if options.flows else FLOWDSL
-
-
 def _matched_flows(flows: Sequence[FlowSpec], explanation: Explanation) -> tuple[FlowSpec, ...]:
     """Return the flows that ran on the event."""
-    triggers = [step for step in explanation.steps if step.step is None]
-    names = {step.flow for step in triggers if step.outcome == "matched"}
+    names = {step.flow for step in explanation.steps if step.outcome == "matched"}
     return tuple(flow for flow in flows if flow.name in names)
 
 
-def _steps_of(explanation: Explanation, flows: Sequence[FlowSpec]) -> list[ExplainedStep]:
-    names = {flow.name for flow in flows}
-    return [step for step in explanation.steps if step.flow in names]
-
-
 def _with_outcome(
-    test: FlowTestSpec, number: int, flows: tuple[FlowSpec, ...], whole: Sequence[ExplainedStep]
+    test: FlowTestSpec, number: int, flows: tuple[FlowSpec, ...], whole: Sequence[tuple[Any, ...]]
 ) -> FlowTestSpec | None:
     """Return the test with what comes out of it, or None if its event comes to something else than before."""
-    outcome = run(test, flows)
+    outcome, came = run(test, flows), FollowedReading(number)
     assert outcome.result is not None
     assert outcome.result.options is not None
-    if _comparable(explain(outcome.result.options, number).steps) != _comparable(whole):
+    explain(outcome.result.options, number, traced=came)
+    if _comparable(came) != whole:
         return None
     return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
 
 
 def _build(
-    options: Options, seq_no: int, name: str, needed: set[int], follower: ProgressReporter
+    options: Options, seq_no: int, name: str, needed: set[int], reach: SliceExtent, follower: ProgressReporter
 ) -> tuple[FlowTestSpec, int] | None:
     """Build a test without expectations, and return the number of the event in it; None if it would be too
     large.
     """
-    if len(needed) > MOST:
-        return None
-    reads = GraphReads(options.flows[0].rules)
-    span = dataclasses.replace(options.span, only=np.array(sorted(needed)))
-    trace_event(dataclasses.replace(options, span=span), EventReading(seq_no), [reads], follower.advance_to)
+    reads, graph = _reads(options, seq_no, needed, follower), options.graph or EntityGraph()
     around, events = GraphSlice({}, [], needed), set[int]()
     # a change of the graph may be late, and what had set the clock then a change itself
     while around.events != events and len(around.events) <= MOST:
         events = _with_clock_setters(options, around.events)
-        around = surroundings(options.source, options.graph or EntityGraph(), reads.found, events)
-    if len(around.events) > MOST or sum(map(len, around.entities.values())) + len(around.links) > MOST:
+        if reach is SliceExtent.LOOKUPS:
+            reads = _reads(options, seq_no, events, follower)
+        around = surroundings(options.source, graph, reads, events)
+    size = sum(map(len, around.entities.values())) + len(around.links)
+    if max(size, len(around.events)) > MOST:
         return None
     rows = numbered_rows(options.source, sorted(around.events))
-    return _test(name, options, around, rows), [row["seq_no"] for row in rows].index(seq_no) + 1
+    return _test(name, options, graph, around, rows), [row["seq_no"] for row in rows].index(seq_no) + 1
 
 
-def _test(name: str, options: Options, around: GraphSlice, rows: list[Row]) -> FlowTestSpec:
+def _reads(
+    options: Options, seq_no: int, events: set[int], follower: ProgressReporter
+) -> Iterable[GraphRead]:
+    """Return the lookups of some events."""
+    reads = GraphReads(options.flows[0].rules)
+    only = dataclasses.replace(options.span, only=np.array(sorted(events)))
+    trace_event(
+        dataclasses.replace(options, span=only), FollowedReading(seq_no), [reads], follower.advance_to
+    )
+    return reads.found
+
+
+def _test(
+    name: str, options: Options, whole: EntityGraph, around: GraphSlice, rows: list[Row]
+) -> FlowTestSpec:
     start = timestamp_us(rows[0]["timestamp"])
     ids = any(
         step.paths is None or not step.paths.isdisjoint({("event", "id"), ("event",)})
         for flow in options.flows
         for step in flow.steps
     )
-    merge = sorted(options.graph.merge) if options.graph is not None else []
-    parts = (("entities", around.entities), ("links", around.links), ("merge", merge))
+    parts = (("entities", around.entities), ("links", around.links), ("merge", sorted(whole.merge)))
     graph = {key: value for key, value in parts if value}
     return FlowTestSpec(
         name=name,
@@ -184,7 +176,7 @@ def _events(rows: Iterable[Row], start: int, *, with_ids: bool) -> Iterable[dict
         if with_ids and row["event_id"] is not None:
             event["id"] = row["event_id"]
         event["kind"] = row["kind"]
-        for field in _FIELDS:
+        for field in EVENT_COLUMNS[4:]:
             value = row[field]
             if value is not None:
                 event[field] = json.loads(value) if field in JSON_COLUMNS else value
@@ -194,37 +186,34 @@ def _events(rows: Iterable[Row], start: int, *, with_ids: bool) -> Iterable[dict
 
 def _with_clock_setters(options: Options, events: set[int]) -> set[int]:
     """Return the events and, for each late one, the event that had set the clock."""
-    found, clock, setter = set(events), None, 0
+    found, clock, setter = set(events), -1 << 62, 0
     for frame in options.source.chunks((), 1 << 16):
         times, seqs = frame["timestamp"].to_physical().to_numpy(), frame["seq_no"].to_numpy()
-        running = np.maximum.accumulate(times if clock is None else np.maximum(times, clock))
-        for row in np.flatnonzero(np.isin(seqs, list(events)) & (times < running)).tolist():
-            earlier = np.flatnonzero(times[:row] == running[row])
-            found.add(int(seqs[earlier[0]]) if len(earlier) else setter)
-        if clock is None or running[-1] > clock:
-            clock = int(running[-1])
-            setter = int(seqs[int(times.argmax())])
+        running = np.maximum.accumulate(np.maximum(times, clock))
+        first = np.searchsorted(running, running)
+        setters = np.where(times[first] == running, seqs[first], setter)
+        found.update(setters[np.isin(seqs, list(events)) & (times < running)].tolist())
+        clock, setter = int(running[-1]), int(setters[-1])
         if seqs[-1] >= max(events):
             break
     return found
 
 
-def _releasing(options: Options, seq_no: int, steps: Iterable[ExplainedStep]) -> set[int]:
-    """Return the event that released the last context of an event; none if the end of the log did.
+def _releasing(options: Options, seq_no: int, came: EventReading) -> set[int]:
+    """Return the last event that released a context of an event; none if the end of the log released all.
 
     A test needs it where a flow says what closed a window.
     """
-    last = max((step.at for step in steps if step.at is not None), default=None)
-    if last is None:
-        return set()
-    clock = last.min.replace(tzinfo=dt.UTC)
+    moments = sorted({seen.at for seen in came.traces() if seen.at is not None})
+    found, clock = set[int](), dt.datetime.min.replace(tzinfo=dt.UTC)
     for frame in options.source.chunks((), 1 << 16):
         clocks = pl.select(pl.max_horizontal(frame["timestamp"].cum_max(), clock)).to_series()
-        after = frame.filter((frame["seq_no"] > seq_no) & (clocks >= last))
-        if after.height:
-            return {int(after["seq_no"][0])}
         clock = clocks[-1]
-    return set()
+        reached = moments[: bisect.bisect_right(moments, clock)]
+        after = frame.filter((frame["seq_no"] > seq_no) & (clocks >= max(reached, default=clock)))
+        if reached and after.height:
+            found, moments = {int(after["seq_no"][0])}, moments[len(reached) :]
+    return found
 
 
 def _name(explanation: Explanation) -> str:
@@ -233,21 +222,20 @@ def _name(explanation: Explanation) -> str:
     return f"event {event['seq_no']}: {event['kind']}{f' {kind}' if kind else ''}"
 
 
-def _comparable(steps: Iterable[ExplainedStep]) -> list[tuple[Any, ...]]:
+def _comparable(came: EventReading) -> list[tuple[Any, ...]]:
     """Return what must be equal in the test: outcomes, reasons, payloads, sinks and recipients."""
-    return [
+    return sorted(
         (
-            step.flow,
-            step.step,
-            step.branch,
-            step.outcome,
-            step.sinks,
-            step.recipient_id,
-            repr(step.payload),
-            step.reason if step.outcome in ("dropped", "failed") else None,
+            seen.stage.fingerprint,
+            seen.branch,
+            seen.outcome,
+            seen.reached,
+            str(seen.recipient_id),
+            repr(seen.payload),
+            str(seen.reason) if seen.outcome in ("dropped", "failed") else "",
         )
-        for step in steps
-    ]
+        for seen in came.traces()
+    )
 
 
 class SliceExtent(Enum):
@@ -256,6 +244,7 @@ class SliceExtent(Enum):
     FEW = "those that must come to the step at which they matter"
     MORE = "those that matter to these at later steps too"
     ALL = "all that share a key"
+    LOOKUPS = "these, and what other events of the test look up"
 
 
 def needed_events(peers: WindowPeers, reach: SliceExtent) -> set[int]:
@@ -271,7 +260,7 @@ def needed_events(peers: WindowPeers, reach: SliceExtent) -> set[int]:
             upto = arrivals.number if reach is SliceExtent.FEW else _LAST
             for beside in arrivals.beside(seq_no):
                 rows: Iterable[int] = range(len(beside.seqs))
-                if reach is not SliceExtent.ALL:
+                if reach in (SliceExtent.FEW, SliceExtent.MORE):
                     rows = _rows(arrivals.step, beside, timers=peers.rules.timers)
                 for other in {beside.seqs[row] for row in rows}:
                     if found.get(other, -1) < upto:
