@@ -20,6 +20,7 @@ from flowdsl.progress import Tick, noop
 from flowdsl.results.table_writer import branch_texts, read_events_at
 from flowdsl.sinks.frame import MOMENT
 from flowdsl.values.json_types import Ints
+from flowdsl.values.orders import distinct
 
 # the columns of a delivery that find its events
 DELIVERED: Final = ("seq_no", "event_time", "delivered_at", "step", "branch", "recipient_id")
@@ -118,7 +119,7 @@ def _rows(parts: list[TraceRows]) -> Iterator[pl.DataFrame]:
 def _times(seqs: list[Ints], source: EventSource, tick: Tick = noop) -> pl.DataFrame:
     if not seqs:
         return pl.DataFrame(schema={"seq_no": pl.Int64, "event_time": MOMENT})
-    events = read_events_at(source, np.unique(np.concatenate(seqs)), ("seq_no", "timestamp"), tick)
+    events = read_events_at(source, distinct(np.concatenate(seqs)), ("seq_no", "timestamp"), tick)
     return events.select(
         pl.col("seq_no").cast(pl.Int64), pl.col("timestamp").cast(MOMENT).alias("event_time")
     )

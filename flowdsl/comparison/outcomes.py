@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 
 from flowdsl.engine.trace import DELIVERED, ENTERED, PASSED, Trace
@@ -18,6 +17,7 @@ from flowdsl.results.options import Options
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
 from flowdsl.values.json_types import Ints
+from flowdsl.values.orders import distinct
 
 OUTCOMES: Final = pl.Enum(["dropped", "failed", "absorbed", "held", "passed"])
 SCHEMA: Final[dict[str, Any]] = {
@@ -42,7 +42,7 @@ def endings(options: Options, flows: Sequence[int], seqs: Ints) -> pl.DataFrame:
     """
     # a state and caps belong to all flows, so all must run
     kept = list(range(len(options.flows))) if options.together else sorted(set(flows))
-    trace = Trace(_keeps, seqs=np.unique(seqs))
+    trace = Trace(_keeps, seqs=distinct(seqs))
     with warnings.catch_warnings():
         # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)

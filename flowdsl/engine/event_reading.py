@@ -98,7 +98,7 @@ class EventReading:
 
     def of_flow(self, number: int) -> list[StepTrace]:
         """Return all that was seen of the event in one flow, branch by branch."""
-        seen = [one for one in EventReading.seen(self) if number in one.stage.flows]
+        seen = [one for one in EventReading.traces(self) if number in one.stage.flows]
         return sorted(seen, key=lambda one: (one.branch, one.stage.number))
 
     def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:

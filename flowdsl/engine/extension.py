@@ -20,6 +20,7 @@ from flowdsl.graph.state import GraphState
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
 from flowdsl.progress import Tick, noop
+from flowdsl.values.orders import distinct
 
 
 def fit_state(
@@ -63,7 +64,7 @@ def fit_state(
 
 def _complete(held: list[ContextBuffer], columns: Collection[str], source: EventSource) -> None:
     """Give held contexts columns of their events that no flow used before."""
-    wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *(h.lacking(columns) for h in held)]))
+    wanted = distinct(np.concatenate([np.zeros(0, np.int64), *(h.lacking(columns) for h in held)]))
     if not len(wanted):
         return
     found = []

@@ -23,7 +23,7 @@ from flowdsl.operators.batch import Batch
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.rules import Rules
 from flowdsl.values.json_types import Index, Ints
-from flowdsl.values.orders import ranges
+from flowdsl.values.orders import distinct, ranges
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Arrivals:
 
     def beside(self, seq_no: int) -> Iterable[Beside]:
         """Yield, for each key of an event, all contexts with it."""
-        for key in np.unique(self.keys[self.seq == seq_no]):
+        for key in distinct(self.keys[self.seq == seq_no]):
             rows = self._rows_of(key)
             yield self._beside(rows, np.flatnonzero(self.seq[rows] == seq_no))
 

@@ -36,6 +36,7 @@ from flowdsl.operators.where import Where
 from flowdsl.text import short_repr
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
+from flowdsl.values.orders import distinct
 from flowdsl.values.paths import Path, path_text
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def _names_in(column: Column, most: int) -> Counter[str]:
 
 
 def _kinds_in(column: Column) -> set[str]:
-    tags = {Tag(int(tag)) for tag in np.unique(column.tag_array())}
+    tags = {Tag(int(tag)) for tag in distinct(column.tag_array())}
     return {_KINDS[tag] for tag in tags if tag in _KINDS}
 
 

@@ -14,6 +14,7 @@ from flowdsl.graph.ingest import entity_documents
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.orders import distinct
 from flowdsl.values.state_fields import ArrayField, SharedField, TextField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -96,7 +97,7 @@ class FetcherSession(StateObject):
 
     def fetch(self, ids: Codes, interner: Interner) -> list[tuple[Codes, Documents]]:
         """Yield the entities among ids that this replay has not requested before."""
-        fresh = self._find_unasked(np.unique(ids[ids > 0]))
+        fresh = self._find_unasked(distinct(ids[ids > 0]))
         if not len(fresh):
             return []
         answers = self._fetcher.ask(interner.texts(fresh).to_list())

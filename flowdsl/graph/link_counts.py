@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flowdsl.graph.sorted_run import Seqs
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Ints
-from flowdsl.values.orders import sort_stably
+from flowdsl.values.orders import distinct, sort_stably
 
 # sequence numbers of a chunk that are no further apart than this fit into a key
 _NEAR: Final = 1 << 30
@@ -97,7 +97,7 @@ class _Changes:
         self._first = int(seqs.min())
         # where numbers are far apart, their ranks replace them
         self._last = int(seqs.max()) - self._first
-        self._scale = np.unique(seqs) if self._last >= _NEAR else None
+        self._scale = distinct(seqs) if self._last >= _NEAR else None
         self._places = self._place(seqs)
         size = sum(len(ids) for ids, _ in born)
         self._steps = np.where(np.arange(len(seqs)) < size, np.int32(1), np.int32(-1))

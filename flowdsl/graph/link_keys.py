@@ -16,6 +16,7 @@ from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
 from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.key_collection import Inside
 from flowdsl.values.masks import where_present
+from flowdsl.values.orders import distinct
 from flowdsl.values.state_fields import (
     ArrayField,
     DictField,
@@ -229,7 +230,7 @@ class LinkKeys(StateObject):
             codes = self._tables.ids.intern(link_ids.filter(pl.Series(named)))
             self._room(0, len(self._tables.ids))
             result[named] = codes.astype(np.int64) * self._spaces
-        for kind in np.unique(kinds[~named]).tolist():
+        for kind in distinct(kinds[~named]).tolist():
             rows = np.flatnonzero(~named & (kinds == kind))
             codes = self._tables.pair_codes(self._kinds[kind], sources[rows], targets[rows])
             self._room(kind + 1, int(codes.max()) + 1)

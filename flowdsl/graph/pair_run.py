@@ -9,6 +9,7 @@ import numpy as np
 from flowdsl.graph.sorted_run import ALIVE, LinkRun, Seqs, spread
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Ints, Mask
+from flowdsl.values.orders import distinct
 
 # links of a bucket that are tried one after the other; a bucket that has more is mostly one pair with many
 # links
@@ -77,12 +78,12 @@ class PairRun(LinkRun):
         """Mark the pairs that have had more links until `seen` than have ended: each distinct pair's links
         are looked at once, however many ask.
         """
-        distinct, first, which = np.unique(asked.pairs, return_index=True, return_inverse=True)
+        pairs, first, which = np.unique(asked.pairs, return_index=True, return_inverse=True)
         row, place = self._all(asked.hashes[first])
-        mine = self._pairs.take(place) == distinct[row]
+        mine = self._pairs.take(place) == pairs[row]
         row, place = row[mine], place[mine]
         born, died = self.born(place), self.died[place]
-        scale = np.unique(np.concatenate([born, died, seen]))
+        scale = distinct(np.concatenate([born, died, seen]))
         width = len(scale) + 1
         wanted = which * width + np.searchsorted(scale, seen)
         begun, over = (

@@ -31,6 +31,7 @@ from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Ints, Tag
 from flowdsl.values.masks import where_present
+from flowdsl.values.orders import distinct
 
 # share of the work spent on reading rows
 _READING: Final = 0.4
@@ -594,7 +595,7 @@ class EntityGraph:
     def _one_spelling(self) -> EntityGraph:
         """Return this graph with all spellings of a UUID as one id."""
         ends = [ids for table in self._links.values() for ids in table.ends]
-        used = np.unique(
+        used = distinct(
             np.concatenate([np.zeros(0, np.int32), *(codes for _, codes in self._types.values()), *ends])
         )
         texts = self._interner.texts(used)

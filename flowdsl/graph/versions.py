@@ -14,7 +14,7 @@ from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.masks import where_equal
-from flowdsl.values.orders import inverse
+from flowdsl.values.orders import distinct, inverse
 from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import (
     CODES,
@@ -301,7 +301,7 @@ class VersionStore(StateObject):
         """Return the documents of versions as JSON text, as they were given; null for negative versions."""
         texts = pl.Series([None], dtype=pl.String).new_from_index(0, len(versions))
         which = np.searchsorted(self._starts, versions, side="right") - 1
-        for block in np.unique(which[versions >= 0]).tolist():
+        for block in distinct(which[versions >= 0]).tolist():
             rows = np.flatnonzero((which == block) & (versions >= 0))
             given = self._blocks[block].documents.gather(versions[rows] - self._starts[block]).json()
             texts = texts.scatter(rows, given.fill_null("null"))
@@ -315,7 +315,7 @@ class VersionStore(StateObject):
             return self._read(first, below, versions)
         which = np.searchsorted(self._starts, versions, side="right") - 1
         parts, places = [], []
-        for block in np.unique(which).tolist():
+        for block in distinct(which).tolist():
             rows = np.flatnonzero(which == block)
             parts.append(self._read(block, below, versions[rows]))
             places.append(rows)

@@ -10,7 +10,7 @@ from flowdsl.kernels.bucket_rows import BucketRows, DropRows, FloatRows, QueueRo
 from flowdsl.kernels.key_memory import KeyLists, KeyMemory
 from flowdsl.kernels.token_buckets import Bucket, DropBucket, FloatBucket, QueueBucket
 from flowdsl.values.json_types import Ints, Mask
-from flowdsl.values.orders import stable_order
+from flowdsl.values.orders import distinct, stable_order
 from flowdsl.values.state_fields import ChoiceField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
@@ -61,7 +61,7 @@ class Buckets(StateObject):
 
     def keys_held(self) -> Ints:
         """Return the keys that have a bucket."""
-        keys: Ints = np.unique(np.concatenate([table.keys for table in self._memory.tables]))
+        keys: Ints = distinct(np.concatenate([table.keys for table in self._memory.tables]))
         return keys
 
     def used(self, now: int) -> int:

@@ -13,7 +13,7 @@ from flowdsl.kernels.key_memory import KeyLists, KeyMemory
 from flowdsl.kernels.windows import LOOP_BELOW, Groups
 from flowdsl.values.json_types import Ints, Mask
 from flowdsl.values.local_time import period_numbers
-from flowdsl.values.orders import ranges, stable_order
+from flowdsl.values.orders import distinct, ranges, stable_order
 from flowdsl.values.state_fields import ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 from flowdsl.values.zones import Zones, zone_number
@@ -67,7 +67,7 @@ class SlidingCounts(CapCounts):
 
     def counted(self, clock: int) -> int:
         keys = [t.of_each[t.values > clock - self._per] for t in self._memory.tables]
-        return len(np.unique(np.concatenate(keys)))
+        return len(distinct(np.concatenate(keys)))
 
     def take(self, keys: Ints, moments: Ints, zones: Zones) -> Mask:
         most, per = self._most, self._per
@@ -156,7 +156,7 @@ class PeriodCounts(CapCounts):
     def counted(self, clock: int) -> int:
         least = self._least(clock)
         keys = np.concatenate([table.keys for table in self._memory.tables])
-        return len(np.unique(keys[_numbers(keys) >= least] >> _BITS))
+        return len(distinct(keys[_numbers(keys) >= least] >> _BITS))
 
     def take(self, keys: Ints, moments: Ints, zones: Zones) -> Mask:
         if not len(keys):

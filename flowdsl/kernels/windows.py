@@ -17,7 +17,7 @@ import numpy as np
 
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Ints, Mask
-from flowdsl.values.orders import Places, ranges, sort_stably
+from flowdsl.values.orders import Places, distinct, ranges, sort_stably
 
 LOOP_BELOW = 64
 # (group, time) has to fit into so many bits
@@ -125,7 +125,7 @@ class _Scale:
         width = int(times.max()) - earliest + 2
         if width.bit_length() + groups.bit_length() <= _BITS:
             return cls(earliest, width)
-        places = np.unique(times)
+        places = distinct(times)
         return cls(earliest, len(places) + 1, places)
 
     def at(self, moments: Ints) -> Ints:

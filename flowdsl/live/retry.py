@@ -22,6 +22,7 @@ from flowdsl.progress import ProgressReporter
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.table_writer import Seqs
 from flowdsl.sinks.base import Delivery, Sink, check_outcomes
+from flowdsl.values.orders import distinct
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _rerun(
     recorder = LiveRecorder(keys)
     graph = (job.graph or EntityGraph()).start(plan.needs, plan.rules)
     local = LocalExecutor(plan, graph, recorder, gates=job.sinks, spares=True)
-    seqs = np.unique([letter.seq_no for letter in letters])
+    seqs = distinct([letter.seq_no for letter in letters])
     follower.total = int(seqs[-1])
     local.run(keys.names.source, ReplayRange(stop=int(seqs[-1]) + 1, only=seqs), progress=follower)
     local.flush()

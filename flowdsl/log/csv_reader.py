@@ -26,6 +26,7 @@ from flowdsl.log.text_lines import bounds_of, in_threads, is_utf8, lines_of, ope
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.pluralize import count_text
 from flowdsl.values.json_types import Ints, Mask
+from flowdsl.values.orders import distinct
 
 _DELIMITERS: Final = ",;\t|"
 # fields that are longer are refused by Python's reader
@@ -142,7 +143,7 @@ class _Form:
         if not _are_even(between, begins, stops, wanted):
             clean &= np.diff(np.searchsorted(between, piece.bounds)) == wanted
         quotes = np.flatnonzero(data == ord('"'))
-        lines = np.unique(np.searchsorted(begins, quotes, side="right") - 1)
+        lines = distinct(np.searchsorted(begins, quotes, side="right") - 1)
         if len(lines):
             whole = piece.lines.gather(lines).str.contains(self._quoted).to_numpy()
             clean[lines] = whole & (sizes[lines] <= _LONGEST)

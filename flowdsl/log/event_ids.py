@@ -25,6 +25,7 @@ from flowdsl.log.wrapper import Wrapped, unwrap
 from flowdsl.values.interner import HashTable, hashes
 from flowdsl.values.json_types import Ints
 from flowdsl.values.masks import where_present
+from flowdsl.values.orders import distinct
 
 if TYPE_CHECKING:
     from flowdsl.log.pushdown import ScanFilter
@@ -111,7 +112,7 @@ class EventNames:
         time (µs).
         """
         found: dict[int, str] = {}
-        asked = np.unique(seqs)
+        asked = distinct(seqs)
         with self._lock:
             parts: list[tuple[Ints, Any]] = [*self._near, *self._far]
         for numbers, names in parts:

@@ -23,6 +23,7 @@ from flowdsl.log.columns import KIND, present
 from flowdsl.log.errors import reading
 from flowdsl.log.sources import TableSlice
 from flowdsl.values.masks import where_present
+from flowdsl.values.orders import distinct
 
 ROWS_A_FILE: Final = 400_000
 _FILES: Final = 200
@@ -54,7 +55,7 @@ class KeySample:
         files = min(-(-self.rows // ROWS_A_FILE), _FILES)
         keys, positions = np.concatenate(self._keys), np.concatenate(self._positions)
         order = np.lexsort((positions, keys))
-        at = order[np.unique(np.arange(1, files) * len(order) // files)] if len(order) else order
+        at = order[distinct(np.arange(1, files) * len(order) // files)] if len(order) else order
         return keys[at], positions[at]
 
 
@@ -63,7 +64,7 @@ def file_of(keys: np.ndarray, positions: np.ndarray, cuts: tuple[np.ndarray, np.
     low, high = np.searchsorted(cuts[0], keys, "left"), np.searchsorted(cuts[0], keys, "right")
     files = low.copy()
     tied = np.flatnonzero(low != high)
-    for begin in np.unique(low[tied]):
+    for begin in distinct(low[tied]):
         # several rows, perhaps several cuts too, have this one key: the position decides
         rows = tied[low[tied] == begin]
         files[rows] += np.searchsorted(cuts[1][begin : high[rows[0]]], positions[rows], "right")

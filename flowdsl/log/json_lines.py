@@ -19,6 +19,7 @@ from flowdsl.log.json_shapes import LineShape, Request, shape_of
 from flowdsl.log.text_lines import bounds_of, is_utf8, lines_of
 from flowdsl.values.json_extraction import over_documents
 from flowdsl.values.json_types import Ints
+from flowdsl.values.orders import distinct
 
 # how many lines are worth a shape, how many shapes are looked for in one piece, and how many are remembered
 _FEW: Final = 100
@@ -61,7 +62,7 @@ class LineTexts:
 
     def objects(self, most: int) -> list[dict[str, Any]]:
         """Return the first objects with all of their fields."""
-        found = (value for line in np.unique(self.lines) for value, _, _ in _objects_in(self._line(line)))
+        found = (value for line in distinct(self.lines) for value, _, _ in _objects_in(self._line(line)))
         return list(islice((value for value in found if value is not None), most))
 
     def _line(self, line: int) -> str:

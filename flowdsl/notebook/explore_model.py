@@ -14,6 +14,7 @@ from flowdsl.explanation.text import format_time, format_value
 from flowdsl.notebook.outcome_kinds import holds
 from flowdsl.text import clip
 from flowdsl.values.json_types import MISSING
+from flowdsl.values.orders import distinct
 
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import Explanation
@@ -216,7 +217,7 @@ class ExploreModel:
         if ending == "not matched":
             return np.setdiff1d(journal.seqs, journal.entered, assume_unique=True)
         found = [seqs for key, seqs in journal.endings.items() if key.outcome == ending]
-        return np.unique(np.concatenate(found)) if found else journal.seqs[:0]
+        return distinct(np.concatenate(found)) if found else journal.seqs[:0]
 
     def _rows(self) -> list[dict[str, Any]]:
         at = int(np.searchsorted(self.matches, self.seq_no or 0))

@@ -13,6 +13,7 @@ import polars as pl
 from flowdsl.engine.trace import ENTERED, PASSED, Trace, TraceRows
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.results.table_writer import branch_texts
+from flowdsl.values.orders import distinct
 
 Seqs = npt.NDArray[np.int64]
 
@@ -63,7 +64,7 @@ def _absorbed(rows: TraceRows, into: Seqs, branches: Sequence[str | None]) -> Se
 
 def sorted_seqs(parts: list[Seqs]) -> Seqs:
     """Return distinct sequence numbers as one ascending column."""
-    return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+    return distinct(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
 
 def holds(seqs: Seqs, seq_no: int) -> bool:

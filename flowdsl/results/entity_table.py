@@ -17,6 +17,7 @@ from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import Store, StoredPart, TablePart
 from flowdsl.results.table_writer import FIELD
 from flowdsl.values.interner import Codes
+from flowdsl.values.orders import distinct
 
 if TYPE_CHECKING:
     from flowdsl.graph.state import GraphState
@@ -33,7 +34,7 @@ def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -
     pieces = [piece for table in dict.fromkeys(s["table"] for s in steps) for piece in store.parts(table)]
     codes = np.flatnonzero(graph.type_of >= 0).astype(np.int32)
     if len(codes) * _SMALL > sum(piece.rows for piece in pieces):
-        codes = np.unique(np.concatenate([codes[:0], *_find_mentioned(pieces, graph)]))
+        codes = distinct(np.concatenate([codes[:0], *_find_mentioned(pieces, graph)]))
     frame = entity_rows(graph, codes)
     return TablePart(frame) if frame.height else None
 

@@ -17,6 +17,7 @@ from flowdsl.flow.plan import CompiledStep
 from flowdsl.results.failures import spell_out
 from flowdsl.results.store import Store, StoredPart, TablePart
 from flowdsl.results.table_writer import TableRecorder, failure_rows
+from flowdsl.values.orders import distinct
 
 Key = tuple[int, int, str]
 
@@ -109,7 +110,7 @@ def _count_written(store: Store) -> Iterable[tuple[Key, _Found]]:
 def _count_pending(recorder: TableRecorder | None) -> Iterable[tuple[Key, _Found]]:
     for stage, contexts, failures in recorder.pending if recorder is not None else ():
         seq = contexts.seq
-        for code in np.unique(failures.codes).tolist():
+        for code in distinct(failures.codes).tolist():
             rows = np.flatnonzero(failures.codes == code)
             row = int(rows[seq[rows].argmin()])
             for flow in stage.flows:

@@ -31,6 +31,7 @@ from flowdsl.production.targets import by_rules
 from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
 from flowdsl.sinks.base import Sink, SinkLike, missing_sink
 from flowdsl.text import short_repr, type_text
+from flowdsl.values.orders import distinct
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _only(only: Any) -> Any:
         raise ReplayError(
             f"only names {short_repr(wrong[0])}, which is not a sequence number", allowed=allowed
         )
-    return np.unique(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
+    return distinct(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
 
 
 def _seq_nos(frame: Any, allowed: str) -> list[int]:

@@ -32,6 +32,7 @@ from flowdsl.sinks.frame import CLOSED, MOMENT
 from flowdsl.values.columns import Column
 from flowdsl.values.json_texts import only
 from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.orders import distinct
 
 BRANCH = "branch_{}"
 # the event that opened the window that a delivery came out of: it is the same in runs that close the window
@@ -212,7 +213,7 @@ def failure_rows(
     """Failures that were kept as contexts as rows of the table of errors, their events read again."""
     if not failed:
         return
-    seqs = np.unique(np.concatenate([contexts.seq for _, contexts, _ in failed]))
+    seqs = distinct(np.concatenate([contexts.seq for _, contexts, _ in failed]))
     follower = follower or ProgressReporter()
     events = read_events_at(recorder.source, seqs, tick=follower.part(0.5))
     for step, contexts, failures in failed:

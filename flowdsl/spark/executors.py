@@ -16,6 +16,7 @@ from flowdsl.spark.job import Job
 from flowdsl.spark.layout import Gate
 from flowdsl.spark.spread_fans import Copies
 from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.orders import distinct
 
 Pairs = npt.NDArray[np.int64]
 
@@ -123,7 +124,7 @@ class RoutingExecutor(StepExecutor):
             gate, shards = self._gate, self._shards
             copies = Copies.of(gate.shards(contexts, shards), gate.tasks(contexts), shards)
             pairs = contexts.rows.astype(np.int64)[copies.rows] * shards + copies.shards
-            self._routed.append(np.unique(pairs))
+            self._routed.append(distinct(pairs))
         return StepOutcome(_none_of(contexts))
 
     def stream(self, contexts: ContextBatch) -> list[ContextBatch]:

@@ -68,6 +68,20 @@ def sort_stably(keys: Ints) -> tuple[Ints, Ints]:
     return (packed >> bits) + low, packed & ((1 << bits) - 1)
 
 
+def distinct(numbers: Any) -> npt.NDArray[Any]:
+    """Return the different numbers, ascending.
+
+    `np.unique` looks numbers up in a hash table, which takes up to fifty times as long as to sort them.
+
+    >>> distinct([7, 3, 7]).tolist()
+    [3, 7]
+    """
+    ordered = np.sort(numbers)
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
 def inverse(order: Index) -> Index:
     """Return where each row goes in an order of all rows.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.json_types import Ints
-from flowdsl.values.orders import inverse
+from flowdsl.values.orders import distinct, inverse
 
 Numbers = npt.NDArray[Any]
 # pieces whose texts can be forgotten are no longer than this: so long it takes to go through one of them
@@ -235,5 +235,5 @@ class Texts:
     def _touch(self, numbers: Numbers) -> None:
         """Discard the cached stretches that contain these numbers."""
         if self._stretches:
-            for number in np.unique(numbers // _LARGEST).tolist():
+            for number in distinct(numbers // _LARGEST).tolist():
                 self._stretches.pop(number * _LARGEST, None)

@@ -17,6 +17,7 @@ from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operan
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Floats, Ints, Mask, Tag
 from flowdsl.values.masks import as_mask
+from flowdsl.values.orders import distinct
 
 TOO_LONG = f"the template makes a text of more than {MAX_TEXT:,} characters"
 
@@ -38,7 +39,7 @@ def _by_tag(column: Column, printer: Callable[[Column, Tag], pl.Series]) -> pl.S
     if same is not None:
         return printer(column, same)
     tags = column.tag_array()
-    present = [Tag(int(tag)) for tag in np.unique(tags)]
+    present = [Tag(int(tag)) for tag in distinct(tags)]
     frame: dict[str, pl.Series] = {"tag": pl.Series(tags)}
     cases: list[pl.Expr] = []
     for tag in present:
@@ -165,4 +166,4 @@ def by_tag(column: Column) -> list[tuple[Tag, Mask | None]]:
     """Return the types that occur, each with its rows, or None for all rows."""
     if not isinstance(column.tags, np.ndarray):
         return [(column.tags, None)]
-    return [(Tag(int(tag)), column.tags == tag) for tag in np.unique(column.tags)]
+    return [(Tag(int(tag)), column.tags == tag) for tag in distinct(column.tags)]
