@@ -57,7 +57,7 @@ class StepTrace:
     """The event and branch as which the batch goes on that took it in."""
 
     @property
-    def reached(self) -> tuple[str, ...]:
+    def sinks(self) -> tuple[str, ...]:
         """Return the sinks that took it."""
         gone = self.outcome == "delivered"
         return tuple(sink for sink in self.stage.sinks if gone and sink not in self.refused_by)

@@ -316,7 +316,7 @@ def explain_step(flow: FlowSpec, seen: StepTrace, traced: EventReading) -> Expla
         operands=tuple(seen.operands),
         variables=seen.variables,
         payload=seen.payload,
-        sinks=seen.reached,
+        sinks=seen.sinks,
         recipient_id=seen.recipient_id,
         recipient=None if seen.recipient_id is None else describe_id(traced, seen.recipient_id),
     )

@@ -127,9 +127,9 @@ class Narrator:
 
     def _describe_delivery(self, seen: StepTrace) -> Story:
         sentences = []
-        if seen.reached:
+        if seen.sinks:
             whom = f" to {self.trail.called(seen.recipient_id)}" if seen.recipient_id else ""
-            sentences.append(f"It was delivered{whom} through {_join_names(seen.reached)}{_at(seen)}.")
+            sentences.append(f"It was delivered{whom} through {_join_names(seen.sinks)}{_at(seen)}.")
         if refused := [sink for sink in seen.refused_by if sink not in seen.capped_by]:
             sentences.append(
                 f"The preferences of {self._recipient(seen)} kept it from {_join_names(refused)}."

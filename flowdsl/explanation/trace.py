@@ -126,7 +126,7 @@ def delivered_at(way: Parts, recipient: str) -> StepTrace | None:
     """Return the step at which a path reached the recipient, past their preferences; None if it did not."""
     for part in way:
         for seen in part:
-            if seen.reached and seen.recipient_id == recipient:
+            if seen.sinks and seen.recipient_id == recipient:
                 return seen
     return None
 

@@ -229,7 +229,7 @@ def _comparable(came: EventReading) -> list[tuple[Any, ...]]:
             seen.stage.fingerprint,
             seen.branch,
             seen.outcome,
-            seen.reached,
+            seen.sinks,
             str(seen.recipient_id),
             repr(seen.payload),
             str(seen.reason) if seen.outcome in ("dropped", "failed") else "",
