@@ -58,7 +58,7 @@ def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
     reason = Annotation(" ".join(way.sentences), tone="stopped")
     if way.outcome == "not theirs" and way.steps[-1].outcome == "delivered":
         return chain.marked(nodes={way.step: reason})
-    return _faded(chain, flow, range(way.step + 1, len(flow.steps)), {way.step: reason})
+    return _fade(chain, flow, range(way.step + 1, len(flow.steps)), {way.step: reason})
 
 
 def path_diagram(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:
@@ -122,11 +122,11 @@ def _exits(here: Sequence[ExplainedStep]) -> Iterator[Outflow]:
 
 def _unmatched(flow: FlowSpec, reason: str | None) -> FlowDiagram:
     why = Annotation(reason or "", tone="stopped")
-    return _faded(flow_chain(flow), flow, range(len(flow.steps)), {TRIGGER: why})
+    return _fade(flow_chain(flow), flow, range(len(flow.steps)), {TRIGGER: why})
 
 
-def _faded(chain: FlowDiagram, flow: FlowSpec, numbers: range, nodes: dict[int, Annotation]) -> FlowDiagram:
-    """Return a flow with steps that were not reached, and what is said of others."""
+def _fade(chain: FlowDiagram, flow: FlowSpec, numbers: range, nodes: dict[int, Annotation]) -> FlowDiagram:
+    """Fade the steps that were not reached, and say something of others."""
     faded = dict.fromkeys(numbers, Annotation(tone="faded"))
     targets = {(n, sink): faded[n] for n in numbers for sink in getattr(flow.steps[n], "sinks", ())}
     return chain.marked(into=faded, nodes={**nodes, **faded}, targets=targets)
