@@ -10,13 +10,14 @@ from typing import Final
 from flowdsl.errors import DataError
 from flowdsl.frames import first_line, is_foreign
 
+WHOLE: Final = "is the file whole, and what its name says?"
 _FILES: Final = (OSError, EOFError, UnicodeError, zlib.error)
 
 
 @contextmanager
 def reading(
     place: str,
-    hint: str | None = "is the file whole, and what its name says?",
+    hint: str | None = WHOLE,
     what: str = "cannot be read",
 ) -> Iterator[None]:
     """Translate foreign errors inside a block to `DataError` that names `place`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Final
 from urllib.parse import unquote
 
@@ -27,6 +27,11 @@ def around_of(path: Path | PurePosixPath) -> dict[str, str | None]:
     while PurePosixPath(name).suffix.lower() in PACKED:
         name = name[: -len(PurePosixPath(name).suffix)]
     return {**found, "@file": name, "@folder": path.parent.name}
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Return True if a file or one of its folders has a name that begins with `.` or `_`."""
+    return any(part.startswith((".", "_")) for part in path.parts)
 
 
 def fits(path: PurePosixPath, files: str | None) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from flowdsl.errors import DataError, FlowError
 from flowdsl.log.csv_reader import csv_blocks
 from flowdsl.log.errors import reading
-from flowdsl.log.file_places import PACKED, around_of, fits
+from flowdsl.log.file_places import PACKED, around_of, fits, is_hidden
 from flowdsl.log.other_readers import (
     Wanted,
     arrow_blocks,
@@ -228,7 +228,7 @@ def _archive(path: Path) -> zipfile.ZipFile:
 
 
 def _is_read(name: PurePosixPath, known: tuple[str, ...], files: str | None) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in name.parts) or name.name.endswith(".zip")
+    hidden = is_hidden(name) or name.name.endswith(".zip")
     return not hidden and name.name.lower().endswith(known) and fits(name, files)
 
 

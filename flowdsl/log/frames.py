@@ -14,7 +14,6 @@ import pyarrow as pa
 from flowdsl.events import JSON_COLUMNS, json_text
 from flowdsl.frames import is_dataset, is_frame, to_polars
 from flowdsl.log.columns import SCHEMA
-from flowdsl.log.errors import reading
 from flowdsl.log.sources import DatasetTable, FrameTable, LazyTable, RawTable
 
 # A frame of failed events (`result.errors`) has these in addition to the columns of an event table.
@@ -27,8 +26,7 @@ def frame_table(source: Any) -> RawTable | None:
     Only columns of an event table are taken.
     """
     if isinstance(source, pl.LazyFrame):
-        with reading("frame", "collect() the lazy frame to see what is wrong with it"):
-            return LazyTable(source, dict(source.collect_schema()))
+        return LazyTable(source)
     if is_dataset(source) and hasattr(source, "get_fragments"):
         return DatasetTable(source)
     frame = polars_frame(source)

@@ -79,8 +79,6 @@ class FileLock:
             hint="close() and open it again; what was acknowledged before is as safe as its files are",
         )
 
-    before: LockNote | None
-
     def store(self, number: int, whose: str = "", *, exact: bool = True) -> None:
         """Store a number in the file without syncing it. `exact` means that any greater number would be
         stored too.

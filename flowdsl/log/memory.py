@@ -215,10 +215,7 @@ class MemoryEventLog(EventLog):
             self._marks.append((self._last if after is None else whole_number(after, "after"), clock_us))
 
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
-        marks = self._marks
-        # the newest come last, and a live run asks for no others
-        begin = bisect.bisect_left(marks, whole_number(since, "since"), key=lambda mark: mark[0])
-        return marks_frame(marks[begin:])
+        return _marks_since(self._marks, since)
 
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
         numbers, clock_us = whole_numbers(seq_nos, "seq_nos"), timestamp_us(clock)
@@ -228,10 +225,7 @@ class MemoryEventLog(EventLog):
             self._ahead = sorted(self._ahead + fresh)
 
     def ahead_marks(self, since: int = 0) -> pl.DataFrame:
-        marks = self._ahead
-        return marks_frame(
-            marks[bisect.bisect_left(marks, whole_number(since, "since"), key=lambda mark: mark[0]) :]
-        )
+        return _marks_since(self._ahead, since)
 
     @property
     def problems(self) -> pd.DataFrame:
@@ -274,3 +268,9 @@ class MemoryEventLog(EventLog):
         block = frame_of(self._tail, self._last - len(self._tail) + 1)
         self._tail = []
         self._blocks.add(block)
+
+
+def _marks_since(marks: list[tuple[int, int]], since: int) -> pl.DataFrame:
+    # the newest come last, and a live run asks for no others
+    begin = bisect.bisect_left(marks, whole_number(since, "since"), key=lambda mark: mark[0])
+    return marks_frame(marks[begin:])

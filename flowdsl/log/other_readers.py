@@ -18,7 +18,7 @@ from flowdsl.events import json_value
 from flowdsl.frames import to_polars
 from flowdsl.log.errors import reading
 from flowdsl.log.problems import RowProblems
-from flowdsl.log.sources import in_arrow_only, read_with_pyarrow
+from flowdsl.log.sources import needs_pyarrow, read_with_pyarrow
 from flowdsl.log.text_lines import open_file
 from flowdsl.log.text_readers import TextBlock
 
@@ -34,7 +34,7 @@ def parquet_blocks(path: Path, problems: RowProblems, wanted: Wanted) -> Iterato
         metadata = pq.read_metadata(path)
         schema = metadata.schema.to_arrow_schema()
         names = [name for name in schema.names if wanted(name)]
-        odd = in_arrow_only([schema.field(i) for i, name in enumerate(schema.names) if name in names])
+        odd = needs_pyarrow([schema.field(i) for i, name in enumerate(schema.names) if name in names])
         for row in range(0, metadata.num_rows, BLOCK):
             if odd:
                 part = read_with_pyarrow(str(path), names, row, BLOCK)

@@ -33,6 +33,10 @@ TYPES: Final = (int, float, bool)
 """What texts can be read as."""
 # the kind that stands for all that `kinds` and `split` do not name
 OTHERS: Final = "*"
+# what options may be
+_COLUMNS: Final = "a mapping from fields of an event to their origins"
+_SPLIT: Final = "a mapping from kinds to lists of kinds"
+_KINDS: Final = "a mapping from kinds, or a function"
 
 
 @answering
@@ -102,12 +106,12 @@ class Shape:
     summary: str = ""
 
     def __post_init__(self) -> None:
-        mapping_of(self.columns, "columns", "a mapping from fields of an event to their origins")
+        mapping_of(self.columns, "columns", _COLUMNS)
         for name, origin in self.columns.items():
             check_origin("columns=", name, origin)
-        mapping_of(self.split, "split", "a mapping from kinds to lists of kinds")
+        mapping_of(self.split, "split", _SPLIT)
         if not callable(self.kinds):
-            mapping_of(self.kinds, "kinds", "a mapping from kinds, or a function")
+            mapping_of(self.kinds, "kinds", _KINDS)
             for kind in self.kinds.values():
                 if kind is not None and not is_text_in(kind, self.split):
                     check_kind(kind)
@@ -189,21 +193,14 @@ def with_options(shape: Shape, **given: Any) -> Shape:
     'ms'
     """
     given = {name: value for name, value in given.items() if value is not None}
-    for name, allowed in (
-        ("columns", "a mapping from fields of an event to their origins"),
-        ("split", "a mapping from kinds to lists of kinds"),
-    ):
-        if name in given:
-            mapping_of(given[name], name, allowed)
-    columns = given.get("columns", {})
+    columns = mapping_of(given.get("columns", {}), "columns", _COLUMNS)
+    split = mapping_of(given.get("split", {}), "split", _SPLIT)
     own = {value: [_drop_columns(part, columns) for part in parts] for value, parts in shape.split.items()}
     kinds = given.get("kinds", {})
     if not callable(kinds) and not callable(shape.kinds):
-        given["kinds"] = {**shape.kinds, **mapping_of(kinds, "kinds", "a mapping from kinds, or a function")}
-    return replace(
-        shape,
-        **{**given, "columns": {**shape.columns, **columns}, "split": {**own, **given.get("split", {})}},
-    )
+        given["kinds"] = {**shape.kinds, **mapping_of(kinds, "kinds", _KINDS)}
+    given |= {"columns": {**shape.columns, **columns}, "split": {**own, **split}}
+    return replace(shape, **given)
 
 
 def formats_of(shape: Shape) -> tuple[str, ...]:

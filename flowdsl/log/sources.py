@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS
 from flowdsl.frames import plain_type, to_polars
 from flowdsl.log.columns import SCHEMA, present
-from flowdsl.log.errors import reading
-from flowdsl.log.file_places import PACKED, around_of
+from flowdsl.log.errors import WHOLE, reading
+from flowdsl.log.file_places import PACKED, around_of, is_hidden
 from flowdsl.log.unread_formats import refuse_table
 from flowdsl.log.validation import ENTITY, JUDGED, LINK
 from flowdsl.paths import path_of
@@ -89,81 +90,14 @@ class RawTable(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class FrameTable:
-    """Frame in memory, sliced without copies."""
+class _OnePlaceTable(ABC):
+    """Table in one place, which comes as frames."""
 
-    frame: pl.DataFrame
-    place: str = "frame"
-
-    def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
-        return {self.place: dict(self.frame.schema)}
-
-    def count(self) -> int | None:
-        return self.frame.height
-
-    def pieces(
-        self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
-    ) -> Iterator[TableSlice]:
-        names = present({*columns, *(JUDGED if judged else ())}, self.frame.schema)
-        frame = pl.DataFrame([self.frame.get_column(name) for name in names])
-        yield from _slices([frame], self.place, size)
-
-
-@dataclass(frozen=True, eq=False)
-class LazyTable:
-    """Polars lazy frame, collected anew at each reading, batch by batch."""
-
-    frame: pl.LazyFrame
-    schema: Mapping[str, pl.DataType]
-    place: str = "frame"
+    def __init__(self, place: str, schema: Mapping[str, pl.DataType], hint: str = WHOLE) -> None:
+        self._place, self._schema, self._hint = place, schema, hint
 
     def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
-        return {self.place: self.schema}
-
-    def count(self) -> int | None:
-        return None
-
-    def pieces(
-        self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
-    ) -> Iterator[TableSlice]:
-        names = present({*columns, *(JUDGED if judged else ())}, self.schema)
-        with reading(self.place, "collect() the lazy frame to see what is wrong with it"):
-            batches = self.frame.select(names).collect_batches(chunk_size=size, maintain_order=True)
-            yield from _slices(batches, self.place, size)
-
-
-@dataclass(frozen=True, eq=False)
-class DatasetTable:
-    """pyarrow dataset, scanned anew at each reading, batch by batch."""
-
-    dataset: Any
-    place: str = "dataset"
-
-    def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
-        return {self.place: _event_schema(self.dataset.schema, self.place)}
-
-    def count(self) -> int | None:
-        return int(self.dataset.count_rows())
-
-    def pieces(
-        self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
-    ) -> Iterator[TableSlice]:
-        names = present({*columns, *(JUDGED if judged else ())}, self.schemas()[self.place])
-        with reading(self.place):
-            batches = self.dataset.to_batches(columns=names, batch_size=size)
-            yield from _slices((to_polars(batch, self.place) for batch in batches), self.place, size)
-
-
-class StreamTable:
-    """Arrow stream, which can be read once: for appends with constant memory."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-        self._schema = _event_schema(reader.schema, "stream")
-
-    def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
-        return {"stream": self._schema}
+        return {self._place: self._schema}
 
     def count(self) -> int | None:
         return None
@@ -172,17 +106,69 @@ class StreamTable:
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
     ) -> Iterator[TableSlice]:
         names = present({*columns, *(JUDGED if judged else ())}, self._schema)
-        with reading("stream"):
-            frames = (to_polars(batch.select(names), "stream") for batch in self._reader)
-            yield from _slices(frames, "stream", size)
+        row = 0
+        with reading(self._place, self._hint):
+            for frame in self._frames(names, size):
+                for part in frame.iter_slices(size):
+                    yield TableSlice(part, self._place, row)
+                    row += part.height
+
+    @abstractmethod
+    def _frames(self, names: list[str], size: int) -> Iterable[pl.DataFrame]:
+        """Return these columns, in frames of about `size` rows where that is cheaper than cutting them."""
 
 
-def _slices(frames: Iterable[pl.DataFrame], place: str, size: int) -> Iterator[TableSlice]:
-    row = 0
-    for frame in frames:
-        for part in frame.iter_slices(size):
-            yield TableSlice(part, place, row)
-            row += part.height
+class FrameTable(_OnePlaceTable):
+    """Frame in memory, sliced without copies."""
+
+    def __init__(self, frame: pl.DataFrame, place: str = "frame") -> None:
+        super().__init__(place, dict(frame.schema))
+        self._frame = frame
+
+    def count(self) -> int | None:
+        return self._frame.height
+
+    def _frames(self, names: list[str], size: int) -> Iterable[pl.DataFrame]:
+        return [pl.DataFrame([self._frame.get_column(name) for name in names])]
+
+
+class LazyTable(_OnePlaceTable):
+    """Polars lazy frame, collected anew at each reading, batch by batch."""
+
+    def __init__(self, frame: pl.LazyFrame) -> None:
+        hint = "collect() the lazy frame to see what is wrong with it"
+        with reading("frame", hint):
+            super().__init__("frame", dict(frame.collect_schema()), hint)
+        self._frame = frame
+
+    def _frames(self, names: list[str], size: int) -> Iterable[pl.DataFrame]:
+        return self._frame.select(names).collect_batches(chunk_size=size, maintain_order=True)
+
+
+class DatasetTable(_OnePlaceTable):
+    """pyarrow dataset, scanned anew at each reading, batch by batch."""
+
+    def __init__(self, dataset: Any) -> None:
+        super().__init__("dataset", _event_schema(dataset.schema, "dataset"))
+        self._dataset = dataset
+
+    def count(self) -> int | None:
+        return int(self._dataset.count_rows())
+
+    def _frames(self, names: list[str], size: int) -> Iterable[pl.DataFrame]:
+        batches = self._dataset.to_batches(columns=names, batch_size=size)
+        return (to_polars(batch, self._place) for batch in batches)
+
+
+class StreamTable(_OnePlaceTable):
+    """Arrow stream, which can be read once: for appends with constant memory."""
+
+    def __init__(self, reader: Any) -> None:
+        super().__init__("stream", _event_schema(reader.schema, "stream"))
+        self._reader = reader
+
+    def _frames(self, names: list[str], size: int) -> Iterable[pl.DataFrame]:
+        return (to_polars(batch.select(names), self._place) for batch in self._reader)
 
 
 class ParquetFiles:
@@ -213,7 +199,7 @@ class ParquetFiles:
             place: {**_event_schema(schema, place), **dict.fromkeys(self._around[place], pl.String())}
             for place, schema in arrow.items()
         }
-        self._in_arrow_only = {place: _in_arrow_only(schema) for place, schema in arrow.items()}
+        self._misread = {place: _misread_columns(schema) for place, schema in arrow.items()}
 
     def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
         return self._schemas
@@ -259,7 +245,7 @@ class ParquetFiles:
                 sound = groups.sound(judge, first, last) if judge else frozenset()
                 names = [name for name in present(asked | judge - sound, schema) if name not in around]
                 with reading(place):
-                    frame = _read(self._files[place], names, row, rows, self._in_arrow_only[place])
+                    frame = _read(self._files[place], names, row, rows, self._misread[place])
                 if around:
                     frame = frame.with_columns(
                         pl.Series(name, [around[name]], dtype=pl.String).new_from_index(0, rows)
@@ -394,7 +380,7 @@ def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> lis
 def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     everything = sorted(folder.rglob("*"))
     refuse_table(folder, (path.name for path in everything))
-    inside = [f for f in everything if f.is_file() and not _is_hidden(f.relative_to(folder))]
+    inside = [f for f in everything if f.is_file() and not is_hidden(f.relative_to(folder))]
     found = [f for f in inside if f.name.lower().endswith(suffixes)]
     # what services write to a bucket has often no ending, or only that of its compression
     nameless = (f for f in inside if f.suffix.lower() in ("", ".txt", ".log", *PACKED))
@@ -418,25 +404,21 @@ def _elsewhere(folder: Path, suffixes: tuple[str, ...]) -> str:
     return where if len(suffixes) > 1 else f"{where}; files of other shapes are read by read_events(…)"
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
-
-
 def _metadata(place: str) -> Any:
     with reading(place, "it is no Parquet file, or not whole; read_events(…) reads JSON lines and CSV"):
         return pq.read_metadata(place)
 
 
-def _in_arrow_only(schema: Any) -> set[str]:
+def _misread_columns(schema: Any) -> set[str]:
     """Return the event columns that Polars would misread, such as UUIDs as bytes."""
     if any("list_view" in str(field.type) for field in schema):
         return set(EVENT_COLUMNS)
     return {f.name for f in schema if f.name in SCHEMA and plain_type(f.type) != f.type}
 
 
-def in_arrow_only(schema: Any) -> bool:
-    """Return True if a column has a type that Polars misreads or cannot read."""
-    return any("list_view" in str(field.type) or _is_odd(field.type) for field in schema)
+def needs_pyarrow(fields: Iterable[Any]) -> bool:
+    """Return True if a field has a type that Polars misreads or cannot read."""
+    return any("list_view" in str(field.type) or _is_odd(field.type) for field in fields)
 
 
 def _is_odd(dtype: Any) -> bool:
@@ -453,8 +435,8 @@ def _event_schema(schema: Any, place: str) -> dict[str, pl.DataType]:
         return dict(to_polars(pa.schema(fields).empty_table(), place).schema)
 
 
-def _read(path: str, names: list[str], row: int, rows: int, in_arrow_only: Collection[str]) -> pl.DataFrame:
-    if not any(name in in_arrow_only for name in names):
+def _read(path: str, names: list[str], row: int, rows: int, misread: Collection[str]) -> pl.DataFrame:
+    if not any(name in misread for name in names):
         with contextlib.suppress(pl.exceptions.PolarsError):
             return pl.scan_parquet(path, glob=False).select(names).slice(row, rows).collect()
     return read_with_pyarrow(path, names, row, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -14,7 +15,7 @@ from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
 from flowdsl.log import document_paths
 from flowdsl.log.columns import SCHEMA, TIME, SchemaCoercer, are_plain, asked_columns, present, row_in_python
 from flowdsl.log.external_sort import POSITION, KeySample, SortedTable
-from flowdsl.log.problems import OutOfOrder, RowProblems
+from flowdsl.log.problems import OutOfOrder, Problem, RowProblems
 from flowdsl.log.repeats import Repeated
 from flowdsl.log.sources import (
     FileStretch,
@@ -25,7 +26,7 @@ from flowdsl.log.sources import (
     RawTable,
     TableSlice,
 )
-from flowdsl.log.validation import bad_json, bad_rows, excerpt, faults
+from flowdsl.log.validation import bad_json, bad_rows, excerpt, faults, without_texts
 from flowdsl.progress import Tick, track, wait_with_progress
 
 if TYPE_CHECKING:
@@ -84,11 +85,11 @@ class EventTable:
         return self._raw.count()
 
     def clock_marks(self) -> pl.DataFrame:
-        """Return None: only logs written by flowdsl have clock marks."""
+        """Return an empty table: only logs written by flowdsl have clock marks."""
         return no_marks()
 
     def ahead_marks(self) -> pl.DataFrame:
-        """Return None, for the same reason."""
+        """Return an empty table: only live runs mark events."""
         return no_marks()
 
     def chunks(
@@ -151,27 +152,15 @@ class EventTable:
         shaped = self._shaper.shape(piece.frame, piece.place)
         reasons = faults(piece.frame, shaped, to_keep=False)
         late = set(order.rows(shaped[self._key]).tolist()) - reasons.keys()
-        again = {}
-        if "event_id" in shaped.columns:
-            again = repeated.rows(shaped["event_id"])
-        for row in sorted(reasons.keys() | late | again.keys()):
-            self._report(found, piece, row, reasons.get(row), row in late, again.get(row))
-
-    def _report(
-        self, found: RowProblems, piece: TableSlice, row: int, why: str | None, late: bool, again: str | None
-    ) -> None:
-        text = excerpt(row_in_python(piece.frame, row))
-        if why:
-            found.add(piece.place, piece.row + row, "broken", why, text)
-            return
-        if late:
-            found.add(
-                piece.place, piece.row + row, "out of order", f"{self._key} is less than one before it", text
-            )
-        if again is not None:
-            found.add(
-                piece.place, piece.row + row, "duplicate", f"event_id {again!r} repeats an earlier one", text
-            )
+        again = repeated.rows(shaped["event_id"]) if "event_id" in shaped.columns else {}
+        problems: list[tuple[int, Problem, str]] = [(row, "broken", why) for row, why in reasons.items()]
+        problems += [(row, "out of order", f"{self._key} is less than one before it") for row in late]
+        for row, name in again.items():
+            if row not in reasons:
+                problems.append((row, "duplicate", f"event_id {name!r} repeats an earlier one"))
+        for row, problem, why in sorted(problems, key=itemgetter(0)):
+            text = excerpt(row_in_python(piece.frame, row))
+            found.add(piece.place, piece.row + row, problem, why, text)
 
     @property
     def _key(self) -> str:
@@ -226,11 +215,7 @@ class EventTable:
         if not wrong:
             return frame, read
         self.broken += len({row for rows in wrong.values() for row in rows})
-        without = frame.with_columns(
-            pl.when(~pl.int_range(pl.len()).is_in(rows)).then(pl.col(name)).alias(name)
-            for name, rows in wrong.items()
-        )
-        return without, read
+        return without_texts(frame, wrong), read
 
     def _in_order(self, names: list[str], size: int, after: int) -> Iterator[pl.DataFrame]:
         sample = self._order

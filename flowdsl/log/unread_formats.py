@@ -28,15 +28,17 @@ class UnreadFormat:
 
 
 _UNPACK: Final = "unpack it and read the files in it"
+_DECODE: Final = "decode it, and pass the rows as a list of mappings"
+_EXCEL: Final = "read_events(pandas.read_excel(path), …)"
+_COPY: Final = "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)"
 UNREAD: Final = (
-    UnreadFormat("an Excel workbook", (".xlsx", ".xlsm", ".xlsb"), "read_events(pandas.read_excel(path), …)"),
     UnreadFormat(
         "an Excel workbook",
-        (".xls",),
-        "read_events(pandas.read_excel(path), …)",
+        (".xlsx", ".xlsm", ".xlsb", ".xls"),
+        _EXCEL,
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
     ),
-    UnreadFormat("an OpenDocument spreadsheet", (".ods",), "read_events(pandas.read_excel(path), …)"),
+    UnreadFormat("an OpenDocument spreadsheet", (".ods",), _EXCEL),
     UnreadFormat("an Avro file", (".avro",), "read_events(polars.read_avro(path), …)", b"Obj\x01"),
     UnreadFormat(
         "an SQLite database",
@@ -51,15 +53,8 @@ UNREAD: Final = (
     UnreadFormat("a RAR archive", (".rar",), _UNPACK, b"Rar!\x1a\x07"),
     UnreadFormat("a tar archive", (".tar", ".tgz", ".tbz2", ".txz"), _UNPACK, b".{257}ustar"),
     UnreadFormat("a pickle", (".pkl", ".pickle"), "pandas.read_pickle(path), if you trust its author"),
-    UnreadFormat(
-        "an SQL dump", (".sql",), "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)"
-    ),
-    UnreadFormat(
-        "a PostgreSQL archive",
-        (".dump", ".backup"),
-        "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)",
-        b"PGDMP",
-    ),
+    UnreadFormat("an SQL dump", (".sql",), _COPY),
+    UnreadFormat("a PostgreSQL archive", (".dump", ".backup"), _COPY, b"PGDMP"),
     UnreadFormat(
         "an HDF5 file",
         (".h5", ".hdf5", ".hdf"),
@@ -67,10 +62,8 @@ UNREAD: Final = (
         b"\x89HDF\r\n\x1a\n",
     ),
     UnreadFormat("BSON", (".bson",), "bsondump makes JSON lines of it"),
-    UnreadFormat("MessagePack", (".msgpack", ".mpk"), "decode it, and pass the rows as a list of mappings"),
-    UnreadFormat(
-        "Protocol Buffers", (".pb", ".protobuf"), "decode it, and pass the rows as a list of mappings"
-    ),
+    UnreadFormat("MessagePack", (".msgpack", ".mpk"), _DECODE),
+    UnreadFormat("Protocol Buffers", (".pb", ".protobuf"), _DECODE),
     UnreadFormat(
         "YAML", (".yaml", ".yml"), "read_events(yaml.safe_load(text), …), where it is a list of rows"
     ),
@@ -110,7 +103,7 @@ _TABLES: Final = {
     ".hoodie": UnreadFormat("a Hudi table", (), "export it as Parquet"),
 }
 # the members of archives that are workbooks
-_WORKBOOKS: Final = {"xl/workbook.xml": UNREAD[0], "xl/workbook.bin": UNREAD[0], "content.xml": UNREAD[2]}
+_WORKBOOKS: Final = {"xl/workbook.xml": UNREAD[0], "xl/workbook.bin": UNREAD[0], "content.xml": UNREAD[1]}
 
 
 def refuse_unread(path: Path, suffixes: tuple[str, ...], begin: bytes) -> None:

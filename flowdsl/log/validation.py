@@ -6,7 +6,7 @@ rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -92,10 +92,18 @@ def bad_json(shaped: pl.DataFrame) -> dict[str, list[int]]:
         )
         texts = texts.drop_nulls()
         if texts.height:
-            wrong = _invalid(texts)
-            if wrong:
-                found[name] = wrong
+            wrong = query("SELECT row FROM texts WHERE NOT json_valid(text)", texts=texts)["row"].to_list()
+            if rows := sorted({*wrong, *lenient(texts)}):
+                found[name] = rows
     return found
+
+
+def without_texts(frame: pl.DataFrame, rows: Mapping[str, list[int]]) -> pl.DataFrame:
+    """Return a frame with null in these rows of these columns."""
+    return frame.with_columns(
+        pl.when(~pl.int_range(pl.len()).is_in(some)).then(pl.col(name)).alias(name)
+        for name, some in rows.items()
+    )
 
 
 def faults(raw: pl.DataFrame, shaped: pl.DataFrame, *, to_keep: bool = True) -> dict[int, str]:
@@ -186,11 +194,6 @@ def _where_empty(texts: pl.Series) -> Mask | None:
         return None
     empty = texts == ""
     return as_mask(empty) if empty.any() else None
-
-
-def _invalid(texts: pl.DataFrame) -> list[int]:
-    rows: list[int] = query("SELECT row FROM texts WHERE NOT json_valid(text)", texts=texts)["row"].to_list()
-    return sorted({*rows, *lenient(texts)})
 
 
 def lenient(texts: pl.DataFrame) -> list[int]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from flowdsl.log.columns import KIND, TIME
 from flowdsl.log.sources import FileStretch, ParquetFiles
 from flowdsl.log.table import EventTable
-from flowdsl.log.validation import bad_json
+from flowdsl.log.validation import bad_json, without_texts
 from flowdsl.values.json_types import Ints
 
 Batches = Iterable[pa.RecordBatch]
@@ -57,15 +57,12 @@ def numbers_in(batches: Batches) -> Iterator[int]:
 
 
 def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
-    """Return rows without text that is not JSON, and where there was such text."""
+    """Return rows with null in place of text that is not JSON, and the numbers of the rows that had some."""
     wrong = bad_json(frame)
     if not wrong:
         return frame, np.zeros(0, np.int64)
-    whole = frame.with_columns(
-        pl.when(~pl.int_range(pl.len()).is_in(rows)).then(pl.col(name)).alias(name)
-        for name, rows in wrong.items()
-    )
-    return whole, np.array(sorted({row for rows in wrong.values() for row in rows}), np.int64)
+    rows = np.array(sorted({row for rows in wrong.values() for row in rows}), np.int64)
+    return without_texts(frame, wrong), rows
 
 
 def in_parts(batches: Batches, size: int, starts: Ints | None = None) -> Iterator[tuple[int, pl.DataFrame]]:
