@@ -92,9 +92,9 @@ def bad_json(shaped: pl.DataFrame) -> dict[str, list[int]]:
         )
         texts = texts.drop_nulls()
         if texts.height:
-            wrong = query("SELECT row FROM texts WHERE NOT json_valid(text)", texts=texts)["row"].to_list()
-            if rows := sorted({*wrong, *lenient(texts)}):
-                found[name] = rows
+            wrong = _invalid(texts)
+            if wrong:
+                found[name] = wrong
     return found
 
 
@@ -194,6 +194,11 @@ def _where_empty(texts: pl.Series) -> Mask | None:
         return None
     empty = texts == ""
     return as_mask(empty) if empty.any() else None
+
+
+def _invalid(texts: pl.DataFrame) -> list[int]:
+    rows: list[int] = query("SELECT row FROM texts WHERE NOT json_valid(text)", texts=texts)["row"].to_list()
+    return sorted({*rows, *lenient(texts)})
 
 
 def lenient(texts: pl.DataFrame) -> list[int]:
