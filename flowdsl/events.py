@@ -13,12 +13,13 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from numbers import Integral
 from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args
 
 from flowdsl.calls import answered
 from flowdsl.errors import DataError, did_you_mean, warn
+from flowdsl.moments import to_micros, to_moment
 from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR, far_number, infinity
 from flowdsl.values.python_values import encode_json
@@ -44,8 +45,6 @@ JSON_COLUMNS: Final = ("data", "metadata")
 
 _LINK = ("link_type", "source_id", "target_id")
 _ENTITY = ("entity_type", "entity_id")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
@@ -450,7 +449,7 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
     if value.tzinfo is None:
         warn("timestamps without a zone are taken as UTC")
         value = value.replace(tzinfo=UTC)
-    micros = int((value - _EPOCH) // _MICROSECOND)
+    micros = int(to_micros(value))
     if not _FIRST_US <= micros <= _LAST_US:
         # because of its time zone
         raise _refusal(
@@ -467,7 +466,7 @@ def timestamp_text(microseconds: int) -> str:
     >>> timestamp_text(1_500_000)
     '1970-01-01T00:00:01.500000Z'
     """
-    return (_EPOCH + microseconds * _MICROSECOND).isoformat().replace("+00:00", "Z")
+    return to_moment(microseconds).isoformat().replace("+00:00", "Z")
 
 
 def _make(family: str, action: str, **fields: Any) -> dict[str, Any]:

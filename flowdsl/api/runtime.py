@@ -45,6 +45,7 @@ from flowdsl.live.worker import PATIENCE, LiveWorker, RunConfig
 from flowdsl.log import Position
 from flowdsl.log.base import EventLog
 from flowdsl.log.errors import reading
+from flowdsl.moments import to_micros
 from flowdsl.pluralize import count_text
 from flowdsl.production.targets import by_rules
 from flowdsl.progress import Progress, ProgressReporter, track
@@ -588,7 +589,7 @@ class Runtime:
         self._stop.set()
 
     def _now(self) -> int:
-        return (self._clock() - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+        return to_micros(self._clock())
 
     def _follow(self) -> None:
         self._work(until_idle=False)

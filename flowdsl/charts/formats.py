@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+from flowdsl.moments import to_micros, to_moment
+
 SECOND: Final = 1_000_000
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
@@ -85,15 +86,14 @@ def moment(micros: int) -> dt.datetime:
     """Return microseconds since 1970 as a UTC datetime, limited to the range of the calendar."""
     lowest, highest = dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)
     try:
-        return EPOCH + dt.timedelta(microseconds=micros)
+        return to_moment(micros)
     except OverflowError:
         return lowest if micros < 0 else highest
 
 
 def micros(value: dt.datetime) -> int:
     """Return a datetime as microseconds since 1970; one without a time zone is UTC."""
-    aware = value if value.tzinfo is not None else value.replace(tzinfo=dt.UTC)
-    return (aware - EPOCH) // dt.timedelta(microseconds=1)
+    return to_micros(value if value.tzinfo is not None else value.replace(tzinfo=dt.UTC))
 
 
 def moment_text(micros: int, *, seconds: bool = False) -> str:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.crashes import Crash
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import StepOutcome
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Ints
 
 # numbers of branches that are counted in an array
 _USUAL = 1 << 16
@@ -24,7 +23,7 @@ class FanOutHistogram:
 
     def __init__(self) -> None:
         # by number of branches; the few that are larger than it has room for are counted one by one
-        self._usual: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._usual: Ints = np.zeros(0, np.int64)
         self._huge: Counter[int] = Counter()
         self.largest = 0
         self.seq_no = 0
@@ -51,7 +50,7 @@ class FanOutHistogram:
         usual = usual[usual > 0]
         return [*zip(usual.tolist(), self._usual[usual].tolist(), strict=True), *sorted(self._huge.items())]
 
-    def _add_usual(self, counts: npt.NDArray[np.int64]) -> None:
+    def _add_usual(self, counts: Ints) -> None:
         if len(counts) > len(self._usual):
             self._usual, counts = counts.copy(), self._usual
         self._usual[: len(counts)] += counts

@@ -19,6 +19,7 @@ from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.outcome import Absorbed, Deliveries, Dropped, Failed, StepOutcome
+from flowdsl.moments import to_moment
 from flowdsl.values.json_types import MISSING, Index
 from flowdsl.values.paths import Path
 
@@ -72,7 +73,8 @@ class EventReading:
 
     `position` is the last event that went through the flows; `stages` has for each stage, by its `id`, what
     became of each branch; `triggered` what each flow began with; `more` how many branches of a flow were not
-    followed. `choose` says which of too many branches are followed, as places in the rows given.
+    followed. `choose` says which of too many branches are followed, as places in the rows given; the first
+    ones by default.
     """
 
     def __init__(self, seq_no: int, choose: Choice | None = None) -> None:
@@ -83,7 +85,7 @@ class EventReading:
         self.seq_no = seq_no
         # where the names of entities are looked up
         self.graph: GraphState | None = None
-        self._choose = choose or _first_ones
+        self._choose = choose or (lambda *_: list(range(FOLLOWED)))
         self._entities: tuple[Chunk | None, dict[int, Any]] = (None, {})
         self._followed: dict[int, dict[int, set[Branch]]] = {}
 
@@ -212,7 +214,7 @@ class EventReading:
         if not (keep and seen.outcome == "delivered"):
             seen.outcome, seen.reason = outcome, reason
         if moment is not None:
-            seen.at = _moment(int(moment))
+            seen.at = to_moment(int(moment))
         return seen
 
     def _complete(
@@ -320,10 +322,6 @@ class _TracedRows:
         return [self.entities[version] for version in versions]
 
 
-def _first_ones(stage: CompiledStep, contexts: ContextBatch, rows: Index) -> list[int]:
-    return list(range(FOLLOWED))
-
-
 def value_at(variables: Mapping[str, Any], path: Path) -> Any:
     """Return the value at a path, `MISSING` where there is none."""
     value: Any = variables
@@ -336,10 +334,6 @@ def value_at(variables: Mapping[str, Any], path: Path) -> Any:
 
 def _branch(levels: tuple[Any, ...], row: int) -> Branch:
     return tuple(int(level[row]) for level in levels)
-
-
-def _moment(micros: int) -> dt.datetime:
-    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)
 
 
 def _is_followed(branch: Branch, depth: int, followed: set[Branch]) -> bool:

@@ -7,10 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.chunk import Chunk, Micros
@@ -31,12 +29,13 @@ from flowdsl.graph.versions import Compaction
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import FOREVER, Until
 from flowdsl.log import EventSource
-from flowdsl.log.columns import readable
+from flowdsl.log.columns import empty_events, readable
 from flowdsl.log.document_paths import take_off
 from flowdsl.log.event_rows import EventRows
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.scope import TRIGGER_VARIABLES
 from flowdsl.progress import Tick, noop, wait_with_progress
+from flowdsl.values.json_types import Ints, Mask
 
 ALL_AT_ONCE = 1 << 62
 # fewer events are prepared before a thread would have begun
@@ -211,7 +210,8 @@ class LocalExecutor:
             rows, read = take_off(readable(frame.rechunk()), self.plan.event_paths)
             events = EventRows(rows, self.graph.interner, self.plan.event_paths)
             events.prepare({*self.plan.id_columns, *self._coded})
-            met = self._find_triggered(events)  # the masks of types are kept with the events
+            # the masks of types are kept with the events
+            met = self._find_triggered(events)
             if self.plan.event_paths:
                 events.narrow(met)
             for path, values in read.items():
@@ -238,11 +238,9 @@ class LocalExecutor:
             if waiting is not None:
                 yield waiting()
 
-    def _find_triggered(self, events: EventRows) -> npt.NDArray[np.bool_]:
+    def _find_triggered(self, events: EventRows) -> Mask:
         """Return which events some trigger takes."""
-        met: npt.NDArray[np.bool_] = np.logical_or.reduce(
-            [_meets(entry, events) for entry in self.plan.entries]
-        )
+        met: Mask = np.logical_or.reduce([_meets(entry, events) for entry in self.plan.entries])
         return met
 
     def gather_final_graph(self, source: EventSource, span: ReplayRange, progress: Tick = noop) -> None:
@@ -250,9 +248,9 @@ class LocalExecutor:
         for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
             frame, ended = span.cut(frame)
             events = EventRows(readable(frame), self.graph.interner)
-            self._advance_graph(
-                Chunk(events, np.zeros(len(events), np.int64), self.graph, self.graph.interner)
-            )
+            chunk = Chunk(events, np.zeros(len(events), np.int64), self.graph, self.graph.interner)
+            if len(unmet := self.graph.advance(events)):
+                self.recorder.note_unmatched(chunk, unmet)
             self.graph.commit()
             progress(frame.height)
             if ended:
@@ -328,16 +326,9 @@ class LocalExecutor:
         self.events += through
         self._compact()
 
-    def _advance_graph(self, chunk: Chunk) -> None:
-        unmet = self.graph.advance(chunk.events)
-        if len(unmet):
-            self.recorder.note_unmatched(chunk, unmet)
-
     # -- where production may stop ---------------------------------------------------------------------
 
-    def _crash(
-        self, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, horizon: int, pool: ThreadPoolExecutor
-    ) -> Crash | None:
+    def _crash(self, chunk: Chunk, runs: Mask | None, horizon: int, pool: ThreadPoolExecutor) -> Crash | None:
         """Take a chunk through the flows if production does not stop in it; the crash, and nothing done, if
         it does.
         """
@@ -364,7 +355,7 @@ class LocalExecutor:
     def _run_flows(
         self,
         chunk: Chunk,
-        runs: npt.NDArray[np.bool_] | None,
+        runs: Mask | None,
         clock: int,
         pool: ThreadPoolExecutor,
         recorder: Recorder,
@@ -378,7 +369,7 @@ class LocalExecutor:
         self,
         crash: Crash,
         chunk: Chunk,
-        runs: npt.NDArray[np.bool_] | None,
+        runs: Mask | None,
         horizon: int,
         pool: ThreadPoolExecutor,
     ) -> None:
@@ -404,7 +395,7 @@ class LocalExecutor:
             crash.reason,
         )
 
-    def _clock(self, times: Micros, seq: npt.NDArray[np.int64], marks: pl.DataFrame) -> Micros:
+    def _clock(self, times: Micros, seq: Ints, marks: pl.DataFrame) -> Micros:
         if not marks.height and times[0] >= self.clock and bool((times[1:] >= times[:-1]).all()):
             return times
         clock = times.copy()
@@ -449,14 +440,7 @@ class LocalExecutor:
 
     def empty_chunk(self, graph: GraphState | None = None) -> Chunk:
         """Return a chunk without events, over the graph as it is."""
-        schema: dict[str, Any] = dict.fromkeys(
-            ("event_id", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id"),
-            pl.String,
-        )
-        frame = pl.DataFrame(
-            schema={"seq_no": pl.Int64, "timestamp": pl.Datetime("us", "UTC"), "kind": pl.String, **schema}
-        )
-        events = EventRows(frame, self.graph.interner)
+        events = EventRows(empty_events().drop(JSON_COLUMNS), self.graph.interner)
         return Chunk(
             events, np.zeros(0, np.int64), graph or self.graph, self.graph.interner, seq_before=self.position
         )
@@ -502,9 +486,7 @@ def _ramp(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             yield from (frame.head(CHUNK), frame.slice(CHUNK))
 
 
-def without_ahead(
-    times: Micros, seq: npt.NDArray[np.int64], ahead: pl.DataFrame
-) -> tuple[Micros, npt.NDArray[np.intp]]:
+def without_ahead(times: Micros, seq: Ints, ahead: pl.DataFrame) -> tuple[Micros, Ints]:
     """Return times with the clock itself in place of what does not move it, and where that is."""
     numbers = ahead["seq_no"].to_numpy()
     place = np.searchsorted(numbers, seq).clip(0, len(numbers) - 1)
@@ -526,7 +508,7 @@ def _state_of(run: StepExecutor, labels: Sequence[str]) -> StepState:
     return StepState(step.fingerprint, flows, step.number, step.method, step.operator.text, run.kernel.fork())
 
 
-def _meets(entry: Entry, events: EventRows) -> npt.NDArray[np.bool_]:
+def _meets(entry: Entry, events: EventRows) -> Mask:
     """Return which events a trigger takes."""
     mask = events.of_kinds(entry.trigger.kind)
     if entry.trigger.filter is None:
@@ -535,9 +517,7 @@ def _meets(entry: Entry, events: EventRows) -> npt.NDArray[np.bool_]:
     return mask & events.of_type(name, wanted)
 
 
-def _trigger(
-    entry: Entry, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, roots: frozenset[str]
-) -> ContextBatch:
+def _trigger(entry: Entry, chunk: Chunk, runs: Mask | None, roots: frozenset[str]) -> ContextBatch:
     mask = _meets(entry, chunk.events)
     if runs is not None:
         mask = mask & runs

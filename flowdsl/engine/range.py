@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.chunk import Chunk, Micros
+from flowdsl.values.json_types import Ints, Mask
 
 # events read at once; the larger number where that takes little memory
 CHUNK, LARGE_CHUNK = 1 << 17, 1 << 19
@@ -26,7 +26,7 @@ class ReplayRange:
     stop: int | None = None
     start_time: int | None = None
     stop_time: int | None = None
-    only: npt.NDArray[np.int64] | None = None
+    only: Ints | None = None
 
     @property
     def whole(self) -> bool:
@@ -46,9 +46,9 @@ class ReplayRange:
             return frame, False
         return frame.head(int(stops.argmax())), True
 
-    def runs(self, chunk: Chunk, times: Micros) -> npt.NDArray[np.bool_] | None:
+    def runs(self, chunk: Chunk, times: Micros) -> Mask | None:
         """Return where flows run; None for everywhere."""
-        parts: list[npt.NDArray[np.bool_]] = []
+        parts: list[Mask] = []
         if self.start is not None:
             parts.append(chunk.seq >= self.start)
         if self.start_time is not None:

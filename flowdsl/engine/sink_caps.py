@@ -25,9 +25,7 @@ from flowdsl.flow.plan import CompiledStep, Plan
 from flowdsl.kernels.outcome import Deliveries, Dropped, StepOutcome, dropped_rows
 from flowdsl.operators.cap import CapKernel
 from flowdsl.values.interner import Interner
-from flowdsl.values.json_types import Mask, Tag
-
-Ints = npt.NDArray[np.int64]
+from flowdsl.values.json_types import Ints, Mask, Tag
 
 
 class Writes(Protocol):

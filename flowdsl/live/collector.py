@@ -7,7 +7,6 @@ their variables when there is time: that costs several times what a batch costs.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
@@ -27,6 +26,7 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import Deliveries, StepOutcome
 from flowdsl.log.event_ids import EventName
+from flowdsl.moments import to_moment
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.store import MemoryStore, TablePart
 from flowdsl.results.table_writer import Origins, closed_texts, error_part, with_events
@@ -35,7 +35,6 @@ from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING, Index
 
 Order = tuple[int, int, int, tuple[int, ...], int, int]
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass
@@ -230,9 +229,10 @@ def _rows(contexts: ContextBatch, payload: Payload, recipient: Column) -> list[t
     event_times = chunk.column(("event", "timestamp_us"), rows).ints
     assert event_times is not None
     moments = contexts.moment
-    delivered_at = _datetimes(moments)
+    delivered_at = list(map(to_moment, moments.tolist()))
     # an event that is not late is processed at its own time
-    event_time = delivered_at if np.array_equal(event_times, moments) else _datetimes(event_times)
+    same = np.array_equal(event_times, moments)
+    event_time = delivered_at if same else list(map(to_moment, event_times.tolist()))
     return list(
         zip(
             moments.tolist(),
@@ -248,10 +248,6 @@ def _rows(contexts: ContextBatch, payload: Payload, recipient: Column) -> list[t
             strict=True,
         )
     )
-
-
-def _datetimes(micros: Any) -> list[dt.datetime]:
-    return [_EPOCH + dt.timedelta(microseconds=m) for m in micros.tolist()]
 
 
 def _or_none(column: Column) -> list[Any]:

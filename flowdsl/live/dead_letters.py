@@ -13,6 +13,7 @@ import polars as pl
 
 from flowdsl.errors import LiveError
 from flowdsl.events import EVENT_COLUMNS
+from flowdsl.moments import to_micros
 from flowdsl.sinks.base import Delivery, Failure, storable
 from flowdsl.sinks.frame import MOMENT
 
@@ -104,7 +105,7 @@ def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> DeadLe
         "key": delivery.key,
         "seq_no": delivery.seq_no,
         "event_id": delivery.event_id,
-        "timestamp": _micros(delivery.event_time),
+        "timestamp": to_micros(delivery.event_time),
         "entity_type": delivery.entity_type,
         "entity_id": delivery.entity_id,
         "flow": delivery.flow,
@@ -176,7 +177,3 @@ def choose_letters(held: list[DeadLetter], letters: Any) -> list[DeadLetter]:
 def _key(flow: str, seq_no: int, branch: str | None, step: int) -> str:
     identity = "\0".join(("context", flow, str(seq_no), branch or "", str(step)))
     return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _micros(moment: dt.datetime) -> int:
-    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)

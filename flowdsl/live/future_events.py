@@ -4,7 +4,6 @@ them.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,8 +12,7 @@ import polars as pl
 from flowdsl.engine.range import BEGINNING, micros
 from flowdsl.log.base import EventLog
 from flowdsl.log.columns import readable
-
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+from flowdsl.moments import to_moment
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,7 @@ class AheadOfClock:
                     # a log without a clock yet: it begins with the first event that is right, if that is
                     # known already
                     clock = now if ahead.all() else int(times[~ahead][0])
-                self.log.mark_ahead(events["seq_no"].to_numpy()[ahead].tolist(), moment(clock))
+                self.log.mark_ahead(events["seq_no"].to_numpy()[ahead].tolist(), to_moment(clock))
         last = int(events["seq_no"][-1])
         marks = self.log.ahead_marks(int(events["seq_no"][0]))
         return marks.filter(pl.col("seq_no") <= last) if marks.height else marks
-
-
-def moment(micros: int) -> dt.datetime:
-    """Convert µs since 1970 to a datetime."""
-    return _EPOCH + dt.timedelta(microseconds=micros)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from flowdsl.moments import to_moment
 from flowdsl.results.manifest_schema import StepRow
 from flowdsl.values.json_types import Floats, Ints
 
@@ -110,7 +110,7 @@ class SinkMetrics:
             meter.failed,
             meter.waiting,
             meter.on_disk,
-            _text(meter.waiting_since),
+            None if meter.waiting_since is None else to_moment(meter.waiting_since).isoformat(),
             meter.batches,
             round(meter.seconds, 6),
             *(meter.latencies.percentile(p) for p in (50, 95, 99)),
@@ -183,12 +183,6 @@ def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=columns)
     # numbers, where there is none as well
     return frame.astype({name: "float64" for name in columns if name.startswith("latency")})
-
-
-def _text(micros: int | None) -> str | None:
-    if micros is None:
-        return None
-    return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)).isoformat()
 
 
 def _short(seconds: float | None) -> str:

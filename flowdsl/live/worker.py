@@ -21,10 +21,11 @@ from flowdsl.live.collector import LiveRecorder
 from flowdsl.live.consumer_store import ConsumerStore
 from flowdsl.live.dead_letters import letters_of_failures
 from flowdsl.live.dispatcher import Dispatcher
-from flowdsl.live.future_events import AheadOfClock, moment
+from flowdsl.live.future_events import AheadOfClock
 from flowdsl.live.log_cursor import LogCursor, LogPosition, LogSlice
 from flowdsl.live.spans import Tracer
 from flowdsl.log.base import EventLog
+from flowdsl.moments import to_moment
 from flowdsl.progress import Tick, noop
 from flowdsl.values.json_extraction import Documents
 
@@ -175,7 +176,7 @@ class LiveWorker:
         if due is None:
             return False
         # a window of no length at all is due at the clock as it is: only a later one makes it close
-        self._setting.log.mark_clock(moment(max(due, self.local.clock + 1)))
+        self._setting.log.mark_clock(to_moment(max(due, self.local.clock + 1)))
         return True
 
     def _sleep(self) -> None:

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.charts.formats import DAY, EPOCH
+from flowdsl.charts.formats import DAY
+from flowdsl.moments import EPOCH
 from flowdsl.reports.distribution import Distribution
 from flowdsl.values.json_types import Ints
 from flowdsl.values.masks import where_present

@@ -27,6 +27,7 @@ from flowdsl.log import EventSource, open_log
 from flowdsl.log.future_events import AheadOfNext
 from flowdsl.log.source import LogLike
 from flowdsl.log.uuids import NormalizedUuids
+from flowdsl.moments import to_micros
 from flowdsl.production.targets import by_rules
 from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
 from flowdsl.sinks.base import Sink, SinkLike, missing_sink
@@ -136,7 +137,7 @@ def _position(name: str, value: Any) -> tuple[int | None, int | None]:
             moment = None
     if isinstance(moment, dt.datetime) and moment == moment:
         moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
-        return None, (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+        return None, to_micros(moment)
     raise ReplayError(
         f"{name}={short_repr(value, 200)} is no place in a log",
         allowed="a sequence number, a datetime, or text such as '2026-01-31T12:00:00Z'",

@@ -14,6 +14,7 @@ import polars as pl
 
 from flowdsl.arguments import flag_of
 from flowdsl.errors import FlowError, SinkError
+from flowdsl.moments import EPOCH
 from flowdsl.operators.options import Option
 from flowdsl.text import short_repr
 from flowdsl.values.json_texts import storable as storable
@@ -29,7 +30,6 @@ GENERIC: Final = "generic"
 LONGEST_FAILURE: Final = 1_000
 PROVISIONAL: Final = "-end"
 """What the key of a delivery ends with that may come again, then with more of the log behind it."""
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 # `_COMPACT.encode` makes one of these at each call, which takes as long as the encoding
 _MADE_ONCE: Final = getattr(json.encoder, "c_make_encoder", None)
@@ -74,8 +74,8 @@ class Delivery(NamedTuple):
     branch: str | None = None
     seq_no: int = 0
     event_id: str | None = None
-    event_time: dt.datetime = _EPOCH
-    delivered_at: dt.datetime = _EPOCH
+    event_time: dt.datetime = EPOCH
+    delivered_at: dt.datetime = EPOCH
     closed_by: str | None = None
     entity_type: str | None = None
     entity_id: str | None = None

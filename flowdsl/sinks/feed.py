@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
+from flowdsl.moments import to_micros, to_moment
 from flowdsl.operators.options import Option
 from flowdsl.sinks.base import Delivery, Failure, json_text, storable
 from flowdsl.sinks.database import Database, insert, seal_rows
@@ -26,8 +27,6 @@ from flowdsl.sinks.sqlite_sink import (
     page_of,
 )
 
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
 _SCHEMA: Final = (
     """create table if not exists items (
         number integer primary key autoincrement, id blob not null, recipient text not null,
@@ -152,10 +151,7 @@ class Feed(KeptSink[Row]):
         True
         """
         rows, following = page_of(self._database, "items", "number", recipient, before, limit)
-        items = (
-            FeedItem(key_text(name), json.loads(text), _EPOCH + at * _MICROSECOND)
-            for _, name, _, text, at in rows
-        )
+        items = (FeedItem(key_text(name), json.loads(text), to_moment(at)) for _, name, _, text, at in rows)
         return FeedPage(tuple(items), following)
 
     def items(self, recipient: str) -> Iterator[FeedItem]:
@@ -229,7 +225,7 @@ class Feed(KeptSink[Row]):
     def _row(self, delivery: Delivery, key: StoredKey) -> Row | Failure:
         if not delivery.recipient:
             return no_recipient("feed")
-        at = (delivery.delivered_at - _EPOCH) // _MICROSECOND
+        at = to_micros(delivery.delivered_at)
         return (
             key or uuid.uuid4().bytes,
             storable(delivery.recipient),

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.arguments import seconds_of, whole_number
 from flowdsl.errors import SinkError
+from flowdsl.moments import to_micros, to_moment
 from flowdsl.operators.options import Option, count_schema
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, json_text, storable
 from flowdsl.sinks.database import Database, insert, marks, seal_rows
@@ -36,8 +37,6 @@ from flowdsl.sinks.sqlite_sink import (
 
 # how many notifications of a recipient are kept
 KEEP: Final = 1_000
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
 _SCHEMA: Final = (
     """create table if not exists notifications (
         number integer primary key autoincrement, id blob not null, recipient text not null,
@@ -371,7 +370,7 @@ class InApp(Recipients, KeptSink[Row]):
             _text(fields.get("title"), "Notification"),
             storable(body),
             json_text(payload),
-            (delivery.delivered_at - _EPOCH) // _MICROSECOND,
+            to_micros(delivery.delivered_at),
         )
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> Sequence[Any]:
@@ -444,6 +443,6 @@ def _notification(row: Sequence[Any]) -> Notification:
         body,
         data,
         bool(read),
-        _EPOCH + created * _MICROSECOND,
+        to_moment(created),
         payload,
     )

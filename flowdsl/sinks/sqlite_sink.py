@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 import sqlite3
@@ -11,6 +10,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from flowdsl.arguments import texts_of, whole_number
 from flowdsl.errors import SinkError
+from flowdsl.moments import to_micros
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.base import (
     PROVISIONAL,
@@ -47,8 +47,6 @@ KEYS: Final = (
 of keys.
 """
 CHECKED: Final = {"keys": "key, until, undo", "stretches": "low, high, keys"}
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
 # keys that are looked for in one statement
 _AT_ONCE: Final = 900
 # from how many keys on they are a row together
@@ -222,7 +220,7 @@ class KeptSink(DurableSink, Generic[Row]):
             outcomes.append(None)
             until = None
             if named.endswith(PROVISIONAL):
-                until = (delivery.event_time - _EPOCH) // _MICROSECOND
+                until = to_micros(delivery.event_time)
             kept.append((key, until, row))
         return kept, outcomes
 

@@ -18,11 +18,9 @@ from flowdsl.text import short_repr
 from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from flowdsl.expressions.row_source import Failures, Rows
     from flowdsl.values.columns import Column
+    from flowdsl.values.json_types import Mask
 
 Function = Callable[[Mapping[str, Any]], bool]
 Lookup = Callable[[Any], Any]
@@ -38,7 +36,7 @@ class CustomCondition(Protocol):
     @property
     def paths(self) -> frozenset[Path]: ...
 
-    def evaluate(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]: ...
+    def evaluate(self, rows: Rows) -> tuple[Mask, Failures | None]: ...
 
     def operands(self, lookup: Lookup) -> list[tuple[str, Any]]: ...
 
@@ -110,7 +108,7 @@ class Condition:
         """The calls in it that ask the graph."""
         return graph_calls(self.expression)
 
-    def evaluate(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]:
+    def evaluate(self, rows: Rows) -> tuple[Mask, Failures | None]:
         """Return the mask of the rows where the condition holds, and the failures; failed rows hold arbitrary
         values.
         """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from flowdsl.expressions.conditions.declaration import Function
 from flowdsl.expressions.conditions.semantics import OperandTypeError, kind
 from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clip_text
+from flowdsl.moments import to_micros
 from flowdsl.registry import lazy_function
 from flowdsl.values.missing import MISSING
 
@@ -18,7 +19,6 @@ _TIMESTAMP: Final = re.compile(
     r"([Zz]|[+-][0-9]{2}:?[0-9]{2})?"
 )
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment_of(text: str) -> int | None:
@@ -35,7 +35,7 @@ def moment_of(text: str) -> int | None:
         moment = datetime.fromisoformat(f"{day}T{time}.{(fraction or '0'):<06}{(zone or 'Z').upper()}")
     except ValueError:
         return None
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return to_micros(moment)
 
 
 def zone_problem(tz: Scalar) -> str | None:
