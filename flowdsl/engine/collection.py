@@ -15,18 +15,18 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.values.key_collection import Forgetting, Inside, Numbers
 
-# versions of entities that are moved at a time: those of a batch, and as many again
+# versions of entities that are moved at a time: twice those of a batch
 MOVED = 1 << 15
-# and how many of them, or links of a type, are in one block at most: so long it takes to join two
+# greatest number of them, or of links of a type, in one block: bounds the time it takes to join two
 LARGEST = 1 << 16
 
 
 class RunForgetting:
     """Forgets for one run, step by step, between two batches.
 
-    Whatever keeps codes from one batch to the next is part of the run's graph, of a kernel or of the
-    recorder, and says them as `held_codes`; a state that was taken of the run does, too, for as long as
-    somebody has it.
+    Everything that keeps codes from one batch to the next is part of the run's graph, of a kernel or of the
+    recorder, and lists them in `held_codes`; so does a state that was taken of the run, as long as it is
+    referenced.
     """
 
     def __init__(self, run: LocalExecutor) -> None:
@@ -50,7 +50,7 @@ class RunForgetting:
 
     @property
     def rounds(self) -> int:
-        """Return how often it was found out which ids are of no use."""
+        """Number of completed searches for unused ids."""
         return self._ids.rounds
 
     def keep(self, state: State) -> None:
@@ -58,7 +58,7 @@ class RunForgetting:
         self._states.append(weakref.ref(state))
 
     def wait_for(self, reader: Any) -> None:
-        """Another thread reads something of the run, as long as this object is there."""
+        """Begin no new search while `reader` exists: another thread reads data of the run through it."""
         self._others.append(weakref.ref(reader))
 
     def step(self) -> None:
@@ -73,7 +73,7 @@ class RunForgetting:
             self._step_links(identities, may_begin=may_begin)
 
     def _tidy_links(self) -> None:
-        """Leave out links that have ended: some of one type."""
+        """Remove some ended links of one type."""
         tables = self._tables_of_links
         for _ in range(len(tables)):
             tables.rotate(-1)
@@ -81,7 +81,9 @@ class RunForgetting:
                 return
 
     def _step_links(self, identities: LinkKeys, *, may_begin: bool) -> None:
-        """Identities of links are numbers of their own: those of ids, and of the pairs of each type."""
+        """Do the same for the identities of links, which have numbers of their own: by id, and by pair and
+        type.
+        """
         tables = self._run.graph.tables
         if None not in self._links:
             self._links[None] = Forgetting(

@@ -22,14 +22,14 @@ class FanOutHistogram:
     """Histogram of branches per context of a fan-out, and the place of the largest number."""
 
     def __init__(self) -> None:
-        # by number of branches; the few that are larger than it has room for are counted one by one
+        # contexts by number of branches; the few with more branches than fit are counted in `_huge`
         self._usual: Ints = np.zeros(0, np.int64)
         self._huge: Counter[int] = Counter()
         self.largest = 0
         self.seq_no = 0
 
     def count(self, branches: Index, contexts: ContextBatch) -> None:
-        """Take in the branches of these contexts; those without any were dropped and do not count."""
+        """Count the branches of these contexts; contexts without any were dropped and do not count."""
         largest = int(branches.max(initial=0))
         if largest >= _USUAL:
             self._huge.update(branches[branches >= _USUAL].tolist())
@@ -39,13 +39,13 @@ class FanOutHistogram:
             self._meet(largest, int(contexts.slice(at, at + 1).seq[0]))
 
     def add(self, other: FanOutHistogram) -> None:
-        """Count what was counted elsewhere."""
+        """Add the counts of another histogram."""
         self._add_usual(other._usual)
         self._huge.update(other._huge)
         self._meet(other.largest, other.seq_no)
 
     def counts(self) -> list[tuple[int, int]]:
-        """Each number of branches, from 1 on, and how many contexts had so many."""
+        """Return (number of branches, number of contexts) pairs, ascending, from 1 branch on."""
         usual = np.flatnonzero(self._usual)
         usual = usual[usual > 0]
         return [*zip(usual.tolist(), self._usual[usual].tolist(), strict=True), *sorted(self._huge.items())]
@@ -98,7 +98,7 @@ class StepCounts:
             self.refused.update({sink: int(np.count_nonzero(mask)) for sink, mask in outcome.refused.items()})
 
     def add(self, other: StepCounts) -> None:
-        """Add what was counted of the same step elsewhere."""
+        """Add the counts of a twin of the step."""
         self.entered += other.entered
         self.extra_branches += other.extra_branches
         self.passed += other.passed
@@ -112,7 +112,7 @@ class StepCounts:
         self.meet(other.crash)
 
     def meet(self, crash: Crash | None) -> None:
-        """Note a crash, if it is before the one that is known."""
+        """Keep the earlier of a crash and the one that is known."""
         if crash is not None and (self.crash is None or crash < self.crash):
             self.crash = crash
 

@@ -20,7 +20,7 @@ from flowdsl.kernels.outcome import StepOutcome, dropped_rows, failed_where
 from flowdsl.values.json_types import Mask
 
 STOPPED: Final = "stopped"
-"""Why a context is dropped that production was at, or was to come to, when it stopped."""
+"""Reason of contexts that production was processing, or had not reached, when it stopped."""
 
 
 @dataclass(frozen=True, order=True)
@@ -35,7 +35,7 @@ class Crash:
 
     @classmethod
     def first(cls, contexts: ContextBatch, failures: Failures, crashed: Mask, flow: int, step: int) -> Crash:
-        """Return the first of the contexts, which come in order, at which it crashes."""
+        """Return the crash at the first crashed context; contexts come in order."""
         row = int(crashed.argmax())
         one = contexts.slice(row, row + 1)
         branch = tuple(int(level[0]) for level in one.branches)
@@ -43,7 +43,7 @@ class Crash:
 
     @classmethod
     def among(cls, step: CompiledStep, outcome: StepOutcome) -> Crash | None:
-        """Return the first context at which production crashes at a step; None where it crashes at none."""
+        """Return the first crash of production at a step, or None."""
         crashes = [
             cls.first(one.contexts, one.failures, crashed, step.flows[0], step.number)
             for one in outcome.failed
@@ -52,7 +52,7 @@ class Crash:
         return min(crashes, default=None)
 
     def cut(self, step: CompiledStep, outcome: StepOutcome) -> StepOutcome:
-        """Return an outcome in which what production does not come to any more is dropped."""
+        """Return an outcome in which the contexts that production no longer reaches are dropped."""
         failed, dropped = [], [*outcome.dropped]
         for one in outcome.failed:
             crashed = one.failures.crashed if self.step == step.number else None
@@ -68,7 +68,7 @@ class Crash:
         return replace(outcome, passed=passed, failed=tuple(failed), dropped=tuple(dropped))
 
     def behind(self, contexts: ContextBatch) -> Mask:
-        """Return which contexts of its flow production comes to only after it."""
+        """Return a mask of the contexts of its flow that production would reach only after it."""
         of_event = contexts.seq == self.seq_no
         later, level_with = np.zeros(len(contexts), np.bool_), of_event
         for mine, level in zip(self.branch, contexts.branches, strict=False):
@@ -77,7 +77,7 @@ class Crash:
         return later
 
     def at(self, contexts: ContextBatch) -> Mask:
-        """Return which of the contexts of its step it is."""
+        """Return a mask of the context of its step at which it happens."""
         same: Mask = contexts.seq == self.seq_no
         for mine, level in zip(self.branch, contexts.branches, strict=True):
             same = same & (level == mine)

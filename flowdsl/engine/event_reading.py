@@ -28,7 +28,7 @@ Branch = tuple[int, ...]
 FOLLOWED: Final = 1_000
 FULL: Final = "when its window was full"
 PAUSED: Final = "when no more came for so long"
-# what lets a context go on, where that is not what its operator says
+# what released a context, where the operator's own text does not fit
 _RELEASED: Final = {
     CLOSED_BY_QUIET: PAUSED,
     CLOSED_BY_COUNT: FULL,
@@ -209,7 +209,7 @@ class EventReading:
         moment: Any = None,
         keep: bool = False,
     ) -> StepTrace:
-        """Note an outcome; it takes the place of `held`, and with `keep` gives way to `delivered`."""
+        """Record an outcome, replacing an earlier one; with `keep`, `delivered` stays."""
         seen = self.stages.setdefault(id(stage), {}).setdefault(branch, StepTrace(stage, branch, outcome))
         if not (keep and seen.outcome == "delivered"):
             seen.outcome, seen.reason = outcome, reason
@@ -220,7 +220,7 @@ class EventReading:
     def _complete(
         self, stage: CompiledStep, branch: Branch, before: dict[str, Any], answers: Mapping[GraphCall, Any]
     ) -> None:
-        """Note what the step read, for every outcome of a context that entered it."""
+        """Record the operands that the step read, for every outcome of a context that entered it."""
 
         def lookup(leaf: Any) -> Any:
             value = answers[leaf] if isinstance(leaf, GraphCall) else value_at(before, leaf)

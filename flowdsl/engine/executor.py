@@ -27,7 +27,7 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import Failed, StepOutcome, Until
 from flowdsl.values.json_types import Index
 
-# branches that go on together: more only cost memory
+# greatest number of branches that are processed together: more only cost memory
 STREAMED = 1 << 20
 
 
@@ -51,7 +51,7 @@ class Recorder(OutcomeSink, Protocol):
         ...
 
     def note_unmatched(self, chunk: Chunk, rows: Index) -> None:
-        """Write down deletions that met no link and no entity."""
+        """Write down deletions that matched no link and no entity."""
         ...
 
     def branch(self) -> Recorder:
@@ -78,7 +78,7 @@ class Recorder(OutcomeSink, Protocol):
 class StepExecutor:
     """One step of a run: its kernel, and the counts of the outcomes of its contexts.
 
-    With `spares` an unexpected error fails the contexts that met it, and no others.
+    With `spares`, an unexpected error fails only the contexts that caused it.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class StepExecutor:
         )
 
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
-        """Return what becomes of contexts, timers firing up to a moment; it is counted and written down."""
+        """Run contexts through the step, firing timers up to a moment; count and record the outcome."""
         started = time.perf_counter()
         if self._spares:
             outcome = self._run_sparing(contexts, until, recorder)
@@ -131,15 +131,15 @@ class StepExecutor:
         return outcome
 
     def holds(self, outcome: StepOutcome) -> bool:
-        """Return whether its deliveries wait until the caps of their sinks have counted them."""
+        """Return True if the deliveries wait until the caps of their sinks have counted them."""
         return self._caps is not None and outcome.delivered is not None
 
     def kept_back(self, outcome: StepOutcome) -> StepOutcome:
-        """Return what is to be written down now."""
+        """Return the outcome without deliveries that wait for caps."""
         return replace(outcome, delivered=None) if self.holds(outcome) else outcome
 
     def stream(self, contexts: ContextBatch) -> list[ContextBatch]:
-        """Return contexts in pieces that make no more branches each than can go on together."""
+        """Cut contexts so that no piece makes more branches than are processed together."""
         most = self.kernel.most_branches(contexts) if len(contexts) > 1 else None
         if most is None or int(most.sum()) <= self.together:
             return [contexts]
@@ -212,7 +212,7 @@ class StepExecutor:
                 found = True
                 yield from self._search(contexts, half, again)
         if not found:
-            # no single one is at fault: only together they raise
+            # they raise only together
             yield rows, error
 
 
@@ -262,7 +262,7 @@ def _run_places(
 
 
 def _pieces(contexts: ContextBatch, most: int) -> list[ContextBatch]:
-    """Return contexts in pieces of no more than can go on together: one event may have more branches."""
+    """Cut contexts into pieces of at most `most`: one event may have more branches."""
     return [contexts.slice(at, at + most) for at in range(0, len(contexts), most)] or [contexts]
 
 

@@ -63,7 +63,7 @@ def fit_state(
 
 
 def _complete(held: list[ContextBuffer], columns: Collection[str], source: EventSource) -> None:
-    """Give held contexts columns of their events that no flow used before."""
+    """Add event columns to held contexts that no flow used before, read from the log."""
     wanted = distinct(np.concatenate([np.zeros(0, np.int64), *(h.lacking(columns) for h in held)]))
     if not len(wanted):
         return

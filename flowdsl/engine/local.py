@@ -38,7 +38,7 @@ from flowdsl.progress import Tick, noop, wait_with_progress
 from flowdsl.values.json_types import Ints, Mask
 
 ALL_AT_ONCE = 1 << 62
-# fewer events are prepared before a thread would have begun
+# fewer events are prepared sooner than a thread starts
 PREPARED_APART = 1 << 14
 # the events among those of a frame that do not move the clock (µs), which is as given before them: `seq_no`,
 # `clock`
@@ -79,7 +79,7 @@ class LocalExecutor:
         # where production stopped, by rules by which it can
         self.stopped: Stopped | None = None
         self._may_stop = plan.may_stop
-        # versions of entities that are moved after a chunk, where some are of no use any more
+        # versions of entities that are moved after a chunk, once many are unused
         self.at_once = ALL_AT_ONCE
         self._compaction: Compaction | None = None
         given = {step.fingerprint: step.kernel for step in steps}
@@ -94,7 +94,7 @@ class LocalExecutor:
         self.steps = list(chain.from_iterable(chain.from_iterable(branches)))
         self._timed = [one for one in self.steps if one.step.timed]
         self._trace = trace
-        # what records single contexts, a function of the user's, and a fetcher expect one thread
+        # a trace, functions of the user and fetchers expect a single thread
         calls_functions = any(step.paths is None for step in plan.steps)
         alone = trace is not None or bool(graph.fetchers) or calls_functions
         self._workers = [Worker(steps_of, alone=alone) for steps_of in branches]
@@ -156,7 +156,7 @@ class LocalExecutor:
             self.plan.interest,
             clock=self.clock if latest is None else max(self.clock, int(latest)),  # type: ignore[arg-type]
             stop=(span.stop, span.stop_time),
-            # where it may stop it is to be known how many events were before
+            # if production may stop, the number of events before must be known
             passed=None if self.plan.timed or self._may_stop or whole else passed,
             ahead=tuple(ahead["seq_no"].to_list()),
         )
@@ -184,12 +184,12 @@ class LocalExecutor:
             self._advance(clock, ending=False)
 
     def next_deadline(self) -> int | None:
-        """Return when the next timer is due (µs), if no event comes before; None where none is set."""
+        """Return the earliest deadline of a timer (µs), or None if none is set."""
         due = (one.kernel.next_deadline() for one in self._timed)
         return min((clock for clock in due if clock is not None), default=None)
 
     def last_deadline(self, until: int) -> int | None:
-        """Return when the last of the timers is due that are due by `until` (µs); None where none is."""
+        """Return the latest deadline of a timer up to `until` (µs), or None."""
         first = self.next_deadline()
         if first is None or first > until:
             return None
@@ -201,8 +201,8 @@ class LocalExecutor:
     def _prepare(
         self, frames: Iterable[pl.DataFrame], span: ReplayRange
     ) -> Iterator[tuple[EventRows, GraphEvents]]:
-        """Frames with their ids as codes and their JSON taken apart, and what they say of the graph: much of
-        the work of a simple flow, done while the last one is run.
+        """Yield frames with their ids as codes and their JSON parsed, and the changes they make to the graph:
+        much of the work of a simple flow, done while the previous frame is run.
         """
 
         def prepare(frame: pl.DataFrame) -> tuple[EventRows, GraphEvents]:
@@ -244,7 +244,7 @@ class LocalExecutor:
         return met
 
     def gather_final_graph(self, source: EventSource, span: ReplayRange, progress: Tick = noop) -> None:
-        """Take in what the whole log does to the graph, and let nothing change it from here on."""
+        """Apply the whole log to the graph, and freeze it."""
         for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
             frame, ended = span.cut(frame)
             events = EventRows(readable(frame), self.graph.interner)
@@ -258,7 +258,7 @@ class LocalExecutor:
         self.graph.frozen = True
 
     def state(self) -> State:
-        """Return what a next run goes on from."""
+        """Return the state from which a next run continues."""
         flows = flows_of(self.plan)
         labels = [label for label, _ in flows]
         steps = tuple(_state_of(one, labels) for one in self.steps if one.kernel.saved)
@@ -268,7 +268,7 @@ class LocalExecutor:
 
     @property
     def kernels(self) -> list[Kernel]:
-        """All that remembers something: the kernels of the steps, and those of the caps of sinks."""
+        """Kernels of the steps, and those of the caps of sinks."""
         caps = () if self.caps is None else self.caps.kernels
         return [*(one.kernel for one in self.steps), *caps]
 
@@ -410,7 +410,7 @@ class LocalExecutor:
         return np.maximum.accumulate(clock)
 
     def _mark_clock(self, marks: pl.DataFrame, until: int) -> None:
-        """Clock marks after the last event: timers fire up to them."""
+        """Apply the clock marks after the last event: timers fire up to them."""
         if not marks.height:
             return
         inside = marks.filter((pl.col("seq_no") >= self.position) & (pl.col("seq_no") < until))

@@ -38,7 +38,7 @@ class ReplayRange:
         """Return the part of a frame that is not behind the end, and whether the end was reached."""
         stops = np.zeros(frame.height, np.bool_)
         if self.stop is not None:
-            # numbers have 63 bits, what is asked for may have more
+            # event numbers have 63 bits, a given one may have more
             stops |= (frame["seq_no"] >= max(0, min(self.stop, 2**63 - 1))).to_numpy()
         if self.stop_time is not None:
             stops |= micros(frame) >= self.stop_time
@@ -47,7 +47,7 @@ class ReplayRange:
         return frame.head(int(stops.argmax())), True
 
     def runs(self, chunk: Chunk, times: Micros) -> Mask | None:
-        """Return where flows run; None for everywhere."""
+        """Return a mask of the events that flows run on, or None for all."""
         parts: list[Mask] = []
         if self.start is not None:
             parts.append(chunk.seq >= self.start)

@@ -56,7 +56,7 @@ def apply_preferences(
 
 
 def _find_refused(gates: Mapping[str, RecipientFilter], payload: Payload, recipient: Column) -> Refused:
-    """Return for each sink which payloads it refuses; sinks that take all of them are left out."""
+    """Return a mask of refused deliveries for each sink that refuses any."""
     recipients = recipient.to_series()[0]
     types = _types(payload)
     accepted = {sink: gate.accepts(recipients, types) for sink, gate in gates.items()}

@@ -16,9 +16,9 @@ from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, last_mo
 from flowdsl.kernels.outcome import Until
 
 WORKERS = 2
-# contexts in the first slice of flows that fan out, and branches that a slice may have: more only cost memory
+# contexts in the first slice of flows that fan out, and the greatest number of branches of a slice
 FEWEST, MOST_BRANCHES = 1 << 10, 1 << 20
-# fewer contexts than this are done before a thread would have begun
+# fewer contexts are processed sooner than threads start
 ALONE_BELOW = 1 << 11
 
 Steps = Sequence[StepExecutor]

@@ -44,7 +44,7 @@ class _Held:
     delivered: Deliveries
 
     def place(self) -> tuple[Any, ...]:
-        """Its place among the others of its chunk."""
+        """Return the sort key among the deliveries of its chunk."""
         contexts = self.delivered.contexts
         first = (int(contexts.moment[0]), int(contexts.seq[0])) if len(contexts) else ()
         return self.step.flows, self.step.number, first
@@ -124,7 +124,7 @@ class SinkCaps:
 def _count(
     cap: _Counted, held: Sequence[_Held], capped: Sequence[dict[str, Mask]], interner: Interner
 ) -> None:
-    """Mark what the cap of a sink stops."""
+    """Mark the deliveries that the cap of a sink stops."""
     parts = [
         _coming(one, cap.sink, place, interner) for place, one in enumerate(held) if cap.counts(one.step)
     ]
@@ -159,15 +159,15 @@ class _Coming:
 
 
 def _over(one: _Held, capped: frozenset[str]) -> dict[str, Mask]:
-    """Return for each sink with a cap the deliveries that it stops: none so far."""
+    """Return an empty mask for each sink with a cap, to be filled by `_count`."""
     return {
         sink: np.zeros(len(one.delivered.contexts), np.bool_) for sink in one.step.sinks if sink in capped
     }
 
 
 def _coming(one: _Held, sink: str, place: int, interner: Interner) -> _Coming:
-    """Return what comes to a sink; deliveries without a recipient, and those that preferences keep from it,
-    do not count.
+    """Return the deliveries to a sink that its cap counts: not those without a recipient, nor those that
+    preferences stop.
     """
     delivered, contexts = one.delivered, one.delivered.contexts
     counted = delivered.recipient.is_(Tag.TEXT)
@@ -194,9 +194,9 @@ def _coming(one: _Held, sink: str, place: int, interner: Interner) -> _Coming:
 def _reduce(
     one: _Held, capped: Mapping[str, Mask], counts: StepCounts
 ) -> tuple[tuple[Dropped, ...], StepOutcome]:
-    """Return an outcome without the deliveries that caps stop, and what ends with them.
+    """Return the contexts that end because caps stop all of their deliveries, and the outcome without them.
 
-    What no sink takes ends at the last deliver step, as it does where preferences keep it from all sinks.
+    Contexts that no sink takes end at the last deliver step, as with preferences.
     """
     outcome, delivered, step = one.outcome, one.delivered, one.step
     counts.capped.update({sink: int(np.count_nonzero(mask)) for sink, mask in capped.items()})
@@ -224,7 +224,7 @@ def _reduce(
 
 
 def _where_closed(contexts: ContextBatch) -> Mask:
-    """Return which contexts come out of a window that time has closed."""
+    """Return a mask of the contexts that come out of a window closed by time."""
     if contexts.closed is None:
         return np.zeros(len(contexts), np.bool_)
     return np.isin(contexts.closed, (CLOSED_BY_TIMER, CLOSED_BY_QUIET, CLOSED_AT_END))

@@ -39,7 +39,7 @@ class StepState:
     memory: str | None = None
 
     def remembers(self, clock: int) -> str:
-        """Return what would be lost with it at a clock (µs), in words; empty where that is nothing."""
+        """Describe what would be lost with it at a clock (µs); empty if nothing."""
         return self.kernel.remembers(clock) if self.memory is None else self.memory
 
 
@@ -66,7 +66,7 @@ class State:
     sources: tuple[EventSource, ...] = ()
 
     def fork(self) -> State:
-        """Return a copy that can go its own way."""
+        """Return an independent copy."""
         steps = tuple(replace(step, kernel=step.kernel.fork()) for step in self.steps)
         return replace(self, graph=self.graph.fork(), steps=steps)
 
@@ -94,7 +94,7 @@ def flows_of(plan: Plan) -> tuple[tuple[str, str], ...]:
 
 
 def lost_text(lost: Sequence[StepState], clock: int) -> str:
-    """Return what would be lost, step by step."""
+    """Describe what would be lost, step by step."""
     described = [f"{_where(step)}: {step.remembers(clock)}" for step in lost[:_TOLD]]
     if len(lost) > _TOLD:
         described.append(f"and {count_text(len(lost) - _TOLD, 'step')} more")

@@ -21,7 +21,7 @@ from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import CODES, INTS, ArrayField, ListField, ObjectField, OptionalField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-# what is collected of contexts, those at some places
+# returns the collected values of the contexts at some rows
 ValuesAt = Callable[[Index], Column]
 # blocks of members are joined up to this length
 _LONG: Final = 1 << 17
@@ -43,8 +43,8 @@ class Roots(StateObject):
 
     @classmethod
     def of(cls, contexts: ContextBatch, names: Sequence[str]) -> Roots | None:
-        """Those of contexts; None where they came out of no window. `names` are those of the variable of a
-        window.
+        """Return those of contexts, or None if they came out of no window. `names` are the names of the
+        variable of a window.
         """
         variable = window_of(contexts, names)
         if variable is None:
@@ -207,7 +207,7 @@ class ItemLists(StateObject):
         return every.take(rows)
 
     def _among(self, windows: Ints) -> Ints:
-        """For each member the place of its window in `windows`, -1 where it is not among them."""
+        """Return for each member the place of its window in `windows`, -1 if it is not among them."""
         order = stable_order(windows)
         at = Places(windows.take(order)).of(self.windows)
         # place -1 is the last one

@@ -48,7 +48,7 @@ from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.orders import Places, inverse, ranges, sort_stably, stable_order
 from flowdsl.values.paths import Path
 
-# later in a batch than any of its contexts
+# a row after all contexts of a batch
 _AFTER = FOREVER
 
 
@@ -87,7 +87,7 @@ class Incoming:
 def incoming(
     options: BatchOptions, space: KeySpace, contexts: ContextBatch
 ) -> tuple[Incoming, Failures | None]:
-    """Return those of contexts that go into windows, and why the others fail."""
+    """Return the contexts that go into windows, and the failures of the others."""
     keys, no_key = space.keys(contexts)
     spans, no_span = options.rule.read(contexts)
     values, no_value = values_of(contexts, [one for _, one in options.collect])

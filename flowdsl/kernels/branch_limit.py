@@ -44,7 +44,7 @@ class BranchLimit:
             return None
         seq = contexts.seq
         if self._made + int(branches.sum()) <= MAX_BRANCHES:
-            # no event has too many: only what the last one has is to be known
+            # no event has too many: only the count of the last one is needed
             others = np.flatnonzero(seq != seq[-1])
             begin = int(others[-1]) + 1 if len(others) else 0
             made = self._made if not begin and seq[-1] == self._event else 0

@@ -56,7 +56,7 @@ class Buckets(StateObject):
         return self
 
     def fork(self) -> Buckets:
-        """Return a copy that can go its own way."""
+        """Return an independent copy."""
         return Buckets(self.kind, self.capacity, self.period, self._memory.fork())
 
     def keys_held(self) -> Ints:

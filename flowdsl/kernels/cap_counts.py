@@ -39,7 +39,7 @@ class CapCounts(StateObject):
         return self
 
     def fork(self) -> CapCounts:
-        """Return a copy that can go its own way."""
+        """Return an independent copy."""
         return type(self)(self._most, self._per, self._memory.fork())
 
     def take(self, keys: Ints, moments: Ints, zones: Zones) -> Mask:

@@ -77,13 +77,13 @@ class CollectedValues(StateObject):
 def values_of(
     contexts: ContextBatch, wanted: Sequence[Collected]
 ) -> tuple[tuple[ValuesAt, ...], list[Failures | None]]:
-    """Return what is collected of contexts, of each expression, and where that fails."""
+    """Return the collected values of contexts for each expression, and the failures."""
     values: list[ValuesAt] = []
     failures = []
     for one in wanted:
         expression = one.expression if isinstance(one, Aggregate) else one
         if isinstance(expression, Reference) and contexts.variable(expression.path[0]) is None:
-            # of an event: it can be read when it is asked for
+            # a value of an event can be read when it is needed
             values.append(partial(_read_at, contexts, expression.path))
             continue
         column, failed = hoist(
@@ -112,7 +112,7 @@ def _own(column: Column, interner: Interner) -> Column:
 
 
 def can_fail(one: Collected) -> bool:
-    """Return whether a window may have no such value: what is made of numbers may."""
+    """Return True if a window may lack the value: those computed from numbers may."""
     return isinstance(one, Aggregate) and one.function in ("sum", "min", "max")
 
 
@@ -208,7 +208,7 @@ def _unique(inside: _Inside) -> Outcome:
 
 
 def _alike(values: Column) -> pl.Series:
-    """Return what is the same for equal values, and for no others: of texts and integers they themselves."""
+    """Return a series that is equal exactly where values are equal."""
     tag = values.one_tag()
     if tag is Tag.TEXT:
         texts = values.texts
@@ -227,7 +227,7 @@ def _extreme(inside: _Inside, sign: int) -> Outcome:
 
 
 def _ranks(values: Column) -> Ints:
-    """Return numbers that are ordered as the values are; what is not a number has any."""
+    """Return numbers that are ordered like the values; values that are not numbers have any."""
     tag = values.one_tag()
     numbers: Any = values.ints if tag is Tag.INT else values.floats if tag is Tag.FLOAT else None
     if numbers is not None and values.wide is None:

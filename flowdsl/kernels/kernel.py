@@ -29,7 +29,7 @@ class Kernel(StateObject):
     """
 
     def goes_on_from(self, earlier: Kernel, source: StateReader) -> None:
-        """Remember what another kernel of the same step did, as it was read."""
+        """Take over the memory of another kernel of the same step, as it was read from a saved state."""
         source.check(type(earlier) is type(self), f"what {type(earlier).__name__} remembers")
         for name in self.saved:
             value = getattr(earlier, name)
@@ -40,11 +40,11 @@ class Kernel(StateObject):
         self.check(source)
 
     def check(self, source: StateReader) -> None:
-        """Refuse what was read where its parts do not go together."""
+        """Refuse a saved state whose parts contradict one another."""
 
     @property
     def space(self) -> KeySpace | None:
-        """The numbers of its keys."""
+        """Numbering of its keys, if it has keys."""
         return getattr(self, "_space", None)
 
     def keys_held(self) -> Iterable[Held]:
@@ -67,7 +67,7 @@ class Kernel(StateObject):
         return 0
 
     def remembers(self, clock: int) -> str:
-        """Return what would be lost with it at a clock (µs), in words; empty where that is nothing."""
+        """Describe what would be lost with it at a clock (µs); empty if nothing."""
         return ""
 
     def members(self, interner: Interner) -> HeldRows:
@@ -79,13 +79,11 @@ class Kernel(StateObject):
         return None
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        """Return what becomes of contexts, which come in order, after those of earlier calls, and of what is
-        held.
-        """
+        """Return the outcome of contexts, which come in order after those of earlier calls, and of held ones."""
         raise NotImplementedError
 
     def fork(self) -> Kernel:
-        """Return a kernel that goes on from here without changing this one."""
+        """Return a kernel that continues from here independently of this one."""
         return self
 
     def held_versions(self) -> Iterable[Versions]:
@@ -93,7 +91,7 @@ class Kernel(StateObject):
         return () if self.holding is None else self.holding.versions()
 
     def renumber(self, mapping: Versions) -> None:
-        """Entity versions got new numbers."""
+        """Apply new numbers of entity versions."""
         if self.holding is not None:
             self.holding.renumber(mapping)
 

@@ -111,7 +111,7 @@ class KeyMemory(StateObject):
         self.recent = KeyLists.none() if recent is None else recent
 
     def fork(self) -> KeyMemory:
-        """Return a copy that can go its own way: tables are replaced, never changed."""
+        """Return an independent copy; tables are shared, as they are replaced and never changed."""
         return KeyMemory(self.older, self.recent)
 
     @property

@@ -109,7 +109,7 @@ class _Tier(StateObject):
         return self._order[self._gone :]
 
     def take_out(self, rows: Index) -> Open:
-        """Return these windows; they are here no more."""
+        """Remove these windows and return them."""
         self.there[rows] = False
         self.size -= len(rows)
         taken = self.windows.take(rows)
@@ -117,7 +117,7 @@ class _Tier(StateObject):
         return taken
 
     def rest(self) -> Open:
-        """Return what is still here."""
+        """Return the windows that were not taken out."""
         return self.windows.take(np.flatnonzero(self.there))
 
 

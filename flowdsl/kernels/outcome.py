@@ -18,7 +18,7 @@ from flowdsl.values.json_types import Index, Mask
 
 FOREVER = int(np.iinfo(np.int64).max)
 Seqs = npt.NDArray[np.int64]
-# by sink, which contexts do not reach it
+# by sink, a mask of the contexts that do not reach it
 Refused = Mapping[str, Mask]
 
 
@@ -53,7 +53,7 @@ class Failed:
 
     @property
     def rows(self) -> Index:
-        """Return where in `contexts` they are."""
+        """Return the rows of `contexts` that fail."""
         return self.failures.rows
 
 
@@ -118,7 +118,7 @@ class Deliveries:
 
     @property
     def kept_by(self) -> Mapping[str, Refused]:
-        """Which contexts do not reach which sinks, by the reason."""
+        """Masks of the contexts that do not reach a sink, by reason and sink."""
         refused, capped = self.refused or {}, self.capped or {}
         preference = {s: mask & ~capped[s] if s in capped else mask for s, mask in refused.items()}
         masks = {"preference": preference, "capped": capped}
@@ -147,7 +147,7 @@ def _some(sinks: Refused) -> Refused:
 
 
 def failed_where(contexts: ContextBatch, failures: Failures | None) -> tuple[Failed, ...]:
-    """Return the failures of a batch as a part of an outcome; nothing where there are none."""
+    """Return the failures of a batch as a part of an outcome; empty if there are none."""
     return () if failures is None else (Failed(contexts, failures),)
 
 

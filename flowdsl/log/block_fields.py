@@ -22,7 +22,7 @@ from flowdsl.log.shape import RowShape
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.values.json_types import Ints
 
-# a field of text: what a path in braces is read as
+# the field whose type paths in braces are read as: text
 TEXT: Final = "kind"
 _EXPLODE: Final = "; explode= makes a row of each item"
 # what is in the first line of a file without a header: a number, a time
@@ -191,9 +191,7 @@ class BlockFields:
         return any(fields.get(name) is not None for fields in self._known.values())
 
     def _find(self, name: str, at: Ints, origin: Origin | None) -> list[Any]:
-        """Return a field of rows that are objects, or of whatever a path or a function sees, as it is
-        stored.
-        """
+        """Return a field of some rows as Python values in their stored form, read row by row."""
         if origin is None:
             around = self.block.around.get(name)
             return self._convert(name, at, [self._known[i].get(name, around) for i in at.tolist()])
@@ -204,7 +202,7 @@ class BlockFields:
             return column_of(name, [])
         one = column_of(name, self._convert(name, at[:1], [value]))
         if one.null_count():
-            # what is wrong with it is wrong in every row
+            # report the problem for every row
             return column_of(name, self._convert(name, at, [value] * len(at)))
         return one.new_from_index(0, len(at))
 
@@ -277,7 +275,7 @@ def _is_json_scalar(name: str, dtype: pl.DataType) -> bool:
 
 
 def _way_to(column: str, known: Sequence[str]) -> str:
-    """Return what may have been meant by a column that is not there."""
+    """Return a hint for a column that does not exist."""
     if any(_DATA.fullmatch(name) for name in known):
         return "the first line looks like data: name the columns with header=[…]"
     return did_you_mean(column, known) or f"literal({column!r}) is that text in every row"

@@ -31,9 +31,9 @@ from flowdsl.text import short_repr
 
 NAME: Final = "log.sqlite"
 _FORMAT: Final = 4
-# How long one waits for others who are at the file, and between two tries, in seconds. A transaction keeps
-# all others out while it syncs, which is nearly all the time: who writes one after the other leaves a moment
-# in between for them, and they look often, where SQLite itself would sleep for up to a tenth of a second.
+# Seconds to wait for other connections that hold the file, between two tries, and between two transactions of
+# one connection. A transaction holds the file while it syncs, nearly all the time: the pause in between lets
+# others in. They try often, where SQLite itself would sleep for up to a tenth of a second.
 _PATIENCE: Final = 30.0
 _NAP: Final = 0.0003
 _BREATH: Final = 0.001

@@ -63,7 +63,7 @@ def empty_events() -> pl.DataFrame:
 
 
 def _kinds(texts: pl.Series) -> pl.Series:
-    """Return text as kinds, null where it is none: one of many events is looked up once, if all are of it."""
+    """Convert text to kinds, null for unknown ones; if all texts are the same, one is converted for all."""
     # the last one is cheaper to see than all
     alike = len(texts) > 1 and not texts.null_count() and texts[0] == texts[-1] and (texts == texts[0]).all()
     kinds = (texts[:1] if alike else texts).cast(KIND, strict=False)

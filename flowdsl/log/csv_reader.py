@@ -61,7 +61,7 @@ def csv_blocks(path: Path, problems: RowProblems, names: Sequence[str] | None = 
 
 
 class _CsvPiece:
-    """Some whole lines; those that Polars cannot read as they are, have a stray quote in their place."""
+    """Whole lines of a file; those that Polars cannot read are replaced by a stray quote, and kept aside."""
 
     def __init__(self, data: bytes) -> None:
         # what is the end of a line for Python's reader alone
@@ -88,7 +88,9 @@ class _CsvPiece:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A piece with what Polars made of the lines that are plainly records, and those that are nothing."""
+    """Lines, masks of those that are plainly records (`clean`) and of blank ones, and the table of the
+    former.
+    """
 
     piece: _CsvPiece
     clean: Mask
@@ -114,7 +116,7 @@ class _Form:
         clean, blank, quotes = self._judge(piece)
         table = self._table(piece, clean, quotes=quotes)
         if table.height != clean.sum():
-            # whatever it read, it was not line by line
+            # Polars did not read one record per line: leave all to Python's reader
             clean = np.zeros(len(clean), bool)
             table = self._table(piece, clean, quotes=False)
         return _Prepared(piece, clean, blank, table)
@@ -130,8 +132,8 @@ class _Form:
         )
 
     def _judge(self, piece: _CsvPiece) -> tuple[Mask, Mask, bool]:
-        """Return which lines are plainly records, which hold nothing, and whether one that is a record has
-        quotes.
+        """Return masks of the lines that are plainly records and of blank ones, and whether any of the
+        records has quotes.
         """
         data = np.frombuffer(piece.data, np.uint8)
         begins, stops = piece.bounds[:-1], piece.bounds[1:].copy()

@@ -1,7 +1,6 @@
-"""Paths of documents, read while a reader looks whether they are JSON: each text is parsed once for both.
+"""Values at paths of `data` and `metadata`, read by the same pass that checks whether these are JSON.
 
-What is read goes with the events, as a column of JSON texts for each path, until the engine takes it
-off them.
+Each path becomes a column of JSON texts next to the columns of the events, until the engine takes it off.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ Read = dict[Path, pl.Series]
 def check_documents(
     frame: pl.DataFrame, paths: Collection[Path], triggered: pl.Expr
 ) -> tuple[dict[str, list[int]], list[pl.Series]]:
-    """Return the rows whose documents are not JSON, by column, and what is read of others: a column for each
-    path that events which flows run on are asked for.
+    """Return the rows whose documents are not JSON, by column, and a column of JSON texts for each path, with
+    values in the rows that are `triggered`.
     """
     asked = _group_paths(frame, paths)
     rest = [name for name in JSON_COLUMNS if name not in asked and name in frame.columns]
@@ -42,7 +41,7 @@ def check_documents(
 
 
 def take_off(frame: pl.DataFrame, paths: Iterable[Path]) -> tuple[pl.DataFrame, Read]:
-    """Return events without what was read of their documents, and that.
+    """Split off the columns that `check_documents` added, by path.
 
     >>> frame = pl.DataFrame({"seq_no": [1], '["data", "a"]': ["1"]})
     >>> rest, read = take_off(frame, [("data", "a"), ("data", "b")])

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from flowdsl.log.pushdown import ScanFilter
 
 EventName = tuple[str, int | None]
-"""What an event is known by, and its time (µs) where that is part of it."""
-# what an event with an id is known by: a row that was split has one id for its several events
+"""Identity of an event, and its time (µs) if that is part of it, else None."""
+# part of the identity of an event with an id: a row that was split gives its id to several events
 _ABOUT: Final = ("kind", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id")
 _SIZE: Final = 16
 _READ: Final = 1 << 17
-# how many events tell a log from another
+# numbers of first events whose digests identify a log
 _FIRST: Final = (1, 4, 16, 64)
 
 
@@ -66,15 +66,15 @@ class LogNames:
 class EventNames:
     """Identities of the events of files and frames, found as the events are read.
 
-    They are spelled out when they are asked for; of events that are left behind a name of 16 bytes is kept.
-    About 40 bytes are kept for each event without an id, so that equal ones are distinguished.
+    Recent events are kept as text; of older ones, if they are kept, a digest of 16 bytes. About 40 bytes are
+    kept for each event without an id, so that equal ones are distinguished.
     """
 
     def __init__(self, source: EventSource) -> None:
         self.source = _Noted(source, self)
         self._lock = threading.Lock()
         self._position = 0
-        # what is near is kept as text, what was left behind as digests; ascending, both
+        # recent events as text, older ones as digests; both ascending
         self._near: list[tuple[Ints, pl.Series]] = []
         self._far: list[tuple[Ints, bytes]] = []
         self._equal = Occurrences()

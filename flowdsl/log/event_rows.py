@@ -44,13 +44,13 @@ class EventRows(StateObject):
         self._interner = interner
         self._hints = tuple(hints)
         self._codes: dict[str, Codes] = {}
-        # of how many rows the codes of a column were asked for
+        # by column, the number of rows whose codes were requested
         self._asked: Counter[str] = Counter()
         self._of_types: dict[tuple[str, str], Mask] = {}
         self._kinds: npt.NDArray[np.uint8] | None = None
         self._columns: dict[Path, Column] = {}
         self._documents: dict[str, Documents] = {}
-        # the events whose documents are read, where that is not all of them
+        # mask of the events whose documents are read; None for all
         self._read_of: Mask | None = None
 
     def __len__(self) -> int:
@@ -102,11 +102,11 @@ class EventRows(StateObject):
 
     @property
     def mostly_coded(self) -> Iterator[str]:
-        """The text columns of which most rows were asked for as codes."""
+        """Text columns of which most rows were requested as codes."""
         return (name for name, rows in self._asked.items() if self.is_most(rows))
 
     def of_type(self, column: str, name: str) -> Mask:
-        """Return a mask of the events whose entity or link type is this one."""
+        """Return a mask of the events with this entity or link type; `column` says which of the two."""
         key = column, name
         if key not in self._of_types:
             self._of_types[key] = where_equal(self.frame[column], name)
@@ -137,8 +137,8 @@ class EventRows(StateObject):
             self._read_of = mask
 
     def column(self, path: Path) -> Column:
-        """Return the values of a variable that an event starts with; those of the documents of events that
-        are not read are no values.
+        """Return the values at a path of the variables that every context starts with; undefined in
+        the documents of events that `narrow` left out.
         """
         if path not in self._columns:
             self._columns[path] = self._read(path)
@@ -153,7 +153,7 @@ class EventRows(StateObject):
         return self.column(path).take(rows)
 
     def documents_at(self, name: str, rows: Index) -> Documents:
-        """Return the JSON objects of some events, also of those that are not read."""
+        """Return the JSON objects of some events, including those that `narrow` left out."""
         return (
             self.documents(name).gather(rows) if self._are_read(rows) else self.gather(rows).documents(name)
         )

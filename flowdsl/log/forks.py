@@ -1,4 +1,4 @@
-"""Forked processes: a child lets go of what its parent had open, and opens what it needs anew.
+"""Forked processes: a child abandons what its parent had open, and opens its own files and locks.
 
 A lock that was taken is shared by both sides of a fork, an open file has one place for both, and a SQLite
 connection must not be used, nor even closed, on the other side.
@@ -17,7 +17,7 @@ class Forkable(Protocol):
     """Object that holds files or locks."""
 
     def after_fork(self) -> None:
-        """Let go of everything that belongs to the parent; called in the child, which has no other thread."""
+        """Abandon everything that belongs to the parent; called in the child, which has no other thread."""
 
 
 _WATCHED: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
@@ -60,8 +60,8 @@ def _after_in_child() -> None:
         try:
             held.after_fork()
         except Exception:
-            # the others must let go all the same
-            _logger.exception("%r: what the parent has open is not let go", held)
+            # the other objects must still be released
+            _logger.exception("%r: what the parent has open is not released", held)
 
 
 # Windows has no forks

@@ -13,7 +13,7 @@ from flowdsl.log.source import EventSource
 from flowdsl.log.wrapper import Wrapped
 from flowdsl.values.json_types import Ints, Mask
 
-# so many of the next events are asked
+# number of following events that a time is compared with
 NEXT: Final = 10
 _BLOCK: Final = 1 << 17
 _NEVER: Final = np.iinfo(np.int64).min

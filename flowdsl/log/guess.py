@@ -247,7 +247,7 @@ def _event(source: TableLike, rows: Rows, rest: Paths, options: dict[str, Any], 
     event_id = likeliest_path(rest, IDS, bare=False) or unique_id(rest)
     action = action_of(rest)
     taken = {event_id, action}
-    # an id that many rows lack is none of the event
+    # an id that many rows lack does not belong to the event
     left = {p: values for p, values in rest.items() if p not in taken and len(values) >= 0.9 * len(rows)}
     if event_id is not None:
         columns["event_id"] = event_id
@@ -287,7 +287,7 @@ def _of_event_table(rows: Rows, paths: Paths) -> dict[str, str]:
 
 
 def _ends(paths: Paths, options: dict[str, Any], notes: list[str]) -> tuple[str | None, str | None]:
-    """Return the columns of who acts and of what is acted on, which may be a list."""
+    """Return the columns of the source and the target of links; the target may be a list."""
     source_id = likeliest_path(paths, SOURCES)
     others = {path: values for path, values in paths.items() if path != source_id}
     target_id = likeliest_path(others, TARGETS)

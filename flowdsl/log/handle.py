@@ -17,8 +17,8 @@ from flowdsl.log.recovery import REPAIR, check_reading, lacks_catalog
 from flowdsl.log.wal import WalReader
 from flowdsl.log.writer import Durability, Limits, LogWriter
 
-# how often a reader looks into a log that another process writes, in seconds: at first, and after many looks
-# in vain
+# seconds between two looks of a reader into a log that another process writes: at first, and after `_IDLE`
+# looks that found nothing
 _POLL: Final = 0.001
 _IDLE_POLL: Final = 0.005
 _IDLE: Final = 50

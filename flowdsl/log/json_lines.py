@@ -210,7 +210,9 @@ def _values(
 
 
 def _objects_in(text: str) -> Iterator[tuple[dict[str, Any] | None, str, int | None]]:
-    """Yield the object of a line, or why it is none; those of a line that holds several with their places."""
+    """Yield (object, "", position) for each object of a line, or (None, reason, position); the position is
+    None unless the line holds several.
+    """
     try:
         value = json_value(text) if text else None
     except (ValueError, RecursionError) as error:
@@ -227,8 +229,8 @@ def _objects_in(text: str) -> Iterator[tuple[dict[str, Any] | None, str, int | N
 
 
 def documents_in(text: str) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
-    """Yield documents one after the other, wherever lines end: where each begins, and the object, or why it
-    is none.
+    """Yield (position, object, "") for each document of a text, or (position, None, reason), wherever lines
+    end.
 
     >>> list(documents_in('{"a":1}{"a":2}'))
     [(0, {'a': 1}, ''), (7, {'a': 2}, '')]

@@ -35,7 +35,7 @@ TARGETS: Final = words(
 _NUMBERED: Final = re.compile(r"_(no|nr|num|number|code|key|uuid|guid)$")
 # {"$oid": "…"}, as MongoDB exports ids; the dot of `No.` is none of a path
 _TYPED: Final = re.compile(r"(\.\$\w+)+$|\.$")
-# in as many rows a column of one value tells nothing apart
+# from this many rows on, a column with a single value does not distinguish rows
 _CONSTANT: Final = 5
 
 
@@ -148,5 +148,5 @@ def _are_ids(values: Sequence[Any]) -> bool:
 
 
 def is_constant(values: Sequence[Any]) -> bool:
-    """Return True for values that tell no rows apart."""
+    """Return True if all values are the same, so that they do not distinguish rows."""
     return len(values) >= _CONSTANT and len(set(values)) == 1

@@ -58,11 +58,11 @@ class ScanFilter:
         return False
 
     def triggered(self, columns: Collection[str]) -> pl.Expr:
-        """Return which events of a table with these columns flows run on."""
+        """Return an expression for the events that trigger flows, for a table with these columns."""
         return pl.any_horizontal(_is_of(kind, wanted, columns) for kind, wanted in self.triggers)
 
     def readable(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return a table of events without the documents of those that no flow runs on or looks up."""
+        """Return events with null documents where no flow runs on the event or looks up its entity or link."""
         families = ["entity."] * self.entities + ["link."] * bool(self.link_types)
         looked_up = (_is_of(kind, None, ()) for kind in KINDS if kind.startswith(tuple(families)))
         matters = pl.any_horizontal(self.triggered(frame.columns), *looked_up)

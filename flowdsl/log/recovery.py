@@ -204,7 +204,7 @@ def check_reading(folder: Path, tail: WalReader) -> Catalog:
     """Return the catalog of a log that may be written meanwhile; raise `DataError` if events are missing."""
     catalog = Catalog(folder)
     try:
-        # in this order, and the catalog asked last, so that what is written meanwhile is found at least once
+        # in this order, with the catalog last, so that events written meanwhile are found at least once
         note, names = read_note(folder / WRITER), os.listdir(folder)
         head = tail.head()
         check_whose(folder, head, catalog)

@@ -74,7 +74,7 @@ def map_block(block: TextBlock, shape: RowShape, times: TimeReader, problems: Ro
 
 
 def requests_of(shape: RowShape) -> list[Request] | None:
-    """Return the fields that rows are asked for; None where they are needed whole."""
+    """Return the fields that are needed of rows; None if whole rows are needed."""
     if len(list(ROW_FORMATS.values())) > len(ROW_FORMATS.own):
         # a shape of another package looks at whole rows
         return None
@@ -122,7 +122,7 @@ def missing_kind_error(place: str) -> DataError:
 
 
 def _kinds(source: BlockFields) -> pl.Series:
-    """Return what each row is, in the words of events or of `split`; null for a row that is left out or
+    """Return the kind of each row, an event's kind or a key of `split`; null for rows that are left out or
     broken.
     """
     shape, everywhere = source.shape, np.arange(len(source.block.rows))
@@ -160,7 +160,9 @@ def _meaning(
     source: BlockFields,
     rows_of: Callable[[Any], Iterable[int]],
 ) -> dict[str | None, str | None]:
-    """Return what each kind that rows name is to mean; a kind that means nothing breaks its rows."""
+    """Return the meaning of each kind that rows name, None to leave them out; rows of unknown kinds are
+    broken.
+    """
     by_function, names = callable(shape.kinds), shape.kind_names
     meant: dict[str | None, str | None] = {}
     for name in distinct:

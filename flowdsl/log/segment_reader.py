@@ -25,10 +25,10 @@ Listed = Callable[[int], Sequence[Segment]]
 
 @dataclass(frozen=True)
 class SegmentSelection:
-    """Parts to read of each segment; `wanted` segments not listed otherwise are read whole.
-
-    Of those in `bare` numbers, times and kinds alone; of those in `ends` nothing: their first and last event
-    stand for them, and `passed` is called with the number of the others.
+    """How much to read of each segment. Segments for which `wanted` is true (None: all) are read whole,
+    except: those in `bare`, of which only numbers, times and kinds are read; and those in `ends`, which are
+    not read: their first and last event are made from their statistics, and `passed` is called with the
+    number of the other events.
     """
 
     wanted: Callable[[Segment], bool] | None = None

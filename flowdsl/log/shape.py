@@ -126,7 +126,7 @@ class Shape:
 
 
 class RowShape:
-    """A shape as rows are read by it: what is asked of a row, and what its kind means."""
+    """Shape prepared for reading rows: which fields are needed, and what each kind means."""
 
     def __init__(self, shape: Shape) -> None:
         self.columns = shape.columns
@@ -137,14 +137,14 @@ class RowShape:
         self.files = shape.files
         self.header = shape.header
         self.types = shape.types
-        # a row may make several events, which cannot all have its number
+        # a row may become several events, which cannot share its number
         self.makes_several = bool(shape.split or shape.explode or shape.records)
         self.needs_whole_rows = callable(shape.kinds) or any(
             sees_whole_rows(origin) for _, origin in self.origins()
         )
 
     def origins(self) -> Iterator[tuple[str, Origin | None]]:
-        """Return what is asked of a row: each field and its origin, None for the column of its name."""
+        """Yield each field that is needed with its origin; None stands for the column of the same name."""
         for name in EVENT_COLUMNS:
             yield name, self.columns.get(name)
         for parts in self.parts.values():
@@ -160,7 +160,7 @@ class RowShape:
 
     @cached_property
     def names(self) -> frozenset[str] | None:
-        """The columns that may be asked for, the first parts of paths too; None where functions see all."""
+        """Columns that may be needed, and the first parts of paths; None if functions see whole rows."""
         if self.needs_whole_rows:
             return None
         asked = [*EVENT_COLUMNS, *(text for _, origin in self.origins() for text in texts_of(origin))]

@@ -37,7 +37,7 @@ class RowTexts(Protocol):
 
 @dataclass(frozen=True)
 class JsonPiece:
-    """Lines of JSON that were not looked at yet, the first of them the line `line` of its file."""
+    """Unparsed lines of JSON; `line` is the number of the first one in its file."""
 
     reader: JsonLines
     data: bytes

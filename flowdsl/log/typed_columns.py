@@ -39,7 +39,7 @@ class TextTypes:
         self._types, self._decimal = types, decimal
 
     def read(self, block: TextBlock, problems: RowProblems) -> TextBlock:
-        """Return a block with its texts as values; a row with a text that is none of its type is broken."""
+        """Convert the texts of a block; a row with a text that is not of its type is reported as broken."""
         if not self._types:
             return block
         broken: dict[int, str] = {}
@@ -76,7 +76,9 @@ class TextTypes:
         return rows
 
     def _values(self, texts: pl.Series, broken: dict[int, str]) -> pl.Series:
-        """Return texts as values of their type, null where they are blank; what is none goes to `broken`."""
+        """Return texts as values of their type, null where they are blank; others that are not of the type go
+        to `broken`.
+        """
         plain, wanted = texts.str.strip_chars(), self._types[texts.name]
         if wanted is bool:
             values = plain.str.to_lowercase().replace_strict(_TRUTH, default=None, return_dtype=pl.Boolean)
@@ -98,7 +100,7 @@ class TextTypes:
 
 
 def _numbers(texts: pl.Series, wanted: type[int] | type[float], decimal: str) -> pl.Series:
-    """Return texts as numbers, null where they are none."""
+    """Return texts as numbers; null where a text is not a number."""
     well_formed = texts.str.contains(_FORMS[wanted, decimal])
     if decimal == ",":
         texts = texts.str.replace_all(_APART, "").str.replace(",", ".", literal=True)

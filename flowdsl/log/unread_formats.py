@@ -1,4 +1,4 @@
-"""Formats of files that are not read, refused by their own names with the way there is."""
+"""Formats of files that cannot be read, each refused by name with a hint at another way."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def _invalid(texts: pl.DataFrame) -> list[int]:
 
 
 def lenient(texts: pl.DataFrame) -> list[int]:
-    """Return the rows that DuckDB lets pass as JSON although they are none, or are nested too deep."""
+    """Return the rows that DuckDB accepts although they are not JSON, or are nested too deep."""
     # only long texts that open that many brackets can be nested that deep; a level takes two bytes where the
     # next one opens at once, else three
     long = texts.filter(pl.col("text").str.len_bytes() > 2 * MAX_NESTING)

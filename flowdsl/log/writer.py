@@ -65,7 +65,7 @@ class LogWriter:
         self._looked = 0.0
         self._limits = limits
         self._changed = threading.Condition()
-        # readers wait apart: what only matters to those who write does not wake them
+        # readers have a condition of their own, so that they are not woken by what only concerns writers
         self._grown = threading.Condition()
         self._maintenance = threading.Lock()
         self._queue: list[PendingAppend] = []
@@ -374,7 +374,7 @@ class LogWriter:
         try:
             self.catalog.change_segments(listed=segments)
         except BaseException:
-            # it may be listed all the same: the catalog is asked before anything else is written
+            # the change may be in the catalog all the same: look before anything else is written
             self._distrust_tail()
             raise
         last = segments[-1].last

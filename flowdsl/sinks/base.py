@@ -176,7 +176,7 @@ def json_text(value: Any) -> str:
 
 
 def check_deliveries(deliveries: object) -> Sequence[Delivery]:
-    """Return deliveries as they were given. Raises `SinkError` if they are none."""
+    """Return the deliveries given. Raises `SinkError` if they are not a list of `Delivery`."""
     if not isinstance(deliveries, Sequence) or not all(isinstance(one, Delivery) for one in deliveries):
         raise SinkError(
             f"deliveries are {short_repr(deliveries)}",

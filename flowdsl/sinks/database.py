@@ -152,7 +152,7 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
-            # written to a file that was taken away meanwhile, it would be lost
+            # a change written to a file that was removed meanwhile would be lost
             if self._is_gone():
                 return self.write(change)
             if self._changed is not None:
@@ -279,7 +279,7 @@ class Database:
             case OverflowError():
                 return SinkError("there is a whole number beyond 64 bits")
             case UnicodeDecodeError():
-                # text that SQLite found in the file is none
+                # the file holds text that is not UTF-8
                 return SinkError(f"{self!r} is damaged: it holds text that is not UTF-8", hint=_REPAIR)
             # not its subclasses, the errors of a statement: SQLite raises it for pages that are not pages
             case _ if type(error) is sqlite3.DatabaseError:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # connections before their handshake; the oldest are closed when more come
 STRANGERS: Final = 64
-# how long those who are behind are waited for, in seconds, before they count as too slow
+# seconds to wait for listeners that are behind before they count as too slow
 PATIENCE: Final = 2.0
 _TURN: Final = 0.005
 

@@ -47,8 +47,7 @@ _RECEIPTS_AT_ONCE: Final = 300
 # a receipt is there about a quarter of an hour after the message
 RECEIPT_AFTER: Final = 900.0
 GONE: Final = "DeviceNotRegistered"
-# a name that no service of sense gives: the message is sent all the same, and only its receipt is not asked
-# for
+# longer names of tickets are not plausible: the message counts as sent, but its receipt is not requested
 _LONGEST_TICKET: Final = 200
 # what sending again does not change
 _FINAL: Final = ("MessageTooBig", "InvalidCredentials", "MismatchSenderId", "DeveloperError")

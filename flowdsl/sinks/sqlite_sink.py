@@ -170,7 +170,8 @@ class KeptSink(DurableSink, Generic[Row]):
         kept, outcomes = self._rows(deliveries)
 
         def change(connection: sqlite3.Connection, new: bool) -> None:
-            # the number tells of what has no key; keys are asked always, for numbers are those of one run
+            # the batch number covers deliveries without a key; keys are always checked, as numbers are those
+            # of one run
             self._keep(connection, kept if new else [one for one in kept if one[0]])
 
         self._database.apply(consumer, batch, change)
@@ -377,9 +378,7 @@ def no_recipient(sink: str) -> Failure:
 
 
 def check_page(*, limit: object, **places: object) -> None:
-    """Refuse what says which page is asked for, and is no whole number that a file can count: a page has at
-    least one.
-    """
+    """Refuse a limit, offset or cursor that is not a whole number; a page has at least one row."""
     whole_number(limit, "limit", 1, error=SinkError)
     for name, place in places.items():
         whole_number(place, name, error=SinkError)

@@ -50,7 +50,7 @@ LEAST_SHARD: Final = 250_000
 _OUT: Final = (
     "part int, stage int, origin int, ordinal int, name string, meta string, content binary, place string"
 )
-# more events than these through one partition are worth a word
+# more events than this through one partition cause a warning
 _MANY: Final = 1_000_000
 # events that change the graph, where it is gathered by every task before the first event
 MOST_OF_FINAL: Final = 5_000_000
