@@ -79,7 +79,7 @@ class Kernel(StateObject):
         return None
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        """Return the outcome of contexts, which come in order after those of earlier calls, and of held ones."""
+        """Return the outcome of contexts, which follow those of earlier calls in order, and of held ones."""
         raise NotImplementedError
 
     def fork(self) -> Kernel:

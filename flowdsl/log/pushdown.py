@@ -62,7 +62,7 @@ class ScanFilter:
         return pl.any_horizontal(_is_of(kind, wanted, columns) for kind, wanted in self.triggers)
 
     def readable(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return events with null documents where no flow runs on the event or looks up its entity or link."""
+        """Set documents to null where no flow runs on the event or looks up its entity or link."""
         families = ["entity."] * self.entities + ["link."] * bool(self.link_types)
         looked_up = (_is_of(kind, None, ()) for kind in KINDS if kind.startswith(tuple(families)))
         matters = pl.any_horizontal(self.triggered(frame.columns), *looked_up)
