@@ -17,7 +17,6 @@ from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import Store, StoredPart, TablePart
 from flowdsl.results.table_writer import FIELD
 from flowdsl.values.interner import Codes
-from flowdsl.values.orders import distinct
 
 if TYPE_CHECKING:
     from flowdsl.graph.state import GraphState
@@ -34,7 +33,10 @@ def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -
     pieces = [piece for table in dict.fromkeys(s["table"] for s in steps) for piece in store.parts(table)]
     codes = np.flatnonzero(graph.type_of >= 0).astype(np.int32)
     if len(codes) * _SMALL > sum(piece.rows for piece in pieces):
-        codes = distinct(np.concatenate([codes[:0], *_find_mentioned(pieces, graph)]))
+        mentioned = np.zeros(len(graph.type_of), np.bool_)
+        for found in _find_mentioned(pieces, graph):
+            mentioned[found] = True
+        codes = np.flatnonzero(mentioned).astype(np.int32)
     frame = entity_rows(graph, codes)
     return TablePart(frame) if frame.height else None
 
@@ -53,7 +55,7 @@ def _find_mentioned(pieces: Iterable[TablePart | StoredPart], graph: GraphState)
         frame = piece.read(lambda name: name == "recipient_id" or name.startswith(prefix))
         for column in frame.iter_columns():
             if column.dtype == pl.String and (column.name == "recipient_id" or _holds_ids(column, graph)):
-                codes = graph.interner.find(column.unique())
+                codes = graph.interner.find(column)
                 yield codes[are_entities(graph, codes)]
 
 
