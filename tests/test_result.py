@@ -399,3 +399,18 @@ def test_a_folder_that_a_path_only_passes_by_is_not_made(tmp_path: Path) -> None
     with pytest.raises(fd.ReplayError, match="is not empty"):
         fd.replay(flow, [], out=tmp_path / "missing" / "..")
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_a_recipient_that_the_payload_repeats_is_written_once_and_read_back_in_its_place(
+    tmp_path: Path,
+) -> None:
+    flow = on("link.created").map(recipient_id="{{ target_id }}", title="x").deliver("in-app")
+    log = [{"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("likes", "ann", "bob")}]
+    result = fd.replay(flow, log, out=tmp_path / "r")
+    [file] = (tmp_path / "r" / "deliveries").rglob("*.parquet")
+    assert [name for name in pl.read_parquet_schema(file) if "recipient" in name] == ["recipient_id"]
+    in_memory = fd.replay(flow, log)
+    assert result.to_polars().equals(in_memory.to_polars())
+    assert result.polars("in-app", ["recipient_id", "payload.recipient_id"]).row(0) == ("bob", "bob")
+    result.to_parquet(tmp_path / "copy")
+    assert fd.read_result(tmp_path / "copy").to_polars().equals(in_memory.to_polars())

@@ -93,9 +93,12 @@ class StoredPart:
 
     def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
         """Return the named columns."""
-        names = [name for name in self._schema.names if wanted(name)]
+        copies = {copy: name for copy, name in self.meta.get("copies", {}).items() if wanted(copy)}
+        names = [name for name in self._schema.names if wanted(name) or name in copies.values()]
         with reading(str(self.path)):
-            return pl.read_parquet(self.path, glob=False, columns=names)
+            frame = pl.read_parquet(self.path, glob=False, columns=names)
+            columns = [column for column in frame.get_columns() if wanted(column.name)]
+            return pl.DataFrame([*columns, *(frame[name].alias(copy) for copy, name in copies.items())])
 
     def whole(self) -> TablePart:
         """Read all rows and columns."""
@@ -106,7 +109,8 @@ class StoredPart:
         """Return one row."""
         with reading(str(self.path)):
             frame = pl.scan_parquet(self.path, glob=False).slice(number, 1).collect()
-        return TablePart(frame, self.meta)
+            copies = {copy: frame[name] for copy, name in self.meta.get("copies", {}).items()}
+            return TablePart(frame.with_columns(**copies), self.meta)
 
 
 class Store(Protocol):
@@ -159,9 +163,18 @@ def write_part(path: Path, part: TablePart) -> None:
     """Write some rows of a table to a file."""
     import pyarrow.parquet as pq
 
-    rows = part.frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    rows = rows.replace_schema_metadata({META: json.dumps(part.meta).encode()})
-    pq.write_table(rows, path, compression="zstd", compression_level=1, **_encodings(part.frame))
+    copies = _copies(part.frame)
+    frame = part.frame.drop(copies)
+    rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    rows = rows.replace_schema_metadata({META: json.dumps({**part.meta, "copies": copies}).encode()})
+    pq.write_table(rows, path, compression="zstd", compression_level=1, **_encodings(frame))
+
+
+def _copies(frame: pl.DataFrame) -> dict[str, str]:
+    """Return columns that are not written, each with the one that it repeats: most payloads have the recipient."""
+    copy, name = "payload.recipient_id", "recipient_id"
+    is_copy = copy in frame.columns and frame[copy].equals(frame[name], check_dtypes=True)
+    return {copy: name} if is_copy else {}
 
 
 def _encodings(frame: pl.DataFrame) -> dict[str, Any]:

@@ -115,6 +115,7 @@ _PART: Final[Mapping[str, FieldKind]] = {
     "operator": TextField(),
     "reason": TextField(),
     "variables": _TEXTS,
+    "copies": NamedField(TextField()),
     "fields": _TEXTS,
     "json": _TEXTS,
     "whole": FlagField(),
