@@ -171,7 +171,7 @@ def write_part(path: Path, part: TablePart) -> None:
 
 
 def _copies(frame: pl.DataFrame) -> dict[str, str]:
-    """Return columns that are not written, each with the one that it repeats: most payloads have the recipient."""
+    """Return columns that are not written, each with the one that it repeats: the recipient of most payloads."""
     copy, name = "payload.recipient_id", "recipient_id"
     is_copy = copy in frame.columns and frame[copy].equals(frame[name], check_dtypes=True)
     return {copy: name} if is_copy else {}
