@@ -96,9 +96,8 @@ class StoredPart:
         copies = {copy: name for copy, name in self.meta.get("copies", {}).items() if wanted(copy)}
         names = [name for name in self._schema.names if wanted(name) or name in copies.values()]
         with reading(str(self.path)):
-            frame = pl.read_parquet(self.path, glob=False, columns=names)
-            columns = [column for column in frame.get_columns() if wanted(column.name)]
-            return pl.DataFrame([*columns, *(frame[name].alias(copy) for copy, name in copies.items())])
+            frame = pl.read_parquet(self.path, glob=False, columns=names).with_columns_seq(**copies)
+        return frame[list(filter(wanted, frame.columns))]
 
     def whole(self) -> TablePart:
         """Read all rows and columns."""
@@ -109,8 +108,7 @@ class StoredPart:
         """Return one row."""
         with reading(str(self.path)):
             frame = pl.scan_parquet(self.path, glob=False).slice(number, 1).collect()
-            copies = {copy: frame[name] for copy, name in self.meta.get("copies", {}).items()}
-            return TablePart(frame.with_columns(**copies), self.meta)
+            return TablePart(frame.with_columns_seq(**self.meta.get("copies", {})), self.meta)
 
 
 class Store(Protocol):
@@ -171,7 +169,7 @@ def write_part(path: Path, part: TablePart) -> None:
 
 
 def _copies(frame: pl.DataFrame) -> dict[str, str]:
-    """Return columns that are not written, each with the one that it repeats: the recipient of most payloads."""
+    """Return the columns that are not written, each with the one that it repeats."""
     copy, name = "payload.recipient_id", "recipient_id"
     is_copy = copy in frame.columns and frame[copy].equals(frame[name], check_dtypes=True)
     return {copy: name} if is_copy else {}
