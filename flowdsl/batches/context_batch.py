@@ -27,7 +27,7 @@ from flowdsl.values.orders import is_everything
 from flowdsl.values.paths import Path
 
 Seen = npt.NDArray[np.int32]
-# what released a context: nothing, a window's timer, the end of the log, a queue, a full window, or a pause
+# causes of the release of a context: none, a window's timer, end of log, a queue, a full window, or a pause
 NOT_CLOSED, CLOSED_BY_TIMER, CLOSED_AT_END, RELEASED, CLOSED_BY_COUNT, CLOSED_BY_QUIET = range(6)
 CLOSED_NAMES: Final = {
     CLOSED_BY_TIMER: "timer",
@@ -57,7 +57,7 @@ def join_branches(parts: Sequence[_Contexts]) -> tuple[npt.NDArray[np.int32], ..
 
 
 def join_closed(parts: Sequence[_Contexts]) -> npt.NDArray[np.uint8] | None:
-    """Concatenate what released the contexts, or return None if nothing did."""
+    """Concatenate the causes of release; None if no context was released."""
     if all(part.closed is None for part in parts):
         return None
     return np.concatenate(
@@ -139,7 +139,7 @@ class ContextBatch:
         return tuple(dict.fromkeys([*above, *self._variables]))
 
     def roots(self) -> tuple[str, ...]:
-        """Return every variable of the contexts, those of the event first."""
+        """Return the names of all variables of the contexts, those of the event first."""
         payload = ("_payload",) if self.payload is not None else ()
         return tuple(dict.fromkeys([*sorted(self.event_roots), *self.names(), *payload]))
 
@@ -266,7 +266,7 @@ class ContextBatch:
         return {*self._variables, "_payload"} if self._payload is not None else set(self._variables)
 
     def place(self, moment: Micros, seen: Seen | Later[Seen], closed: npt.NDArray[np.uint8]) -> ContextBatch:
-        """Return these contexts at the moment when a timer releases them, with what they see then."""
+        """Return these contexts at the moment when a timer releases them, seeing the graph as of then."""
         held = {name: self.variable(name) for name in self.names()}
         return ContextBatch(
             self.chunk,
@@ -345,7 +345,7 @@ def _join_variables(parts: Sequence[ContextBatch]) -> dict[str, Variable]:
 
 
 class ContextLinks:
-    """The graph's links, asked for each context as of the last event whose effect it sees."""
+    """Links of the graph for each context, as of the last event whose effect it sees."""
 
     def __init__(self, contexts: ContextBatch) -> None:
         self._contexts = contexts

@@ -1,4 +1,4 @@
-"""Values collected of the members of a window: one of each, or one made of all of them."""
+"""Values collected from the members of a window: a list with one per member, or one aggregate of all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _USAGE: Final = ", ".join(f"{name}(…)" for name in AGGREGATES)
 
 
 def guess_aggregate(name: str) -> str | None:
-    """Return what to write in place of an aggregate that there is not; None for what is like none."""
+    """Return a hint for the name of an aggregate that does not exist; None if no aggregate is similar."""
     return did_you_mean(name, AGGREGATES) or _OTHERS.get(name.casefold())
 
 

@@ -1,9 +1,9 @@
-"""Marker that separates a crash of production's engine from the failure of one event."""
+"""Marker of failures that crash production's engine, instead of failing only one event."""
 
 from __future__ import annotations
 
 
 class CrashReason(str):
-    """Reason of a failure at which production does not only fail but crashes."""
+    """Reason of a failure that makes production crash."""
 
     __slots__ = ()

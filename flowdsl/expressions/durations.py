@@ -26,7 +26,7 @@ _ORDERED: Final = re.compile("".join(f"(?:[0-9]+{unit})?" for unit in _UNITS))
 _IN_ORDER: Final = "name each unit once, from large to small, as in '1h30m'"
 _SUM: Final = re.compile(r"(?:[0-9]+(?:ms|[wdhms]))+")
 _PRODUCTION: Final = re.compile(r"\+?([0-9]+)(ms|s|m|h)")
-# what Rust trims; Python would strip \x1c to \x1f too
+# white space that Rust trims; Python would strip \x1c to \x1f too
 RUST_SPACES: Final = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"

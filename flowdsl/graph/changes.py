@@ -25,7 +25,7 @@ _SPARSE: Final = 64
 
 @dataclass(frozen=True)
 class EntityEvents:
-    """Events of entities, in the order of the log: their rows in the chunk, and what they say."""
+    """Entity events in the order of the log: rows in the chunk, ids, types, and a mask of deletions."""
 
     rows: Index
     ids: Codes
@@ -98,7 +98,7 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
 
 
 def _among(wanted: Seqs, seqs: Seqs) -> Mask:
-    """Mark the sequence numbers, which ascend, that are among others, each of which is one of them."""
+    """Mark those of `seqs`, which ascend, that are in `wanted`, a subset of them."""
     first, span = int(seqs[0]), int(seqs[-1] - seqs[0]) + 1
     if span > _SPARSE * len(seqs):
         marked = np.zeros(len(seqs), np.bool_)

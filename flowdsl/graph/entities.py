@@ -33,7 +33,7 @@ class EntityIndex(StateObject):
 
     def __init__(self, current: Numbers | None = None, *, track: bool = False) -> None:
         self._array: Numbers | Past = np.full(1, NONE, np.int32) if current is None else current
-        # an array that is not its own it copies before it changes it
+        # a shared array is copied before it is changed
         self._owned = current is None
         self._pasts = Pasts()
         # for how many ids there was to be room, and the larger array in the making
@@ -63,7 +63,7 @@ class EntityIndex(StateObject):
         return super().to_fields()
 
     def settle(self) -> None:
-        """Have an array that no other index changes, on any thread."""
+        """Copy the array if it is shared; any thread may do this."""
         if isinstance(self._array, Past):
             self._array.settle()
 
@@ -214,7 +214,7 @@ class EntityIndex(StateObject):
             self._replace(growing.finish(current))
 
     def _grow_some(self) -> None:
-        """Go on with an array that will be needed soon."""
+        """Copy some more into the larger array that will be needed soon."""
         if not self._owned:
             return
         current = self._current

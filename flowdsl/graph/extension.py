@@ -46,7 +46,7 @@ def extend_graph(
 
 
 def _lacking(has: GraphRequirements, needs: GraphRequirements, again: set[str]) -> GraphRequirements:
-    """Return what a graph has to gather: entities if it has none, and links of some types."""
+    """Return what a graph has to gather: entities if it has none, and the links of the types in `again`."""
     entities = needs.entities and not has.entities
     links = frozenset(link for link in needs.links if link[0] in again)
     return GraphRequirements(entities, needs.paths, links, needs.types if entities else frozenset())

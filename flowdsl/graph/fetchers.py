@@ -44,7 +44,7 @@ class Fetcher:
             ) from error
 
     def ask(self, texts: list[str]) -> list[tuple[pl.Series, Documents]]:
-        """Return the entities among these ids, as ids and objects."""
+        """Call the function; return the ids that it knows, and their objects."""
         with self._lock:
             unknown = [t for t in texts if t not in self._known]
             if unknown:

@@ -94,7 +94,7 @@ def read_graph(
     with track(progress, _rows_of([*files, *links]), "graph", "rows") as follower:
         read, made = follower.part(_READING), follower.part(1 - _READING)
         entities = {file.stem: _read(file, read) for file in files}
-        # known only now for text files
+        # the number of rows of a text file is known only now
         linked, rows = _links(links[0], read) if links else (None, 0)
         follower.total = read.done + rows
         return EntityGraph(entities, linked, merge=merge, progress=made.advance_to)
@@ -126,7 +126,7 @@ def _links(path: Path, tick: Tick) -> tuple[Any, int]:
     if path.suffix != ".parquet":
         return _read(path, tick), 0
     with reading(str(path), None, "it cannot be read"):
-        # with a buffer all of the file would be in memory in the end
+        # a buffer would end up with the whole file in memory
         file = pq.ParquetFile(path, pre_buffer=False)
         return pa.RecordBatchReader.from_batches(
             file.schema_arrow, _batches(file, path, tick)
@@ -186,7 +186,7 @@ def _jsonl(path: Path) -> pl.DataFrame:
 
 
 def _refuse(problems: RowProblems) -> None:
-    """Refuse a file some of whose rows cannot be read: a graph without them would give other answers."""
+    """Refuse a file with unreadable rows: a graph without them would give wrong answers."""
     if count := problems.counts["broken"]:
         first = problems.frame().iloc[0]
         others = f" ({count_text(count - 1, 'other row')} cannot be read either)" if count > 1 else ""

@@ -54,7 +54,7 @@ def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Se
 
 
 def _way_to_file(given: object) -> str | None:
-    """Return how a file is read, where a path was given."""
+    """Return a hint how to read a file if a path was given."""
     if not isinstance(given, (str, os.PathLike)):
         return None
     return (
@@ -131,7 +131,7 @@ def _json_texts(rows: Iterable[tuple[Any, Any]], what: str) -> pl.Series:
             text.encode()
             deep = too_deep(text)
         except RecursionError:
-            # where Python gives up first
+            # Python's limit on nesting may come first
             deep = True
         except (TypeError, ValueError) as error:
             raise DataError(

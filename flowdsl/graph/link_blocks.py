@@ -20,7 +20,7 @@ DEAD_ABOVE = 64
 # where blocks are bounded, from how many times as many keys as there are links on these are searched for:
 # tables would be large, and never used for long
 FAR_APART = 4
-# end of a link that was moved to another block: before anything
+# end of a link that was moved to another block: before any event
 _MOVED = -1
 
 
@@ -168,6 +168,6 @@ class LinkBlock:
 
 
 def no_documents(size: int) -> Documents:
-    """Return the metadata of links that have none."""
+    """Return empty metadata for links."""
     nothing = pl.Series([None], dtype=pl.String).new_from_index(0, size)
     return Documents(nothing, none=Tag.MISSING)

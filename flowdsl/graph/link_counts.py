@@ -119,7 +119,7 @@ class _Changes:
         wanted = np.zeros(len(self._changed), np.bool_)
         wanted[asked] = True
         mine = np.flatnonzero(wanted[self._ids])
-        # one sort of (id, event, whether it is asked): a change counts for what is asked at its event
+        # one sort of (id, event, whether it is a query): a change counts for queries at its own event
         bits = int(self._places.max()).bit_length()
         changes = self._ids[mine].astype(np.int64) << bits | self._places[mine]
         questions = asked.astype(np.int64) << bits | self._place(seen[rows])
@@ -136,6 +136,6 @@ class _Changes:
 
 
 def _values_at(values: npt.NDArray[Any], ids: Codes) -> npt.NDArray[Any]:
-    """Return `values[ids]`, 0 for ids that it has no place for."""
+    """Return `values[ids]`, 0 for ids beyond its end."""
     inside = (ids > 0) & (ids < len(values))
     return values.take(ids) if inside.all() else np.where(inside, values.take(np.where(inside, ids, 0)), 0)

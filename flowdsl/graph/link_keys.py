@@ -138,7 +138,7 @@ class LinkKeys(StateObject):
         return super().to_fields()
 
     def settle(self) -> None:
-        """Have arrays that no others change, on any thread."""
+        """Copy the arrays that are shared; any thread may do this."""
         for array in self._arrays:
             if isinstance(array, Past):
                 array.settle()

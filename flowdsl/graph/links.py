@@ -40,8 +40,8 @@ UNBOUNDED = 1 << 62
 # where blocks are bounded, how many links may be moved for each that comes or ends, so that there are fewer
 # blocks
 EACH = 4
-# what links may be asked, other than those of an id in a direction: whether two ids are linked, how many
-# links an id has, and what they say
+# uses of links besides those of an id in a direction: whether two ids are linked, how many links an id has,
+# and their metadata
 BETWEEN = "between"
 COUNTED = {FORWARD: "forward count", REVERSE: "reverse count"}
 METADATA = "metadata"

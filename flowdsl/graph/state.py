@@ -196,7 +196,7 @@ class GraphState(StateObject):
         return self.links[kind].counts(direction, ids, self._visible(seqs))
 
     def first_metadata(self, kind: str, direction: str, ids: Codes, seqs: SeqNos, below: Path) -> Column:
-        """Return what each id's earliest link says at a path, after the event `seqs`."""
+        """Return the metadata at a path of each id's earliest link, after the event `seqs`."""
         return self.links[kind].first_metadata(direction, ids, self._visible(seqs), below)
 
     def _visible(self, seqs: SeqNos) -> SeqNos:
@@ -440,7 +440,7 @@ class GraphState(StateObject):
         return live is not None and fresh > 2 * (live + held())
 
     def settle(self) -> None:
-        """Make the copies that this fork has put off. The graph it was taken of may go on meanwhile."""
+        """Make the copies that this fork has deferred. The original graph may change meanwhile."""
         for index in (self.anywhere, *self.by_type.values()):
             index.settle()
         if self.identities is not None:
@@ -448,7 +448,7 @@ class GraphState(StateObject):
 
     @property
     def shared(self) -> bool:
-        """True if a fork has put off copies of this graph."""
+        """True if a fork has deferred copies of this graph."""
         return any(index.shared for index in (self.anywhere, *self.by_type.values()))
 
     def compaction(self, held: Callable[[], Iterable[Numbers]]) -> Compaction:

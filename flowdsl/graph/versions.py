@@ -29,7 +29,7 @@ from flowdsl.values.state_fields import (
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 ID: Path = ("id",)
-# marks that are looked through at a time
+# marks that are searched at a time
 _LOOKED: Final = 1 << 18
 
 
@@ -409,7 +409,7 @@ class Compaction:
         return whole
 
     def _look(self) -> bool:
-        """Find some more of the marked versions; return False once all were found."""
+        """Collect some more of the marked versions; return False once all are collected."""
         if self._used is None or self._looked is None:
             return False
         start, end = self._looked, min(self._looked + _LOOKED, len(self._used) - 2)

@@ -9,5 +9,5 @@ from __future__ import annotations
 
 from typing import Final
 
-# so far ahead of the clock an event may be dated, by default
+# how far ahead of the clock an event may be dated by default
 MAX_AHEAD: Final = "5m"

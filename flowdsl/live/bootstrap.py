@@ -54,7 +54,7 @@ class Bootstrap:
     # where a new consumer starts by default
     first: Position
     follower: ProgressReporter
-    # what time it is, in µs
+    # wall clock in µs
     now: Callable[[], int]
     ahead: AheadOfClock
 
@@ -130,7 +130,7 @@ class Bootstrap:
         return self._new(self._feed(after, None))
 
     def _within(self, found: Checkpoint | None, end: int) -> Checkpoint:
-        """Return a checkpoint of which the log, which ends at `end`, has the events."""
+        """Return a checkpoint that is not beyond `end`, the last event of the log."""
         if found is not None and found.place.seq_no <= end:
             return found
         at = None if found is None else found.place.seq_no
@@ -176,7 +176,7 @@ class Bootstrap:
         return Checkpoint("", found.place, self._fit(found.state, self.graph), tuple(earlier))
 
     def _check_merging(self, state: State) -> None:
-        """Refuse a graph that does with updates what the saved one does not."""
+        """Refuse a graph that merges updates differently from the saved one."""
         if self.graph is None or self.graph.merge == state.graph.merge:
             return
         before, now = (

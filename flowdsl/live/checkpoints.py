@@ -1,7 +1,7 @@
 """Checkpoints of a consumer: its state at one position of the log, stored atomically.
 
-A checkpoint is a file that names its blobs; it counts once it has its name. The last two are kept: where the
-newer one is damaged, the older one tells the same, only from further back.
+A checkpoint is a file that names its blobs; it counts once it has its name. The last two are kept: if the
+newer one is damaged, a run goes on from the older one and repeats what lies between.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Checkpoints:
         self._sweep()
 
     def doubt(self) -> str | None:
-        """Return why the checkpoints and the consumer's file cannot be of one time, or None."""
+        """Return why the checkpoints and the consumer's file cannot belong together, or None."""
         numbers = [] if self._folder is None else self._numbers()
         vouched = self._consumer.vouched_stamps() if numbers else {}
         if vouched and numbers[-1] < min(vouched):
@@ -121,7 +121,7 @@ class Checkpoints:
         return None
 
     def _is_vouched(self, number: int, vouched: Mapping[int, str]) -> bool:
-        """Return False for a checkpoint of this consumer that its file does not tell of."""
+        """Return False for a checkpoint of this consumer that its file does not mention."""
         assert self._folder is not None
         try:
             head = _head(self._folder / f"checkpoint-{number:012}")[0]

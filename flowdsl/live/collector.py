@@ -102,7 +102,7 @@ class LiveRecorder:
     # -- what a run writes -----------------------------------------------------------------------------
 
     def write(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
-        """Take what was delivered and what failed; what was dropped is counted by its step."""
+        """Collect deliveries and failures; steps count drops themselves."""
         for one in outcome.failed:
             rows = one.rows
             if len(rows):
@@ -140,11 +140,11 @@ class LiveRecorder:
         self.unmatched_count += len(rows)
 
     def branch(self) -> LiveRecorder:
-        """Return a recorder for one piece of work, whose records `join` puts into place."""
+        """Return a recorder for one task, whose records `join` takes over in order."""
         return LiveRecorder(self._keys)
 
     def join(self, branch: LiveRecorder) -> None:
-        """Take over what a piece of work recorded."""
+        """Take over the records of a task."""
         for sink, rows in branch.delivered_rows.items():
             self.delivered_rows.setdefault(sink, []).extend(rows)
         self._parts += branch._parts

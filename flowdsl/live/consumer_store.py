@@ -54,7 +54,7 @@ _FILE: Final = "consumer.sqlite"
 _BESIDE: Final = "consumers"
 _LOCK: Final = "lock"
 UNUSABLE: Final = "is the folder there, is it this user's, and is there room on the disk?"
-# a process that is just going holds the lock for a moment longer
+# a process that is ending holds the lock for a moment longer
 _GOING: Final = 0.5
 _BRING_BACK: Final = "bring back its own file; a new consumer_name starts afresh"
 # deliveries that become dead letters at once
@@ -187,7 +187,7 @@ class ConsumerStore:
         return self.fact("acknowledged") is not None
 
     def check_whose(self, identity: str | None) -> None:
-        """Reject the file of another consumer or log, and one that was removed or replaced by a new one."""
+        """Raise an error for the file of another consumer or log, and if the file was removed or replaced."""
         if self.folder is None:
             return
         whose = self.fact("consumer")
@@ -223,7 +223,7 @@ class ConsumerStore:
         self.keep_facts(log=identity)
 
     def doubt(self, log: EventLog) -> str | None:
-        """Return why this file and the log cannot be of one time, or None."""
+        """Return why this file and the log cannot belong together, or None."""
         if self.folder is None:
             return None
         if self._is_older:
@@ -277,7 +277,7 @@ class ConsumerStore:
         self.keep_facts(checkpoints=json.dumps(known), sinks=json.dumps(files_of(sinks)))
 
     def forget_checkpoints(self) -> None:
-        """Vouch for none of the checkpoints that are there: they are of another time."""
+        """Stop vouching for the present checkpoints, which come from another time."""
         self.keep_facts(checkpoints="{}")
 
     def vouched_stamps(self) -> dict[int, str]:
@@ -301,7 +301,7 @@ class ConsumerStore:
                 "fd.replay(flows, log, graph, sinks=…, dispatch=True, open_windows='keep') hands it over"
             )
         if odd:
-            # it is said once
+            # warn only once
             self.keep_facts(sinks=json.dumps(now))
 
     def fact(self, name: str) -> Any:
@@ -422,7 +422,7 @@ def files_of(sinks: Mapping[str, Sink]) -> dict[str, tuple[str, str, int]]:
         database = sink.database
         if database is None or database.path is None:
             continue
-        # what is wrong with it its own worker says
+        # errors of the sink itself are reported by its worker
         with contextlib.suppress(FlowError):
             found[name] = (os.path.abspath(database.path), database.identity, database.changes)
     return found

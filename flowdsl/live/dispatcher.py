@@ -27,13 +27,13 @@ from flowdsl.live.spans import Tracer
 from flowdsl.progress import heartbeat
 from flowdsl.sinks.base import Delivery, DurableSink, Failure, Outcome, Sink, check_outcomes
 
-# deliveries that wait for one sink at most, and that it is given at once
+# most deliveries that wait for one sink, and most that it gets at once
 WAITING: Final = 1 << 15
 TOGETHER: Final = 1 << 14
-# how long a lane is waited for at a time, in seconds, and how long one that is full and does not get on
+# seconds to wait for a lane at a time, and in all for a full one that makes no progress
 _TURN: Final = 0.1
 STUCK_AFTER: Final = 1.0
-# what a durable sink that raises waits before it is asked again, in seconds
+# seconds before a durable sink that raised an error is tried again
 PAUSES: Final = (0.1, 0.5, 2.0)
 
 
@@ -60,11 +60,11 @@ class SinkWorker:
         self._now = now
         self._tracer = tracer
         self._failed = failed
-        # the last batch that the sink is known to have: a piece of the log has to end there
+        # the last batch that the sink is known to have: a slice of the log has to end there
         self.cut = self._taken(run)
         # up to where it has the deliveries of which flows from runs before
         self._had = [(self._taken(one.run), one.flows) for one in earlier]
-        # what an earlier run could not deliver, and may be delivered now because it is handed over again
+        # dead letters of earlier runs, which may be delivered now as they are handed over again
         self._owed = consumer.owed_keys(name)
         self._changed = threading.Condition()
         # what waits: the parcels in hand, then those in memory, then those that are only on disk, behind a

@@ -40,7 +40,7 @@ class AheadOfClock:
             if int(times.max()) > now + self.most:
                 ahead = times > now + self.most
                 if clock == BEGINNING:
-                    # a log without a clock yet: it begins with the first event that is right, if that is
+                    # a log without a clock: it begins with the first event that is not ahead, if that is
                     # known already
                     clock = now if ahead.all() else int(times[~ahead][0])
                 self.log.mark_ahead(events["seq_no"].to_numpy()[ahead].tolist(), to_moment(clock))

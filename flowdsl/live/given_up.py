@@ -68,7 +68,7 @@ def given_up(state: State, lost: Iterable[StepState], now: int, until: int | Non
             contexts = [context for context in contexts if context[2] <= until]
             if not contexts:
                 continue
-        # the cap of a sink is a step of no flow
+        # the cap of a sink is a step without a flow
         for flow in step.flows or (step.text,):
             place = (flow, step.number, step.operator)
             rows += [

@@ -1,7 +1,7 @@
 """Cursor over a log: events and clock marks in processing order.
 
-All readers of a log from the same place get the same pieces in the same order, however they are
-cut: that is what makes a live run, the run after a crash and a replay tell the same.
+All readers of a log from the same position get the same events and marks in the same order, however they
+are cut into slices. So a live run, the run after a crash and a replay have the same results.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class LogPosition:
         return self.seq_no + self.marks
 
     def marked(self, count: int) -> LogPosition:
-        """Return the position after so many more marks, without an event."""
+        """Return the position after `count` more marks, without an event."""
         return replace(self, marks=self.marks + count, here=self.here + count)
 
 
@@ -127,7 +127,7 @@ def marks_after(marks: pl.DataFrame, seq_no: int) -> int:
 
 
 def check_cuts(log: EventLog, place: LogPosition, cuts: list[int]) -> None:
-    """Raise an error if a sink has more than the log can tell: the log has lost events."""
+    """Raise an error if a sink has batches beyond the end of the log, which has then lost events."""
     marks = log.clock_marks(place.seq_no).height - place.here
     last = max(log.last_seq_no(), place.seq_no) + place.marks + marks
     if max(cuts, default=0) > last:

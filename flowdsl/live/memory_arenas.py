@@ -9,7 +9,7 @@ from typing import Final
 
 # M_ARENA_MAX of glibc's mallopt
 _ARENA_MAX: Final = -8
-# so many places that threads get memory from
+# arenas for all threads
 _ARENAS: Final = 2
 
 

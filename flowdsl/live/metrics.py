@@ -61,9 +61,7 @@ class SinkStats:
         self._lock = threading.Lock()
 
     def took(self, moments: Ints, failed: int, now: int, seconds: float) -> None:
-        """Count a batch: the moments (µs) at which deliveries were due, the failed ones, and the time it
-        took.
-        """
+        """Count a batch: moments (µs) when deliveries were due, number that failed, and duration."""
         with self._lock:
             self.delivered += len(moments)
             self.failed += failed
@@ -181,7 +179,7 @@ def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(rows, columns=columns)
-    # numbers, where there is none as well
+    # a number also without data
     return frame.astype({name: "float64" for name in columns if name.startswith("latency")})
 
 

@@ -1,4 +1,4 @@
-"""Retry of dead letters: deliveries as they were, contexts from their events on."""
+"""Retry of dead letters: deliveries unchanged, contexts by running their events again."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _deliver(sinks: dict[str, Sink], wanted: dict[str, list[Delivery]]) -> dict[
 
 
 def _outcomes(sink: Sink, deliveries: list[Delivery]) -> list[str | None]:
-    """Return the error of each delivery; a durable sink makes none twice, since each keeps its key."""
+    """Return the error of each delivery; its key keeps durable sinks from making it twice."""
     try:
         outcomes = check_outcomes(sink.deliver(deliveries), sink, len(deliveries))
         return [None if outcome is None else outcome.error for outcome in outcomes]

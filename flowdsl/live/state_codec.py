@@ -37,7 +37,7 @@ from flowdsl.values.state_fields import (
 )
 from flowdsl.values.state_objects import FieldKind, StateObject, StateReader, keeps
 
-# what is larger lies in a blob of its own
+# bytes from which on an array becomes a blob
 _BLOB_FROM: Final = 1 << 18
 _CLOCK: Final = WholeField()
 

@@ -1,4 +1,4 @@
-"""Blocks: the events that one chunk of the log sends to one shard, as bytes in one row.
+"""Blocks: the events of one chunk of the log for one shard, as bytes in one row.
 
 So Spark shuffles and sorts a row for each chunk and shard, and not one for each event. All blocks of a chunk
 have the number of its first event, by which those of a shard are put in the order of the log.
@@ -53,7 +53,7 @@ def to_bytes(table: pa.Table) -> bytes:
 
 def to_arrow(frame: pl.DataFrame) -> pa.Table:
     """Return rows as an Arrow table in the types of which a stretch is written without the rest."""
-    # where Polars reads a null from a file, there are bytes of another text
+    # under a null that Polars read from a file lie bytes of another text
     gaps = [name for name, one in frame.schema.items() if one == pl.String and frame[name].has_nulls()]
     clean = (
         pl.when(pl.col(name).is_not_null()).then(pl.col(name).fill_null("")).alias(name) for name in gaps
@@ -64,7 +64,7 @@ def to_arrow(frame: pl.DataFrame) -> pa.Table:
 
 
 def _is_short(texts: pa.ChunkedArray) -> bool:
-    """Return whether places in texts fit into half of what Polars takes for them."""
+    """Return True for texts with 64-bit offsets that would fit into 32 bits."""
     return bool(pa.types.is_large_string(texts.type)) and texts.nbytes < 1 << 31
 
 
@@ -114,7 +114,7 @@ def blocks_in(batch: pa.RecordBatch) -> Iterator[Block]:
 
 
 def outputs_in(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch | None:
-    """Return the rows that are no blocks, in a schema; None where there are none."""
+    """Return the rows that are not blocks, in a schema; None if there are none."""
     are_blocks = _are_blocks(batch)
     if are_blocks.all():
         return None

@@ -43,8 +43,8 @@ from flowdsl.spark.tasks import RangeStage, ShardStage, WholeStage
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# events that a range and a shard have at least, where there are so many: to begin with a part takes a tenth
-# of a second, as long as some thousand events
+# least number of events of a range and of a shard: starting a part takes a tenth of a second, as long as some
+# thousand events
 LEAST_ROWS: Final = 20_000
 LEAST_SHARD: Final = 250_000
 _OUT: Final = (
@@ -52,7 +52,7 @@ _OUT: Final = (
 )
 # more events than this through one partition cause a warning
 _MANY: Final = 1_000_000
-# events that change the graph, where it is gathered by every task before the first event
+# limit on the events that change the graph, if every task gathers them before the first event
 MOST_OF_FINAL: Final = 5_000_000
 _NOTHING: Final = pl.DataFrame(schema={"seq_no": pl.Int64})
 
@@ -129,7 +129,7 @@ class ClusterRun:
         return self._options.as_of == "end"
 
     def _changes(self, events: RunEvents, ranges: Ranges) -> pl.DataFrame | None:
-        """Return the events that change the graph, to be sent to every task; None where that are too many."""
+        """Return the events that change the graph, to be sent to every task; None if there are too many."""
         if not self._final and (ranges.count == 1 or self.layout.whole is not None):
             return None
         parted = self.layout.parted
@@ -142,7 +142,7 @@ class ClusterRun:
         return events.changes(parted).sort("seq_no") if self._final or count <= self.most_sent else None
 
     def _find_parted(self, ranges: Ranges) -> Parted:
-        """Return the links that are shared out: those of types with many, or with many events."""
+        """Return the links to share out over the shards: those of types with many links or link events."""
         if self.layout.whole is not None or ranges.named or self._final:
             return {}
         counts = self._graph.link_counts
@@ -154,7 +154,7 @@ class ClusterRun:
         }
 
     def _heavy(self, events: RunEvents, ranges: Ranges, parted: Parted) -> Heavy:
-        """Return the ids with so many links that the branches of their fan-outs go on in several tasks."""
+        """Return the ids with so many links that several tasks share the branches of their fan-outs."""
         if self.layout.whole is not None or not self.plan.rules.timers:
             return {}
         counts = heavy_in(self._graph, self.plan, parted, self.most_branches)
@@ -230,7 +230,7 @@ class ClusterRun:
         return max(1, min(self._most, max(tasks, -(-ranges.events // self._least_shard))))
 
     def outputs(self, source: RunEvents, ranges: Ranges, job: Job) -> list[dict[str, Any]]:
-        """Run the tasks, and return what they give back."""
+        """Run the tasks, and return their rows of output."""
         shuffles = (not ranges.in_place) + (bool(self.layout.gates) and self.layout.whole is None)
         with send_graph(self._session, self.sent) as graph:
             rows = self._lazily(source, ranges, replace(job, graph=graph))
@@ -366,7 +366,7 @@ def _too_many_changes() -> ReplayError:
 
 
 def _complete(totals: Sequence[PartTotals], ranges: Ranges) -> bool:
-    """Return whether each range was run by one task, as a whole and in order."""
+    """Return True if each range was run as a whole and in order by one task."""
     taken = [(part.part, part.taken) for part in totals if part.taken]
     return sorted(taken) == list(enumerate(ranges.rows)) and all(part.ordered for part in totals)
 

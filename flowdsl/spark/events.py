@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 _OTHER: Final = {"source_id": "target_id", "target_id": "source_id"}
-# so many events of a log that Spark does not read itself are handed over at most
+# most events handed over from a log that Spark does not read itself
 HANDED_OVER: Final = 20_000_000
 BUCKETS: Final = 1 << 16
 """The number of groups of ids that are counted before ids are."""
@@ -55,11 +55,11 @@ class RunEvents(Protocol):
         ...
 
     def changes(self, without: Collection[str] = ()) -> pl.DataFrame:
-        """Return the events that change the graph, but for links of some types, in no order."""
+        """Return the events that change the graph, except for links of some types, in no order."""
         ...
 
     def frequent(self, name: str, end: str, most: int) -> dict[str, int]:
-        """Return the ids at an end of more than so many new links of a type, with their number."""
+        """Return the ids with more than `most` new links of a type at one end, and their number."""
         ...
 
     def links_of(self, name: str, end: str, ids: Sequence[str]) -> pl.DataFrame:
@@ -167,7 +167,7 @@ class ClusterEvents:
         return add_counts(in_place or grid.ranges(found, marks), self._plan, found)
 
     def _count_rows(self, ahead: pl.DataFrame, cut: Cut) -> tuple[int, Grid | None, pl.DataFrame | None]:
-        """Return the number of rows, and what is known of the stretches that they are cut into."""
+        """Return the number of rows, and the counts of the stretches that they are cut into."""
         from pyspark.sql import functions as F  # noqa: N812
 
         # of one column, before rows are judged
@@ -181,7 +181,7 @@ class ClusterEvents:
 
     @property
     def _of_one_table(self) -> bool:
-        """Return False where rows come of several tables, and Spark cannot say in which file each lies."""
+        """Return False if rows come from several tables, as Spark then cannot tell which file has a row."""
         from pyspark.errors import AnalysisException
         from pyspark.sql import functions as F  # noqa: N812
 
@@ -322,7 +322,7 @@ def changes_graph(plan: Plan, without: Collection[str] = ()) -> Column:
 
 
 def where_graph_changes(plan: Plan, without: Collection[str] = ()) -> pl.Expr:
-    """Return the same of events that are here."""
+    """Return `changes_graph` as a mask of events in memory."""
     needs, kind = plan.needs, pl.col("kind").cast(pl.String)
     changes = kind.str.starts_with("entity.") if needs.entities else pl.lit(value=False)
     types = sorted({name for name, _ in needs.links} - {*without})

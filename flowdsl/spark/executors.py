@@ -22,7 +22,7 @@ Pairs = npt.NDArray[np.int64]
 
 
 class AbsentExecutor(StepExecutor):
-    """A step that runs in another stage: nothing comes of what enters it."""
+    """A step that runs in another stage; contexts that enter it have no outcome here."""
 
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         return StepOutcome(_none_of(contexts))
@@ -32,7 +32,7 @@ class AbsentExecutor(StepExecutor):
 
 
 class SilentExecutor(StepExecutor):
-    """A step that was counted in an earlier stage, and is run again for what it lets pass."""
+    """A step that an earlier stage counted, run again without counting for the contexts that it passes."""
 
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         return StepOutcome(self._outcome(contexts, until).passed)
@@ -64,7 +64,7 @@ class GateExecutor(StepExecutor):
         return outcome
 
     def _here(self, outcome: StepOutcome, levels: int) -> StepOutcome:
-        """Return an outcome without what contexts of other shards meet before they are branches."""
+        """Return an outcome without the contexts of other shards, which those shards count."""
         failed = [
             Failed(one.contexts, kept)
             for one in outcome.failed
@@ -92,7 +92,7 @@ class GateExecutor(StepExecutor):
         return own
 
     def _places(self, contexts: ContextBatch) -> tuple[Pairs, Pairs]:
-        """Return which of the shards of each context this one is, from 0 on, and how many it has."""
+        """Return the place of this shard among the shards of each context, from 0 on, and their number."""
         first = self._gate.shards(contexts, self._shards)
         return (self._shard - first) % self._shards, self._gate.tasks(contexts)
 

@@ -1,6 +1,6 @@
-"""Failures of tasks: what a task knows of a failed context, and the rest, which the whole event says.
+"""Failures of tasks, which are completed with the whole events after the job.
 
-The events in a stream have only the columns that the flows read; a failure has the whole event.
+Events in a stream have only the columns that flows read; the table of errors shows whole events.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flowdsl.spark.events import RunEvents
 
 
 class PartRecorder(TableRecorder):
-    """Writes the tables of a task; failures without their events, unless a task has the `whole` of them."""
+    """Writes the tables of a task; failures lack their events unless the task has `whole` events."""
 
     whole = False
 

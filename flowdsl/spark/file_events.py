@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 ROWS: Final = 1 << 20
 """How many events a range has, where no core is left without one."""
 _CHUNK: Final = 1 << 17
-# events that change the graph, of all tasks; where there are more, they are read again if they are asked for
+# events that change the graph kept from all tasks; if there are more, they are read again when needed
 _KEPT: Final = 1_000_000
 _SEED: Final = 0x0B
 _FOUND: Final = "content binary"
@@ -114,7 +114,7 @@ class FileEvents(ClusterEvents):
 
 
 def _read(session: SparkSession, files: Sequence[PlainFiles]) -> DataFrame:
-    """Return the rows of files, with the columns that any of them has."""
+    """Return the rows of files, with the columns of all of them."""
     from pyspark.sql import functions as F  # noqa: N812
 
     tables = []
@@ -137,7 +137,7 @@ def _changes(plan: Plan) -> dict[str, pl.Expr]:
 
 
 def _cores(session: SparkSession) -> int:
-    """Return how many tasks run at a time; a guess where a session of Spark Connect does not say it."""
+    """Return how many tasks run at a time; a guess for Spark Connect, which does not tell."""
     from pyspark.errors import PySparkException
 
     try:
@@ -159,7 +159,7 @@ class _Scanned:
 
     @classmethod
     def concat(cls, parts: Iterator[_Scanned]) -> _Scanned:
-        """Return what all tasks found."""
+        """Merge the findings of all tasks."""
         first, *rest = parts
         for part in rest:
             for name, more in part.changes.items():
@@ -192,7 +192,7 @@ class _Scan:
     ends: tuple[End, ...]
 
     def __call__(self, batches: Batches) -> Iterator[pa.RecordBatch]:
-        """Yield what was found, as one row of bytes."""
+        """Yield the findings, as one row of bytes."""
         rows = [pl.DataFrame()]
         changes = {name: _FewEvents(self.most) for name in self.changes}
         buckets = {end: np.zeros(BUCKETS, np.int64) for end in self.ends}
@@ -227,7 +227,7 @@ class _Scan:
 
 
 class _FewEvents:
-    """Events, as bytes, as long as they are not more than so many."""
+    """Events as bytes; dropped once there are more than a limit."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -243,7 +243,7 @@ class _FewEvents:
 
 
 def _new_links(frame: pl.DataFrame, end: End) -> Ints:
-    """Return how many new links of a type the ids of each bucket have at an end."""
+    """Return the number of new links of a type at one end, for each bucket of ids."""
     made = (pl.col("kind") == "link.created") & (pl.col("link_type") == end[0])
     hashes = frame.filter(made)[end[1]].hash(_SEED).to_numpy()
     return np.bincount((hashes % np.uint64(BUCKETS)).astype(np.int64), minlength=BUCKETS)

@@ -1,4 +1,4 @@
-"""The job of a replay on Spark, as its tasks are given it, and the numbers that they give back."""
+"""Job of a replay on Spark, which is sent to its tasks, and the numbers that they return."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MOST_NEW_IDS = 1_000_000
 
 @dataclass(frozen=True)
 class Job:
-    """All that the tasks of a replay have to know. It is sent to them as it is."""
+    """Settings and data that all tasks of a replay need; it is pickled and sent to them."""
 
     token: str
     flows: tuple[FlowSpec, ...]
@@ -64,9 +64,9 @@ class Job:
     in_place: bool = False
     # where each range lies, if tasks read files themselves
     files: tuple[FileStretch, ...] = ()
-    # the events that change the graph, as `encode_frame` has it; None where they come with the ranges
+    # the events that change the graph, from `encode_frame`; None if they come with the ranges
     changes: bytes | None = None
-    # whether flows see the graph as it is after all changes, which are sent
+    # whether flows see the graph after all changes, which are sent along
     final_graph: bool = False
     # the links that are shared out over the shards, and not in the graph
     parted: Parted = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Job:
     heavy: Heavy = field(default_factory=dict)
     # the graph, and the shares of links, as `sent_graph` has them
     graph: Any = None
-    # of what a stage gives back
+    # schema of the rows that a stage returns
     schema: pa.Schema | None = None
 
     def plan(self) -> Plan:
@@ -98,7 +98,7 @@ class Job:
 
     @property
     def spread(self) -> Spread:
-        """Return how the links of ids with very many are shared out."""
+        """Return how the links of ids with very many links are shared out."""
         if self.token not in _GRAPHS:
             self.start()
         return _GRAPHS[self.token].spread
@@ -148,7 +148,7 @@ class _StartedGraph:
 
     @property
     def new_ids(self) -> int:
-        """Return how many ids and keys of links the parts have left behind."""
+        """Return how many ids and keys of links the parts have added to the interner."""
         return len(self._interner) + self._keys.count - self._own
 
 
@@ -162,7 +162,7 @@ def _take_apart(sent: Any) -> tuple[EntityGraph, Spread]:
     return found
 
 
-# what a process has made of a job: once for all tasks that it runs
+# state that a process made for a job, shared by all tasks that it runs
 _GRAPHS: dict[str, _StartedGraph] = {}
 _CHANGES: dict[str, pl.DataFrame] = {}
 

@@ -64,7 +64,7 @@ class Gate:
 
     @property
     def text(self) -> str:
-        """Return by what contexts are shared out, in words."""
+        """Describe how contexts are shared out, in words."""
         if self.single:
             return "one ordered shard"
         text = "the event" if self.spread else ", ".join(map(path_text, self.paths))
@@ -81,11 +81,11 @@ class Gate:
         return found
 
     def tasks(self, contexts: ContextBatch) -> Shards:
-        """Return to how many shards each context goes, from its own one on."""
+        """Return how many shards each context goes to, counted from its own one."""
         return np.array([*self.heavy.values(), 1])[self.heavy_at(contexts)]
 
     def shards(self, contexts: ContextBatch, count: int) -> Shards:
-        """Return the shard of each context; one without a key, which fails, goes to any."""
+        """Return the shard of each context; one without a key fails in any shard."""
         if self.single or count == 1:
             return np.zeros(len(contexts), np.int64)
         if self.spread:
@@ -159,7 +159,7 @@ class Layout:
 
     @property
     def findings(self) -> Iterator[str]:
-        """Return what of the plan does not scale, in words."""
+        """Describe the parts of the plan that do not scale."""
         if self.whole is not None:
             yield f"everything runs in one ordered partition: {self.whole}"
             return
@@ -236,7 +236,7 @@ def _made_between(branch: Branch, first: int, last: int) -> frozenset[str]:
 
 
 def _hashes(column: Column) -> npt.NDArray[np.uint64]:
-    """Return a number for each value: the same one for values that are the same key."""
+    """Return a hash for each value, equal for values that are the same key."""
     hashes = np.zeros(column.size, np.uint64)
     text = np.flatnonzero(column.is_(Tag.TEXT))
     if len(text):

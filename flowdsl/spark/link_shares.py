@@ -20,13 +20,13 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.spark.parted_links import coded_ends
 from flowdsl.values.json_types import Ints, Mask
 
-# by what an event changes the number of links of a share
+# change of the number of links of a share at each event
 _MADE, _ENDED = 1, -1
 NO_EVENTS: Final = pl.DataFrame(
     schema={"seq_no": pl.Int64, "made": pl.Boolean, "id": pl.String, "other": pl.String}
 )
 """The events of links where there are none."""
-# links of the snapshot that are looked through at a time
+# links of the snapshot that are searched at a time
 _SCANNED: Final = 1 << 20
 
 

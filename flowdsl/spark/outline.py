@@ -1,4 +1,4 @@
-"""Outlines: what of a plan would run where on Spark, in words and with the bytes to expect."""
+"""Outlines of a plan on Spark: where each part would run, and how many bytes to expect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAMPLE: Final = 10_000
 def explain_plan(
     plan: Plan, graph: EntityGraph | None, source: EventSource | None, most_links: int, most_branches: int
 ) -> str:
-    """Return where the parts of a plan run, and what goes over the network."""
+    """Describe where the parts of a plan run, and what goes over the network."""
     layout = Layout.of(plan)
     if graph is not None and layout.whole is None:
         parted = _find_parted(plan, graph, most_links)
@@ -81,7 +81,7 @@ def _shuffle_text(layout: Layout, size: tuple[int, int]) -> str:
 
 
 def _size(plan: Plan, source: EventSource) -> tuple[int, int] | None:
-    """Return the number of events, and the bytes that one has in the columns that are read."""
+    """Return the number of events, and the bytes per event in the columns that are read."""
     count = source.count()
     head = next(iter(source.chunks(plan.event_columns, _SAMPLE)), None)
     if count is None or head is None or not head.height:

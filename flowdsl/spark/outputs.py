@@ -1,4 +1,4 @@
-"""Rows that a task gives back: parts of tables, and its numbers."""
+"""Rows that a task returns: parts of tables, and its totals."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Outputs(NoStore):
         self._add_row(TOTALS, "", pickle.dumps(totals), None)
 
     def taken(self) -> Iterator[pa.RecordBatch]:
-        """Yield what was added since the last call."""
+        """Yield the rows added since the last call."""
         rows, self._rows = self._rows, []
         yield from rows
 

@@ -25,7 +25,7 @@ from flowdsl.spark.job import Job, PartTotals
 from flowdsl.spark.rows import events_of
 from flowdsl.values.json_types import Ints, Mask
 
-# branches that go on together in a task, which has less memory than a replay on one machine
+# branches that run together in a task, which has less memory than a replay on one machine
 _TOGETHER: Final = 1 << 18
 
 
@@ -126,7 +126,7 @@ class PartExecutor(LocalExecutor):
         """End the log."""
         if self.stopped is None:
             if self.position < job.last:
-                # events that did not come here fire what is due at their moment
+                # events of other partitions also move the clock, and so fire timers that are due
                 self.clock = job.final_clock
                 self._advance(self.clock, ending=False)
             self.move_clock(job.final_clock)
@@ -134,7 +134,7 @@ class PartExecutor(LocalExecutor):
                 self.flush()
 
     def part_totals(self) -> PartTotals:
-        """Return the numbers of this partition."""
+        """Return the totals of this partition."""
         recorder = self.recorder
         assert isinstance(recorder, TableRecorder)
         return PartTotals(

@@ -48,7 +48,7 @@ def reads(step: CompiledStep, parted: Parted) -> frozenset[str]:
 
 
 def shards_of_ids(ids: pl.Series, count: int) -> Ints:
-    """Return the shard of each id; what is not an id goes to any."""
+    """Return the shard of each id; values that are not ids go to any shard."""
     hashes: npt.NDArray[np.uint64] = ids.hash(_SEED).to_numpy()
     # the lower bits of a hash may be those that another table takes
     shards: Ints = ((hashes >> np.uint64(17)) % np.uint64(count)).astype(np.int64)

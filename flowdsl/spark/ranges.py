@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # stretches of the log that are counted, for each range that it is cut into
 _STRETCHES: Final = 16
-# a log of more events than these is not left to the one block of a file in which most of it lies
+# logs of more events than this are cut anew if most of them lie in one block of a file
 _ONE_BLOCK: Final = 1 << 20
 
 
@@ -67,7 +67,7 @@ class Ranges:
 
     @property
     def in_place(self) -> bool:
-        """Return whether the ranges are blocks of files."""
+        """Return True if the ranges are blocks of files."""
         return bool(self.blocks)
 
     def number(self) -> Column:
@@ -129,7 +129,7 @@ class Grid:
         return self._of(pieces, found, marks, []) if named and apart and large and spread else None
 
     def _of(self, pieces: pl.DataFrame, found: pl.DataFrame, marks: pl.DataFrame, of: list[int]) -> Ranges:
-        """Return ranges, of what is known of each.
+        """Build the ranges from the counts of each.
 
         The clock before a range is the greatest time before it: a prefix maximum over as many numbers as
         there are ranges.

@@ -55,7 +55,7 @@ def check_sendable(options: Options) -> None:
 
 @contextmanager
 def translate_failures() -> Iterator[None]:
-    """Turn what Spark says of a job that failed into an error of flowdsl."""
+    """Translate Spark's error of a failed job into an error of flowdsl."""
     from pyspark.errors import PySparkException
 
     try:
@@ -71,7 +71,7 @@ def translate_failures() -> Iterator[None]:
 
 
 def _error_in(text: str) -> FlowError:
-    """Return the error of a task where it was one of flowdsl, or that the job failed."""
+    """Return the error of flowdsl that a task raised, or an error that the job failed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in lines:
         name, _, what = line.partition(": ")

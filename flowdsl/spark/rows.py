@@ -33,7 +33,7 @@ def events_of(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def rows_of(events: pl.DataFrame) -> pl.DataFrame:
-    """Return events in the types that the rows of a stream have."""
+    """Return events in the column types of a stream."""
     return events.select(
         pl.col("seq_no"),
         pl.col("timestamp").cast(pl.Int64).alias("time"),
@@ -57,7 +57,7 @@ def numbers_in(batches: Batches) -> Iterator[int]:
 
 
 def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
-    """Return rows with null in place of text that is not JSON, and the numbers of the rows that had some."""
+    """Replace text that is not JSON by null; also return the numbers of the rows that had such text."""
     wrong = bad_json(frame)
     if not wrong:
         return frame, np.zeros(0, np.int64)
@@ -103,7 +103,7 @@ def frame_of(table: pa.Table) -> pl.DataFrame:
 
 
 def _by_part(batch: pa.RecordBatch, starts: Ints | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the rows of a batch with the part that they are of."""
+    """Split a batch by part: yield each part with its rows."""
     if not len(batch):
         return
     if starts is None:

@@ -30,7 +30,7 @@ _BLOCK: Final = 1 << 20
 
 @contextmanager
 def silence_warnings() -> Iterator[None]:
-    """Keep to itself what pyspark says of the versions of other libraries: nothing of theirs is used here."""
+    """Silence the warnings of pyspark about versions of libraries that are not used here."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="PySpark does not yet fully support", category=FutureWarning
@@ -181,7 +181,7 @@ def _spark_type(dtype: pa.DataType) -> pa.DataType:
 
 
 def _polars_type(kind: str) -> Any:
-    """Return the type of a column, as far as it matters to what can be a column of an event table."""
+    """Return the Polars type of a column, as precisely as the checks of an event table need."""
     if kind in ("tinyint", "smallint", "int", "bigint"):
         return pl.Int64()
     if kind.startswith("timestamp"):

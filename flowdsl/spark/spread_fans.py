@@ -30,7 +30,7 @@ Heavy = Mapping[tuple[str, str], HeavyIds]
 NONE_HEAVY: Final[Heavy] = {}
 Spread = Mapping[tuple[str, str], LinkShares]
 """The same for links that are shared out, of which each task has a share."""
-# ids whose shards are worked out at a time
+# ids whose shards are computed at a time
 _SCANNED: Final = 1 << 20
 # links of the snapshot in a block
 _IN_BLOCK: Final = 1 << 16

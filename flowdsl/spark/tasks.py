@@ -55,7 +55,7 @@ from flowdsl.values.json_types import Ints, Mask
 
 
 class RangeStage:
-    """Runs what judges each context by itself over ranges of the log, and sends events to shards.
+    """Runs the steps without memory over ranges of the log, and sends events to shards.
 
     A partition holds some ranges, one after the other.
     """
@@ -134,7 +134,7 @@ class _RangeRun:
         yield from self._outputs.taken()
 
     def _ran(self, frame: pl.DataFrame, own: Mask, pool: ThreadPoolExecutor) -> tuple[pl.DataFrame, Ints]:
-        """Run rows; return them as they are run, and the clock at each."""
+        """Run rows; return the events that ran, and the clock at each."""
         if self._job.raw:
             frame, broken = without_bad_json(frame)
             self._run.broken += int(np.count_nonzero(own[broken]))
@@ -168,7 +168,7 @@ class _RangeRun:
                 yield Block(shard, first, NUMBERS if known else EVENTS, content)
 
     def _check_order(self, numbers: pl.Series) -> None:
-        """Refuse numbers that come twice, and note where they do not ascend: files promise no order."""
+        """Refuse duplicate sequence numbers, and note if they do not ascend: files promise no order."""
         before = numbers.shift(1, fill_value=self._last)
         twice = numbers.filter((numbers == before).fill_null(value=False))
         if len(twice):
@@ -180,7 +180,7 @@ class _RangeRun:
 
 
 class ShardStage:
-    """Runs what remembers something, over all events of some keys; outputs of the ranges pass through."""
+    """Runs the steps with memory over all events of some keys; outputs of the ranges pass through."""
 
     number = 1
 
@@ -244,13 +244,13 @@ class _ShardRun:
         self._chunk.add(block)
 
     def _put_behind(self, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
-        """Put the blocks of a chunk that is whole behind earlier ones; those are run if they are many."""
+        """Append the blocks of a complete chunk to the waiting ones; run those first if they are many."""
         if self._waiting.rows + self._chunk.rows > self._job.chunk_size:
             yield from self._ran(pool)
         self._waiting.extend(self._chunk)
 
     def _ran(self, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
-        """Run the blocks that wait."""
+        """Run the waiting blocks."""
         waiting, self._waiting = self._waiting, _Blocks()
         if waiting.rows:
             frame = waiting.frame(self._job)
@@ -280,7 +280,7 @@ class _ShardRun:
         return OwnLinks(made | ended, events_of(changes))
 
     def ended(self, pool: ThreadPoolExecutor) -> Iterator[pa.RecordBatch]:
-        """Yield the results of the end of the log."""
+        """End the log, and yield the results of that."""
         yield from self._put_behind(pool)
         yield from self._ran(pool)
         self._run.end(self._job)
@@ -354,7 +354,7 @@ class WholeStage:
 
 
 def _by_place(plan: Plan, make: Callable[..., StepExecutor]) -> ExecutorFactory:
-    """Return what makes executors of steps, which get the number of the step in the plan."""
+    """Return the factories of executors for the steps, called with the number of the step in the plan."""
     places = {id(step): place for place, step in enumerate(plan.steps)}
 
     def made(step: CompiledStep, *args: Any, **options: Any) -> StepExecutor:

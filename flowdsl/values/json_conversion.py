@@ -15,7 +15,7 @@ from flowdsl.values.json_types import Tag
 
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400
-# nothing, the place after those of 000 to 999
+# the empty text, after those for 000 to 999
 _NONE: Final = 1000
 
 

@@ -31,10 +31,9 @@ from flowdsl.values.kinds import (
     object_kind,
 )
 
-# so many texts at least are worth DuckDB's beginning
+# fewer texts than this are not worth starting a DuckDB query
 _MANY: Final = 1 << 11
-# numbers that may be beyond 63 bits, halves of surrogate pairs, the character 0: DuckDB has its own way with
-# them
+# DuckDB reads numbers that may be beyond 63 bits, halves of surrogate pairs and the character 0 differently
 _DOUBTFUL: Final = r"[0-9]{18}|[eE]\+?[0-9]{3}|\\u[dD][89a-fA-F]|\\u0000"
 _WORDS: Final = {
     "NULL": NOTHING,
@@ -56,7 +55,7 @@ _TYPES: Final = {
 
 
 class _AmbiguousValueError(Exception):
-    """Raised for a text that DuckDB may read as something else."""
+    """Raised for a text that DuckDB may read differently from Python."""
 
 
 def kind_of_texts(texts: pl.Series) -> Kind:

@@ -23,7 +23,7 @@ from flowdsl.values.sql import query, query_arrow
 from flowdsl.values.state_fields import CellsField, FlagField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-# what a key in a JSON path of DuckDB cannot have
+# characters that a key in a JSON path of DuckDB cannot contain
 _BEYOND_A_PATH = frozenset('"\\*')
 
 
@@ -72,7 +72,7 @@ class Documents(StateObject):
         return self.series.dtype == pl.String
 
     def know(self, path: Path, values: pl.Series) -> None:
-        """Take note of the values at a path, as JSON texts; null where there is none."""
+        """Store the values at a path, as JSON texts, so that they need not be parsed; null if missing."""
         self._read[path] = values
 
     def column(self, path: Path) -> Column:
@@ -163,9 +163,7 @@ class Documents(StateObject):
 
 
 def _where_there(texts: pl.Series, read: Callable[[pl.Series], list[Column]]) -> list[Column]:
-    """Return what is read of texts; where most are null, as events of other kinds have no document, only of
-    those that are there.
-    """
+    """Apply a reader to texts; but only to those that are not null if most are (events of other kinds)."""
     size, rows = len(texts), len(texts) - texts.null_count()
     if rows * 2 > size:
         return read(texts)
@@ -222,7 +220,7 @@ def in_sql(paths: Iterable[Path]) -> str:
 
 
 def is_plain(path: Path) -> bool:
-    """Return True if DuckDB reads a path as it is meant."""
+    """Return True if a path can be written as a JSON path of DuckDB."""
     return all(part and _BEYOND_A_PATH.isdisjoint(part) for part in path)
 
 

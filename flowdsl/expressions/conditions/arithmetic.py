@@ -33,7 +33,7 @@ _EDGE: Final = 9.2e18
 
 
 class _Numbers:
-    """Accumulator of numeric results: integers and floats side by side, missing where nothing was set."""
+    """Accumulator of numeric results, integers and floats; rows that were not set are missing."""
 
     def __init__(self, size: int) -> None:
         self.tags = np.zeros(size, np.uint8)

@@ -56,7 +56,7 @@ class Condition:
 
     @classmethod
     def of(cls, source: object) -> Condition:
-        """Build a condition from text, a `var` expression, or a function of the context.
+        """Build a condition from text, a `var` expression, or a function that gets the context.
 
         >>> Condition.of("a==1  and  not b").text
         'a == 1 and not b'
@@ -65,7 +65,7 @@ class Condition:
             return source
         if isinstance(source, str):
             source = parse_expression(source)
-        # what is built with `var` carries an expression; this module comes before that one
+        # `var` expressions have `__expression__`; their class cannot be imported here
         unwrap = getattr(type(source), "__expression__", None)
         if unwrap is not None:
             source = unwrap(source)
@@ -172,7 +172,7 @@ def _check(function: Callable[..., Any]) -> Function:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        # some built-in functions tell nothing of their arguments
+        # some built-in functions have no signature
         return function
     try:
         signature.bind({})

@@ -1,5 +1,5 @@
-"""Comparisons that are the same for every event: of types that are never equal, or beyond what a function
-gives.
+"""Comparisons with the same result for every event: of types that are never equal, or with numbers out of a
+function's range.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _comparison(node: Compare, kind_of: KindOf) -> Decided | None:
 def _against(
     node: Compare, side: Expression, constant: ConditionLiteral, sign: str, kind_of: KindOf
 ) -> Decided | None:
-    """Return what is decided of a side that is compared with a constant."""
+    """Return the outcome, and why, of comparing a side with a constant, if it is always the same."""
     kind = kind_of(side)
     if kind is None or isinstance(side, ConditionLiteral):
         return None
@@ -99,7 +99,7 @@ def _membership(node: Compare, kind_of: KindOf) -> Decided | None:
 
 
 def _in_bounds(side: Expression, constant: ConditionLiteral, sign: str) -> bool | None:
-    """Return the outcome of a comparison with a number that the bounds of a function decide."""
+    """Return the outcome of a comparison of a function with a number, if the function's bounds decide it."""
     bounds = _bounds(side)
     if bounds is None:
         return None
@@ -111,7 +111,7 @@ def _in_bounds(side: Expression, constant: ConditionLiteral, sign: str) -> bool 
         broken = isinstance(side, FunctionCall) and FUNCTIONS[side.function].natural and value % 1
         return (sign == "!=") if beyond or broken else None
     ends = [None if end is None else _ORDERS[sign](end, value) for end in bounds]
-    # what holds at the end that is worst for it holds for all between
+    # a comparison that holds at the worst end holds for all values in between
     worst, best = ends if sign in (">", ">=") else reversed(ends)
     return True if worst else False if best is False else None
 
@@ -141,7 +141,7 @@ def _has_form(side: Expression, constant: ConditionLiteral) -> bool:
 
 
 def _gives(side: Expression) -> str | None:
-    """Return what a function gives, as its declaration says."""
+    """Return a hint on what a function returns, from its declaration; None for other expressions."""
     if not isinstance(side, FunctionCall):
         return None
     first, _, rest = FUNCTIONS[side.function].doc.partition(" ")

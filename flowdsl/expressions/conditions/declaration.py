@@ -112,17 +112,17 @@ class Function:
 
     @cached_property
     def takes_missing(self) -> bool:
-        """Return whether it is called where an argument is missing."""
+        """Return True if the function is also called for missing arguments."""
         return self.with_missing or PATH in self.arguments.values()
 
     def types(self, count: int) -> Sequence[tuple[Kind, ...]]:
-        """Return the types of so many arguments."""
+        """Return the types of `count` arguments."""
         kinds = list(self.arguments.values())
         return [*kinds, *kinds[-1:] * (count - len(kinds))]
 
     @cached_property
     def without(self) -> Any:
-        """Return the result where an argument is missing: false, or missing."""
+        """Return the result for a missing argument: false, or missing."""
         return False if self.result == "boolean" else MISSING
 
     def evaluate(self, *values: Any) -> Any:

@@ -25,14 +25,14 @@ class Expression:
     depth: int
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what it was made of: what is worked out of that may hold the expression itself."""
+        """Return the fields without cached values, which may refer to the expression itself."""
         return {
             name: value
             for name, value in vars(self).items()
             if not isinstance(getattr(type(self), name, None), cached_property)
         }
 
-    # the type every value of it has (unless missing), where that is known without an event
+    # the type of all its values (unless missing), if it is known without an event
     kind: str | None = None
 
     @property
@@ -47,7 +47,7 @@ class Expression:
 
     @cached_property
     def leaves(self) -> frozenset[Path | Expression]:
-        """All that its value depends on in a context: the paths, and the calls that ask the graph."""
+        """Everything in a context that its value depends on: paths, and calls that query the graph."""
         return frozenset().union(*(child.leaves for child in self.children))
 
     @cached_property
@@ -57,7 +57,7 @@ class Expression:
 
     @property
     def locates(self) -> bool:
-        """Return True if it is a place where there may be a value of any type, or none."""
+        """Return True if it names a place whose value may be missing or of any type, such as a path."""
         return False
 
     def walk(self) -> Iterator[Expression]:

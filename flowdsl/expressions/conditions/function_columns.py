@@ -97,7 +97,7 @@ _SIMPLE: Final = (Tag.NULL, Tag.BOOL, Tag.INT, Tag.TEXT)
 
 
 def within(size: int, part: Operand, whole: Operand) -> tuple[Column, Where]:
-    """Return the same as `contains`, its arguments turned around."""
+    """Return `contains` with its arguments swapped."""
     return contains(size, whole, part)
 
 

@@ -169,8 +169,8 @@ _ELSEWHERE: Final = {
 
 
 def guess_function(name: str) -> str | None:
-    """Return what to write in place of a function that there is not, by its name here or elsewhere; None for
-    what is like none.
+    """Return a hint for the name of a function that does not exist, such as one of another language; None if
+    no function is similar.
 
     >>> guess_function("startsWith"), guess_function("is_null")
     ("did you mean 'startswith'?", 'write x == null, exists(path) or not exists(path)')

@@ -1,4 +1,4 @@
-"""Calls of functions that ask the graph, which is not among the values of a context."""
+"""Calls of functions that query the graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flowdsl.values.paths import Path
 
 @dataclass(frozen=True)
 class GraphCall(FunctionCall):
-    """Call of a function that asks for links of a type, and a path into the metadata that it gives."""
+    """Call of a function that queries links of a type, with a path into the metadata that it returns."""
 
     below: Path = ()
 
@@ -45,7 +45,7 @@ class GraphCall(FunctionCall):
 
     @property
     def asks(self) -> GraphQuery:
-        """Question to the links."""
+        """The query that the function makes."""
         asks = FUNCTIONS[self.function].asks
         assert asks is not None
         return asks
@@ -72,7 +72,7 @@ class GraphCall(FunctionCall):
 
     @property
     def links(self) -> frozenset[tuple[str, str]]:
-        """The link type, and for what its links have to be prepared."""
+        """The link type, and the uses that its links have to be prepared for."""
         return frozenset((self.link_type, use) for use in self.asks.uses(self.direction))
 
     @property
@@ -99,13 +99,13 @@ def call_of(function: str, arguments: Sequence[Expression], named: Mapping[str, 
 
 
 def part_of(node: Expression, name: str) -> Expression:
-    """Build the path to a part of what a call gives."""
+    """Build the path to a part of the result of a call."""
     if isinstance(node, GraphCall):
         return GraphCall(node.function, node.arguments, (*node.below, name))
     raise ConditionError(f"({clip_text(node)}).{name}: only a variable, a path or what a link says has parts")
 
 
 def graph_calls(node: Expression | None) -> frozenset[GraphCall]:
-    """Return the calls in an expression that ask the graph."""
+    """Return the calls in an expression that query the graph."""
     found = () if node is None else node.graph_calls
     return frozenset(call for call in found if isinstance(call, GraphCall))

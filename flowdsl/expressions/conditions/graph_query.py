@@ -1,4 +1,4 @@
-"""Questions of functions of conditions to the graph, as of the moment at which a step runs."""
+"""Graph queries of the functions of conditions, as of the moment at which a step runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
 
 @dataclass(frozen=True)
 class GraphQuery:
-    """Question of a function to the links of a type, which is a constant among its arguments.
+    """Query of a function to the links of one type, which is a constant argument.
 
     `uses` says by direction for what the links have to be prepared (`flowdsl.graph.links.USES`), `nearest`
     what comes nearest in production, and how its meaning differs.

@@ -8,7 +8,7 @@ from typing import Final
 
 from flowdsl.errors import ConditionError
 
-# enough for an `in` with thousands of ids, and far from what would take noticeable time
+# enough for an `in` with thousands of ids, and still parsed at once
 MAX_CONDITION: Final = 100_000
 
 _TOKEN: Final = re.compile(
@@ -21,7 +21,7 @@ _TOKEN: Final = re.compile(
     |(?P<sign>==|!=|<=|>=|[=<>()\[\],.+\-*/%$])""",
     re.VERBOSE,
 )
-# what people write in other languages, and what it is here
+# signs of other languages, and what to write instead
 _FOREIGN: Final = {
     "===": "equality is ==",
     "!==": "inequality is !=",
@@ -58,7 +58,7 @@ _SIMPLE: Final = {
 }
 
 
-# the hint for a number where a name is to be
+# the hint for a number where a name is expected
 NO_ITEMS: Final = "a condition reads no item of a list: for_each('data.items', as_='item') goes on with each"
 
 

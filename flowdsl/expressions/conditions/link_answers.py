@@ -1,4 +1,4 @@
-"""Answers of calls that ask the graph, for many contexts at once."""
+"""Results of functions that query the graph, for many contexts at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Tag
 
 Values = Callable[[Expression], tuple[Operand, Failures | None]]
-# what is not an id, though there is a value
+# values that are not ids
 _NO_IDS: Final = (Tag.BOOL, Tag.FLOAT, Tag.ARRAY, Tag.OBJECT)
 
 

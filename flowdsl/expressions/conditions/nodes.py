@@ -111,7 +111,7 @@ class Reference(Expression):
 
 
 def parts_text(parts: Path) -> str:
-    """Return the steps of a path as they follow what they are in."""
+    """Return the steps of a path as text to append, such as `.a["b c"]`."""
     return "".join(
         f".{part}" if NAME.fullmatch(part) else f"[{json.dumps(part, ensure_ascii=False)}]" for part in parts
     )
@@ -193,7 +193,7 @@ class FunctionCall(Expression):
 
     @property
     def written(self) -> list[tuple[str | None, Expression]]:
-        """The arguments as they are written: those with a default by name, where they are not at it."""
+        """Arguments as they are written: those with a default by name, and only if they differ from it."""
         known = FUNCTIONS[self.function]
         if known.several:
             return [(None, argument) for argument in self.arguments]

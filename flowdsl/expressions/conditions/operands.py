@@ -50,7 +50,7 @@ def masks_by_type(operand: Operand) -> Tagged:
         return {tags: _EVERYWHERE}
     if not len(tags):
         return {}
-    # one bit for each tag: all that occur, in two passes
+    # one bit per tag: finds all that occur in two passes
     present = int(np.bitwise_or.reduce(np.left_shift(np.uint8(1), tags)))
     found = [tag for tag in Tag if present & (1 << tag)]
     return {found[0]: _EVERYWHERE} if len(found) == 1 else {tag: tags == tag for tag in found}
