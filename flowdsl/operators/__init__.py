@@ -1,7 +1,7 @@
 """The operators, each in a file of its own, and those that other packages add (`flowdsl.operators`).
 
-Goes in: one file an operator, with its options, checks and kernel. Stays out: other operators and engines,
-which an operator does not know.
+Goes in: one file per operator, with its options, checks and kernel. Stays out: engines; no operator knows
+them or another operator.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def is_own(step: Operator) -> bool:
 
 
 def missing_method(owner: str, name: str) -> str:
-    """Return what to say where a flow or trigger has no attribute of that name."""
+    """Return the error message for an attribute that a flow or trigger does not have."""
     message = f"{owner!r} object has no attribute {name!r}"
     if name.startswith("_"):
         return message
@@ -55,5 +55,5 @@ def missing_method(owner: str, name: str) -> str:
 
 
 def synonym_of(name: str) -> type[Operator] | None:
-    """Return the operator that other tools, or YAML, call by this name."""
+    """Return the operator that has this name in YAML or in other tools, if any."""
     return next((o for o in OPERATORS.own.values() if name in (o.name, o.method, *o.synonyms)), None)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """Kinds of places in which a step may run: engines ask this, never the operator's name."""
+    """Kind of place where a step may run; engines decide by this, never by the operator's name."""
 
     PER_EVENT = "each context by itself"
     PER_KEY = "all contexts of a key, in order"
@@ -47,21 +47,20 @@ class Operator:
     method: ClassVar[str]
     summary: ClassVar[str]
     example: ClassVar[str]
-    # words that people who come from other tools have for it: an unknown method or operator is answered with
-    # it
+    # names of it in other tools, for the hint at an unknown method or operator
     synonyms: ClassVar[tuple[str, ...]] = ()
-    # what JSON Schema says of the options taken together
+    # keywords of JSON Schema for the options taken together
     option_rules: ClassVar[Mapping[str, Any]] = {}
-    # the options that a step mostly has, besides the required ones
+    # options that most steps have, besides the required ones
     shown: ClassVar[tuple[str, ...]] = ()
-    # the options that Python text has first, where that is not the order of the fields
+    # options that come first in Python text, if not in the order of the fields
     text_order: ClassVar[tuple[str, ...]] = ()
     # True if production has this operator; if not, `nearest` says what to do instead
     portable: ClassVar[bool] = False
     nearest: ClassVar[str] = "leave the step out, or run the flow with flowdsl"
     # of options that production lacks, by field: how a step without it differs
     without: ClassVar[Mapping[str, str]] = {}
-    # of an operator that makes contexts wait: why one is held, and when it goes on
+    # for an operator that makes contexts wait: why one is held, and when it goes on
     held_because: ClassVar[str] = "it waits"
     released_when: ClassVar[str] = "when its turn came"
 
@@ -72,12 +71,12 @@ class Operator:
 
     @functools.cached_property
     def paths(self) -> frozenset[Path] | None:
-        """Return the paths it reads; None when it may read anything."""
+        """Return the paths that the step reads; None if it may read anything."""
         return self._paths_of(lambda option: True)
 
     @functools.cached_property
     def graph_calls(self) -> frozenset[GraphCall]:
-        """Return the calls in its options that ask the graph."""
+        """Return the calls in its options that query the graph."""
         found: frozenset[GraphCall] = frozenset()
         for name, declared in self.options().items():
             value = getattr(self, name)
@@ -94,12 +93,12 @@ class Operator:
 
     @property
     def link_path(self) -> Path | None:
-        """The path of the one id whose links it reads; None where it reads none, or those of others."""
+        """The path of the id whose links it reads; None if it reads no links, or those of several ids."""
         return None
 
     @property
     def entity_types(self) -> frozenset[str]:
-        """The entity types in which alone it looks for entities."""
+        """The entity types to which its look-ups are limited."""
         kind = getattr(self, "type", None)
         return frozenset((kind,)) if isinstance(kind, str) else frozenset()
 
@@ -110,7 +109,7 @@ class Operator:
 
     @property
     def times(self) -> bool:
-        """Return True if timers release contexts, at other moments than those of events."""
+        """Return True if timers release its contexts, at moments between events."""
         return False
 
     @property
@@ -120,12 +119,12 @@ class Operator:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The variables that it sets, as far as they are named by its options."""
+        """The variables that it sets under names given by its options."""
         return () if self.entity_variable is None else (self.entity_variable,)
 
     @property
     def branch_variable(self) -> str | None:
-        """The variable in which each of its branches has an id of its own."""
+        """The variable that holds a different id in each of its branches."""
         return None
 
     @functools.cached_property
@@ -146,16 +145,16 @@ class Operator:
 
     @property
     def can_crash(self) -> bool:
-        """Return True if there are values at which production's engine crashes here, instead of failing."""
+        """Return True if some values crash production's engine here instead of failing."""
         return False
 
     def check(self, scope: Scope) -> Scope:
-        """Return the variables after this step; a BuildError where it is not allowed here."""
+        """Return the variables after this step; raises BuildError if it is not allowed here."""
         scope.check(self.paths or (), self.method)
         return scope
 
     def kernel(self, rules: Rules) -> Kernel:
-        """Return a fresh kernel that runs this step by these rules."""
+        """Return a new kernel that runs this step by these rules."""
         raise NotImplementedError
 
     @functools.cached_property
@@ -169,7 +168,7 @@ class Operator:
 
     @property
     def identity(self) -> str:
-        """Return what tells it from any step that does something else: its state is found by that."""
+        """Return a text that differs for steps that do something else; saved state is found by it."""
         return self.text
 
     @property
@@ -221,7 +220,7 @@ class Operator:
 
     @classmethod
     def yaml_options(cls) -> dict[str, Option]:
-        """Return the declared options by the name they have in YAML."""
+        """Return the declared options by their name in YAML."""
         return {option.yaml: option for option in cls.options().values()}
 
     @classmethod
@@ -312,7 +311,7 @@ class Operator:
 
     @classmethod
     def refuse_options(cls, options: Iterable[str], known: Sequence[str]) -> None:
-        """Refuse options by name that the builder method does not have."""
+        """Raise an error for options that the builder method does not have."""
         for name in options:
             named = {option.yaml: field for field, option in cls.options().items() if field in known}
             raise BuildError(
@@ -346,7 +345,7 @@ _DECLARED: dict[type, dict[str, Option]] = {}
 
 
 def link_caption(start: Path, via: str | None, direction: str, end: str) -> str:
-    """Return a look-up as an arrow that points as the link does: `target_id ←owns– owner`."""
+    """Return a look-up as an arrow in the direction of the link: `target_id ←owns– owner`."""
     if via is None:
         return f"{path_text(start)} → {end}"
     arrow = f"–{via}→" if direction == "forward" else f"←{via}–"

@@ -52,7 +52,7 @@ BATCH = ValueShape(
         "closed_by": TEXT,
     },
 )
-# how long a window of production is that comes nearest to a calendar's
+# the length of production's window nearest to one of a calendar
 _LENGTHS: Mapping[str, str] = {"hour": "1h", "day": "24h", "week": "168h", "month": "720h"}
 _ENDS = ("window", "quiet", "every")
 
@@ -339,13 +339,13 @@ class Batch(Operator):
 
     @property
     def rule(self) -> WindowRule:
-        """Return what closes its windows."""
+        """Return the rule by which its windows close."""
         schedule = None if self.every is None else schedule_of("batch", self.every, self.at, self.on)
         return WindowRule(self.window, self.quiet, schedule, self.tz, self.default_tz, self.max_count)
 
     @property
     def kernel_options(self) -> BatchOptions:
-        """Return what its kernel is to do."""
+        """Return the options of its kernel."""
         return BatchOptions(self.key, self.rule, self.min_count, self.collect)
 
     def kernel(self, rules: Rules) -> Kernel:

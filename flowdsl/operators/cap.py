@@ -186,14 +186,14 @@ class KeyCap(Operator):
 
     @property
     def limit(self) -> str:
-        """How many in what time, in words: `at most 3 a day, Europe/Berlin`."""
+        """The limit in words: `at most 3 a day, Europe/Berlin`."""
         if isinstance(self.per, Duration):
             return f"at most {self.max} in {self.per.text}"
         zone = path_text(self.tz) if isinstance(self.tz, tuple) else self.tz
         return f"at most {self.max} a {self.per}" + (f", {zone}" if zone else "")
 
     def counts(self) -> CapCounts:
-        """Return fresh counts by its options."""
+        """Return empty counts for its options."""
         if isinstance(self.per, Duration):
             return SlidingCounts(self.max, self.per.microseconds)
         return PeriodCounts(self.max, self.per)
@@ -203,7 +203,7 @@ class KeyCap(Operator):
 
 
 class CapKernel(Kernel):
-    """Remembers of each key what went on, while that counts."""
+    """Remembers for each key which contexts went on, as long as they count."""
 
     saved = keeps(_space=OptionalField(ObjectField(KeySpace)), _counts=OneOfField(CapCounts))
 

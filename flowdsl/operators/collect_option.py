@@ -19,7 +19,7 @@ from flowdsl.values.paths import Path
 Collect = tuple[tuple[str, Collected], ...]
 LIST: Final = ValueShape("a list", scalar=True)
 _SHAPES: Final = {"sum": NUMBER, "min": NUMBER, "max": NUMBER, "count": NUMBER, "unique": LIST}
-# what separates the parts of a form's line: texts, brackets, and a comma before the next name
+# parts of a line in a form: texts, brackets, and a comma before the next name
 _MARKS: Final = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[(\[{]|[)\]}]|,(?=\s*[^\W\d]\w*\s*=[^=])"""
 )
@@ -119,7 +119,7 @@ def form_of_collect(collect: Collect) -> str:
 
 
 def shapes_of(collect: Collect) -> dict[str, ValueShape]:
-    """Return what `batch` has of each name."""
+    """Return the shape of the value that `batch` has under each name."""
     return {
         name: _SHAPES.get(one.function, ANY) if isinstance(one, Aggregate) else LIST for name, one in collect
     }

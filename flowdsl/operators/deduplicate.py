@@ -92,15 +92,15 @@ class Deduplicate(Operator):
         return DeduplicateKernel(self, rules)
 
 
-# so many keys at least are taken up into the large table together
+# least number of keys that are moved to the large table together
 TOGETHER = 1 << 12
-# and a large table has no more than so many
+# most keys of a large table
 LARGEST = 1 << 18
 
 
 @dataclass(frozen=True)
 class _Sightings(StateObject):
-    """Opening times of the window of each key; sorted by key."""
+    """Times (µs) at which the windows of keys opened; sorted by key."""
 
     saved = keeps(keys=ArrayField(np.int64, ascending=True), opened=INTS)
 
@@ -120,7 +120,7 @@ class _Sightings(StateObject):
         return len(self.keys)
 
     def find(self, keys: Keys) -> tuple[Keys, Keys]:
-        """Return which of these keys are here, and when their windows opened."""
+        """Return the rows of the keys that are present, and when their windows opened."""
         if not len(self):
             return np.zeros(0, np.int64), self.opened
         at = find_places(self.keys, keys)
@@ -128,7 +128,7 @@ class _Sightings(StateObject):
         return known, self.opened[at[known]]
 
     def between(self, low: int, high: int) -> _Sightings:
-        """Return those of keys from one to another."""
+        """Return the sightings of a range of keys."""
         mine = slice(*np.searchsorted(self.keys, (low, high + 1)).tolist())
         return _Sightings(self.keys[mine], self.opened[mine])
 
@@ -196,7 +196,7 @@ class DeduplicateKernel(Kernel):
         return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
 
     def _passing(self, keys: Keys, moments: Keys, window: int) -> tuple[Mask, _Sightings]:
-        """Return which contexts open a window, and the last one that each key opened."""
+        """Return a mask of the contexts that open a window, and when the last window of each key opened."""
         limits = moments + window
         edges = block_edges(keys, moments, limits)
         if edges is not None:

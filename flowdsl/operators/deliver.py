@@ -146,7 +146,7 @@ class Deliver(Operator):
 
 
 class DeliverKernel(Kernel):
-    """Finds the recipient of each payload. What recipients want is for the engine to apply."""
+    """Finds the recipient of each payload; the engine applies the preferences of recipients."""
 
     def __init__(self, options: Deliver, rules: Rules) -> None:
         self._sinks = list(options.sinks)
@@ -157,7 +157,7 @@ class DeliverKernel(Kernel):
             return StepOutcome(contexts)
         payload = contexts.payload
         if payload is None:
-            # only rules without early checks let a flow in that has no map before
+            # only rules without early checks accept a flow without a `map` before
             none = Failures(
                 np.ones(len(contexts), np.int32), ("deliver has no payload: there is no map before it",)
             )

@@ -170,7 +170,7 @@ class Branches(NamedTuple):
     counts: Index
 
     def take(self, index: Index) -> Branches:
-        """Return some of them; the counts stay those of all."""
+        """Return the branches at `index`; the counts remain those of all branches."""
         return Branches(self.row.take(index), self.others.take(index), self.place.take(index), self.counts)
 
 
@@ -183,7 +183,7 @@ class FanOutKernel(Kernel):
         self._options, self._rules = options, rules
         self._limit = limit or BranchLimit()
         self._looked_up: tuple[ContextBatch, Codes] | None = None
-        # where other branches go on elsewhere: those that go on here, as they are among all
+        # if other branches go on elsewhere: the places among all branches of those that go on here
         self.share: Callable[[ContextBatch, Branches], Branches] | None = None
 
     def fork(self) -> FanOutKernel:

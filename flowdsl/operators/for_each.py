@@ -156,7 +156,7 @@ class ForEachKernel(Kernel):
         failures = first_failures([failures, wrong])
         lists = JsonLists.of(values)
         if failures is not None:
-            # what a failed row holds is arbitrary
+            # the value of a failed row is arbitrary
             lists = lists.where(~failures.mask)
         if back is not None:
             failures = gather_values(failures, back)

@@ -222,7 +222,7 @@ class MapKernel(Kernel):
 
 
 def leaves(node: Node) -> Iterator[Template | Expression]:
-    """Return the templates and expressions of a template, in their order."""
+    """Return the leaves that are templates or expressions, in order."""
     if isinstance(node, Fields):
         for _, value in node.items:
             yield from leaves(value)
@@ -308,7 +308,7 @@ def _named(place: str) -> str:
 
 def _constant(value: object, place: str) -> ConstantNode:
     try:
-        # a number that no double holds is none in JSON
+        # a number beyond the range of doubles is not valid JSON
         float(value or 0)  # type: ignore[arg-type]
         return ConstantNode(json.dumps(value, allow_nan=False))
     except (ValueError, OverflowError) as error:

@@ -149,15 +149,15 @@ class RateLimit(Operator):
 
     def kernel(self, rules: Rules) -> Kernel:
         if self.per.microseconds == 0 and self.max > 0:
-            # a bucket that fills in no time never runs dry
+            # a bucket that refills at once never runs dry
             return NoLimitKernel(self, rules)
-        # without timers there is nothing that would let a queue out
+        # without timers nothing would release a queue
         queues = self.strategy == "queue" and rules.timers
         return QueueKernel(self, rules) if queues else DropKernel(self, rules)
 
 
 class NoLimitKernel(Kernel):
-    """Lets everything pass that has a key."""
+    """Passes all contexts that have a key."""
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._space = KeySpace(options.key, rules) if options.key else None
@@ -168,7 +168,7 @@ class NoLimitKernel(Kernel):
 
 
 class DropKernel(Kernel):
-    """Drops what finds no token."""
+    """Drops contexts for which there is no token."""
 
     saved = keeps(_space=OptionalField(ObjectField(KeySpace)), _buckets=ObjectField(Buckets))
 
@@ -200,7 +200,7 @@ class DropKernel(Kernel):
 
 
 class QueueKernel(WaitingKernel):
-    """Holds what finds no token until there is one. When that is, is known as soon as a context comes."""
+    """Holds contexts until there is a token, a moment that is known as soon as a context comes."""
 
     saved = keeps(
         _space=OptionalField(ObjectField(KeySpace)),

@@ -202,7 +202,7 @@ class ResolveKernel(Kernel):
         )
         no_id = start <= 0
         if not options.required:
-            # an id that is not there is an entity that is not there; a value that is not an id is a mistake
+            # a missing id means a missing entity; a value that is not an id is a mistake
             odd = no_id & ~contexts.column(options.from_).is_(Tag.MISSING, Tag.NULL) if no_id.any() else no_id
             return [Failures.where(odd, f"{name!r} holds no id"), ambiguous]
         parts = [Failures.where(no_id, f"{name!r} holds no id")]

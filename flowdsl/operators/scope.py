@@ -73,7 +73,7 @@ class Scope:
             self._check_one(path, what)
 
     def _hint(self, path: Path) -> str | None:
-        """Return what may have been meant by a path whose first part is no variable here."""
+        """Return a hint for a path whose first part is not a variable here."""
         for name, shape in self.variables.items():
             if path[0] in (shape.fields or ()) and not name.startswith("_"):
                 return f"write {path_text((name, *path))}"
@@ -135,9 +135,9 @@ class Scope:
             shape = shape.fields[part]
 
 
-# what other languages call the entity before an update
+# names in other languages for the entity before an update
 _BEFORE: Final = ("before", "previous", "prev", "old", "original", "was")
-# what other languages call the fields of an entity
+# names in other languages for the fields of an entity
 _PAYLOAD: Final = ("entity", "payload", "attributes", "fields", "properties", "props", "body", "after")
 
 

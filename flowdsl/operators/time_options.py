@@ -152,7 +152,7 @@ def _read_hours(value: Any, what: str) -> tuple[Clock, Clock]:
 
 
 def hours_text(hours: tuple[int, int]) -> str:
-    """Return a stretch of hours as options have it."""
+    """Return a range of hours as text, such as `08:00-22:00`."""
     return f"{clock_text(hours[0])}-{clock_text(hours[1])}"
 
 
@@ -271,7 +271,7 @@ def _every_meant(on: str | int) -> str:
 
 
 def check_duration_variable(method: str, option: str, duration: DurationOrPath | None, scope: Scope) -> None:
-    """Refuse a path that looks like a duration in words, and is not a variable."""
+    """Raise an error for a path that is not a variable and looks like a duration in words."""
     if not isinstance(duration, tuple) or len(duration) > 1 or duration[0] in scope:
         return
     raise BuildError(
@@ -282,7 +282,7 @@ def check_duration_variable(method: str, option: str, duration: DurationOrPath |
 
 
 def check_zone_variable(method: str, tz: Zone | None, scope: Scope) -> None:
-    """Refuse a path that looks like a misspelled zone, and is not a variable."""
+    """Raise an error for a path that is not a variable and looks like a misspelled zone."""
     if not isinstance(tz, tuple) or len(tz) > 1 or tz[0] in scope:
         return
     if _OFFSET.match(tz[0]):
@@ -302,7 +302,7 @@ def check_zone_variable(method: str, tz: Zone | None, scope: Scope) -> None:
 
 
 def check_zones(method: str, tz: Zone | None, default_tz: str | None) -> None:
-    """Refuse a default that nothing would ever need."""
+    """Raise an error for a default that would never be used."""
     if default_tz is not None and not isinstance(tz, tuple):
         raise BuildError(
             f"{method}: default_tz is for a tz that data says",

@@ -288,7 +288,7 @@ class _Hours:
 
 
 class InsideKernel(Kernel):
-    """Drops what comes outside of some hours."""
+    """Drops contexts that come outside of the hours."""
 
     def __init__(self, hours: _Hours) -> None:
         self._hours = hours
@@ -308,7 +308,7 @@ class InsideKernel(Kernel):
 
 
 class WaitKernel(WaitingKernel):
-    """Holds contexts, each until the moment that is known when it comes."""
+    """Holds each context until a moment that is known when it comes."""
 
     saved = keeps(_waiting=ObjectField(ReleaseQueue))
 

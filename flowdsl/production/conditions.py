@@ -26,7 +26,7 @@ ALLOWED: Final = (
     "a == b, a != b, a exists, a not_exists; a is a path, b a path, a number, text, true, false or null"
 )
 _OPPOSITE: Final = {"==": "!=", "!=": "=="}
-# what production would take for a number where a variable is meant
+# names of variables that production would read as numbers
 _NUMBERS: Final = frozenset(("inf", "infinity", "nan"))
 
 

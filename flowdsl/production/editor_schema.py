@@ -13,13 +13,13 @@ from typing import Any, Final
 from flowdsl.production.emitter import block_lines, inline
 from flowdsl.values.python_values import with_leaves
 
-# null that is not offered: a value that is not wanted is left out
+# null is allowed, but editors do not suggest it: an option without a value is better left out
 _QUIET_NULL: Final = {"not": {"not": {"type": "null"}}}
 _SHOWN: Final = ("title", "description", "markdownDescription", "examples", "default", "defaultSnippets")
 
 
 def for_editors(schema: Any) -> Any:
-    """Return a schema that says the same to validators, and more to editors."""
+    """Return the schema with keywords for editors; validators accept the same values as before."""
     if isinstance(schema, list):
         return [for_editors(part) for part in schema]
     if not isinstance(schema, dict):
@@ -47,7 +47,7 @@ def fields_of(example: Any) -> Any:
     numbers = itertools.count(1)
 
     def field(value: Any) -> str:
-        # what ends a field or begins another stands for itself
+        # escape the characters that end a field or begin another
         text = inline(value).replace("$", r"\$").replace("}", r"\}")
         return f"${{{next(numbers)}:{text}}}"
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 # without quotes: words of letters, digits and . _ - that begin with a letter, and == and != between them
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(?: (?:[A-Za-z0-9_][A-Za-z0-9_.-]*|==|!=))*")
 _DURATION: Final = re.compile(r"[0-9]+(?:ms|s|m|h)")
-# what some version of YAML, or some reader, takes for a boolean, null or number
+# text that some version of YAML, or some reader, takes for a boolean, null or number
 _WORDS: Final = frozenset(
     ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "infinity", "none")
 )
@@ -27,7 +27,7 @@ _SHOWN: Final = re.compile(
 _ESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}
 # a block of lines: none ends in a space, the first begins with none, and none is only spaces
 _BLOCK: Final = re.compile(r"(?![\s#])(?:[^\n]*\S\n+)*[^\n]*\S\n?")
-# what YAML's readers allow for a key that has no question mark before it, with room to spare
+# well below the limit of YAML readers for the length of a key without a question mark before it
 _KEY: Final = 500
 
 

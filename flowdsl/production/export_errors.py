@@ -11,7 +11,7 @@ from flowdsl.operators.batch import BATCH
 from flowdsl.operators.scope import BEFORE, EVENT, Scope
 from flowdsl.values.paths import Path, path_text
 
-# of `batch`, what production's `_batch` has
+# the fields of `batch` that production's `_batch` has
 BATCH_PARTS: Final = ("count", "key", "items")
 
 
@@ -41,7 +41,7 @@ class StepExportScope:
     scope: Scope
     step: str
     refusals: ExportErrors
-    # what the refused part belongs to, such as `title` of a template
+    # the part of the step that is being lowered, such as `title` of a template
     part: str = field(default="")
 
     def within(self, part: str) -> StepExportScope:

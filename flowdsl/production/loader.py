@@ -26,7 +26,7 @@ from flowdsl.text import short_repr
 T = TypeVar("T")
 FLOW_KEYS = ("name", "description", "trigger", "pipeline")
 SECTIONS = ("events", "sinks")
-# what is allowed next to events and sinks: flowdsl's tests, and what production has there
+# keys allowed next to events and sinks: flowdsl's tests, and those of production
 BESIDE = ("tests", "entities", "links", "validation_rules")
 TRIGGER_KEYS = ("kind", "link_type", "entity_type")
 SHAPES = "a project (events: {flows: […]}), a list of flows, or a flow (name, trigger, pipeline)"
@@ -37,7 +37,7 @@ class DocumentReader:
 
     def __init__(self, problems: list[FlowError]) -> None:
         self.problems = problems
-        # those of the problems that concern one flow only: the others can do without it
+        # problems that concern a single flow: the others can be loaded without it
         self.refused_flows: list[FlowError] = []
         self.left_out: list[int] = []
 
@@ -302,7 +302,7 @@ class DocumentReader:
 
 
 def _misplaced_hint(item: Item) -> str | None:
-    """Return the hint for a step whose options are beside its operator instead of below it."""
+    """Return the hint for a step whose options stand next to its operator instead of below it."""
     if not isinstance(item.value, dict):
         return None
     for name in item.value.keys() & OPERATORS.keys():

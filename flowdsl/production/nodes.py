@@ -58,7 +58,7 @@ class Item:
     strange: str | None = None
 
     def plain(self) -> Any:
-        """Return the value as plain Python objects."""
+        """Return the value as built-in Python objects."""
         if isinstance(self.value, dict):
             return {key: item.plain() for key, item in self.value.items()}
         if isinstance(self.value, list):
@@ -114,7 +114,7 @@ def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, lis
 
 @dataclass
 class _Open:
-    """List or mapping that is being read."""
+    """List or mapping whose end was not read yet."""
 
     place: str
     value: list[Item] | dict[str, Item]
@@ -130,7 +130,7 @@ class _Open:
     height: int = 1
 
     def item(self) -> Item:
-        """Return it as it was read."""
+        """Return the complete item."""
         return Item(
             self.value,
             self.place,
@@ -353,7 +353,7 @@ def _mapping_item(value: Mapping[Any, Any], place: str, deeper: int, problems: l
 
 
 def _scalar_item(value: Any, place: str, problems: list[FlowError]) -> Item:
-    # text is as if it stood in quotes
+    # text counts as quoted
     if isinstance(value, str):
         return Item(value, place, style='"')
     if value is not None and not isinstance(value, (bool, int, float)):

@@ -14,7 +14,7 @@ from flowdsl.production.nodes import Item
 from flowdsl.production.schema_validation import declared_types, expected_type
 
 _LENGTH: Final = re.compile(r"[0-9]+[smhd]")
-# what is often written without its one key
+# options that are often written as their only value, without its key
 _WITH_KEY: Final = {
     "filter": "filter: {condition: …}",
     "map": "map: {template: …}",
@@ -84,7 +84,7 @@ def _problem(operator: type[Operator], key: str, item: Item) -> FlowError | None
 
 
 def _guess_value(value: object, schema: Mapping[str, Any]) -> str | None:
-    """Return what may be meant by a value of a wrong type: a number in quotes, one without its unit."""
+    """Return a hint for a value of a wrong type, such as a number in quotes or without its unit."""
     types, number = declared_types(schema), is_integer(value)
     if isinstance(value, str) and "integer" in types and value.strip().isascii() and value.strip().isdigit():
         return f"write {value.strip()} without quotes"
@@ -94,13 +94,13 @@ def _guess_value(value: object, schema: Mapping[str, Any]) -> str | None:
 
 
 def unknown_hint(key: str, known: Iterable[str]) -> str | None:
-    """Return what may be meant by an unknown key."""
+    """Return a hint for an unknown key."""
     if key == "<<":
         return "production does not merge mappings: write the keys out"
     return missing_space_hint(key, known) or did_you_mean(key, known)
 
 
 def missing_space_hint(key: str, known: Iterable[str]) -> str | None:
-    """Return what may be meant by an unknown key that holds a known one and its value."""
+    """Return a hint for an unknown key that consists of a known one and its value."""
     option, colon, _ = key.partition(":")
     return f"a space follows the colon: {option}: …" if colon and option in known else None

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import yaml
 
 BYTES: Final = 2_000_000
-# how deep values may lie within one another
+# limit on the nesting of values
 DEPTH: Final = 64
 # the parser takes quadratic time over these lines; hardly any file has one
 DIRECTIVES: Final = 100
 _DIRECTIVE = re.compile(r"^\ufeff?%", re.MULTILINE)
 QUOTE_TEMPLATES: Final = 'a template goes in quotes: "{{ … }}"'
-# what the parser says where text without quotes means something to it
+# messages of the parser about text that needs quotes
 _UNQUOTED: Final = ("expected ',' or", "mapping values are not allowed", "cannot start any token")
 # the tag of scalars without quotes in what is composed
 PLAIN: Final = "plain"

@@ -134,7 +134,7 @@ def _merge_flows(every: list[Any], base: ProjectSpec, new: Sequence[FlowSpec]) -
     if len(written) != len(old):
         raise PatchError
     merged: list[Any] = []
-    # the current place of each old one
+    # the new place of each old flow
     places: dict[int, int] = {}
     for before, number in _pairs([flow.name for flow in old], [flow.name for flow in new]):
         flow = new[number]

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
 
 WIDTH: Final = 100
-# how tightly Python's operators hold, loosest first
+# precedence of Python's operators, loosest first
 _COMPARED, _OR, _AND, _SUM, _PRODUCT, _SIGN, _ATOM = range(7)
 _TIGHTNESS: Final = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "%": _PRODUCT}
 
@@ -178,7 +178,7 @@ def _value(node: Node) -> str:
         return literal(node.text)
     try:
         if _is_plain(node):
-            # by itself this would be a constant of the payload
+            # without `var` this would be a constant of the payload
             raise _NoPython
         return _python(node, 0)
     except _NoPython:
@@ -196,7 +196,7 @@ def _python(node: Expression, least: int) -> str:
 
 @singledispatch
 def _with_tightness(node: Expression) -> tuple[str, int]:
-    """Return the source of an expression, and how tightly its outermost operator holds."""
+    """Return the source of an expression, and the precedence of its outermost operator."""
     raise AssertionError(f"no Python for {type(node).__name__}")
 
 
@@ -257,7 +257,7 @@ def _(node: Compare | Arithmetic) -> tuple[str, int]:
 
 
 def _is_plain(node: Expression) -> bool:
-    """Return True for what is a plain value in Python."""
+    """Return True for an expression that Python source writes as a plain value."""
     return isinstance(node, (ConditionLiteral, ListOf))
 
 

@@ -307,7 +307,7 @@ def _sink() -> dict[str, Any]:
         {
             "name": _text("Name", "what flows call it", "in-app"),
             "type": kind,
-            # what is offered depends on the type
+            # the options offered depend on the type
             "config": {**_config({"url": "https://example.org/hook"}), "defaultSnippets": []},
             "cap": _nullable(_sink_cap()),
         },
