@@ -1,5 +1,4 @@
 """The two expression languages of flows, conditions and templates, evaluated over columns of JSON values.
 
-Goes in: grammar, types, and the column and row forms of both. Stays out: steps and events that they are used
-in.
+Goes in: grammar, types, and the column and row forms of both. Stays out: the steps and events that use them.
 """

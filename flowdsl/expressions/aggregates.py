@@ -38,7 +38,7 @@ def guess_aggregate(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """One value made of the values that an expression has for the members of a window.
+    """One value computed from the values of an expression for all members of a window.
 
     >>> from flowdsl import fn, var
     >>> fn.sum(var.data.amount * 2)
@@ -54,7 +54,7 @@ class Aggregate:
 
     @property
     def paths(self) -> frozenset[Path]:
-        """Return the paths that it reads."""
+        """Return the paths that the expression reads."""
         return self.expression.paths
 
     def __str__(self) -> str:
@@ -78,12 +78,12 @@ Collected = Expression | Aggregate
 
 
 def aggregate(function: str, value: object) -> Aggregate:
-    """Return an aggregate of an expression as Python has it."""
+    """Build an aggregate from the name of its function and a Python expression."""
     return Aggregate(function, _expression(value, f"fn.{function} takes"))
 
 
 def parse_collected(value: object, what: str) -> Collected:
-    """Return what is collected under a name: an expression of `var`, its text, or an aggregate of one.
+    """Parse what is collected under a name: a `var` expression, its text, or an aggregate of one.
 
     >>> str(parse_collected("sum( data.amount )", "total"))
     'sum(data.amount)'

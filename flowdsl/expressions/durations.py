@@ -31,7 +31,7 @@ RUST_SPACES: Final = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-# longer than any log, and short enough that clock + window stays within 64 bits
+# longer than any log, and short enough that clock + window fits 64 bits
 _LONGEST: Final = 10_000 * 365 * _UNITS["d"]
 _ALLOWED: Final = (
     "digits and one of ms, s, m, h, d, w ('5m', '7d'), sums from large to small ('1h30m'), or a timedelta"
@@ -112,8 +112,8 @@ def _from_text(value: str) -> Duration:
 def parse_production_duration(text: object) -> Duration:
     """Parse a duration by production's rule: digits and ms, s, m or h, with optional spaces around.
 
-    Minutes and hours are counted in seconds of 64 bits, and begin anew where those are used up. What lasts
-    longer than 10,000 years counts as 10,000 years.
+    Minutes and hours become seconds in 64 bits, which wrap around. Durations longer than 10,000 years
+    become 10,000 years.
 
     >>> parse_production_duration(" +5m ").microseconds
     300000000

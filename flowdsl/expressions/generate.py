@@ -1,8 +1,8 @@
-"""Writes `flowdsl/expressions/fn.py`: the functions of conditions as methods that type checkers and
-completion know.
+"""Write `flowdsl/expressions/fn.py`: the functions of conditions as methods, for type checkers and
+completion.
 
-Run `python -m flowdsl.expressions.generate` after a change to a declaration in `conditions/functions.py`; a
-test holds the file to them.
+Run `python -m flowdsl.expressions.generate` after changing a declaration in `conditions/functions.py`; a
+test checks that the file is up to date.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from flowdsl.values.paths import Path
 
 
 class Links(Protocol):
-    """The links as of the moment of each row, which rows that may ask the graph have as `links`.
+    """Links as of the moment of each row; rows that may query the graph have them as `links`.
 
-    An id is a code, which is not positive where there is none.
+    Ids are given as codes; a code of 0 or less means that there is no id.
     """
 
     def codes_at(self, path: Path) -> Codes:
@@ -41,7 +41,7 @@ class Links(Protocol):
         ...
 
     def first_metadata(self, kind: str, direction: str, ids: Codes, below: Path) -> Column:
-        """Return what is at a path of the metadata of each id's first link of a type."""
+        """Return the value at the path `below` in the metadata of each id's first link of a type."""
         ...
 
 

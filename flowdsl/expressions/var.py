@@ -1,7 +1,7 @@
 """Expressions in Python: `var.owner.id != var.source_id`, with `& | ~`.
 
 A `Var` only carries an expression. Its comparisons build further expressions instead of comparing, so it has
-no truth value and is not hashable; `unwrap` gives the expression itself, which is a plain value.
+no truth value and is not hashable; `unwrap` returns the expression itself, which is a plain value.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Var:
     Names of the form `__x__` are Python's own; write `var["__x__"]` for such a path.
     """
 
-    # every other name is a path, `var._batch` too
+    # every other attribute is a path, even `var._batch`
     __slots__ = ("__node__",)
     __node__: Expression | None
     __hash__ = None  # type: ignore[assignment]
-    # NumPy's numbers leave `np.int64(1) == var.x` to this class
+    # makes NumPy's numbers leave `np.int64(1) == var.x` to this class
     __array_ufunc__ = None
 
     def __init__(self, node: Expression | None) -> None:
@@ -220,7 +220,7 @@ def _plain(value: Any) -> Any:
 
 
 def _order(values: Iterable[Any]) -> list[Any]:
-    # a set has no order of its own, and equal flows must have equal text
+    # sorted, because sets have no order and equal flows must have equal text
     return sorted(values, key=repr) if isinstance(values, (set, frozenset)) else list(values)
 
 

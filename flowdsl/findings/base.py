@@ -75,7 +75,7 @@ Look = Callable[[Any], Iterable[Violation]]
 class Rule:
     """Kind of finding: its code, its severity, and the function that looks for it in views of one type.
 
-    A rule with `target` is about differences in production, and runs only for a check with a target.
+    A rule with `target` reports differences in production, and runs only in a check with a target.
     """
 
     code: str
@@ -91,9 +91,9 @@ _RULES: dict[str, Rule] = {}
 def rule(
     code: str, severity: Severity, view: type, *, target: bool = False, of: Collection[str] = ()
 ) -> Callable[[Look], Look]:
-    """Register a function over views of a type as the rule of a code.
+    """Register a function over views of one type as the rule with a code.
 
-    A rule `of` some operators looks at their steps only.
+    `of` limits a rule over steps to the steps of these operators.
     """
 
     def register(look: Look) -> Look:
@@ -113,7 +113,7 @@ def finding_of_log(code: str, message: str, hint: str) -> Finding:
 
 @dataclass(frozen=True)
 class StepFindings:
-    """Findings about the steps of flows that a log shows; `places` maps flow name and step to a place."""
+    """Builder of findings that a log shows about steps; `places` maps flow name and step to a place."""
 
     flows: Sequence[FlowSpec]
     places: Mapping[tuple[str, int], str]
@@ -126,7 +126,7 @@ class StepFindings:
         hint: str | None,
         numbers: Iterable[int] | None = None,
     ) -> Iterator[Finding]:
-        """Yield a finding about a step for each flow that has it, or those of some numbers."""
+        """Yield a finding about a step for each flow that has it, or only for the flows of these numbers."""
         for number in step.flows if numbers is None else numbers:
             name = self.flows[number].name
             where = self.places.get((name, step.number), step.operator.text)
@@ -139,7 +139,7 @@ def _add(new: Rule) -> None:
     _RULES[new.code] = new
 
 
-# rejected by loading, now or on the other side
+# rejected when loaded, by flowdsl or by production
 _add(Rule("refused", "error", False, None, None))
 _add(Rule("only-production", "warning", True, None, None))
 # found only in the events of a log
@@ -160,8 +160,8 @@ for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-type
 
 @cache
 def rules() -> Registry[Rule]:
-    """Return all rules by code: those of the package `rules`, and those of other packages
-    (`flowdsl.findings`).
+    """Return all rules by code: those of the package `rules`, and those of plug-ins (entry points
+    `flowdsl.findings`).
     """
     package = importlib.import_module("flowdsl.findings.rules")
     for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):

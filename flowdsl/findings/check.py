@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowdsl.progress import Progress
 
 
-# production does not compile these; the finding is more specific than the rejection
+# production rejects flows with these findings, which are more specific than the rejection itself
 _NOT_COMPILED: Final = frozenset(
     (
         "condition-refused",
@@ -35,7 +35,7 @@ _NOT_COMPILED: Final = frozenset(
         "not-portable",
     )
 )
-# flowdsl rejects these at another place of the step or trigger than the finding
+# as above for rejections by flowdsl, which may be at another place of the same step or trigger
 _LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family"))
 
 
@@ -109,7 +109,7 @@ def _from_log(
 
 
 def _of_graph(view: ProjectView, target: Target | None, graph: EntityGraph | None) -> list[Finding]:
-    """Return a finding for each flow over a graph that merges updates, where the target does not."""
+    """Return a finding for each flow if the graph merges updates and the target does not."""
     from flowdsl.results.options import check_graph
 
     check_graph(graph)
@@ -178,7 +178,7 @@ def _document(source: str | bytes, name: str, target: Target | None) -> _Documen
 
 
 def _build(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
-    """Return the flows of YAML that can be built by these rules."""
+    """Return the flows of a YAML text that can be built by these rules."""
     from flowdsl.production.yaml import load_text
 
     with warnings.catch_warnings():
@@ -193,8 +193,8 @@ def _build(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
 def findings_of(
     view: ProjectView, target: Target | None, *, around: bool = True, codes: Sequence[str] = ()
 ) -> Iterator[Finding]:
-    """Yield the findings of the rules, of some if `codes` names them; with `around`, also those about sinks
-    and consumers.
+    """Yield the findings of all rules, or only of those in `codes`; with `around`, also those about sinks and
+    consumers.
     """
     asked = [rules()[code] for code in codes] or _default_rules(target)
     if around:
@@ -215,9 +215,10 @@ def _default_rules(target: Target | None) -> list[Rule]:
 def order_findings(
     findings: Iterable[Finding], view: ProjectView, names: Sequence[str] = ()
 ) -> list[Finding]:
-    """Return the findings without duplicates in the order of the text, else in that of flows and steps.
+    """Return the findings without duplicates: in the order of their places in the text, or else by flow and
+    step.
 
-    `names` are the names of several texts, in order.
+    `names` are the names of the texts, in order, if there are several.
     """
     flows = {flow.name: number for number, flow in enumerate(view.flows)}
     texts = {name: number for number, name in enumerate(names)}

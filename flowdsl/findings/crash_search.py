@@ -1,4 +1,4 @@
-"""Search for the events of a log that stop production, by replaying them by its rules."""
+"""Search for the events of a log that stop production, by replays with production's rules."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ STOPS: Final = "stops-at-event"
 
 
 def export_flows(flows: Iterable[FlowSpec], target: Rules) -> list[FlowSpec]:
-    """Return the flows as a runtime reads them, without those that cannot be exported (another finding
-    reports them)
+    """Return the flows as a runtime reads them, without those that cannot be exported, which another finding
+    reports.
     """
     found: list[FlowSpec] = []
     for flow in flows:
@@ -59,8 +59,8 @@ def stops_in_log(
 def _stops(flows: list[FlowSpec], log: LogLike, graph: EntityGraph | None) -> Iterator[Stopped]:
     """Yield the stop of each flow, found by replays that end there.
 
-    A replay of several flows finds the first one that stops; the rest are halved. So there are at most two
-    replays for each flow that stops, one if none does, and each flow is in few of them.
+    A replay of several flows finds the first one that stops production; the others are then replayed in two
+    halves. So there is one replay if no flow stops production, else about two for each one that does.
     """
     groups = [flows]
     while groups:

@@ -90,7 +90,7 @@ _MOST: Final = 3
 def with_findings(causes: pl.DataFrame, flows: Sequence[FlowSpec]) -> pl.DataFrame:
     """Add the column `finding` to causes: the codes of explaining findings, separated by commas, or null.
 
-    Only the flows that run by production's rules are checked; the others are the reference.
+    Only the flows that ran by production's rules are checked; the others are the reference.
     """
     there = {flow.name: flow for flow in flows if not flow.rules.early_checks}
     found = {name: check_flow(flow, flow.rules.target) for name, flow in there.items()}
@@ -141,7 +141,7 @@ def _wanted(cause: dict[str, Any], operators: Sequence[str]) -> tuple[str, ...]:
 
 
 def unknown_codes() -> set[str]:
-    """Return the codes named here that no rule has; a test expects none."""
+    """Return the codes in this module that no rule has; a test expects none."""
     named = {*_CONDITIONS, *_TEMPLATES, *_REFUSED, *_RECIPIENTS, *_STOPPING}
     named |= {code for codes in (*_AT_STEP.values(), *_IN_BATCH.values()) for code in codes}
     return named - set(rules())

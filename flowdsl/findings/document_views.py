@@ -40,7 +40,7 @@ def view_of_project(project: ProjectSpec) -> ProjectView:
 def view_of_flow(flow: FlowSpec) -> FlowView:
     """Build the view of a flow; its places are the texts of its steps.
 
-    One that was read by the rules of a production runtime is what its file says.
+    A flow that was read by production's rules counts as `filed`: its options are those of its file.
     """
     trigger, filed = flow.trigger, not flow.rules.early_checks
     view = FlowView(
@@ -77,7 +77,7 @@ def view_of_flow(flow: FlowSpec) -> FlowView:
 
 
 def with_sinks(view: ProjectView) -> ProjectView:
-    """Tell each flow of a view the types of the sinks, and return the view."""
+    """Set on each flow of a view the types of sinks and the configurations of counters; return the view."""
     types = {sink.name: sink.type for sink, _ in view.sinks}
     counters = {sink.name: sink.config for sink, _ in view.sinks if sink.type == "counter"}
     for flow in view.flows:
@@ -188,7 +188,7 @@ def _consumers(items: Iterable[Item]) -> Iterator[tuple[ConsumerOptions, str]]:
 
 
 def _config(item: Item) -> dict[str, Any]:
-    """Return the configuration of a sink or backend; an empty one if it is none."""
+    """Return the configuration of a sink or backend, or an empty one if it has none."""
     config = _part(item, "config")
     return {} if config is None else config.plain()
 

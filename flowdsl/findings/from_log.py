@@ -42,9 +42,9 @@ from flowdsl.values.paths import Path, path_text
 LARGE_FAN_OUT: Final = 10_000
 """A fan-out of more branches than this is a finding."""
 
-# which share of the work is reading the ids of the log once more
+# the share of the progress bar for the second reading of the log, for its ids
 _READING: Final = 0.2
-# texts that some other JSON value is spelled as
+# texts that look like another JSON value
 _LIKE_JSON: Final = r"^(-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|true|false|null|\{.*\}|\[.*\])$"
 _KEYS: Final[dict[str, Any]] = {"typed": pl.String, "text": pl.String, "count": pl.UInt32, "seq_no": pl.Int64}
 
@@ -160,7 +160,7 @@ def findings_from_log(
 ) -> list[Finding]:
     """Return the findings that the events of a log show; `places` maps flow name and step number to a place.
 
-    The flows are replayed once by flowdsl's own rules, and watched.
+    The flows are replayed once, by flowdsl's own rules, and their contexts are traced.
     """
     seen, noted, values, recipients = _Seen(target is not None), Noted(), SeenValues(), SeenRecipients()
     at = StepFindings(options.flows, places)
@@ -171,7 +171,7 @@ def findings_from_log(
             readings: list[Reading] = [seen, values, recipients]
             run(options, noted, progress=replayed.advance_to, outcomes=Trace(readings=readings))
         for key in values.nowhere() & seen.nulls.keys():
-            # that it is nowhere says more
+            # the finding that the path never has a value says more
             del seen.nulls[key]
         found = [
             *_large_fan_outs(seen, at),
@@ -193,7 +193,7 @@ def findings_from_log(
 
 
 def _type_texts(column: Column) -> pl.Series:
-    """Return values as texts that are equal where flowdsl takes the values for equal; text is quoted."""
+    """Return values as texts that are equal if the values are equal to flowdsl; text is quoted."""
     texts = typed_spelling(column)
     rows = np.flatnonzero(column.is_(Tag.TEXT))
     if len(rows):

@@ -25,12 +25,12 @@ _COMMON: Final = 10
 
 
 def is_common(seen: int, of: int) -> bool:
-    """Return True if at least one in ten was seen."""
+    """Return True if `seen` is at least a tenth of `of`."""
     return seen * _COMMON >= of
 
 
 class Noted(NoStore):
-    """Store that keeps only the rows of a run that these findings need."""
+    """Store that keeps only what these findings need: counts of unmatched deletions and very late events."""
 
     def __init__(self) -> None:
         self.unmatched = 0
@@ -78,8 +78,8 @@ def _find_unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
 
 
 def _future(clock: int, count: int, source: EventSource) -> Iterator[Finding]:
-    """Yield a finding for the event that moved the clock to `clock`, if it jumped; otherwise the later events
-    are just old.
+    """Yield a finding for the event that set the clock to `clock` (µs), if the clock jumped there; if not,
+    the late events are just old.
     """
     latest = BEGINNING
     for frame in source.chunks((), CHUNK):

@@ -1,6 +1,4 @@
-"""Recipients of deliveries that are not people: posts in the place of their owners, names in the place of
-ids.
-"""
+"""Find deliveries whose recipients are not people: posts instead of their owners, or names instead of ids."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log import EventSource
 
-# recipients of a step that are looked at
+# recipients of a step that are checked
 _SAMPLED: Final = 1_000
 # entity types whose entities receive deliveries
 _PEOPLE: Final = frozenset(
@@ -73,20 +71,20 @@ _TELLING: Final = frozenset(
 
 @dataclass
 class SampledRecipients:
-    """Recipients of a deliver step: how often, and the first of them."""
+    """Recipients of a deliver step: the number of deliveries, and counts of the first thousand ids."""
 
     deliveries: int = 0
     ids: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, recipients: pl.Series) -> SampledRecipients:
-        """Return these recipients."""
+        """Build the sample from a column of recipients."""
         seen = cls()
         seen.add(recipients)
         return seen
 
     def add(self, recipients: pl.Series) -> None:
-        """Count recipients; of ids beyond the first thousand nothing is kept."""
+        """Count recipients; only the first thousand distinct ids are kept."""
         self.deliveries += len(recipients)
         for one, count in recipients.value_counts(sort=True).iter_rows():
             if one in self.ids or len(self.ids) < _SAMPLED:
@@ -109,9 +107,9 @@ class SeenRecipients:
 
 
 def type_names(graph: EntityGraph | None, in_log: Mapping[str, int]) -> list[str] | None:
-    """Return the entity types whose entities are people; None if unknown.
+    """Return the entity types whose names stand for people; None if there are none, or if it is unknown.
 
-    A type that a function supplies may hold any entities.
+    It is unknown if a function supplies entities of such a type: it may know any id.
     """
     if graph is not None and any(_is_people(name) for name in graph.fetchers):
         return None
@@ -125,8 +123,8 @@ def _is_people(name: str) -> bool:
 
 
 def entities_in_log(ids: Iterable[str], source: EventSource) -> dict[str, set[str]]:
-    """Return which of some ids are those of entities of a log, by type; it is read once, two columns of
-    it.
+    """Return those of the ids that are ids of entities in the log, by entity type; the log is read once, two
+    columns only.
     """
     wanted = pl.Series(list(ids), dtype=pl.String)
     found: dict[str, set[str]] = {}
@@ -142,7 +140,7 @@ def entities_in_log(ids: Iterable[str], source: EventSource) -> dict[str, set[st
 def counts_of_types(
     ids: Collection[str], graph: EntityGraph | None, in_log: Mapping[str, set[str]]
 ) -> Counter[str]:
-    """Return how many of some ids are those of entities, by type; `in_log` are those of the log."""
+    """Count the ids that are ids of entities, by type; `in_log` are the ids of entities in the log."""
     found: Counter[str] = Counter({} if graph is None else graph.counts_of_types([*ids]))
     for kind, some in in_log.items():
         if count := len(some.intersection(ids)):
@@ -151,7 +149,9 @@ def counts_of_types(
 
 
 def names_recipient(flow: FlowSpec, step: int) -> bool:
-    """Return whether a flow names the recipient of a deliver step, or its sinks notify people."""
+    """Return True if the payload of a deliver step has a `recipient_id`, or one of its sinks notifies people,
+    by its name.
+    """
     maps = [one for one in flow.steps[:step] if isinstance(one, Map)]
     template = maps[-1].template if maps else None
     if isinstance(template, Fields) and any(name == "recipient_id" for name, _ in template.items):
@@ -161,7 +161,7 @@ def names_recipient(flow: FlowSpec, step: int) -> bool:
 
 
 def message_of(seen: SampledRecipients, counts: Mapping[str, int], people: Sequence[str]) -> str:
-    """Return the message about recipients none of which is a person."""
+    """Return the message for a step none of whose recipients is a person."""
     example = short_repr(next(iter(seen.ids)), 60)
     wanted = " or ".join(with_article(name) for name in sorted(people))
     there = f"they are {count_text_of(counts)}" if counts else "they are ids of nothing"
@@ -177,8 +177,8 @@ HINT: Final = 'recipient_id is the id of a person: look them up with resolve, an
 def _naming_steps(
     seen: SeenRecipients, flows: Sequence[FlowSpec]
 ) -> Iterator[tuple[CompiledStep, SampledRecipients, list[int]]]:
-    """Yield the steps with many deliveries, what was seen of their recipients, and the flows that name
-    them.
+    """Yield the steps with many deliveries, their recipients, and the numbers of the flows that name
+    recipients there.
     """
     for step, recipients in seen.found.values():
         named = [number for number in step.flows if names_recipient(flows[number], step.number)]

@@ -1,6 +1,7 @@
-"""Likely slips of the pen of which a replay warns, each once: of names, values, types, braces and recipients.
+"""Warnings of a replay about likely slips in names, values, types, braces and recipients, each given once.
 
-A check finds more. A replay looks at what it has anyway, and reads on only where something is suspicious.
+A check finds more. A replay uses the results that it has anyway, and reads the log again only if something
+looks suspicious.
 """
 
 from __future__ import annotations
@@ -44,21 +45,21 @@ if TYPE_CHECKING:
     from flowdsl.results.options import Options
     from flowdsl.results.result_data import ResultData
 
-# how alike a slip and the word that is meant are: `like` and `likes` are by 0.89, `likes` and `views` by 0.4
+# least similarity of a slip and the word that is meant: `like` and `likes` have 0.89, `likes` and `views` 0.4
 _CLOSE: Final = 0.8
 # findings that need no log
 _STATIC: Final = ("no-deliver", "single-braces", "comparison-decided")
-# of flows that are still there: they are replayed again and again
+# cached for as long as a flow exists, as flows are replayed again and again
 _FOUND: Final[WeakKeyDictionary[FlowSpec, list[Finding]]] = WeakKeyDictionary()
-# how hints of likely slips begin
+# first words of the hints for likely slips
 _LIKELY: Final = ("did you mean", "values of", "an entity has")
-# deliveries of a step whose recipients are looked at
+# deliveries of a step whose recipients are checked
 _SAMPLED: Final = 1_000
 _FEW: Final = 16
 
 
 def warn_of_likely_slips(options: Options, result: ResultData) -> None:
-    """Warn of likely slips in the flows of a replay, of each once however many flows have it."""
+    """Warn of likely slips in the flows of a replay, once for each slip even if many flows have it."""
     if not options.flows[0].rules.early_checks:
         return
     found: dict[tuple[str, str], list[str]] = {}
@@ -85,7 +86,7 @@ def _describe(findings: Iterator[Finding]) -> Iterator[tuple[str, str, str]]:
 
 
 def _static(flows: Sequence[FlowSpec]) -> Iterator[Finding]:
-    """Yield what flows say that cannot be meant."""
+    """Yield the findings of the rules in `_STATIC`, which need no log."""
     for flow in flows:
         if flow not in _FOUND:
             view = ProjectView([view_of_flow(flow)])
@@ -94,9 +95,10 @@ def _static(flows: Sequence[FlowSpec]) -> Iterator[Finding]:
 
 
 def _types(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:
-    """Yield the types that nothing in log and graph has, and that are close to one that is there.
+    """Yield slips in types: those that neither log nor graph has, and that resemble a type that exists.
 
-    The log is read again, two columns of it, only if a trigger matched no event, or a link type has no link.
+    The log is read again (two columns only) if a trigger matched no event, a link type has no link, or an
+    entity type is not in the graph.
     """
     known = set() if options.graph is None else {*options.graph.entity_types}
     suspects = [flow for number, flow in enumerate(options.flows) if _is_suspect(number, flow, result, known)]
@@ -107,7 +109,7 @@ def _types(options: Options, result: ResultData) -> Iterator[tuple[str, str, str
     found = [(flow.name, one) for flow in suspects for one in unknown_types(flow, counts)]
     found += [("", one) for one in unknown_merges(options.graph, counts)]
     for flow, one in found:
-        # a hint names anything that is somewhat like it; a slip is a letter or two
+        # hints also name less similar words; a slip is a letter or two
         if get_close_matches(one.name, one.known, 1, _CLOSE):
             yield flow, one.text, f"{one.message}; {one.hint}"
 
@@ -124,10 +126,9 @@ def _is_suspect(number: int, flow: FlowSpec, result: ResultData, known: set[str]
 
 
 def _values(options: Options, result: ResultData) -> Iterator[Finding]:
-    """Yield attributes and values that are close to some that are there, and types that never meet, at steps
-    that let nothing go on, or everything although they ask for a change.
+    """Yield slips in attributes, values and compared types, at suspicious steps (see `_suspicious_steps`).
 
-    The first events run again through the flows with such a step.
+    The first chunk of events runs once more through the flows with such steps.
     """
     suspects = _suspicious_steps(options.flows, result)
     if not suspects or not options.span.whole or options.stopped is not None:
@@ -151,8 +152,8 @@ def _values(options: Options, result: ResultData) -> Iterator[Finding]:
 
 
 def _suspicious_steps(flows: Sequence[FlowSpec], result: ResultData) -> dict[int, set[int]]:
-    """Return by the number of a flow its steps that let none of many contexts go on, or all at a condition on
-    what was before.
+    """Return by flow number the steps that stop all of many contexts, and the conditions on `before` that
+    stop none.
     """
     suspects: dict[int, set[int]] = {}
     for step in result.manifest["steps"]:
@@ -167,7 +168,7 @@ def _stops_all(counts: StepRow) -> bool:
 
 
 def _finds_no_change(step: Operator, counts: StepRow) -> bool:
-    """Return whether a condition on what was before lets all go on, as with a name that nothing has."""
+    """Return True if a condition on `before` stops no context, which a misspelled name would cause."""
     return (
         isinstance(step, Where)
         and counts["passed"] == counts["entered"]
@@ -176,7 +177,7 @@ def _finds_no_change(step: Operator, counts: StepRow) -> bool:
 
 
 def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:
-    """Yield deliver steps of whose first recipients none is a person that graph or log has."""
+    """Yield the deliver steps whose first recipients are not people of the graph or the log."""
     graph = options.graph
     people = None if graph is None else type_names(graph, {})
     if graph is None or people is None:
@@ -184,14 +185,14 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
     suspects = [
         (step, flows, SampledRecipients.of(ids))
         for step, flows, ids in _sampled_deliveries(options.flows, result)
-        # most often the first few tell already
+        # most often the first few are enough to decide
         if all(set(people).isdisjoint(graph.counts_of_types(some)) for some in (ids[:_FEW], ids[_FEW:]))
     ]
     if not suspects:
         return
     ids = set().union(*(seen.ids for _, _, seen in suspects))
     run = result.state.graph if result.state is not None else None
-    # what looks up entities has taken in all of them
+    # a run that looks up entities has all those of the log in its graph
     in_log = types_in(run, ids) if run and run.needs.entities else entities_in_log(ids, options.source)
     for step, named, seen in suspects:
         counts = counts_of_types(seen.ids, graph, in_log)
@@ -203,7 +204,9 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
 def _sampled_deliveries(
     flows: Sequence[FlowSpec], result: ResultData
 ) -> Iterator[tuple[int, list[FlowSpec], pl.Series]]:
-    """Yield the deliver steps with many deliveries, the flows that name recipients, and some of them."""
+    """Yield the deliver steps with many deliveries, their flows that name recipients, and the first
+    recipients.
+    """
     for table in result.store.tables():
         if not table.startswith("deliveries/"):
             continue

@@ -1,4 +1,4 @@
-"""Types of links and entities in flows that nothing in a log and its graph has: most are slips of the pen."""
+"""Types of links and entities that flows name, but neither the log nor its graph has: most are slips."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log import EventSource
 
-# names, or values, listed with their counts
+# names, or values, that a message lists with their counts
 _LISTED: Final = 5
 Places = Mapping[tuple[str, int], str]
 
 
 @dataclass(frozen=True)
 class TypeCounts:
-    """Numbers of events and of things before the first event, by link type and by entity type."""
+    """Number of events plus links or entities of the graph, by link type and by entity type."""
 
     links: Mapping[str, int]
     entities: Mapping[str, int]
@@ -34,7 +34,7 @@ class TypeCounts:
 
 @dataclass(frozen=True)
 class UnknownType:
-    """A type that a flow names and nothing has: at a step, or at the trigger."""
+    """A type that a flow names, at a step or its trigger (`step` is None), and that does not occur."""
 
     step: int | None
     text: str
@@ -45,7 +45,7 @@ class UnknownType:
 
 
 def count_types(source: EventSource, graph: EntityGraph | None) -> TypeCounts:
-    """Count the types of a log and its graph; the log is read once, two columns of it."""
+    """Count the types in a log and its graph; the log is read once, two columns only."""
     links: Counter[str] = Counter(dict(graph.link_counts) if graph is not None else {})
     entities: Counter[str] = Counter(dict(graph.entity_counts) if graph is not None else {})
     for frame in source.chunks(("link_type", "entity_type"), CHUNK):
@@ -57,7 +57,7 @@ def count_types(source: EventSource, graph: EntityGraph | None) -> TypeCounts:
 
 
 def unknown_types(flow: FlowSpec, counts: TypeCounts) -> Iterator[UnknownType]:
-    """Yield the types of links and entities that a flow names and nothing has."""
+    """Yield the types of links and entities that a flow names, and that do not occur."""
     if flow.trigger.filter is not None:
         column, wanted = flow.trigger.filter
         family, known = ("link", counts.links) if column == "link_type" else ("entity", counts.entities)
@@ -84,7 +84,7 @@ def count_text_of(counts: Mapping[str, int]) -> str:
 
 
 def unknown_merges(graph: EntityGraph | None, counts: TypeCounts) -> Iterator[UnknownType]:
-    """Yield the types whose updates a graph merges, and of which there are no entities."""
+    """Yield the types whose updates a graph merges, but that have no entities."""
     for name in sorted((graph.merge if graph is not None else frozenset()) - counts.entities.keys()):
         yield _unknown(None, f"EntityGraph(merge=[{name!r}])", "entity", name, counts.entities)
 
@@ -92,7 +92,7 @@ def unknown_merges(graph: EntityGraph | None, counts: TypeCounts) -> Iterator[Un
 def type_findings(
     flows: Sequence[FlowSpec], counts: TypeCounts, graph: EntityGraph | None, places: Places
 ) -> Iterator[Finding]:
-    """Yield a finding for each type that flows, or the merging of a graph, name and nothing has."""
+    """Yield a finding for each type that flows, or the `merge` of a graph, name, and that does not occur."""
     severity = rules()["unknown-type"].severity
     for one in unknown_merges(graph, counts):
         yield Finding("unknown-type", severity, None, None, one.text, one.message, one.hint)

@@ -1,4 +1,4 @@
-"""Attributes and values in flows that no context of a log has, and comparisons of types that never meet."""
+"""Attributes and values in flows that no context of a log has, and comparisons between different types."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.operators.base import Operator
 
-# different values of a path that are kept; one with more holds ids or texts, no words that one could misspell
+# distinct values of a path that are kept; a path with more holds ids or free text, which is not misspelled
 _MOST_VALUES: Final = 200
-# objects whose names are looked at, for a path that leads nowhere
+# objects whose names are collected for a path without a value
 _OBJECTS: Final = 200
-# functions that ask whether something is there, or replace it
+# functions that accept a missing value
 _TOLERANT: Final = ("exists", "coalesce")
 _KINDS: Final = {
     Tag.TEXT: "text",
@@ -63,11 +63,11 @@ _READ: Final = {"a number": ("float", "numbers"), "true or false": ("bool", "tru
 
 @dataclass
 class _Values:
-    """The values that a path had where it was compared with constants, with their counts; None in place of
-    them if there are too many.
+    """Values of a path that a step compares with constants, and their counts, None if there are too many
+    values.
     """
 
-    # each with its neighbours in a list
+    # the constants; each with all constants of the list that it is in
     wanted: dict[object, Sequence[object]] = field(default_factory=dict)
     contexts: int = 0
     counts: Counter[str] | None = field(default_factory=Counter)
@@ -76,7 +76,7 @@ class _Values:
 
 @dataclass
 class _Path:
-    """A path that a step reads: where it led nowhere, and the names that are there in its stead."""
+    """A path that a step reads: how often it had no value, and the names found at each depth instead."""
 
     contexts: int = 0
     missing: int = 0
@@ -85,7 +85,7 @@ class _Path:
 
 @dataclass
 class _Pair:
-    """The types of both sides of a comparison."""
+    """The types that both sides of a comparison had."""
 
     contexts: int = 0
     left: set[str] = field(default_factory=set)
@@ -93,7 +93,7 @@ class _Pair:
 
 
 class SeenValues:
-    """Trace reader that collects what the paths of steps lead to, and what conditions compare."""
+    """Trace reader that collects the values of paths that steps read, and of what conditions compare."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[int, Path], _Values] = {}
@@ -118,7 +118,7 @@ class SeenValues:
 
     def _record_path(self, found: _Path, path: Path, entered: ContextBatch) -> None:
         if path[0] == "before":
-            # whether there was an entity before is a question of its own
+            # only contexts whose entity existed before count
             entered = entered.take(np.flatnonzero(entered.column(path[:1]).is_(Tag.OBJECT)))
         nowhere = int(entered.column(path).is_(Tag.MISSING).sum())
         found.contexts += len(entered)
@@ -147,7 +147,7 @@ class SeenValues:
         for constant in constants:
             found.wanted.setdefault(constant, constants)
         if not first:
-            # the same path is compared again in this step
+            # this comparison reads a path that another one of the step has counted
             return
         column = entered.column(path)
         there = np.flatnonzero(~column.is_(Tag.MISSING, Tag.NULL))
@@ -159,7 +159,7 @@ class SeenValues:
                 found.counts = None
 
     def nowhere(self) -> set[tuple[int, Path]]:
-        """Return the steps, by their `id`, with paths that lead nowhere in any context."""
+        """Return pairs of a step's `id()` and a path that had a value in none of many contexts."""
         return {
             key
             for key, found in self._paths.items()
@@ -167,7 +167,9 @@ class SeenValues:
         }
 
     def findings(self, flows: Sequence[FlowSpec], places: Places) -> Iterator[Finding]:
-        """Yield what was never there: paths, values that conditions ask for, and types that would meet."""
+        """Yield findings for paths without any value, constants that never occur, and types that are never
+        equal.
+        """
         at, nowhere = StepFindings(flows, places), self.nowhere()
         for step, path in sorted(nowhere, key=lambda key: (self._steps[key[0]].number, key[1])):
             found = _attribute(path, self._paths[step, path])
@@ -184,9 +186,7 @@ class SeenValues:
 
 
 def needed_paths(operator: Operator) -> frozenset[Path]:
-    """Return the paths that a step needs to lead somewhere: keys, ids, lists, and what it compares or
-    prints.
-    """
+    """Return the paths whose values a step needs: keys, ids, lists, and what it compares or prints."""
     if isinstance(operator, Where):
         condition = operator.condition.expression
         found = frozenset() if condition is None else _find_paths(condition)
@@ -198,7 +198,7 @@ def needed_paths(operator: Operator) -> frozenset[Path]:
         found = operator.key_paths | frozenset(path for _, one in operator.collect for path in one.paths)
     else:
         found = operator.key_paths
-    # what changed is asked of the same name in both
+    # leave out variables alone, and paths in `before` that are also read in `data`: one finding is enough
     return frozenset(p for p in found if len(p) > 1 and (p[0] != "before" or ("data", *p[1:]) not in found))
 
 
@@ -217,7 +217,7 @@ def _needed_by_leaf(leaf: object) -> frozenset[Path]:
 
 
 def _names_in(column: Column, most: int) -> Counter[str]:
-    """Return the names in the objects of a column, of the first of them."""
+    """Count the names in the first `most` objects of a column."""
     rows = np.flatnonzero(column.is_(Tag.OBJECT))[: max(most, 0)]
     found: Counter[str] = Counter()
     for text in column.take(rows).to_json() if len(rows) else ():
@@ -231,7 +231,7 @@ def _kinds_in(column: Column) -> set[str]:
 
 
 def _path_and_constants(node: Compare) -> tuple[Path, list[object]] | None:
-    """Return the path that is compared with constants, and these."""
+    """Return the path and the constants of a comparison of these; None for another comparison."""
     sides = ((node.left, node.right), (node.right, node.left))
     for one, other in sides[:1] if node.operator == "in" else sides:
         if not isinstance(one, Reference) or node.operator not in ("==", "!=", "in"):
@@ -244,8 +244,8 @@ def _path_and_constants(node: Compare) -> tuple[Path, list[object]] | None:
 
 
 def _attribute(path: Path, found: _Path) -> tuple[str, str | None]:
-    """Return what to say of a path that leads nowhere."""
-    # the first part that is not there
+    """Return message and hint for a path without a value."""
+    # the first part of the path that does not exist
     depth = next((d for d, names in sorted(found.names.items()) if path[d] not in names), len(path) - 1)
     names, parent = found.names.get(depth) or Counter(), path_text(path[:depth])
     lost = path_text(path[: depth + 1])
@@ -258,7 +258,7 @@ def _attribute(path: Path, found: _Path) -> tuple[str, str | None]:
 
 
 def _values(path: Path, found: _Values) -> Iterator[tuple[str, str | None]]:
-    """Yield what to say of constants that a path is never equal to."""
+    """Yield message and hint for each constant that a path is never equal to."""
     name = path_text(path)
     for wanted, beside in found.wanted.items():
         kind = _kind(wanted)
@@ -271,13 +271,13 @@ def _values(path: Path, found: _Values) -> Iterator[tuple[str, str | None]]:
         elif found.counts is not None and kind == "text" and isinstance(wanted, str):
             values = {json.loads(text): count for text, count in found.counts.items() if text.startswith('"')}
             hint = did_you_mean(wanted, values)
-            # of several values some may be rare
+            # a list may contain rare values: without a hint, report only if none of the list occurred
             if values and wanted not in values and (hint or not any(one in values for one in beside)):
                 yield f"{name} is never {short_repr(wanted, 80)}; it is {count_text_of(values)}", hint
 
 
 def _pair(node: Compare, pair: _Pair) -> str | None:
-    """Return what to say of two sides whose types never meet."""
+    """Return the message for a comparison whose sides never have the same type; None if they do."""
     if pair.contexts < MANY or not pair.left or not pair.right or pair.left & pair.right:
         return None
     left, right = (" or ".join(sorted(kinds)) for kinds in (pair.left, pair.right))
@@ -286,7 +286,7 @@ def _pair(node: Compare, pair: _Pair) -> str | None:
 
 
 def _reading(node: Compare, pair: _Pair) -> str | None:
-    """Return how the texts of events are read as what they are compared with."""
+    """Return a hint how to read a text column with the type that it is compared with; None if impossible."""
     sides = ((node.left, pair.left, pair.right), (node.right, pair.right, pair.left))
     side, others = next(((one, more) for one, kinds, more in sides if kinds == {"text"}), (node, {""}))
     name, values = _READ.get(min(others), ("", ""))

@@ -45,18 +45,18 @@ class TemplateLeaf:
 
     @property
     def paths(self) -> frozenset[Path]:
-        """Paths that it reads."""
+        """Paths that the leaf reads."""
         part = self.template or self.expression
         return part.paths if part is not None else frozenset()
 
     @property
     def sure_paths(self) -> frozenset[Path]:
-        """Paths that it reads and fails without."""
+        """Paths that the leaf reads, and without which it fails."""
         return self.paths - (self.template.optional_paths if self.template else frozenset())
 
     @property
     def only(self) -> Path | None:
-        """Path, if the leaf is nothing but a path."""
+        """The path, if the leaf is nothing but a path; else None."""
         if isinstance(self.expression, Reference):
             return self.expression.path
         body = self.template.body if self.template else ()
@@ -71,8 +71,8 @@ class TemplateLeaf:
 class StepView:
     """Step: its options as in YAML, and its operator if flowdsl can build it.
 
-    `known` holds the contents of variables before the step, where more is known than their shape. `filed` is
-    true for a step of a file, which production reads as it is.
+    `known` has the contents of variables before the step, if more is known than their shape. `filed` is True
+    for a step of a file that production reads directly, without an export.
     """
 
     flow: FlowView

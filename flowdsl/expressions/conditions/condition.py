@@ -105,7 +105,7 @@ class Condition:
 
     @property
     def graph_calls(self) -> frozenset[GraphCall]:
-        """The calls in it that ask the graph."""
+        """The calls in the condition that query the graph."""
         return graph_calls(self.expression)
 
     def evaluate(self, rows: Rows) -> tuple[Mask, Failures | None]:

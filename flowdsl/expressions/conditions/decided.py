@@ -26,7 +26,7 @@ _TURNED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 @dataclass(frozen=True)
 class Decided:
-    """A comparison that comes out the same for every event, and why."""
+    """A comparison with the same result for every event, and why."""
 
     node: Compare
     always: bool
@@ -38,8 +38,8 @@ class Decided:
 
 
 def find_decided(expression: Expression, kind_of: KindOf) -> Iterator[Decided]:
-    """Yield the comparisons in an expression that come out the same for every event in which nothing is
-    missing.
+    """Yield the comparisons in an expression with the same result for every event that has all values they
+    read.
     """
     for node in expression.walk():
         if isinstance(node, Compare):

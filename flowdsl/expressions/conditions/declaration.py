@@ -42,9 +42,9 @@ class Function:
     Parameters
     ----------
     name
-        what it is called in conditions, and as a method of `fn`
+        its name in conditions, and as a method of `fn`
     doc
-        a sentence that says what it gives
+        a sentence that says what it returns
     usage
         a call, such as `lower(owner.name)`
     arguments
@@ -53,33 +53,32 @@ class Function:
     result
         the type of every result, or `any`; a result may also be missing
     scalar
-        what it gives for one value of each argument, which are of these types and not missing
+        the function itself, for one value of each argument; the values have these types and are not missing
     vectorized
-        the same for columns
+        the same for columns, or None
     portable
-        whether production has it, written behind its path: `a.b exists`
+        whether production has it, where it is written after a path: `a.b exists`
     defaults
         constants for the last arguments, which may be left out and are given by name: `bucket(x, 10,
         salt="a")`
     several
         whether the last argument may be given more than once: `coalesce(a, b, c)`
     with_missing
-        whether it is also called where an argument is missing; it then says itself what it refuses
+        whether it is also called for missing arguments; it then checks its arguments itself
     natural
-        whether every result is a whole number from 0 on
+        whether every result is a whole number, 0 or more
     within
-        the least and the greatest result, from the arguments, None for those that are not constants; None for
-        no bound
+        returns the least and the greatest possible result, None for no bound; it gets the arguments, with
+        None for those that are not constants
     form
-        what every text that it gives looks like
+        a pattern that every text result matches
     with_before
-        whether it is handed the value that `before` has at the same path, too; its argument is a path into
-        `data`
+        whether it also gets the value that `before` has at the same path; its argument is a path into `data`
     constants
-        for an argument, what is wrong with a constant that a call gives there, or None: such a call is
-        refused when the flow is built
+        by argument, a function that returns what is wrong with a constant, or None; a call with a wrong
+        constant is refused when the flow is built
     asks
-        what it asks of the graph, where its result does not follow from its arguments
+        its query to the graph, if the result also depends on the graph
 
     >>> Function(
     ...     "double",
@@ -131,9 +130,9 @@ class Function:
         Raises
         ------
         OperandTypeError
-            where a value has a type that it does not take
+            if a value has a type that the function does not take
         EvaluationError
-            where the function itself fails
+            if the function itself fails
         """
         if not self.takes_missing and any(value is MISSING for value in values):
             return self.without
@@ -143,12 +142,12 @@ class Function:
         return self.call(*values)
 
     def call(self, *values: Any) -> Any:
-        """Return the result for values that it takes; raises as `evaluate`."""
+        """Return the result for values of accepted types; raise as `evaluate` does."""
         try:
             result = self.scalar(*values)
         except (OperandTypeError, EvaluationError):
             raise
-        # a function of another package may raise anything, and that is a failure of these values only
+        # a function of another package may raise anything; only these values fail then
         except Exception as error:
             words = f"{type(error).__name__}: {clip_text(error, 300)}"
             raise EvaluationError(f"{self.name} raised {words}") from error

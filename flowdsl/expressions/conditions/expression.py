@@ -1,5 +1,5 @@
-"""Base of the nodes of conditions; depth is bounded, so that nothing that walks a tree can run out of
-stack.
+"""Base class of the nodes of conditions; their depth is bounded, so that recursion over a tree never
+overflows the stack.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Expression:
 
     @cached_property
     def graph_calls(self) -> frozenset[Expression]:
-        """All calls that ask the graph, those in arguments of others included."""
+        """All calls that query the graph, including those in the arguments of other calls."""
         return frozenset().union(*(child.graph_calls for child in self.children))
 
     @property

@@ -1,6 +1,7 @@
 """The functions of conditions on columns: each takes the number of rows and its operands.
 
-It returns the results and the rows that it leaves to the function itself; see `functions.Vectorized`.
+Each returns the results, and a mask of the rows for which the scalar function is called instead ("left
+open"); see `declaration.Vectorized`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from flowdsl.values.masks import as_mask, holds_piece
 
 
 def exists(size: int, path: Column) -> tuple[Column, Where]:
-    """Return where there is a value."""
+    """Return True for rows that have a value."""
     return boolean(~spread(of_type(masks_by_type(path), Tag.MISSING), size)), np.False_
 
 
@@ -38,27 +39,27 @@ def length(size: int, value: Column) -> tuple[Column, Where]:
 
 
 def lower(size: int, text: Column) -> tuple[Column, Where]:
-    """Return the texts in small letters."""
+    """Convert texts to lower case."""
     return Column(size, Tag.TEXT, texts=_letters("lower", text.text_series())), np.False_
 
 
 def upper(size: int, text: Column) -> tuple[Column, Where]:
-    """Return the texts in capital letters."""
+    """Convert texts to upper case."""
     return Column(size, Tag.TEXT, texts=_letters("upper", text.text_series())), np.False_
 
 
 def startswith(size: int, text: Operand, prefix: Operand) -> tuple[Column, Where]:
-    """Return where a text begins with another."""
+    """Return True where a text begins with another; False for values that are not texts."""
     return boolean(_find("startswith", text, prefix)), np.False_
 
 
 def endswith(size: int, text: Operand, suffix: Operand) -> tuple[Column, Where]:
-    """Return where a text ends with another."""
+    """Return True where a text ends with another; False for values that are not texts."""
     return boolean(_find("endswith", text, suffix)), np.False_
 
 
 def contains(size: int, whole: Operand, part: Operand) -> tuple[Column, Where]:
-    """Return where a text holds another, or a constant list a value; all else is left open."""
+    """Return True where a text contains another, or a constant list a value; all else is left open."""
     if isinstance(whole, ConstantOperand) and isinstance(whole.value, list) and isinstance(part, Column):
         return boolean(member(part, whole.value)), np.False_
     both = of_type(masks_by_type(whole), Tag.TEXT) & of_type(masks_by_type(part), Tag.TEXT)
@@ -69,14 +70,14 @@ def contains(size: int, whole: Operand, part: Operand) -> tuple[Column, Where]:
 
 
 def changed(size: int, now: Operand, before: Operand) -> tuple[Column, Where]:
-    """Return where two values differ; those of arrays and of objects are left open."""
+    """Return True where two values differ; rows with arrays or objects are left open."""
     same, unknown = compare("==", now, before, size)
     return boolean(~same), unknown
 
 
 def added(size: int, now: Column, before: Column) -> tuple[Column, Where]:
-    """Return the elements of lists that other lists have not; lists of floats, lists or objects are left
-    open, and so is what is not a list.
+    """Return the elements of lists that were not in the lists before; values that are not lists are left
+    open, and so are lists of floats, lists or objects.
     """
     new, old = JsonLists.of(now), JsonLists.of(before)
     plain = new.only(*_SIMPLE) & old.only(*_SIMPLE) & now.is_(Tag.ARRAY, Tag.NULL, Tag.MISSING)
@@ -92,7 +93,7 @@ def added(size: int, now: Column, before: Column) -> tuple[Column, Where]:
     return Column(size, Tag.ARRAY, nested=nested), ~plain
 
 
-# types of which equal values have equal text
+# types whose equal values have equal JSON text
 _SIMPLE: Final = (Tag.NULL, Tag.BOOL, Tag.INT, Tag.TEXT)
 
 
@@ -102,10 +103,10 @@ def within(size: int, part: Operand, whole: Operand) -> tuple[Column, Where]:
 
 
 def _letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series:
-    """Texts in small or capital letters, as Python has them.
+    """Convert texts to lower or upper case by Python's rules.
 
-    Polars has other rules for a final sigma and some more, so it does the ASCII texts, and Python each
-    distinct one of the others.
+    Polars differs from Python, for example at a final sigma, so it converts the ASCII texts only; Python
+    converts each distinct one of the others.
     """
     changed = texts.str.to_lowercase() if function == "lower" else texts.str.to_uppercase()
     rows = as_mask(texts.str.len_bytes() != texts.str.len_chars()).nonzero()[0]
@@ -121,7 +122,7 @@ def _letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series
 
 
 def _find(function: str, whole: Operand, part: Operand) -> Mask:
-    """Return where a text begins with, ends with or contains another; what is not text counts for nothing."""
+    """Return True where a text begins with, ends with or contains another; False where one is not a text."""
     size = max(len(one.text_series()) for one in (whole, part) if not isinstance(one, ConstantOperand))
     texts = _texts(whole, size)
     if function == "contains":

@@ -57,7 +57,7 @@ class GraphCall(FunctionCall):
 
     @property
     def direction(self) -> str:
-        """The direction in which they are followed."""
+        """The direction in which the links are followed."""
         return str(getattr(self._named.get("direction"), "value", "forward"))
 
     @property
@@ -67,7 +67,7 @@ class GraphCall(FunctionCall):
 
     @property
     def id_paths(self) -> frozenset[Path]:
-        """The paths that are ids by themselves."""
+        """The paths among the arguments that are ids."""
         return frozenset(node.path for node in self.ids if isinstance(node, Reference))
 
     @property
@@ -92,7 +92,7 @@ class GraphCall(FunctionCall):
 
 
 def call_of(function: str, arguments: Sequence[Expression], named: Mapping[str, Expression]) -> FunctionCall:
-    """Build a call of a function, some of whose arguments may be given by name."""
+    """Build a call of a function; some arguments may be given by name."""
     known = FUNCTIONS.get(function)
     asks = known is not None and known.asks is not None
     return (GraphCall if asks else FunctionCall).of(function, arguments, named)

@@ -10,7 +10,7 @@ from flowdsl.expressions.conditions.graph_query import DIRECTIONS, GraphQuery
 from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar
 from flowdsl.text import short_repr
 
-# text, or a whole number, which counts as its decimal text
+# types of ids: text, or a whole number, which stands for its decimal text
 _ID: Final[tuple[Kind, ...]] = ("text", "number")
 _TEXT: Final[tuple[Kind, ...]] = ("text",)
 

@@ -14,8 +14,8 @@ DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
 class GraphQuery:
     """Query of a function to the links of one type, which is a constant argument.
 
-    `uses` says by direction for what the links have to be prepared (`flowdsl.graph.links.USES`), `nearest`
-    what comes nearest in production, and how its meaning differs.
+    `uses` has by direction the use that the links have to be prepared for (`flowdsl.graph.links.USES`);
+    `nearest` names the closest thing in production, and how its meaning differs.
     """
 
     uses: Callable[[str], tuple[str, ...]]

@@ -22,7 +22,7 @@ _NO_IDS: Final = (Tag.BOOL, Tag.FLOAT, Tag.ARRAY, Tag.OBJECT)
 
 
 def answers(node: GraphCall, rows: Rows, value: Values) -> tuple[Column, Failures | None]:
-    """Return what a call gives in each row, as of the row's moment; `value` evaluates the ids.
+    """Return the result of a call in each row, as of the row's moment; `value` evaluates the ids.
 
     A null or missing id has no links; a value that is not an id fails.
     """
@@ -41,7 +41,7 @@ def _ids(
     node: GraphCall, argument: Expression, rows: Rows, links: Links, value: Values
 ) -> tuple[Codes, Failures | None]:
     if isinstance(argument, Reference):
-        # ids of events are coded already
+        # ids of events have codes already
         codes = links.codes_at(argument.path)
         return codes, _find_refused(node, argument, codes, lambda: rows.column(argument.path))
     operand, failures = value(argument)

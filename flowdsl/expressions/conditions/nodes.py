@@ -1,7 +1,7 @@
 """Syntax tree of conditions: immutable nodes, independent of how they were written or are evaluated.
 
-Nodes refuse at construction what could only fail at every event (`"a" + 1`, `lower(3)`), so text and `var`
-get the same errors on the line that makes the mistake.
+Constructors refuse what would fail at every event (`"a" + 1`, `lower(3)`), so conditions from text and from
+`var` get the same errors, on the line that makes the mistake.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class FunctionCall(Expression):
 
     @cached_property
     def children(self) -> tuple[Expression, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Arguments, and of a function that compares with `before` the value there."""
+        """Arguments; for a function that compares with `before`, also the same path in `before`."""
         if not _function(self.function).with_before:
             return self.arguments
         (argument,) = self.arguments

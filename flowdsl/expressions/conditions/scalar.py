@@ -63,13 +63,13 @@ _OPERATORS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
     ast.USub: semantics.negative,
     ast.Not: lambda value: not semantics.truth("'not'", value),
 }
-# what must be a boolean goes through a function that sees to it
+# operands that must be booleans are wrapped in a function that checks this
 _CHECKS: Final = {"and": "'and'", "or": "'or'", "condition": "a condition"}
 
 
 class _Callables(dict[str, Callable[..., Any]]):
-    """Functions that a tree may call: those that see to booleans, and the functions of conditions, those of
-    plug-ins included.
+    """Functions that a tree may call: the checks for booleans, and the functions of conditions, including
+    those of plug-ins.
     """
 
     def __missing__(self, name: str) -> Callable[..., Any]:
@@ -202,7 +202,7 @@ _MAKING = threading.Lock()
 def _evaluator() -> _Evaluator:
     """Return this thread's evaluator, which holds the names of the current row."""
     if not hasattr(_LOCAL, "evaluator"):
-        # simpleeval touches the process-wide filters of warnings when it makes one
+        # simpleeval's constructor changes the process-wide warning filters
         with _MAKING:
             _LOCAL.evaluator = _Evaluator()
     evaluator: _Evaluator = _LOCAL.evaluator
@@ -210,7 +210,7 @@ def _evaluator() -> _Evaluator:
 
 
 def look_up(lookup: Lookup, leaf: Leaf) -> Any:
-    """Return the value of a leaf, or its error, which counts only where the leaf does."""
+    """Return the value of a leaf, or its error, which matters only if the leaf is evaluated."""
     try:
         return lookup(leaf)
     except EvaluationError as failure:

@@ -1,4 +1,4 @@
-"""Results of operators on single JSON values; the other forms of evaluation agree with these."""
+"""Results of operators on single JSON values; vectorized evaluation gives the same."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def equal(left: Any, right: Any) -> bool:
     >>> equal(1, 1.0), equal(1, True), equal([1, {"a": None}], [1.0, {"a": None}])
     (True, False, True)
     """
-    # a stack of its own: documents may be nested deeper than Python calls
+    # an explicit stack: documents may be nested deeper than Python's recursion limit
     todo = [(left, right)]
     while todo:
         a, b = todo.pop()

@@ -17,9 +17,9 @@ from flowdsl.values.local_time import days, weekdays
 from flowdsl.values.masks import where_present
 from flowdsl.values.zones import zone_number
 
-# what Polars reads as Python does
+# timestamps that Polars and Python read alike
 _PLAIN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?Z$"
-# days of the years 1 to 9999: others have dates of another length
+# first and last day, counted from 1970, of the years 1 to 9999: other years have dates of another length
 _FIRST_DAY: Final = -719_162
 _LAST_DAY: Final = 2_932_896
 
@@ -53,7 +53,7 @@ def _numbers(size: int, part: Parts, timestamp: Operand, tz: Operand) -> tuple[C
 
 
 def _parts(size: int, part: Parts, timestamp: Operand, tz: Operand) -> tuple[Ints, Mask]:
-    """Return a part of each local time, and where the function itself has to say what is wrong."""
+    """Return a part of each local time, and a mask of the rows for which the scalar function is called."""
     moments, zones = _moments(size, timestamp), _zones(tz)
     unread = (moments == UNREAD) | (zones == UNREAD)
     if unread.any():

@@ -22,7 +22,7 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def moment_of(text: str) -> int | None:
-    """Return the moment that an RFC 3339 text says, in µs since 1970; UTC where it has no zone.
+    """Parse an RFC 3339 text to µs since 1970, as UTC if it has no zone; None if it is not valid.
 
     >>> moment_of("1970-01-01T01:00:00.000002+01:00"), moment_of("1970-01-01")
     (2, None)
@@ -52,7 +52,7 @@ def _scalar(name: str) -> Callable[[Any, Any], Any]:
     def evaluate(timestamp: Any, tz: Any) -> Any:
         from flowdsl.expressions.conditions.local_parts import part_of
 
-        # without a zone there is no answer (rule 25), whereas that of a missing timestamp is missing
+        # a missing zone fails (rule 25), a missing timestamp only makes the result missing
         for position, value in ((1, tz), (0, timestamp)):
             if not isinstance(value, str) and (position or value is not MISSING):
                 raise OperandTypeError(name, ("text",), position, kind(value))

@@ -63,8 +63,7 @@ def evaluate_function(function: Function, rows: Rows) -> tuple[Mask, Failures | 
 def _call(function: Function, context: Context) -> bool:
     try:
         result = function(context)
-    # a user's function may raise anything, and that ends this context only: the failure is kept with its
-    # words
+    # a user's function may raise anything: only this context fails, with the error's text as the reason
     except Exception as error:
         words = f"{type(error).__name__}: {clip_text(error, 300)}"
         raise EvaluationError(f"{function_name(function)} raised {words}") from error

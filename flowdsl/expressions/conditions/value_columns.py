@@ -41,7 +41,7 @@ def absolute(size: int, number: Column) -> tuple[Column, Where]:
 
 
 def round_numbers(size: int, number: Operand, digits: Operand) -> tuple[Column, Where]:
-    """Return whole numbers; what is rounded to more digits is left open."""
+    """Round to whole numbers; rows that are rounded to more digits are left open."""
     column = _spread(number, size)
     floats = column.floats
     if not isinstance(digits, ConstantOperand) or digits.value != 0:
@@ -70,7 +70,7 @@ def greatest(size: int, *numbers: Operand) -> tuple[Column, Where]:
 
 
 def _extreme(sign: str, size: int, numbers: tuple[Operand, ...]) -> tuple[Column, Where]:
-    """Return the first of the numbers than which no other is smaller, or greater."""
+    """Return the smallest or greatest of the numbers in each row; of equal ones the first."""
     best = _spread(numbers[0], size)
     left_open = _odd(best)
     for number in numbers[1:]:
@@ -82,7 +82,7 @@ def _extreme(sign: str, size: int, numbers: tuple[Operand, ...]) -> tuple[Column
 
 
 def _choose(columns: list[Column], chosen: Index) -> Column:
-    """Return for each row the value of one of the columns."""
+    """Return for each row the value of the column whose index is in `chosen`."""
     size = len(chosen)
     if size and (chosen == chosen[0]).all():
         return columns[int(chosen[0])]
@@ -90,7 +90,7 @@ def _choose(columns: list[Column], chosen: Index) -> Column:
 
 
 def _tags(column: Column) -> Tags:
-    """Return the types of numbers; what is none, which fails, is null: nothing holds its value any more."""
+    """Return the type tags of numbers; other values, whose rows fail, become null as they are not kept."""
     return np.where(column.is_(Tag.INT, Tag.FLOAT), column.tag_array(), np.uint8(Tag.NULL))
 
 
@@ -99,7 +99,7 @@ def _spread(operand: Operand, size: int) -> Column:
 
 
 def _odd(number: Column) -> Mask | np.bool_:
-    """Return the rows whose number is none of JSON: the function itself refuses them."""
+    """Return a mask of NaN and infinity, which JSON lacks; the scalar function refuses them."""
     if number.floats is None:
         return np.False_
     odd = ~np.isfinite(number.floats) & of_type(masks_by_type(number), Tag.FLOAT)

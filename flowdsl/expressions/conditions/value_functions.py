@@ -17,7 +17,7 @@ from flowdsl.values.white_space import WHITE_SPACE
 MAX_DIGITS: Final = 15
 # floats from here on are whole
 WHOLE: Final = 2.0**52
-# enough for the digits before the point of such a float, and for those behind it
+# enough for the digits of a smaller float, before and after the point
 _DECIMALS: Final = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_UP)
 
 
@@ -31,10 +31,10 @@ def _round(number: float, digits: float) -> float:
     if isinstance(number, int):
         return number
     if abs(number) >= WHOLE:
-        # an infinite number is refused as every other result of that kind
+        # an infinite result is refused by `Function.call`
         return number if digits or abs(number) >= 2.0**63 else int(number)
     rounded = _DECIMALS.quantize(decimal.Decimal(number), decimal.Decimal(1).scaleb(-int(digits)))
-    # there is no -0.0 among the results
+    # adding 0.0 turns -0.0 into 0.0
     return float(rounded) + 0.0 if digits else int(rounded)
 
 
@@ -45,7 +45,7 @@ def _digits_problem(digits: Scalar) -> str | None:
 
 
 def _choose(choose: Callable[[Iterable[float]], float], numbers: tuple[float, ...]) -> float:
-    # what is no number compares with nothing, and would be passed over in some places
+    # all comparisons with NaN are false, so that it would be skipped or not depending on its position
     return choose(numbers) if all(map(math.isfinite, numbers)) else math.nan
 
 
@@ -63,7 +63,7 @@ def _count_problem(count: Scalar) -> str | None:
 
 
 def _text_of(value: str | float) -> str:
-    # numbers that are equal are in the same bucket
+    # equal numbers, such as 1 and 1.0, belong to the same bucket
     if isinstance(value, float) and abs(value) < 2.0**63 and value == int(value):
         value = int(value)
     return str(value)

@@ -1,7 +1,7 @@
 """Vectorized evaluation of expressions over many contexts.
 
-What has no column form (arrays and objects looked into) is evaluated in the row form, for the rows that need
-it only, and once for each distinct combination of the values it reads.
+Expressions without a column form, such as comparisons of arrays and objects, are evaluated in the scalar
+form: only for the rows that need it, and once for each distinct combination of the values they read.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Evaluated = tuple[Operand, Failures | None]
 def evaluate_condition(expression: Expression, rows: Rows) -> tuple[Mask, Failures | None]:
     """Return the mask of the rows where a condition holds, and the failures."""
     mask, failures = _Evaluation(rows).truth("a condition", expression)
-    # the mask may be the column of a variable, which is not the caller's to change
+    # copied, as the mask may be the column of a variable, which the caller must not change
     return mask.copy(), failures
 
 
@@ -148,7 +148,7 @@ class _Evaluation:
         if count * 4 >= self.size:
             mask, failures = self.truth(what, node)
             return mask, failures and failures.only(where)
-        # few are left: what this operand reads is taken for them only
+        # few rows are left: gather the values that this operand reads for them only
         index = np.flatnonzero(where)
         mask = np.zeros(self.size, np.bool_)
         mask[index], some = self.only(index).truth(what, node)
@@ -194,7 +194,7 @@ class _Evaluation:
     # -- functions -------------------------------------------------------------------------------------
 
     def call(self, function: Function, node: Expression) -> Evaluated:
-        """Return a function of the values of the node's children."""
+        """Call a function with the values of the node's children."""
         evaluated = [self.value(child) for child in node.children]
         operands = [operand for operand, _ in evaluated]
         present: Where = np.True_
@@ -234,7 +234,7 @@ class _Evaluation:
     # -- the graph -------------------------------------------------------------------------------------
 
     def asked(self, node: GraphCall) -> tuple[Column, Failures | None]:
-        """Return what a call that asks the graph gives, as of the moment of each row."""
+        """Return the result of a call that queries the graph, as of the moment of each row."""
         if node not in self.answers:
             self.answers[node] = answers(node, self.rows, self.value)
         return self.answers[node]
@@ -258,7 +258,7 @@ class _Evaluation:
             try:
                 decided[position] = form.evaluate(row)
             except EvaluationError:
-                # an operand failed there, which its own column form has noted
+                # an operand failed, which its own evaluation has recorded
                 continue
         result = result.copy()
         result[index] = decided[group]
@@ -266,8 +266,8 @@ class _Evaluation:
 
 
 def _where(present: Where, result: Column, function: Function) -> Column:
-    """Return the results of a function where its arguments are present, and its answer for missing ones
-    elsewhere.
+    """Keep the results of a function where its arguments are present; elsewhere return its result for
+    missing arguments.
     """
     if present is np.True_:
         return result
@@ -316,11 +316,11 @@ def _per_distinct(
 
 
 def _distinct(columns: list[Column]) -> tuple[Index, Index]:
-    """Return the first row of each distinct combination of values, and the combination of every row."""
+    """Return the first row of each distinct combination of values, and the combination's number per row."""
     keys: dict[str, Any] = {}
     for position, column in enumerate(columns):
         texts = column.texts.codes if isinstance(column.texts, DictionaryColumn) else column.texts
-        # floats by their bits, so that 0.0 and -0.0 stay apart and one NaN is another
+        # floats by their bits, so that 0.0 and -0.0 differ and NaN equals itself
         floats = None if column.floats is None else column.floats.view(np.int64)
         tags = column.tags if isinstance(column.tags, np.ndarray) else None
         for name, storage in (
@@ -330,7 +330,7 @@ def _distinct(columns: list[Column]) -> tuple[Index, Index]:
             ("floats", floats),
             ("bools", column.bools),
             ("nested", column.nested),
-            # digits that a float does not hold
+            # texts of numbers that no 64-bit type holds exactly
             ("wide", column.wide),
         ):
             if storage is not None:

@@ -1,8 +1,8 @@
 """Constructs at which production's engine can crash, as far as the template alone shows.
 
-A crash is more than a failure: production processes no later event. What is listed here is wide: where a
-value decides, the construct is listed; that it does crash at a value is found where the value is met
-(`Crash`).
+A crash is worse than a failure: production processes no later event. A construct is also listed if it crashes
+for some values only; whether an actual value crashes is found when the template is rendered
+(`RenderCrashError`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LISTS: Final = frozenset(
     ("concat", "filter", "group_by", "map", "slice", "sort", "split", "unique", "length", "wordcount")
 )
 _ATTRIBUTES: Final = frozenset(("filter", "group_by", "map", "sort", "unique"))
-# codes of a format that print a zone or its offset
+# format codes that print a time zone or its offset
 _ZONED: Final = re.compile(r"%[-_0]?(?:Z|:{0,3}z|\+)")
 _READS_ONLY: Final = re.compile(r"%#z")
 _IMPORT: Final = re.compile(

@@ -80,7 +80,7 @@ class Loop:
             if self.clusters is None:
                 self.clusters = graphemes(self.items)
             if self.at >= len(self.clusters):
-                # Tera counts code points, and finds no letter at the last of them
+                # Tera loops once per code point, and crashes when there are no letters left
                 raise RenderCrashError("the template loops over a text with letters of several code points")
             return self.clusters[self.at]
         return self.items[self.at][1] if self.key is not None else self.items[self.at]

@@ -1,7 +1,7 @@
 """Scalar evaluation of template expressions, with Tera's semantics.
 
-Three questions are put to an expression, and Tera answers each in its own way: what is its value, is it true,
-which number is it. That is why `{{ not n == 3 }}` prints the opposite of what `{% if not n == 3 %}` does.
+Tera has separate rules for the value of an expression, for its truth, and for its number. That is why
+`{{ not n == 3 }}` prints the opposite of what `{% if not n == 3 %}` decides.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Evaluator:
     # -- paths -----------------------------------------------------------------------------------------
 
     def find(self, ident: Ident) -> Any:
-        """Return what a path leads to, or `NOTHING`."""
+        """Return the value at a path, or `NOTHING`."""
         known = len(ident.path) - 1
         tail = self._tail(ident) if len(ident.steps) > known else ident.path[1:]
         if tail is None:
@@ -85,7 +85,7 @@ class Evaluator:
         return NOTHING if value is MISSING else steps(_plain(value), tail[known:])
 
     def _tail(self, ident: Ident) -> tuple[str, ...] | None:
-        """Return the names below the root, or None where Tera misreads them."""
+        """Return the names below the root, or None if Tera misreads the path."""
         if ident.odd is not None:
             return None
         tail: list[str] = []
@@ -100,7 +100,7 @@ class Evaluator:
         return tuple(tail)
 
     def _misread(self, ident: Ident) -> Any:
-        """Return what a path leads to where it must be read as the text Tera makes of it, or `NOTHING`."""
+        """Return the value at a path that Tera misreads, by reading its text as Tera does, or `NOTHING`."""
         inner = {one.text: one for one in ident.inner}
 
         def look_up(text: str) -> Any:
@@ -124,7 +124,7 @@ class Evaluator:
         return follow_path(value, rest)
 
     def there(self, ident: Ident) -> Any:
-        """Return what a path leads to; fail if there is nothing."""
+        """Return the value at a path; fail if there is none."""
         found = self.find(ident)
         if found is NOTHING:
             raise missing(ident)
@@ -140,7 +140,7 @@ class Evaluator:
         if isinstance(value, Ident):
             found = self._ident(expr, value)
             if found is NOTHING:
-                # `not` before a path that leads nowhere; its filters are never asked
+                # `not` before a path without a value is true; its filters are not applied
                 self.budget.leave()
                 return True
         elif isinstance(value, TemplateLiteral):
@@ -164,7 +164,7 @@ class Evaluator:
         return found
 
     def _find_or_nothing(self, ident: Ident) -> Any:
-        """Return what a path leads to; if what is in its brackets fails, it leads nowhere."""
+        """Return the value at a path; `NOTHING` also if the evaluation of its brackets fails."""
         try:
             return self.find(ident)
         except RenderAbortError:
@@ -256,7 +256,7 @@ class Evaluator:
         self.budget.enter()
         result = self._truth(expr)
         self.budget.leave()
-        # a comparison has minded its `not` itself
+        # comparisons apply their own `not`
         return not result if expr.negated and not isinstance(expr.value, TemplateComparison) else result
 
     def _truth(self, expr: Expr) -> bool:
@@ -306,7 +306,7 @@ class Evaluator:
         except RenderError:
             self.budget.depth = depth
             found = False
-        # the value is negated already; here it is turned back, and by the caller once more
+        # `value` has applied `not`, and so will the caller: undo the first
         return found is not expr.negated
 
     def _compare(self, compare: TemplateComparison, negated: bool) -> bool:
@@ -355,7 +355,7 @@ class Evaluator:
 
 
 def missing(ident: Ident) -> RenderError:
-    """Return the failure of a path that leads nowhere."""
+    """Return the failure of a path without a value."""
     return RenderError(f"variable `{ident.text if ident.rest else path_text(ident.path)}` is missing")
 
 
@@ -374,7 +374,8 @@ def format_literal(value: str | int | float | bool) -> str:
 def equality(op: str, left: Any, right: Any, *, negated: bool = False) -> bool:
     """Evaluate `==` or `!=`, possibly negated; numbers are compared as 64-bit floats.
 
-    Between a number and anything else all four are false: Tera answers before it comes to the `not`.
+    Between a number and anything else the result is false, even if negated: Tera returns before it applies
+    the `not`.
     """
     a, b = number(left), number(right)
     wanted = (op == "==") is not negated

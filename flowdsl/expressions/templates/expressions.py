@@ -1,8 +1,8 @@
 """Parser of template expressions: the contents of `{{ }}` and of tags.
 
-Tera's grammar is a PEG, whose answers depend on the order in which its rules are tried (`true_ish` is `true`
-followed by rubbish; `a isodd` is a test). So the rules here are the same ones, tried in the same order; each
-remembers its answer for each place, which keeps the work linear in the length of the text.
+Tera's grammar is a PEG, whose results depend on the order in which rules are tried (`true_ish` is `true`
+followed by rubbish; `a isodd` is a test). So the same rules are tried here in the same order; each remembers
+its result for each position, which keeps the time linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Expressions(Operands):
         start = self.space(negation.end()) if negation else at
         found = self._membership(start) or self._comparison(start)
         if found:
-            # the last `not` that is seen decides, whatever an inner one said
+            # only the last `not` that was parsed counts
             return Expr(found[0].value, found[0].filters, negation is not None), found[1]
         if (inner := self.parse_parenthesised(self.logic, at)) is None:
             return None

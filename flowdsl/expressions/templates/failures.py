@@ -33,11 +33,11 @@ class RenderError(Exception):
 
 
 class RenderAbortError(RenderError):
-    """Failure that `{% if %}` does not take for false: a limit was reached, or Tera crashes."""
+    """Failure that `{% if %}` does not treat as false: a limit was reached, or Tera crashes."""
 
 
 class RenderCrashError(RenderAbortError):
-    """Raised where Tera crashes together with its process: production handles no later event."""
+    """Raised if Tera crashes and ends production's process, which then handles no later event."""
 
     @property
     def reason(self) -> CrashReason:
@@ -46,10 +46,10 @@ class RenderCrashError(RenderAbortError):
 
 
 class Budget:
-    """Work that one rendering has done.
+    """Counter of the work of one rendering.
 
-    Only loops and macros are charged: a template without them does an amount of work that its length
-    bounds, and so fails or not in the same way whichever form renders it.
+    Only loops and macros are charged: without them the length of the template bounds the work, so both
+    the row form and the column form fail at the same templates.
     """
 
     __slots__ = ("depth", "loops", "steps")
@@ -92,7 +92,7 @@ class Budget:
 def values_in(value: Any) -> int:
     """Count the values in a value, including itself; fail beyond the limit.
 
-    A template can put one array into another again and again, twice each time: few objects, many values.
+    A template can nest an array in itself twice, again and again: few objects, but many values.
     """
     count, pending = 0, [value]
     while pending:

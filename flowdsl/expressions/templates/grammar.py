@@ -1,7 +1,7 @@
 """Parser of whole templates: text, `{{ }}`, comments and tags.
 
-The grammar is Tera 1's and our own to write, because no parser for Python reads it; what Tera takes and
-flowdsl does not (`include`, `import`, `extends`, `super()`) is refused with its reason.
+The grammar of Tera 1 is implemented here because no Python package parses it; what Tera accepts and flowdsl
+does not (`include`, `import`, `extends`, `super()`) is refused with a reason.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ _REFUSED = {
 
 
 def parse_template(text: str, *, lenient: bool = False) -> Body:
-    """Parse a template; white space that its tags trim is removed.
+    """Parse a template, and remove the white space that its tags trim.
 
-    `lenient` takes what Tera takes: includes, `super()` and keys that Tera misreads are then met when it is
-    rendered.
+    `lenient` accepts everything that Tera accepts: includes, `super()` and keys that Tera misreads then have
+    their effect when the template is rendered.
     """
     if len(text) > MAX_TEMPLATE:
         raise template_error(

@@ -1,6 +1,6 @@
 """Grapheme clusters: characters as readers see them, with accents and skin tones.
 
-Tera does so by the tables of Unicode 10, for `truncate` and for loops over text; these are its classes.
+Tera splits text this way for `truncate` and for loops over text; these are its tables, of Unicode 10.
 """
 
 from __future__ import annotations

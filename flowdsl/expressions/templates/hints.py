@@ -52,7 +52,7 @@ _SENTENCES: Final = {
     **{("variable", name): _NO_NULL for name in ("none", "None", "null", "nil", "undefined")},
     ("variable", "loop"): "there are loop.index, index0, first and last, and only within {% for %}",
 }
-# by the text before and at the place where the parser stops
+# hints by the text before and after the position at which the parser stops
 _SYNTAX: Final = (
     (r"", r"if\b", "an inline `if` is written `{% if … %}…{% else %}…{% endif %}`"),
     (r"\bnot$", r"\(", "`not` stands before a value, not before parentheses"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class BrokenTemplate(Template):
-    """Template that Tera cannot parse, which production notices at each event.
+    """Template that Tera cannot parse, so that it fails at each event in production.
 
     >>> BrokenTemplate("{{ x", "it does not end").render_row({}.get)
     Traceback (most recent call last):

@@ -1,8 +1,8 @@
 """Syntax tree of templates.
 
-The tree keeps the shape of Tera's own, because Tera's answers follow from that shape: an `Expr` is a value
-with filters and perhaps a `not`, and which of the three is looked at depends on where the expression is.
-Chains of one operator are flat (`a + b + c` is one `Math`), so that a long one is no deep one.
+The tree has the shape of Tera's own, because Tera's results follow from that shape: an `Expr` is a value with
+filters and perhaps a `not`, and the place of the expression decides which of the three count. Chains of one
+operator are flat (`a + b + c` is one `Math`), so that long chains are not deep.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from flowdsl.values.paths import Path
 class Ident:
     """Path as written: a root, then names, numbers and paths in brackets.
 
-    `odd` is the place of the first step of which Tera may make other names than the one that is written.
-    `inner` are the paths that it looks up on the way: those in brackets, and what it takes for one inside of
-    a key.
+    `odd` is the index of the first step that Tera may misread as other names. `inner` are the paths that Tera
+    then looks up on the way: those in brackets, and parts of keys that it mistakes for paths in brackets.
     """
 
     text: str
@@ -31,13 +30,13 @@ class Ident:
 
     @property
     def path(self) -> Path:
-        """The longest prefix that is known in advance and only steps through objects."""
+        """The longest prefix of constant names that are not indexes."""
         known = self.steps[: self._known()]
         return (self.root, *(step for step in known if isinstance(step, str)))
 
     @property
     def rest(self) -> tuple[str | Ident, ...]:
-        """The steps after `path`: from the first that may be an index or is looked up."""
+        """The steps after `path`: from the first that may be an index or is a path in brackets."""
         return self.steps[self._known() :]
 
     def _known(self) -> int:
@@ -120,7 +119,7 @@ class TemplateCall:
     name: str
     args: tuple[tuple[str, Expr], ...] = ()
     at: int = field(default=0, compare=False)
-    # read as production reads it, which has no filters of other packages
+    # True if read as in production, which lacks the filters of other packages
     lenient: bool = False
 
 

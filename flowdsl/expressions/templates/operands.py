@@ -56,7 +56,7 @@ class Operands(Scanner):
         self.memory: dict[tuple[str, int], Any] = {}
 
     def forget(self) -> None:
-        """Clear the memoized results: no rule looks back into an earlier tag."""
+        """Clear the memoized results, which are not needed after a tag: no rule looks back into it."""
         self.memory.clear()
 
     @memoize
@@ -110,7 +110,7 @@ class Operands(Scanner):
         return Ident(text, root, tuple(steps), at, odd, inner), end
 
     def _inner(self, text: str) -> Ident | None:
-        """Parse a path inside brackets, as far as a variable can have that name."""
+        """Parse a path inside brackets; return None if it is not a path as a whole."""
         found = type(self)(text, lenient=True).ident(0)
         return found[0] if found and found[1] == len(text) else None
 

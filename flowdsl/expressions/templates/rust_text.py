@@ -1,7 +1,7 @@
-"""Case conversion and regular expressions as in Rust, which Tera uses, by way of Polars: the same crates.
+"""Case conversion and regular expressions as in Tera, by way of Polars, which uses the same Rust crates.
 
-Python's differ in what a letter is, in how much time a pattern may take, and in the year of their Unicode.
-Polars is imported at the first use, since most texts are ASCII and need none of it.
+Python's differ in what a letter is, in the time that a pattern may take, and in the version of Unicode.
+Polars is imported at the first use, since most texts are ASCII and do not need it.
 """
 
 from __future__ import annotations

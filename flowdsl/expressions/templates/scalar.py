@@ -1,8 +1,8 @@
 """Scalar renderer: one event after the other, on Python values.
 
-It is an interpreter of our own over the tree, and not Jinja2's compiler in its sandbox: every operator, test
-and filter of Tera gives other answers than Jinja2's, a step limit has no place there, and where nothing but
-JSON values is ever touched there is nothing to shut in.
+It interprets the tree itself instead of compiling it with Jinja2 in a sandbox: operators, tests and filters
+of Tera give other results than Jinja2's, Jinja2 has no limit on steps, and no sandbox is needed as only JSON
+values are touched.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def render_rows(body: Body, lookup: Lookup) -> str:
     try:
         return _Renderer(body, lookup).text(body)
     except RecursionError as error:
-        # values can be nested deeper than Python follows them
+        # values can be nested deeper than Python's recursion limit
         raise RenderAbortError("the values are nested too deeply") from error
 
 
@@ -90,16 +90,16 @@ class _Renderer(Evaluator):
         super().__init__(lookup)
         self.whole = body
         self.macros = {node.name: node for node in body if isinstance(node, Macro)}
-        # the macros that are at work, each with what it was given, and how deep the template includes itself
+        # names and arguments of the running macros, and how deeply the template has included itself
         self.running: list[tuple[str, str]] = []
         self.included = 0
-        # whether a block was met that Tera knows as one, and whether a body is right inside of one
+        # blocks that Tera recognizes, whether one was rendered, and whether the body is directly inside one
         self.known_blocks = set(_known_blocks(body))
         self.met_block = False
         self.in_block = False
 
     def text(self, body: Body) -> str:
-        """Return what a body prints."""
+        """Return the printed text of a body."""
         out = _Out()
         self.body(body, out)
         return "".join(out.pieces)
@@ -220,7 +220,9 @@ class _Renderer(Evaluator):
         self.frames.pop()
 
     def macro(self, call: MacroCall) -> str:
-        """Return what a macro prints; it sees its parameters and the context, but nothing set outside."""
+        """Return the printed text of a macro, which sees its parameters and the context, but no names set
+        outside.
+        """
         macro = self.macros.get(call.name) if call.namespace == "self" else None
         if macro is None:
             raise RenderError(f"unknown macro `{call.namespace}::{call.name}`")

@@ -19,7 +19,7 @@ class Scanner:
 
     def __init__(self, text: str, *, lenient: bool = False) -> None:
         self.text = text
-        # whether what Tera takes and flowdsl does not is read too
+        # whether to accept what Tera accepts and flowdsl does not
         self.lenient = lenient
         self.farthest = 0
         self.expected: list[str] = []

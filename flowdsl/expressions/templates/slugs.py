@@ -1,8 +1,8 @@
 """Slugs: lower case letters, digits and hyphens.
 
-Production writes any script in ASCII by a table of some fifty thousand entries. Here it is the file beside
-this module, a line for each letter from U+0080 on, as `slugify` was seen to spell it; `tests/slug_table.py`
-makes it.
+Production transliterates any script to ASCII by a table of some fifty thousand entries. The file beside this
+module has the same table, a line for each letter from U+0080 on, recorded from `slugify` by
+`tests/slug_table.py`.
 """
 
 from __future__ import annotations

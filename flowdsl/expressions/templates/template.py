@@ -98,13 +98,13 @@ class Template:
 
     @property
     def paths(self) -> frozenset[Path]:
-        """Paths read from the context; for an index or bracketed path, what precedes it."""
+        """Paths read from the context; each ends before its first index or path in brackets."""
         return frozenset(self._reads.paths)
 
     @property
     def optional_paths(self) -> frozenset[Path]:
-        """Those of `paths` that may lead nowhere wherever they are read: by `is defined`, `default`, `if` or
-        `not`.
+        """Those of `paths` that need no value wherever they are read: only by `is defined`, `default`, `if`
+        or `not`.
         """
         return frozenset(self._reads.tolerant)
 
@@ -153,7 +153,7 @@ class Template:
             try:
                 return render_columns(self._body, paths, rows)
             except NotColumnar:
-                # a whole number beyond 63 bits came up, which columns do not hold
+                # a whole number beyond 63 bits occurred, which columns cannot hold
                 pass
         return render_distinct(self._body, paths, rows)
 
@@ -197,9 +197,9 @@ def _is_plain(section: Section) -> bool:
 class FreeVariables:
     """Variables that a template reads.
 
-    `paths` are read from the context; `all_paths` are these and those below the template's own names, which
-    Tera looks up in the context when the name has no such member; `tolerant` are the paths of which every
-    reading accepts that there is nothing (`is defined`, `default`, a bare `if`, `not`).
+    `paths` are read from the context; `all_paths` also has those below the template's own names, which Tera
+    looks up in the context if the name has no such member; `tolerant` are the paths that need no value
+    wherever they are read (`is defined`, `default`, a bare `if`, `not`).
     """
 
     paths: set[Path] = field(default_factory=set)
@@ -236,7 +236,7 @@ class _Finder:
         if isinstance(node, Set):
             own.add(node.name)
         elif isinstance(node, For):
-            # an item named `loop` is never found: Tera takes the name for the loop itself
+            # an item named `loop` is never found: in Tera the name means the loop itself
             inner = (own | {_IN_LOOP, node.value}) - {"loop"} | ({node.key} if node.key else set())
             self.body(node.body, inner)
             self.body(node.empty or (), set(own))
@@ -256,11 +256,11 @@ class _Finder:
         inner = set(own)
         if node.otherwise:
             self.body(node.otherwise[1], inner)
-        # sure afterwards is only what every way through has set
+        # only names that every branch has set are certain afterwards
         own.update(set.intersection(inner, *outcomes))
 
     def condition(self, expr: Expr, own: set[str]) -> None:
-        """Visit a condition, in which a bare path may lead nowhere."""
+        """Visit a condition, in which a bare path needs no value."""
         if isinstance(expr.value, Ident):
             self.ident(expr.value, own, strict=False)
             self.filters(expr, own)

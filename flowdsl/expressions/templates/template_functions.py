@@ -15,8 +15,8 @@ from flowdsl.expressions.templates.values import MOST_U64
 class TemplateFunction:
     """Declaration of a function: its name, its implementation, and the names of its arguments.
 
-    A function that is refused says why; it has no names of arguments and can be met only in text of
-    production.
+    `refused` is the reason why flowdsl rejects a function of Tera; it is set only for functions that exist in
+    templates of production alone, and they have no names of arguments.
     """
 
     name: str

@@ -25,15 +25,14 @@ class TeraTest:
     Parameters
     ----------
     holds
-        the function from a value and the arguments to true or false; None for tests of whether there is a
-        value
+        the function from a value and the arguments to true or false; None for tests that a value exists
     arguments
-        how many it takes
+        the number of arguments
     types
-        the JSON types for which it is true, of a test of types: names of `Tag`
+        for a test of types, those for which it is true, as names of `Tag`
     column
-        the form for columns, from a column and the arguments to a mask; None where it leaves a column to
-        `holds`
+        the form for columns, from a column and the arguments to a mask; it returns None for a column that
+        `holds` has to test
     """
 
     name: str

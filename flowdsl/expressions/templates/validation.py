@@ -41,7 +41,7 @@ class _Parameters(NamedTuple):
 
 
 def check_names(text: str, body: Body) -> None:
-    """Reject unknown names and arguments that nothing accepts."""
+    """Reject unknown names, and arguments that the filter, test, function or macro does not have."""
     checker = _Checker(text, body)
     for node in all_nodes(body):
         if isinstance(node, Section):

@@ -1,9 +1,9 @@
 """Paths that Tera reads as text: the `attribute` of a filter, or a path with brackets.
 
-Tera keeps a path as it is written. What is in brackets is put into the text, and the text is then cut
-into names at dots, brackets and quotes, by a reader that counts letters where it means bytes. Most keys come
-out as they were written, and are looked up here without all that; the others (quotes, brackets, backslashes,
-`~`, letters beyond ASCII, nothing at all) come out as other names, or end production's process.
+Tera keeps a path as text. It replaces each pair of brackets by the value of the path inside, and then splits
+the text into names at dots, brackets and quotes, with code that counts letters where it should count bytes.
+Most keys survive this, and are looked up here directly; others (with quotes, brackets, backslashes, `~`,
+letters beyond ASCII, or empty) become other names, or crash production's process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ODD_KEY: Final = re.compile(r"""[^ -~]|["'\[\]\\~]|^$""")
 
 
 def member(value: Any, path: str) -> Any:
-    """Return what a dotted path leads to inside a value, or `NOTHING`; the empty path leads to the value
+    """Return the value at a dotted path inside a value, or `NOTHING`; the empty path stands for the value
     itself.
     """
     if path and ODD_KEY.search(path):
@@ -29,7 +29,7 @@ def member(value: Any, path: str) -> Any:
 
 
 def follow_path(value: Any, path: str) -> Any:
-    """Return what a path leads to inside a value, or `NOTHING`, exactly as Tera reads it."""
+    """Return the value at a path inside a value, or `NOTHING`, with Tera's misreadings."""
     for name in _names(path.encode(errors="surrogatepass")):
         value = step(value, name.replace("~1", "/").replace("~0", "~"))
         if value is NOTHING:
@@ -48,7 +48,7 @@ def cannot_be_cut(path: str) -> bool:
 
 
 def key_text(value: Any, text: str) -> str:
-    """Return what is inserted into a path for the value of `text` in brackets."""
+    """Return the text that is inserted into a path for a value in brackets; `text` is for the error."""
     if isinstance(value, str):
         return f'"{value}"'
     found = number(value)
@@ -67,8 +67,8 @@ def bracket_names(value: Any, text: str) -> tuple[str, ...] | None:
 
 
 def inner_paths(text: str) -> list[str]:
-    """Yield what Tera takes for paths inside brackets: anything that starts with no quote and is no
-    number.
+    """Return the texts that Tera takes for paths inside brackets: all that do not start with a quote and are
+    not numbers.
     """
     found: list[str] = []
     at = 0
@@ -117,7 +117,7 @@ def put_together(text: str, look_up: Callable[[str], Any]) -> str:
 
 
 def _names(path: bytes) -> Iterator[str]:
-    """Split a path into names like Tera's reader, which keeps what it last saw."""
+    """Split a path into names like Tera's reader, which keeps its state of quotes from name to name."""
     quotes = _Quotes()
     begin = 0
     while True:
@@ -128,7 +128,7 @@ def _names(path: bytes) -> Iterator[str]:
                 name = _cut(path, begin + skipped, begin + i)
                 begin += i + 1
                 if name:
-                    # leaving at a name, Tera keeps what was escaped
+                    # after a name, Tera's reader keeps the state of `escaped`
                     break
             elif end is not None:
                 skipped += 1
@@ -164,11 +164,11 @@ class _Quotes:
 
 
 def _cut(path: bytes, start: int, end: int) -> str:
-    """Return a part of a path; production crashes if it starts or ends inside a letter, or nowhere."""
+    """Return a part of a path; production crashes if it starts or ends inside a letter or out of bounds."""
     try:
         if not start <= end <= len(path):
             raise ValueError(start)
-        # the rest as well: a part that ends within a letter leaves half of it behind
+        # decode the rest too: this raises if the part ends within a letter
         path[end:].decode(errors="surrogatepass")
         return path[start:end].decode(errors="surrogatepass")
     except ValueError as error:

@@ -1,6 +1,6 @@
 """Tera's semantics of JSON values: printing, comparison, arithmetic and member access.
 
-Whole numbers are those of JSON in Rust: 64 bits, with or without a sign; what is beyond is a float.
+Whole numbers are those of JSON in Rust: 64 bits, signed or unsigned; larger ones are floats.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def plain_float(value: float) -> str:
     text = text.removesuffix(".0")
     decimals = len(text) - text.find(".") - 1 if "." in text else 0
     if value.as_integer_ratio()[1].bit_length() == decimals + 2:
-        # written out, the float has one digit more, which is a 5
+        # the exact value has one more digit, a 5: two texts are equally close
         return format(_half_up(value, Decimal(text)), "f")
     return text
 
@@ -102,7 +102,7 @@ def plain_float(value: float) -> str:
 def _half_up(value: float, shown: Decimal) -> Decimal:
     """Return the larger of two equally short texts of a float, as Rust does.
 
-    Python, and Rust where it writes JSON, take the one with an even last digit.
+    Python, and Rust when it writes JSON, choose the one with an even last digit.
     """
     exponent = shown.as_tuple().exponent
     assert isinstance(exponent, int)
@@ -306,7 +306,7 @@ def _divide(left: float, right: float) -> Number | None:
     result = _finite(left / right) if right else None
     if result is None or result != math.floor(result):
         return result
-    # a result without a fraction is a 64-bit integer, the nearest one if it is beyond them
+    # a result without a fraction becomes a 64-bit integer, clamped to their range
     return saturate(result)
 
 
@@ -333,7 +333,7 @@ def step(value: Any, name: str) -> Any:
 
 
 def steps(value: Any, names: tuple[str, ...]) -> Any:
-    """Return what several steps lead to, or `NOTHING`."""
+    """Return the value after several steps, or `NOTHING`."""
     for name in names:
         value = step(value, name)
         if value is NOTHING:

@@ -31,7 +31,7 @@ from flowdsl.expressions.templates.nodes import (
 
 
 def bodies(node: Node) -> tuple[Body, ...]:
-    """Yield the bodies directly inside a node."""
+    """Return the bodies directly inside a node."""
     if isinstance(node, If):
         rest = (node.otherwise[1],) if node.otherwise else ()
         return (*(body for _, _, body in node.branches), *rest)
@@ -43,7 +43,7 @@ def bodies(node: Node) -> tuple[Body, ...]:
 
 
 def own_exprs(node: Node) -> tuple[Expr, ...]:
-    """Yield the expressions of a node's own tags, in evaluation order."""
+    """Return the expressions of a node's own tags, in evaluation order."""
     if isinstance(node, (Output, Set)):
         return (node.expr,)
     if isinstance(node, If):
@@ -77,7 +77,7 @@ _PARTS: Final[dict[type[Any], Callable[[Any], tuple[Expr, ...]]]] = {
 
 
 def parts(value: Value) -> tuple[Expr, ...]:
-    """Yield the expressions directly inside a value, in evaluation order."""
+    """Return the expressions directly inside a value, in evaluation order."""
     return _PARTS[type(value)](value) if type(value) in _PARTS else ()
 
 
@@ -90,7 +90,7 @@ def all_exprs(expr: Expr) -> Iterator[Expr]:
 
 
 def idents(value: Value) -> tuple[Ident, ...]:
-    """Yield the paths directly inside a value, including those in brackets."""
+    """Return the paths directly inside a value, including those in brackets."""
     if isinstance(value, Ident):
         return (value, *(found for inner in value.inner for found in idents(inner)))
     return idents(value.ident) if isinstance(value, Test) else ()

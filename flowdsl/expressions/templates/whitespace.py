@@ -1,6 +1,6 @@
 """White space control by `{%-` and `-%}`, including Tera's oddities.
 
-One of them: what follows the `else` of a `for` keeps all its white space, whatever its tags say.
+One of them: the body after the `else` of a `for` keeps all its white space, whatever its tags ask for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KEEPING: Final = Ws()
 
 
 def trim_space(nodes: Iterable[Node], around: Ws = _KEEPING) -> Body:
-    """Remove the white space that tags trim; `around` is what the tags of the body ask for."""
+    """Remove the white space that tags trim; `around` says what the tags around the body trim."""
     kept: list[Node] = []
     after_text = False
     trim_next = around.left

@@ -28,7 +28,7 @@ def _filed(step: StepView) -> Compared | None:
 
 
 def _unread(step: StepView) -> str | None:
-    """Return a condition that production rejects, without being stopped by it."""
+    """Return a condition that production rejects without crashing."""
     text = step.text("condition")
     read = not step.filed or production_condition(text) is not None or keeps_from_starting(text)
     return None if read else text

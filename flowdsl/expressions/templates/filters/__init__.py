@@ -1,7 +1,6 @@
 """Tera's filters by name, and those that other packages add (`flowdsl.filters`).
 
-Each takes the value and its arguments and gives a value or fails; none reads a clock, a file or anything
-else.
+Each takes a value and arguments, and returns a value or fails; none reads a clock, a file or anything else.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ FILTERS: Final[Registry[Filter]] = Registry(
 
 
 def filter_of(call: TemplateCall) -> Filter | None:
-    """Return the filter that a call names, or None if there is none (or none in production, for a template
-    read as there).
+    """Return the filter that a call names, or None; a template that is read as in production has only
+    production's filters.
     """
     found = FILTERS.get(call.name)
     return None if found is None or (call.lenient and not found.portable) else found

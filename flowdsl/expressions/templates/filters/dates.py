@@ -1,7 +1,7 @@
 """Filter `date`: formats a time given as text or in seconds.
 
-The codes are those of production's library (chrono) in English; `locale` is taken and means nothing there
-either.
+The codes are those of production's library (chrono) in English; `locale` is accepted and ignored, as in
+production.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _expand(pattern: str) -> str:
     def alias(code: re.Match[str]) -> str:
         return _ALIASES.get(code.group(), code.group())
 
-    # two rounds, because `%v` and the like stand for codes that stand for others
+    # two rounds, because aliases such as `%v` contain further aliases
     return _CODE.sub(alias, _CODE.sub(alias, pattern))
 
 
@@ -119,7 +119,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, OSError, ValueError) as error:
-        # a folder, or a name that is too long for a file
+        # the name of a folder, or too long for a file name
         raise RenderError(f"`date` knows no time zone {name!r}") from error
 
 
@@ -139,7 +139,7 @@ def _of_text(text: str, zone: tzinfo | None) -> Moment:
     moment = read_time(text)
     if moment is None:
         raise RenderError(f"`date` cannot read {text!r} as a time such as 2026-01-31T12:00:00Z")
-    # a time without an offset stays as it is, whatever zone is asked for
+    # a time without an offset is not converted to the zone of the filter
     if moment.zone is not None:
         return moment
     return replace(moment, zone=_offset(moment.offset or 0, ":", 2)) if zone is None else moment.at(zone)
@@ -173,7 +173,7 @@ def _zone_text(name: str, moment: Moment) -> str:
 
 def _pad(name: str, number: int, width: int, fill: str) -> str:
     if name == "C":
-        # a byte, of which the tens are one character, whatever comes after the 9
+        # chrono prints the tens of a byte as one character, counted on from `0`, even beyond `9`
         tens, ones = divmod(number % 256, 10)
         head = chr(ord("0") + tens) if tens else {"0": "0", "_": " "}.get(fill, "")
         return f"{head}{ones}"

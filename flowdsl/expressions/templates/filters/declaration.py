@@ -1,6 +1,4 @@
-"""Declarations of template filters: name, arguments, type of the result, and the form for columns if there is
-one.
-"""
+"""Declarations of template filters: name, arguments, type of the result, and an optional column form."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Times as production's library (chrono) has them: years -262143 to 262142, and leap seconds.
+"""Times with the range of production's library (chrono): years -262143 to 262142, and leap seconds.
 
-Python's own end at the years 1 and 9999. The calendar repeats itself after 400 years, so a time is kept as
-one of Python's in the years from 1970 to 2369, and how many years it is away from there.
+Python's times only reach from year 1 to 9999. As the calendar repeats every 400 years, a time is mapped to a
+Python time in the years 1970 to 2369, plus a multiple of 400 years.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EPOCH: Final = datetime(1970, 1, 1)
 _ORDINAL: Final = _EPOCH.toordinal()
 _LEAST_YEAR: Final = -262_143
 _MOST_YEAR: Final = 262_142
-# zones are known up to the end of 2099; after that they stay as they were then
+# offsets of zones are known up to the end of 2099; later times use the last one
 _ZONES_END: Final = 4_102_444_799
 _ZONES_BEGIN: Final = -62_100_000_000
 
@@ -39,8 +39,8 @@ _WITHOUT_OFFSET: Final = re.compile(_DATE + _BLANKS + "T" + _CLOCK)
 class Moment:
     """Time with nanoseconds in some zone.
 
-    `offset` is how far that clock is from UTC, in seconds, and `zone` what it is called; both None where that
-    is not known. In a leap second there are more than a thousand million nanoseconds.
+    `seconds` counts from 1970 by the zone's clock, `offset` is its distance from UTC in seconds, and `zone`
+    its name; the last two may be None. In a leap second, `nanoseconds` is 1,000,000,000 or more.
     """
 
     seconds: int
@@ -50,7 +50,7 @@ class Moment:
 
     @property
     def time(self) -> datetime:
-        """The same time in a year that Python's datetime has."""
+        """The same time in one of the years 1970 to 2369."""
         return _EPOCH + timedelta(seconds=self.seconds % _CYCLE)
 
     @property
@@ -99,9 +99,7 @@ def read_time(text: str) -> Moment | None:
 
 
 def _time_of_day(hour: int, minute: int, second: int) -> int | None:
-    """Return the seconds since midnight, a leap second as the one before it; None if there is no such
-    time.
-    """
+    """Return the seconds since midnight, with second 60 as 59; None if there is no such time."""
     if hour > 23 or minute > 59 or second > 60:
         return None
     return hour * 3600 + minute * 60 + min(second, 59)

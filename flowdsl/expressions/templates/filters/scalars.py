@@ -39,7 +39,7 @@ def absolute(value: Any, args: Arguments) -> int | float:
     found = number(value)
     if found is None:
         raise RenderError(f"`abs` takes a number, not {kind(value)}")
-    # the least 64-bit integer has no positive one beside it, and stays as it is
+    # the least 64-bit integer has no positive counterpart, and stays as it is
     return found if isinstance(found, int) and found == LEAST_I64 else abs(found)
 
 
@@ -146,14 +146,14 @@ def _whole(text: str, base: int) -> int | None:
     digits = text.removeprefix("-" if text.startswith("-") else "+")
     if not digits or not digits.isascii() or not set(digits.lower()) <= set(_DIGITS[:base]):
         return None
-    # leading zeros aside, 64 bits have at most 64 digits
+    # without leading zeros, a 64-bit integer has at most 64 digits in any base
     found = int(digits.lstrip("0")[:65] or "0", base) * (-1 if text[0] == "-" else 1)
     return found if LEAST_I64 <= found <= MOST_I64 else None
 
 
 @value_filter("float", optional=("default",), result="number")
 def to_float(value: Any, args: Arguments) -> float | None:
-    """Convert to a float, or return `default` for text that is none."""
+    """Convert to a float, or return `default` for text that is not a number."""
     default = args.float("default", 0.0)
     if isinstance(value, str):
         text = value.strip(WHITE_SPACE)

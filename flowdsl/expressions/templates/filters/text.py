@@ -71,7 +71,7 @@ def title(text: str) -> str:
     out: list[str] = []
     at = 0
     for word in rust_text.find_all(text, rust_text.WORDS):
-        # a word begins where its letters are next found: no other place before it could begin one
+        # the next occurrence is the word itself: its letters cannot occur between two words
         start = text.index(word, at)
         out += [text[at:start], capitalize(word)]
         at = start + len(word)
@@ -214,7 +214,7 @@ def split(value: Any, args: Arguments) -> list[str]:
     count = len(text) + 1 if not pattern else text.count(pattern)
     if count >= MAX_ITEMS:
         raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
-    # between no characters there is an empty part at both ends
+    # splitting at the empty text gives an empty part at both ends
     return ["", *text, ""] if not pattern else text.split(pattern)
 
 

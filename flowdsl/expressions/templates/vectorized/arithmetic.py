@@ -58,7 +58,7 @@ class NumberColumns:
 
 
 def numbers_of(operand: Operand, size: int, name: str) -> tuple[NumberColumns, Failures | None]:
-    """Convert an operand to numbers; other values fail, missing ones have failed already."""
+    """Convert an operand to numbers; other values fail, except missing ones, which have failed before."""
     if isinstance(operand, GroupIndex):
         value = operand.value
         whole = isinstance(value, int)
@@ -99,7 +99,7 @@ def calculated(op: str, left: NumberColumns, right: NumberColumns) -> tuple[Numb
         floats = _float_step(op, a, b)
         lost = ~np.isfinite(floats)
         if op in "+-":
-            # beyond the floats Tera crashes, unless there was no result to begin with
+            # Tera crashes at a result beyond the floats, unless an operand had no value
             suspect |= ~whole & lost & ~np.isnan(a) & ~np.isnan(b)
         floats = np.where(lost, np.nan, floats)
     result = NumberColumns(ints, floats, whole)

@@ -55,7 +55,7 @@ def _same_as(column: Column, value: object) -> Mask:
 
 def _text_is(column: Column, value: str) -> Mask:
     if isinstance(column.texts, DictionaryColumn):
-        # a text that was never interned has a code that no row has
+        # a text that was never interned gets a code that no row has
         mask: Mask = column.texts.codes == column.texts.interner.code(value)
         return mask
     return where_equal(column.text_series(), value)

@@ -1,8 +1,7 @@
 """Vectorized evaluation of template expressions.
 
-Where columns have no answer of their own (arrays written out, functions, arguments that vary) the expression
-is put to the row form once for each distinct set of its inputs. Both forms give the same answers and the same
-failures.
+Expressions without a column form (array literals, functions, arguments that vary) are evaluated in the scalar
+form, once for each distinct set of inputs. Both forms give the same results and the same failures.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class RowBatch:
         return self._columns[path]
 
     def find(self, ident: Ident) -> Column:
-        """Return what a path leads to, `MISSING` where there is nothing."""
+        """Return the values at a path, `MISSING` where there is none."""
         own = self.names.get(ident.root)
         if own is None:
             return self.column(ident.path)
@@ -91,7 +90,7 @@ class RowBatch:
         return own if there.all() else either(there, own, self.column(ident.path))
 
     def there(self, ident: Ident) -> RenderOutcome:
-        """Return what a path leads to; rows where there is nothing fail."""
+        """Return the values at a path; rows without a value fail."""
         found = self.find(ident)
         return RenderOutcome(
             found,
@@ -226,7 +225,7 @@ class RowBatch:
         """Return the truth of the expression in each row."""
         value = expr.value
         if isinstance(value, TemplateComparison) and not is_constant(expr):
-            # a comparison minds its `not` itself
+            # comparisons apply their own `not`
             return self._compare(value, expr.negated)
         found = None if is_constant(expr) else self._truth_of_value(expr)
         if found is None:

@@ -1,4 +1,4 @@
-"""Filters on columns: by Polars or NumPy where they can be, else once for each distinct value."""
+"""Filters on columns: by Polars or NumPy if possible, else once for each distinct value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def filter_column(column: Column, call: TemplateCall, values: Mapping[str, Any])
     args = Arguments(call.name, values)
     declared = filter_of(call)
     if declared is None or declared.run is None:
-        # `default` is a filter of paths only, and none of a section
+        # `default` works on paths only, not in a filter section
         return per_distinct(column, lambda value: _unknown(call.name))
     changed = _apply_columns(declared, column, args)
     if changed is None:
@@ -49,7 +49,7 @@ def _apply_columns(declared: Filter, column: Column, args: Arguments) -> Column 
     try:
         return declared.column(column, args)
     except RenderError:
-        # wrong arguments: the filter itself says so, row by row
+        # wrong arguments: the scalar filter raises the error, row by row
         return None
 
 
@@ -81,7 +81,7 @@ def replace(column: Column, args: Arguments) -> Column | None:
     if not column.all_(Tag.TEXT, Tag.MISSING):
         return None
     old, new = args.text("from"), args.text("to")
-    # a longer text may go beyond the limit, which only the single filter knows to stop in time
+    # a replacement that is longer may exceed the size limit, which only the scalar filter checks in time
     if not old or (len(new) > len(old) and _longest(column) * len(new) > 10_000):
         return None
     return text_changed(column, lambda texts: texts.str.replace_all(old, new, literal=True))
@@ -91,7 +91,7 @@ def truncate(column: Column, args: Arguments) -> Column | None:
     """Cut texts to a length."""
     if not column.all_(Tag.TEXT, Tag.MISSING):
         return None
-    # no text is longer than 32 bits say
+    # the length of any text fits 32 bits
     most, end = min(args.size("length", 255), 2**31), args.text("end", "…")
     return text_changed(column, lambda texts: _truncate(texts, most, end))
 
@@ -105,7 +105,7 @@ def _truncate(texts: pl.Series, length: int, end: str) -> pl.Series:
     longer = (texts.str.len_chars() > length).fill_null(value=False)
     if not longer.any():
         return texts
-    # a letter of several code points counts once, which only the single filter knows
+    # a letter of several code points counts once, which only the scalar filter does
     plain = (texts.str.len_bytes() == texts.str.len_chars()) & ~texts.str.contains("\r", literal=True)
     frame = pl.DataFrame({"text": texts, "longer": longer, "plain": plain.fill_null(value=False)})
     cut = pl.concat_str(pl.col("text").str.head(length), pl.lit(end))
@@ -149,5 +149,5 @@ def round_column(column: Column, args: Arguments) -> Column | None:
         whole = np.trunc(scaled)
         up = np.abs(scaled - whole) >= 0.5
         nearest = np.copysign(np.where(up, whole + np.copysign(1.0, scaled), whole), scaled) / multiplier
-    # what overflows is null, which is left to the single filter
+    # casts that overflow give null; those rows are left to the scalar filter
     return Column(column.size, Tag.FLOAT, floats=nearest) if np.isfinite(nearest).all() else None

@@ -14,7 +14,7 @@ from flowdsl.values.json_types import MISSING, Index, Tag
 
 
 def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:
-    """Return one row per group, and the group of every row."""
+    """Return one row of each group of equal rows, and for every row the number of its group."""
     if len(columns) == 1 and (codes := intern_rows(columns[0])) is not None:
         return _of_codes(codes)
     keys = {
@@ -43,7 +43,7 @@ def intern_rows(column: Column) -> Index | None:
         return None
     if column.tags is Tag.TEXT:
         return texts.codes
-    # where there is no text, all rows must have the same in its stead
+    # rows without text must all be missing or all be null, as they share one code
     for other in (Tag.MISSING, Tag.NULL):
         if column.all_(Tag.TEXT, other) and np.array_equal(texts.codes > 0, column.is_(Tag.TEXT)):
             return texts.codes
@@ -59,7 +59,7 @@ def _near_numbers(column: Column) -> Index | None:
 
 
 def _of_codes(codes: Index) -> tuple[Index, Index]:
-    """Group by a table of all codes if it is not much longer than the column: without hashing or sorting."""
+    """Group by a table of all codes, without hashing or sorting, if it is not much longer than the column."""
     bound = int(codes.max(initial=0)) + 1
     if bound > 8 * len(codes):
         _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)

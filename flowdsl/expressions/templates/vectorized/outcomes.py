@@ -41,7 +41,7 @@ def call_each(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[lis
     """Call a function for each item; failed ones become `MISSING`."""
     answers: list[Any] = []
     codes: list[int] = []
-    # a text that a template throws may say what a crash says: their types differ
+    # keyed by type too: `throw` can produce the same text as a crash
     messages: dict[tuple[type, str], int] = {}
     for item in items:
         answer, message = MISSING, ""

@@ -97,7 +97,7 @@ def float_texts(floats: Floats) -> pl.Series:
 
 
 def _binary_places(floats: Floats) -> Ints:
-    """Return the number of binary digits after a float's point, which is also that of decimal ones."""
+    """Return the number of binary digits after a float's point; its decimal digits are as many."""
     mantissa, exponent = np.frexp(np.where(np.isfinite(floats), floats, 0.0))
     bits = np.abs(mantissa * 2.0**53).astype(np.int64)
     _, trailing = np.frexp((bits & -bits).astype(np.float64))

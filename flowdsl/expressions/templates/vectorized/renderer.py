@@ -56,7 +56,7 @@ def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Se
 
 
 def _prints_one(body: Body) -> bool:
-    """Return True for a body that is one value as it is: there is nothing to do for each distinct one."""
+    """Return True for a body that only prints one variable: rendering each distinct value would not pay."""
     if len(body) != 1 or not isinstance(body[0], Output):
         return False
     expr = body[0].expr
@@ -71,7 +71,7 @@ class _Printer:
         self.assigned: set[str] = set()
 
     def text(self, body: Body) -> tuple[pl.Series, Failures | None]:
-        """Return what a body prints in each context."""
+        """Return the printed text of a body in each context."""
         pieces: list[Piece] = []
         failed: list[Failures | None] = []
         for node in body:
@@ -79,14 +79,14 @@ class _Printer:
             pieces.append(piece)
             failed.append(failures)
             if len(pieces) == _PIECES:
-                # joined from time to time, so that what is too long is found before there is too much of it
+                # joined from time to time: texts that are too long are dropped before they use much memory
                 texts, too_long = limit_texts(_join(pieces, self.batch.size))
                 pieces, failed = [texts], [first_failures([*failed, too_long])]
         texts, too_long = limit_texts(_join(pieces, self.batch.size))
         return texts, first_failures([*failed, too_long])
 
     def node(self, node: Node) -> tuple[Piece, Failures | None]:
-        """Return what one node prints."""
+        """Return the printed text of one node in each context."""
         if isinstance(node, (Text, Raw)):
             return node.text, None
         if isinstance(node, Output):
@@ -123,7 +123,7 @@ class _Printer:
         for _, condition, body in node.branches:
             chosen, lost = self._choose(condition, left, failed)
             if chosen.all() and len(left) == size:
-                # no row goes elsewhere, and none has before: no need to take them apart
+                # all rows take this branch, so there is no need to split them
                 texts, failures = self.text(body)
                 return texts, first_failures([*failed, failures])
             self._branch(body, left[chosen], parts, failed)
@@ -178,7 +178,7 @@ def _join(pieces: Sequence[Piece], size: int) -> pl.Series:
         return repeat_text("".join(map(str, pieces)), size)
     parts = [_without_nulls(piece) for piece in pieces if not isinstance(piece, str) or piece]
     if len(parts) <= 2:
-        # in two thirds of the time that a join of more takes
+        # takes two thirds of the time of the general join
         joined: pl.Series = reduce(add, parts)
         return joined.alias("text")
     columns = [pl.lit(part) if isinstance(part, str) else part for part in parts]
