@@ -63,7 +63,8 @@ def evaluate_function(function: Function, rows: Rows) -> tuple[Mask, Failures | 
 def _call(function: Function, context: Context) -> bool:
     try:
         result = function(context)
-    # a user's function may raise anything: only this context fails, with the error's text as the reason
+    # a user's function may raise any exception: only this context fails, and the reason contains the text of
+    # the exception
     except Exception as error:
         words = f"{type(error).__name__}: {clip_text(error, 300)}"
         raise EvaluationError(f"{function_name(function)} raised {words}") from error

@@ -93,7 +93,8 @@ class _Renderer(Evaluator):
         # names and arguments of the running macros, and how deeply the template has included itself
         self.running: list[tuple[str, str]] = []
         self.included = 0
-        # blocks that Tera recognizes, whether one was rendered, and whether the body is directly inside one
+        # names of the blocks that Tera recognizes, whether one was rendered, and whether the current body is
+        # directly inside a block
         self.known_blocks = set(_known_blocks(body))
         self.met_block = False
         self.in_block = False

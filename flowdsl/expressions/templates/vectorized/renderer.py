@@ -79,7 +79,8 @@ class _Printer:
             pieces.append(piece)
             failed.append(failures)
             if len(pieces) == _PIECES:
-                # joined from time to time: texts that are too long are dropped before they use much memory
+                # joined from time to time, so that texts that are too long are dropped before they use much
+                # memory
                 texts, too_long = limit_texts(_join(pieces, self.batch.size))
                 pieces, failed = [texts], [first_failures([*failed, too_long])]
         texts, too_long = limit_texts(_join(pieces, self.batch.size))
