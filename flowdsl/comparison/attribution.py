@@ -1,5 +1,5 @@
-"""Causes of differing deliveries: the step at which the other run ended them, or the field that it rendered
-otherwise.
+"""Causes of differing deliveries: the step at which they ended in the other run, or the payload field that
+the other run rendered differently.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ _BY: Final = ("change", "step", "operator", "outcome", "reason")
 
 
 def causes_of(pairs: list[FlowPair], rows: pl.DataFrame, logs: Counterparts | None = None) -> pl.DataFrame:
-    """Return a row for each cause of a kind of change in a flow: its count, the step, and one event as
-    example.
+    """Return a row for each flow, kind of change and cause: its count, the step, and one event as example.
 
-    `rows` are the differences of all flows with `pair`, the number of the flow. Added deliveries are searched
-    in the run before, removed ones in the run after; `step` counts there.
+    `rows` are the differences of all flows; their column `pair` is the index in `pairs`. Added deliveries are
+    searched in the run before, removed ones in the run after; `step` is the number of a step of that run.
     """
     removed = _find_endings(
         [pair.after for pair in pairs], rows.filter(pl.col("change") == "removed"), "before", logs
@@ -70,7 +69,7 @@ def causes_of(pairs: list[FlowPair], rows: pl.DataFrame, logs: Counterparts | No
 def _find_endings(
     sides: list[FlowResult | None], rows: pl.DataFrame, name: str, logs: Counterparts | None
 ) -> pl.DataFrame:
-    """Find how the contexts behind these rows ended on the sides that did not deliver them."""
+    """Find how the contexts of these deliveries ended in the flows of the other run, which lacks them."""
     wanted = rows.select(
         "pair", pl.col(f"seq_no_{name}").alias("seq_no"), pl.col(f"branch_{name}").alias("branch"), "change"
     ).with_row_index("row")
@@ -98,7 +97,7 @@ def _find_endings(
 
 
 def _after_stop(rows: pl.DataFrame, stopped: Stopped | None) -> pl.DataFrame:
-    """Split rows into those a run reached before it stopped, and those lost because it stopped."""
+    """Set the outcome of rows that were lost because the run stopped before them; keep the others."""
     rows = rows.with_columns(pl.col("outcome").cast(pl.String))
     if stopped is None:
         return rows
@@ -117,7 +116,7 @@ def _after_stop(rows: pl.DataFrame, stopped: Stopped | None) -> pl.DataFrame:
 
 
 def _endings_by_pair(sides: list[FlowResult | None], wanted: pl.DataFrame) -> dict[int, pl.DataFrame]:
-    """Return the endings in each flow that is asked for; flows of one result are traced in one run."""
+    """Return the endings by pair number, for the pairs in `wanted`; one traced run covers all flows."""
     asked = wanted["pair"].unique().to_list()
     there = {number: side for number, side in enumerate(sides) if side is not None and number in asked}
     if not there:
@@ -167,17 +166,19 @@ def _redone_rows(rows: pl.DataFrame, step: StepRow | None, outcome: str, reason:
 
 
 def _step(side: FlowResult, operator: str) -> StepRow | None:
-    """Return the last step of an operator."""
+    """Return the last step with an operator, or None."""
     return next((step for step in reversed(side.steps) if step["operator"] == operator), None)
 
 
 def _timed_step(side: FlowResult) -> StepRow | None:
-    """Return the first step that makes contexts wait."""
+    """Return the first step that makes contexts wait, or None."""
     return next((step for step in side.steps if step["operator"] in ("batch", "rate_limit", "wait")), None)
 
 
 def _differing(rows: pl.DataFrame) -> Iterator[tuple[str | None, pl.Series]]:
-    """Return the payload fields that differ in any row, and where; None for one that is not an object."""
+    """Yield each payload field that differs in any row, with a mask of these rows; None stands for the whole
+    payload if none is an object.
+    """
     before, after = (rows[f"payload_{side}"] for side in ("before", "after"))
     names = _field_names(pl.concat([before, after]))
     if not names:

@@ -86,7 +86,7 @@ class Comparison:
         self._logs = logs
         self._differences, self._counts = _compare(self._pairs, progress, logs)
         if self.other_rules:
-            # what a runtime does differently is useful only with the cause: find it now, not on display
+            # differences of a runtime are useful only with their causes: find them now, not on display
             _ = self._causes
 
     @property
@@ -325,7 +325,7 @@ def compare(before: ResultData, after: ResultData, *, progress: Progress = None)
 def _compare(
     pairs: list[FlowPair], progress: Progress, logs: Counterparts | None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the rows that differ, with the number of their pair, and the counts of each flow and sink."""
+    """Return the differing rows, with the index of their pair, and the counts of each flow and sink."""
     differences = [pl.DataFrame(schema={"pair": pl.Int64, **ROWS})]
     counts: list[dict[str, Any]] = []
     total = sum(side.count(sink) for pair in pairs for side in pair.sides for sink in side.sinks)
@@ -355,7 +355,7 @@ def _compare(
 def _by_sink(
     pair: FlowPair, follower: ProgressReporter, logs: Counterparts | None
 ) -> Iterator[tuple[str, dict[str, int], pl.DataFrame]]:
-    # every delivery is built, hashed, and then matched
+    # the shares of the work: every delivery is built, hashed, and then matched
     made, placed = follower.part(0.6), follower.part(0.2)
     members = _members_of(pair, logs)
     for sink in pair.sinks:
@@ -368,7 +368,7 @@ def _by_sink(
 
 
 def _members_of(pair: FlowPair, logs: Counterparts | None) -> Callable[[], list[pl.DataFrame]] | None:
-    """Return the window members of both sides; None if there are none."""
+    """Return a function that finds the window members of both sides; None unless both have windows."""
     windows = all(any(step["operator"] == "batch" for step in side.steps) for side in pair.sides)
     if len(pair.sides) < 2 or not windows:
         return None

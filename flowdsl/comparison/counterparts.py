@@ -27,7 +27,7 @@ NOWHERE: Final = -1
 
 
 class Events:
-    """The events of one log: their numbers there, and the word of each in both logs."""
+    """The events of one log: sequence numbers, and a hash of each that equals that of its counterpart."""
 
     def __init__(self, numbers: Ints, words: Ints) -> None:
         self._numbers = numbers
@@ -36,7 +36,7 @@ class Events:
 
     @classmethod
     def of(cls, source: EventSource, *, by_id: bool) -> Events:
-        """Read the events of a log; those with one id, or with equal content, are numbered in their order."""
+        """Read the events of a log; of events with the same id or content, the hash includes the position."""
         numbers, words = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         equal = Occurrences()
         for frame in source.chunks(EVENT_COLUMNS, _READ):
@@ -51,12 +51,12 @@ class Events:
         return cls(np.concatenate(numbers), np.concatenate(words))
 
     def words(self, numbers: pl.Series) -> pl.Series:
-        """Return the words of the events with these numbers."""
+        """Return the hashes of the events with these sequence numbers."""
         at = np.searchsorted(self._numbers, numbers.to_numpy())
         return pl.Series(numbers.name, self._words.take(at, mode="clip"))
 
     def numbers(self, words: Ints) -> Ints:
-        """Return the numbers of the events with these words, `NOWHERE` if there is none."""
+        """Return the sequence numbers of the events with these hashes, `NOWHERE` if there is none."""
         if not len(self._words):
             return np.full(len(words), NOWHERE, np.int64)
         at = self._order.take(np.searchsorted(self._words, words, sorter=self._order), mode="clip")
@@ -64,7 +64,7 @@ class Events:
 
 
 class OwnEvents(Events):
-    """The events of one log, both sides of which are of: the word of each is its number."""
+    """The events of a log that both sides ran over: sequence numbers take the place of hashes."""
 
     def __init__(self) -> None:
         super().__init__(np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -81,20 +81,20 @@ class Counterparts:
         self.sides = (before, after)
 
     def other(self, side: int, numbers: pl.Series) -> pl.Series:
-        """Return the numbers in the other log of events of one side (0 or 1)."""
+        """Return the sequence numbers that events of a side (0 or 1) have in the log of the other side."""
         found = self.sides[1 - side].numbers(self.sides[side].words(numbers).to_numpy())
         return pl.Series(numbers.name, found)
 
 
 def sides_of(logs: Counterparts | None) -> tuple[Events, Events]:
-    """Return the events of both sides; None is one log."""
+    """Return the events of both sides; `logs` is None if both ran over one log."""
     return logs.sides if logs is not None else (OwnEvents(), OwnEvents())
 
 
 def counterparts(before: ResultData, after: ResultData) -> Counterparts | None:
-    """Match the events of two results; None if both ran over one log, so that their numbers match.
+    """Match the events of two results; return None if both ran over one log, where sequence numbers match.
 
-    Results read back from files know only the numbers of events: they must be of one log.
+    Results that were read back from files only know the sequence numbers, so they must be of one log.
     """
     if before.options is None or after.options is None:
         _check_one_log(before, after)
@@ -109,7 +109,7 @@ def counterparts(before: ResultData, after: ResultData) -> Counterparts | None:
 
 
 def _check_one_log(before: ResultData, after: ResultData) -> None:
-    """Raise if the results are of two logs whose events are not at hand, or warn if that is unknown."""
+    """Raise an error if the results are of two logs, whose events cannot be read; warn if it is unknown."""
     one, other = (result.manifest["log"] for result in (before, after))
     begin = zip(before.manifest["beginning"], after.manifest["beginning"], strict=False)
     differ = any(None not in pair and pair[0] != pair[1] for pair in ((one, other), *begin))
@@ -129,14 +129,16 @@ def _check_one_log(before: ResultData, after: ResultData) -> None:
 
 
 def _delivered_by_others(before: ResultData, after: ResultData) -> bool:
-    """Return True if something was delivered on both sides of events of one number that are not one event."""
+    """Return True if events with deliveries on both sides have one sequence number, but different times or
+    ids.
+    """
     both = _read_deliveries(before).join(_read_deliveries(after), on="seq_no", suffix="_after")
     other_id = pl.col("event_id") != pl.col("event_id_after")
     return bool(both.select(((pl.col("event_time") != pl.col("event_time_after")) | other_id).any()).item())
 
 
 def _read_deliveries(result: ResultData) -> pl.DataFrame:
-    """Return what deliveries tell of their events: number, id and time."""
+    """Return the events that have deliveries: sequence number, id and time."""
     columns = ("seq_no", "event_id", "event_time")
     frames = [
         sink_table(result.store, result.flows, sink, result.manifest["delivers"], columns)
@@ -149,7 +151,7 @@ def _read_deliveries(result: ResultData) -> pl.DataFrame:
 
 
 def _same(one: EventSource, other: EventSource) -> bool:
-    """Return whether two logs are one, or have the same events under the same numbers."""
+    """Return True if two logs are one, or have the same events under the same sequence numbers."""
     if one is other:
         return True
     identities = [getattr(source, "identity", None) for source in (one, other)]

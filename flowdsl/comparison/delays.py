@@ -1,6 +1,6 @@
-"""Delays: how long the events of a run waited for their deliveries.
+"""Delays between the events of a run and their deliveries.
 
-A delivery stands for its own event, or for all members of the windows that it came out of.
+The delivery of a batch counts for all members of the window, any other for its own event.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from flowdsl.sinks.frame import MOMENT
 from flowdsl.values.json_types import Ints
 from flowdsl.values.orders import distinct
 
-# the columns of a delivery that find its events
+# the columns of a delivery that identify its events
 DELIVERED: Final = ("seq_no", "event_time", "delivered_at", "step", "branch", "recipient_id")
 _DELIVERED_TYPES: Final[Mapping[str, Any]] = dict(
     zip(DELIVERED, (pl.Int64, MOMENT, MOMENT, pl.Int64, pl.String, pl.String), strict=True)
@@ -38,7 +38,7 @@ def member_trace() -> Trace:
 def effect_of(
     side: FlowResult, delays: Callable[[], Delays], sink: str | None = None, tick: Tick = noop
 ) -> Effect:
-    """Return what the deliveries of a flow to all its sinks, or to one, are measured by."""
+    """Collect the deliveries of a flow to all its sinks, or to one, for measuring."""
     sinks = side.sinks if sink is None else (sink,)
     frames = [side.columns(name, DELIVERED, tick) for name in sinks]
     deliveries = pl.concat(frames) if frames else pl.DataFrame(schema=_DELIVERED_TYPES)
@@ -46,7 +46,7 @@ def effect_of(
 
 
 class Delays:
-    """The members of all windows of a run, with the time of each, for many flows that share steps."""
+    """The members of all windows of a run with their event times; flows may share steps."""
 
     def __init__(self, trace: Trace, source: EventSource) -> None:
         parts: dict[int, list[TraceRows]] = {}
@@ -58,10 +58,10 @@ class Delays:
         self._members = {step: _members(found, times) for step, found in parts.items()}
 
     def of(self, side: FlowResult, deliveries: pl.DataFrame) -> pl.DataFrame:
-        """Return how long events waited for some deliveries of a flow (`DELIVERED`).
+        """Return the delays between events and these deliveries of a flow, which have columns `DELIVERED`.
 
-        `delay` is in microseconds, `events` how many events were delivered after it; one that is delivered
-        to several people, or twice, counts as often.
+        `delay` is in microseconds, and `events` the number of events that were delivered after it; an event
+        counts once for each of its deliveries.
         """
         left = deliveries.group_by("seq_no", "branch", "event_time", "delivered_at", "step").agg(
             pl.len().cast(pl.Int64).alias("events")
@@ -72,13 +72,13 @@ class Delays:
         return left.group_by(delay).agg(pl.col("events").sum()).sort("delay")
 
     def _windows_of(self, side: FlowResult) -> Iterable[CompiledStep]:
-        """Return the steps with windows that a flow has, the last one first."""
+        """Return the steps of a flow that have windows, the last one first."""
         mine = [step for step in self._steps.values() if side.number in step.flows]
         return sorted(mine, key=lambda step: -step.number)
 
 
 def _open_windows(left: pl.DataFrame, members: pl.DataFrame, step: CompiledStep) -> pl.DataFrame:
-    """Put the members of a step's windows in the place of what came out of these."""
+    """Replace each batch that a step's windows released by the members of the window."""
     behind = pl.col("step") > step.number
     levels = int(members["levels"][0])
     # a later fan-out extends the branch of its window

@@ -28,13 +28,13 @@ _SHAPE: Final = (
     "a measure, <= or >=, and a value: "
     "'per_person_per_day.p95 <= 3', 'delay.p90 <= 1h', 'reach >= 0.95 of today'"
 )
-# at least as large a part as floats tell apart
+# relative difference up to which floats count as equal
 _CLOSE: Final = 1e-12
 
 
 @dataclass(frozen=True)
 class Demand:
-    """A bound on a figure, as a number or as a part of today's."""
+    """A bound on a figure, as a number or as a share of today's figure."""
 
     text: str
     figure: Figure
@@ -43,25 +43,25 @@ class Demand:
     of_today: bool = False
 
     def bound(self, today: float | None) -> float | None:
-        """Return the number to keep to; None where it is a part of something that today does not have."""
+        """Return the bound as a number; None if it is a share of a figure that today does not have."""
         if not self.of_today:
             return self.value
         return None if today is None else self.value * today
 
     def keeps(self, figure: float | None, today: float | None) -> bool:
-        """Return True if a figure keeps the demand; where nothing was delivered, there is nothing that could
-        be too late or too much.
+        """Return True if a figure keeps the demand; without a figure, as nothing was delivered, or without a
+        bound, it does.
         """
         bound = self.bound(today)
         if figure is None or bound is None:
             return True
         if self.of_today and "=" in self.operator and abs(figure - bound) <= _CLOSE * abs(bound):
-            # 0.95 × 20 is not quite 19
+            # as floats, 0.95 × 20 is not exactly 19
             return True
         return _OPERATORS[self.operator](figure, bound)
 
     def missing(self, figure: float | None, today: float | None) -> float:
-        """Return how far a figure is from keeping the demand, as a part of the bound; 0 if it keeps it."""
+        """Return the distance of a figure from the bound, relative to the bound; 0 if it keeps the demand."""
         bound = self.bound(today)
         if figure is None or bound is None or self.keeps(figure, today):
             return 0.0
@@ -69,7 +69,7 @@ class Demand:
 
 
 def parse_demands(given: Iterable[str] | str) -> tuple[Demand, ...]:
-    """Return the demands of texts; raise `ReplayError` that says which is wrong, and how."""
+    """Parse demands; raise `ReplayError` that names the wrong one and says what is wrong."""
     listed = texts_of(given, "subject_to", error=ReplayError)
     return tuple(_parse(text, f"subject_to[{number}]") for number, text in enumerate(listed))
 

@@ -48,7 +48,7 @@ def variants_of(flow: FlowSpec, parameters: Mapping[str, Iterable[Any]]) -> list
 
 
 def places_of(flow: FlowSpec, parameters: Iterable[str]) -> dict[str, tuple[int, str]]:
-    """Return the step and the option of each parameter; two parameters of one option are refused."""
+    """Return the step number and the option of each parameter; refuse two parameters for one option."""
     places: dict[str, tuple[int, str]] = {}
     for name in parameters:
         place = _place(flow, name)
@@ -66,7 +66,7 @@ def _variant(
     for name, value in values:
         number, option = places[name]
         steps.setdefault(number, {})[option] = value
-    # those of one step together: each alone may be invalid
+    # all options of a step at once: one alone may be invalid
     for number, options in steps.items():
         flow = flow.with_step(number, **options)
     variant = Variant(flow, values)
@@ -83,7 +83,7 @@ def _list_values(name: str, values: Iterable[Any]) -> list[Any]:
 
 
 def _place(flow: FlowSpec, name: str) -> tuple[int, str]:
-    """Return the step and the option of a parameter."""
+    """Return the step number and the option of a parameter."""
     places = [
         (number, step.method, option)
         for number, step in enumerate(flow.steps)

@@ -60,7 +60,7 @@ def comparison_html(comparison: Comparison) -> str:
     return render(
         "comparison/comparison.html.j2",
         heading=heading(comparison),
-        # a change that nothing has is not a column
+        # kinds of change that do not occur get no column
         changes=[change for change in CHANGES if any(row[change] for row in differing)],
         counts=differing,
         causes=[(cause, cause_text(cause, comparison)) for cause in causes],

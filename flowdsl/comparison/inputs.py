@@ -91,7 +91,7 @@ class FlowPair:
 
     @property
     def flows(self) -> list[FlowSpec]:
-        """The flows of both sides, as far as the run is known."""
+        """The flows of both sides, without those of results that were read back from files."""
         return [
             side.result.options.flows[side.number] for side in self.sides if side.result.options is not None
         ]
@@ -108,7 +108,7 @@ class FlowPair:
 
 
 def pairs_of(before: ResultData, after: ResultData) -> list[FlowPair]:
-    """Pair flows of one name, the first with the first, and two that are alone on their sides."""
+    """Pair flows with the same name, in order; a last unpaired flow on each side counts as renamed."""
     left = [FlowResult(before, number) for number in range(len(before.flows))]
     right = [FlowResult(after, number) for number in range(len(after.flows))]
     pairs: list[FlowPair] = []

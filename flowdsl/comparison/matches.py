@@ -27,7 +27,7 @@ CHANGES: Final = ("added", "removed", "readdressed", "changed", "moved")
 The first that applies counts."""
 SAME: Final = "same"
 CHANGE: Final = pl.Enum([*CHANGES, SAME])
-# columns that pairs have in common, in the order of search
+# columns in which the deliveries of a pair agree, in the order of search
 _COMMON: Final = (
     ("origin", "place", "recipient_id", "payload"),
     ("origin", "place", "recipient_id"),
@@ -61,8 +61,8 @@ def match_deliveries(
     logs: Counterparts | None = None,
     members: Callable[[], Sequence[pl.DataFrame]] | None = None,
 ) -> tuple[dict[str, int], pl.DataFrame]:
-    """Count the deliveries of each change, and return a row for each that differs: `change`, then `SIDE` with
-    `_before` and `_after`.
+    """Count the deliveries by kind of change, and return a row for each that differs: `change`, then the
+    columns of `SIDE` with `_before` and `_after`.
 
     Both frames have the columns of `SIDE`, `origin` and `place`, in the order of delivery; rows are in the
     order of `after`, with removed ones where they were. `timed` is whether both flows have windows or queues;
@@ -136,7 +136,7 @@ def _difference_rows(rows: pl.DataFrame, before: pl.DataFrame, after: pl.DataFra
 
 
 def _words(frame: pl.DataFrame, tick: Tick) -> dict[str, Hashes]:
-    """Hash each compared column to a word a row, equal where the values are equal."""
+    """Hash each compared column to 64 bits a row, equal where the values are equal."""
     texts = ("branch", "recipient_id", "payload")
     words = {name: np.empty(frame.height, np.uint64) for name in texts}
     for row in range(0, frame.height, _HASHED):
@@ -160,7 +160,7 @@ class _Pairs:
 
     @property
     def is_open(self) -> bool:
-        """True if there may be more matches."""
+        """True if both sides have rows left, so that there may be more matches."""
         return all(len(rows) > 0 for rows in self.alone)
 
     @property
@@ -170,7 +170,7 @@ class _Pairs:
         return before, after
 
     def find(self, common: Sequence[Sequence[str]]) -> None:
-        """Match rows with common columns, by each of several sets of them."""
+        """Match rows that agree in all columns of a set, for each of several sets in turn."""
         for columns in common:
             if not self.is_open:
                 return
@@ -198,7 +198,7 @@ class _Pairs:
 
 
 def _combine(words: dict[str, Hashes], columns: Sequence[str], rows: Ints) -> Hashes:
-    """Combine several columns to one word a row."""
+    """Combine the hashes of several columns to one hash a row."""
     key = words[columns[0]][rows]
     for name in columns[1:]:
         key = pair_hash(key, words[name][rows])
@@ -206,7 +206,7 @@ def _combine(words: dict[str, Hashes], columns: Sequence[str], rows: Ints) -> Ha
 
 
 def _first_with_first(left: Hashes, right: Hashes) -> tuple[Ints, Ints]:
-    """Match rows with equal keys; of several the first with the first, and so on."""
+    """Match rows with equal keys: of several, the first with the first, and so on."""
     order, other = (np.argsort(keys, kind="stable") for keys in (left, right))
     left, right = left[order], right[other]
     starts = np.concatenate([[True], left[1:] != left[:-1]])

@@ -28,7 +28,7 @@ class Effect:
 
     @cached_property
     def delays(self) -> pl.DataFrame:
-        """The number of events that were delivered after each delay."""
+        """The delays (`delay`, in µs), and how many events were delivered after each (`events`)."""
         return self.find_delays()
 
     @cached_property
@@ -45,7 +45,7 @@ class Spread:
     counts: pl.Series
 
     def at(self, statistic: str) -> float | None:
-        """Return a statistic; None where there are no values. `p95`: 95 of 100 are at most so large."""
+        """Return a statistic, or None without values; `p95` is the least value that 95 % do not exceed."""
         total = int(self.counts.sum()) if len(self.counts) else 0
         if not total:
             return None
@@ -53,7 +53,7 @@ class Spread:
             return float((self.values.cast(pl.Float64) * self.counts).sum()) / total
         share = {"min": 0.0, "max": 100.0}.get(statistic)
         wanted = float(statistic[1:]) if share is None else share
-        # in whole hundredths, so that 0.95 × 20 is 19
+        # percents instead of fractions: as floats, 0.95 × 20 is not exactly 19
         rank = max(math.ceil(round(wanted) * total / 100), 1)
         place = int(self.counts.cum_sum().search_sorted(rank))
         return float(self.values[place])
@@ -64,8 +64,8 @@ Reader = Callable[[Effect], "float | Spread"]
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing that is measured: a number, or a number for each person or event, of which a statistic is
-    taken.
+    """Something that is measured: a single number, or a distribution over people or events that needs a
+    statistic.
     """
 
     name: str
@@ -77,7 +77,9 @@ class Measure:
 
 
 def _load(every: str | None) -> Reader:
-    """Return the most that each person gets in any stretch of the calendar."""
+    """Build a reader of the most messages that each person gets in one calendar hour, day, week or month, or
+    in the whole run if `every` is None.
+    """
 
     def read(effect: Effect) -> Spread:
         people = effect.people
@@ -136,14 +138,14 @@ _STATISTIC: Final = re.compile(r"p[1-9][0-9]?|min|max|mean")
 
 @dataclass(frozen=True)
 class Figure:
-    """A measure, and the statistic of it: `reach`, `delay.p90`."""
+    """A measure with its statistic, if it needs one: `reach`, `delay.p90`."""
 
     measure: Measure
     statistic: str | None = None
 
     @property
     def name(self) -> str:
-        """The name of its column, which is also how demands are written."""
+        """The name of the figure as a column, and in demands."""
         return self.measure.name if self.statistic is None else f"{self.measure.name}.{self.statistic}"
 
     @property
@@ -160,13 +162,13 @@ class Figure:
         return span_text(value * SECOND) if self.measure.unit == "seconds" else number_text(value)
 
     def standing(self, value: float, other: float) -> Standing:
-        """Return whether a value is better or worse than another."""
+        """Return `better` or `worse` for a value compared with another, empty if they are equal."""
         if value == other:
             return ""
         return "better" if (value > other) == (self.measure.better == "more") else "worse"
 
     def of(self, effect: Effect) -> float | None:
-        """Return the figure of a setting; None where nothing was delivered that has one."""
+        """Return the figure of a setting; None if there are no deliveries to take the statistic of."""
         found = self.measure.read(effect)
         if isinstance(found, Spread):
             assert self.statistic is not None
@@ -175,7 +177,7 @@ class Figure:
 
     @classmethod
     def parse(cls, text: str, place: str) -> Figure:
-        """Return the figure of a text such as `delay.p90`; raise `ReplayError` with its place."""
+        """Parse a text such as `delay.p90`; raise `ReplayError`, with its place, for an unknown figure."""
         name, _, statistic = text.partition(".")
         measure = MEASURES.get(name)
         if measure is None:

@@ -1,4 +1,4 @@
-"""Digests of two runs with members in common, if neither their first nor their last member is the same."""
+"""Match batches of two runs by common members, if neither their first nor their last members are the same."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _SCHEMA = {"seq_no": pl.Int64, "branch": pl.String, "member": pl.Int64}
 
 
 def members_of(side: FlowResult, events: Events) -> pl.DataFrame:
-    """Return the members of a flow's windows: `seq_no` and `branch` that a window goes on with, and the word
-    of a member.
+    """Return the members of a flow's windows: `seq_no` and `branch` with which the window goes on, `member`,
+    the event's sequence number, and `word`, its hash.
 
     No result keeps them, so the flow runs once more with tracing on.
     """
@@ -36,10 +36,10 @@ def members_of(side: FlowResult, events: Events) -> pl.DataFrame:
 def with_most_in_common(
     before: pl.DataFrame, after: pl.DataFrame, keys: tuple[Hashes, Hashes], members: Sequence[pl.DataFrame]
 ) -> tuple[Ints, Ints]:
-    """Pair the rows of deliveries (`seq_no`, `branch`) of windows that share members, those with most in
-    common first.
+    """Pair the rows of deliveries (`seq_no`, `branch`) whose windows share members, starting with those that
+    share most.
 
-    `keys` has for each row the word that must be equal too.
+    `keys` has a hash for each row, which must be equal too.
     """
     sides = [
         _words(frame, key, known).rename({"row": name})
@@ -60,7 +60,7 @@ def with_most_in_common(
 
 
 def _words(deliveries: pl.DataFrame, keys: Hashes, members: pl.DataFrame) -> pl.DataFrame:
-    """Return the members behind each delivery, as words together with its key: `row`, `word`."""
+    """Return the members behind each delivery: `row`, and `word`, a hash of the member and the row's key."""
     left = deliveries.select("seq_no", "branch").with_row_index("row")
     parts = []
     while left.height:

@@ -35,12 +35,12 @@ _KEY: Final = ("flow", "seq_no", "branch", "step")
 
 
 def endings(options: Options, flows: Sequence[int], seqs: Ints) -> pl.DataFrame:
-    """Return a row for each place at which a context of these events ends undelivered in one of these flows,
-    by their numbers.
+    """Return a row for each step at which a context of these events ends undelivered in one of these flows,
+    which are given by number.
 
-    A replay with these options runs once more with tracing on; nothing else of it is kept.
+    For this the replay of these options runs once more with tracing on; its tables are discarded.
     """
-    # a state and caps belong to all flows, so all must run
+    # all flows must run if a state or caps are shared between them
     kept = list(range(len(options.flows))) if options.together else sorted(set(flows))
     trace = Trace(_keeps, seqs=distinct(seqs))
     with warnings.catch_warnings():
@@ -60,17 +60,17 @@ def endings(options: Options, flows: Sequence[int], seqs: Ints) -> pl.DataFrame:
 
 
 def _keeps(step: CompiledStep, outcome: str) -> bool:
-    # what enters a window or a queue, and does not come out otherwise, is held there
+    # contexts that entered a window or a queue, and have no other outcome there, are held
     return step.timed if outcome in (ENTERED, PASSED) else outcome != DELIVERED
 
 
 def _endings_of(found: pl.DataFrame) -> pl.DataFrame:
-    """Return all endings; what went into a window or a queue and did not come out otherwise is held there.
+    """Return all endings; contexts that entered a window or a queue and did not come out are `held` there.
 
-    What came out of one and was delivered, though not as the delivery that is asked for, has `passed` there.
+    Contexts that came out of one and were delivered, but not as the delivery in question, have `passed`.
     """
     is_entry, is_exit = pl.col("outcome") == ENTERED, pl.col("outcome") == PASSED
-    # one member of a window goes on as it
+    # one member of a window continues as the batch
     goes_on = (pl.col("into") == pl.col("seq_no")) & pl.col("into_branch").eq_missing(pl.col("branch"))
     ended = found.filter(~is_entry & ~is_exit & ~goes_on.fill_null(value=False))
     waiting, released = found.filter(is_entry), found.filter(is_exit)
@@ -84,8 +84,8 @@ def ending_of(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """Return how the context of each row of `wanted` (`row, seq_no, branch`) ended: `row, step, operator,
     outcome, reason`.
 
-    The ending of the same branch counts first, then that of the branch it grew out of, then that of one which
-    grew out of it. What went into a window ended as the window did. Rows without any ending are left out.
+    The ending of the same branch takes precedence, then that of one of its own branches, then that of its
+    parents. Members of a window end as the window does. Rows without an ending are left out.
     """
     pending = wanted.select("row", "seq_no", "branch", pl.lit(-1, pl.Int64).alias("after"))
     parts = [found.head(0).with_columns(pl.lit(0, pl.UInt32).alias("row"))]
@@ -105,7 +105,7 @@ def ending_of(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _first_endings(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """Return the ending of each branch, or else of the nearest branch that it grew out of."""
+    """Return the ending of each branch, or else of its nearest parent branch."""
     known = _with_ancestors(found)
     left, parts = wanted.select("row", "seq_no", pl.col("branch").alias("at")), []
     while True:
@@ -123,8 +123,8 @@ def _first_endings(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_ancestors(found: pl.DataFrame) -> pl.DataFrame:
-    """Return endings by `seq_no` and `branch`, each once, those of the branch itself before those of its own
-    branches.
+    """Return one ending for each `seq_no` and `branch`, parents included: the branch's own, or else one of
+    its branches.
     """
     levels, level, depth = [], found, 0
     while level.height:
@@ -138,5 +138,5 @@ def _with_ancestors(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _parent(name: str) -> pl.Expr:
-    """Return a branch without its last position; null for one of the first fan-out."""
+    """Return the expression for a branch without its last position; null for one of the first fan-out."""
     return pl.col(name).str.extract(r"^(.*)\.[0-9]+$").alias(name)

@@ -1,4 +1,4 @@
-"""Settings of a flow that are tried: its options with other values, and the flow as it is."""
+"""Settings of a flow to try: its options with other values, and the unchanged flow."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ TODAY: Final = "today"
 
 
 def settings_to_try(flow: FlowSpec, vary: Mapping[str, Iterable[Any]]) -> tuple[list[Variant], int]:
-    """Return the settings of a flow, and which of them is the flow as it is; it comes first where no setting
-    is.
+    """Return the settings of a flow, and the index of the one that is the flow as it is; if none is, it is
+    added as the first.
     """
     if not isinstance(flow, FlowSpec):
         raise ReplayError(f"{type_text(flow)} is not a flow", allowed="a flow")
@@ -38,7 +38,7 @@ def settings_to_try(flow: FlowSpec, vary: Mapping[str, Iterable[Any]]) -> tuple[
 
 
 class _Today(Variant):
-    """The flow as it is."""
+    """The unchanged flow, named `today`."""
 
     @property
     def name(self) -> str:
@@ -46,7 +46,7 @@ class _Today(Variant):
 
 
 def check_sink(flow: FlowSpec, sink: str | None) -> None:
-    """Raise `ReplayError` if a flow does not deliver to a sink, or to none."""
+    """Raise `ReplayError` if a flow does not deliver to this sink, or delivers nothing at all."""
     known = list(dict.fromkeys(name for step in flow.steps for name in getattr(step, "sinks", ())))
     if not known:
         raise ReplayError(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from flowdsl.charts.chart import Chart
 
 COUNTS: Final = ("dropped", "failed", "absorbed", "held")
-# the measure of a column of the table, which says its unit, and whether more of it is better
+# by column of the table, the measure that tells its unit, and whether more is better
 MEASURED: Final = {
     "deliveries": "volume",
     "recipients": "reach",
@@ -215,7 +215,7 @@ def _format_value(name: str, value: float) -> str:
 
 
 def _standings(name: str, values: Sequence[float | None]) -> list[Standing]:
-    """Return of each value whether it is the best or the worst, where it is known which are good."""
+    """Mark the best and the worst values of a column, if it is known whether more is better."""
     known = [value for value in values if value is not None]
     better = MEASURES[MEASURED[name]].better if name in MEASURED else FEWER.get(name)
     if better is None or not known or min(known) == max(known):

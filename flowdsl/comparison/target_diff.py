@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """Replay by flowdsl's rules against one by production's; `comparison` has the differences and their
-    causes.
+    """A replay by flowdsl's rules compared with one by production's; `comparison` has the differences and
+    their causes.
 
-    `refused_here` are the flows that only production runs, `refused_there` those that it leaves out,
-    `unserved` has for each sink that production lacks how many deliveries are lost there, and the finding
-    that says so.
+    `refused_here` are the flows that only production runs, `refused_there` those that it leaves out;
+    `unserved` has, for each sink that production lacks, its name, the number of lost deliveries, and the code
+    of the finding that reports the sink.
     """
 
     comparison: Comparison
@@ -70,14 +70,14 @@ def predict_sources(
 ) -> Prediction:
     """Predict what a runtime makes of several YAML texts, taken as one project, over a log.
 
-    Raises `LoadError` where it, or flowdsl, can run no flow of them.
+    Raises `LoadError` if the runtime, or flowdsl, cannot run any of their flows.
     """
 
     def read(rules: Rules) -> ProjectSpec:
         return merge_documents([partial(load_bytes, *one, rules=rules, skip_invalid=True) for one in sources])
 
     with warnings.catch_warnings():
-        # why flows are left out is a finding
+        # findings report why flows are left out
         warnings.simplefilter("ignore", FlowWarning)
         here, there = read(FLOWDSL), read(rules_of(target))
         for project, whose in ((here, "flowdsl"), (there, "production")):
@@ -98,7 +98,7 @@ def predict_sources(
 
 
 def _find_unserved(there: ProjectSpec, compared: Comparison) -> list[tuple[str, int, str]]:
-    """Return the sinks that are used but not defined, or of a type that production does not implement."""
+    """Return the sinks, with count and finding, that are not defined or of a type that production lacks."""
     if not there.sinks:
         return []
     types = {sink.name: sink.type for sink in there.sinks}

@@ -70,7 +70,7 @@ def _cause(cause: dict[str, Any], comparison: Comparison) -> str:
 
 
 def cause_text(cause: dict[str, Any], comparison: Comparison) -> str:
-    """Return the step that makes a difference, and what becomes of its contexts there."""
+    """Describe the step that makes a difference, and the outcome of its contexts there."""
     step = "" if cause["step"] is None else f"{cause['operator']}, step {cause['step']}"
     why = _recipients(cause, comparison) if cause["outcome"] == "readdressed" else cause["reason"]
     why = _WAITING.get(cause["outcome"], why)
@@ -78,7 +78,7 @@ def cause_text(cause: dict[str, Any], comparison: Comparison) -> str:
 
 
 def _recipients(cause: dict[str, Any], comparison: Comparison) -> str:
-    """Return an intended recipient, and the one who gets the delivery instead."""
+    """Describe an intended recipient, and the one who gets the delivery instead."""
     mine = (pl.col("flow") == cause["flow"]) & (pl.col("change") == "readdressed")
     example = pl.coalesce("seq_no_after", "seq_no_before") == cause["example"]
     rows = comparison.polars().filter(mine & example)

@@ -1,4 +1,4 @@
-"""Settings of a flow measured against demands: which keep them, what each costs, and which no other beats."""
+"""Settings of a flow measured against demands: which meet them, what each costs, and which no other beats."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _KEEPS, _FALLS_SHORT = 0, 7
 
 @dataclass(frozen=True, repr=False)
 class TuningData(VariantsData):
-    """Settings of a flow, what each gives, and what is asked of them.
+    """Settings of a flow, the figures of each, and the demands on them.
 
-    `given` is the flow as it is today, and `today` the number of the variant that is the same.
+    `given` is the flow as it is today, and `today` the index of the variant that equals it.
     """
 
     delays: Delays
@@ -187,7 +187,7 @@ class TuningData(VariantsData):
         )
 
     def _scores(self, frame: pl.DataFrame) -> Floats:
-        """Return a row a setting, of which more is always better; what was not delivered is not late."""
+        """Return a row of figures for each setting, signed so that more is better; missing delays are 0."""
         columns = []
         for figure in self.figures:
             values = frame[figure.name].fill_null(0.0).to_numpy()
@@ -196,10 +196,10 @@ class TuningData(VariantsData):
 
     @cached_property
     def _ranked(self) -> list[int]:
-        """The settings, the best first: by what is tuned for, then by the other figures in their order."""
+        """Indexes of the settings, the best first: by the criterion, then by the other figures."""
         scores, names = self._scores(self._table), [figure.name for figure in self.figures]
         first = names.index(self.criterion.name)
-        # what helps people comes before what spares them
+        # figures of which more is better come before those of which less is better
         others = sorted(range(len(names)), key=lambda i: self.figures[i].measure.better == "less")
         order = [first, *(i for i in others if i != first)]
         return sorted(range(len(self.variants)), key=lambda row: [-scores[row, i] for i in order])
@@ -368,11 +368,11 @@ class TuningData(VariantsData):
 
 
 def _kind(measure: str) -> str:
-    """Return what a measure is about: all loads of people are one kind."""
+    """Return the kind of a measure: all that count messages per person are one kind."""
     return "per_person" if measure.startswith("per_person") else measure
 
 
 def _unbeaten(scores: Floats) -> Mask:
-    """Return which rows no other row beats: is nowhere worse than, and somewhere better."""
+    """Return a mask of the rows that no other row beats: is nowhere worse than, and somewhere better than."""
     beaten = [bool(((scores >= row).all(axis=1) & (scores > row).any(axis=1)).any()) for row in scores]
     return ~np.array(beaten)

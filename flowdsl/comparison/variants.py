@@ -87,7 +87,7 @@ class VariantsData:
 
 
 def options_of_variants(variants: Sequence[Variant], log: Any, graph: Any, **options: Any) -> Options:
-    """Return the options of a replay of variants, each of which has the caps of sinks for itself."""
+    """Return the options of a replay of variants in which caps of sinks count for each variant alone."""
     read = options_of([variant.flow for variant in variants], log, graph, **options)
     return replace(read, caps=count_apart(read.caps, read.flows))
 

@@ -59,8 +59,7 @@ def examples_of(option: Option) -> list[str]:
 def paths_of(name: str, shape: ValueShape, values: Iterable[Any]) -> list[list[str]]:
     """Return the readable paths of a variable, each with an example from the data (JSON, or "")
 
-    `values` are values of it as they were met. A path that only the variable's declaration knows is there
-    too.
+    `values` are values of the variable that occurred. Paths that only its declaration has are included.
 
     >>> paths_of("owner", ANY, [{"id": "u1", "name": None}, {"id": "u2", "name": "Ann", "tags": []}])
     [['owner', '{2 fields}'], ['owner.id', '"u1"'], ['owner.name', '"Ann"'], ['owner.tags', '[0 items]']]

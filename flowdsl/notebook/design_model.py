@@ -169,8 +169,8 @@ class DesignModel:
         return self._code[1]
 
     def picture(self) -> str:
-        """Return the flow drawn as HTML with the counts of its last run; the previous drawing while a run is
-        under way.
+        """Return a drawing of the flow as HTML with the counts of its last run, or the previous drawing while
+        a run is in progress.
         """
         counted, runnable = self.total or self.rehearsal, self.built.runnable
         if counted is not None and counted.flow == runnable:
@@ -183,7 +183,7 @@ class DesignModel:
 
     @property
     def preview_seq_no(self) -> int | None:
-        """Event in the preview: the chosen one, else one that gets furthest; None if no event fits."""
+        """Event in the preview: the chosen one, or else one that gets furthest; None if no event matches."""
         taken = self.sample.taken
         if self.seq_no is not None and self.seq_no in taken:
             return self.seq_no
@@ -277,5 +277,5 @@ def _subtract(seqs: Seqs, others: list[Seqs]) -> Seqs:
 
 
 def _weight(finding: Finding) -> tuple[int, int]:
-    """Return the place of a finding in a list: what is worst first, then in the order of the steps."""
+    """Return the sort key of a finding: by severity, the worst first, and then by step."""
     return SEVERITIES.index(finding.severity), -1 if finding.step is None else finding.step

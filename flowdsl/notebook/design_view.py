@@ -130,7 +130,7 @@ def _field(option: Option, value: Any) -> dict[str, Any]:
 
 
 def _content(option: Option, kind: str, value: Any) -> dict[str, Any]:
-    """Build what a field of some kind shows of its value."""
+    """Build the part of a field that shows its value, which depends on the kind of field."""
     default = option.schema.get("default")
     if kind == "template":
         return {"rows": [{"name": r.name, "text": r.text, "mode": r.mode} for r in value or ()]}

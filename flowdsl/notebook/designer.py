@@ -136,14 +136,14 @@ class FlowDesigner:
         self._panel.display()
 
     def _display_(self) -> Any:
-        # asked by marimo, which shows the widget by itself
+        # marimo calls this, and shows the widget without IPython
         return self._panel.widget
 
     def _edit(self, what: str, how: dict[str, Any]) -> None:
         try:
             changed = self.model.change(what, **how)
         except (FlowError, StopIteration, IndexError, ValueError):
-            # the message refers to something that is already gone
+            # the message refers to a step or row that no longer exists
             changed = False
         if changed:
             self._on_change()

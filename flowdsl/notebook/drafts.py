@@ -153,7 +153,7 @@ def build_draft(draft: Draft) -> DraftResult:
 
 
 def plain_options(step: Operator) -> dict[str, Any]:
-    """Return the non-default options of a step as a form has them: as in YAML, a template as rows."""
+    """Return the non-default options of a step for a form: as in YAML, but a template as rows."""
     defaults = {field.name: field.default for field in dataclasses.fields(step)}
     options = {}
     for name, option in step.options().items():

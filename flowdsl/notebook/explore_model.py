@@ -31,7 +31,7 @@ OUTCOMES: Final = ("delivered", "dropped", "failed", "absorbed", "not matched")
 
 @dataclass(frozen=True)
 class EventFilter:
-    """EventFilter of the listed events; `ending` is one of `OUTCOMES`, or the number of an ending of the
+    """Filter of the listed events; `ending` is one of `OUTCOMES`, or the position of an ending in the
     index.
     """
 
@@ -109,7 +109,7 @@ class ExploreModel:
         return int(seqs[at]) if 0 <= at < len(seqs) else None
 
     def turn(self, pages: int) -> None:
-        """Move by some events in the list, and open the event there."""
+        """Move by some pages in the list, and open the event there."""
         if len(self.matches):
             at = int(np.searchsorted(self.matches, self.seq_no or 0)) + pages
             self.open(int(self.matches[min(max(at, 0), len(self.matches) - 1)]))

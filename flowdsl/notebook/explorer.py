@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Explorer:
     """Viewer of how a flow processed the events of a log; displayed as a widget in a notebook.
 
-    `seq_no` is the event that is open, `explanation` what happened to it. Printed it says both.
+    `seq_no` is the number of the open event, `explanation` tells what happened to it; `str()` has both.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Explorer:
         self._panel.display()
 
     def _display_(self) -> Any:
-        # asked by marimo, which shows the widget by itself
+        # marimo calls this, and shows the widget without IPython
         return self._panel.widget
 
     def _filter(self, name: str, value: str) -> None:

@@ -13,7 +13,7 @@ class LatestOnlyExecutor:
     """Executor of one job at a time in a thread; a newer job replaces a waiting one and cancels a running
     one.
 
-    A job is called with a function that returns True once it is cancelled; it must show nothing after that.
+    A job gets a function that returns True once the job is cancelled; after that it must not show anything.
     The thread ends when there is nothing to do. Errors of a job are passed to `failed`.
 
     >>> results = []

@@ -21,18 +21,18 @@ from flowdsl.log.source import LogLike
 from flowdsl.progress import Progress, track
 from flowdsl.values.json_types import Ints
 
-# number of events in a sample, which grows if few of them match the trigger
+# usual events of a sample; it grows up to the longest until enough of them match the trigger
 USUAL: Final = 5_000
 ENOUGH: Final = 500
 LONGEST: Final = 50_000
-# values read of each variable
+# example values that are read of each variable
 LOOKED_AT: Final = 50
 _SCANNED: Final = 1 << 17
 
 
 @dataclass(frozen=True)
 class EventSample:
-    """First events of a log, as a log of their own, and the numbers of those that a trigger matches."""
+    """First events of a log, as a log of their own; a trigger matches those with the numbers `taken`."""
 
     source: EventSource
     frame: pl.DataFrame

@@ -52,9 +52,8 @@ _BRIEF: Final = ("kind", "entity_type", "entity_id", "link_type", "source_id", "
 class OutcomeIndex:
     """Replay of a flow over a log, indexed by outcome, that explains any event quickly.
 
-    `endings` has the sequence numbers, ascending, of the events that ended in each way (an event can end in
-    several: its branches are each by themselves), in the order of the steps; `entered` of those that the
-    trigger took.
+    `endings` has, in the order of the steps, the sequence numbers of the events with each outcome, ascending
+    (an event may have several, one for each branch); `entered` has those that the trigger matched.
     """
 
     def __init__(
@@ -118,7 +117,7 @@ class OutcomeIndex:
         return rows
 
     def names(self, ids: Collection[str]) -> EntityNames:
-        """Return the names and types of those of some ids that are entities when the log ends."""
+        """Return the names and types of ids that are entities at the end of the log; others are left out."""
         return self._result.entity_names(ids)
 
     def endings_of(self, seq_no: int) -> list[OutcomeKind]:

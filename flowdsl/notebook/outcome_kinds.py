@@ -55,7 +55,7 @@ def endings_of(trace: Trace) -> dict[OutcomeKind, Seqs]:
 
 
 def _absorbed(rows: TraceRows, into: Seqs, branches: Sequence[str | None]) -> Seqs:
-    """Return the members of batches, without the one branch of an event as which each goes on."""
+    """Return the events of the members of batches, without the member as which each batch continues."""
     same = rows.seq == into
     own = branch_texts(rows.branches, len(same)).eq_missing(pl.Series(branches, dtype=pl.String))
     members: Seqs = rows.seq[~(same & own.to_numpy())]

@@ -42,9 +42,8 @@ class PreviewResult:
     """Replay of a flow over a sample, or over the whole log.
 
     `steps` has the counts of each step (as in `result.steps`, with `reasons` of drops and `causes` of
-    failures); `examples` values of each variable that steps set; `operands` for each step with a condition
-    the commonest values of what it reads; `endings` which events ended where. Only what was replayed over a
-    sample has the last three.
+    failures). A replay over a sample also has `examples`, values of each variable that steps set; `operands`,
+    for each step with a condition the most common values that it reads; and `endings`, events by outcome.
     """
 
     flow: FlowSpec

@@ -22,9 +22,9 @@ MODES: Final = (TEXT, JSON, EXPRESSION)
 class Row:
     """Field of a payload: its name, its text, and the mode of the text.
 
-    `mode` is `text` (a template), `json` (any JSON, the texts in it are templates), `expression` (it keeps
-    its type) or `fixed`: `value` is as it was made in Python and cannot be typed. The row of a whole payload
-    has no name.
+    `mode` is `text` (a template), `json` (any JSON, in which texts are templates), `expression` (the result
+    keeps its type) or `fixed` (`value` was made in Python and cannot be typed). The row of a payload that is
+    not an object has no name.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Widget that draws a view (plain JSON) in the browser and sends back user input.
 
-Names and values of data are only set as text there. A widget loses its state when the notebook is reloaded,
-so each one has a static form next to it, which is hidden while the widget is alive.
+The browser shows names and values of the data as text only, never as HTML. A widget loses its state when the
+notebook is reloaded, so each one has a static form next to it, which is hidden while the widget is alive.
 """
 
 from __future__ import annotations

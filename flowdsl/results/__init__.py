@@ -1,5 +1,5 @@
 """Results of replays: recording, storage and tables.
 
-Goes in: the options of a replay, its run into tables, and the tables as data (`ResultData`). Stays out: what
-explains, draws or reports them, which `flowdsl.Result` puts together.
+Goes in: the options of a replay, its run into tables, and the tables as data (`ResultData`). Stays out:
+explanations, pictures and reports, which `flowdsl.Result` adds.
 """

@@ -1,4 +1,4 @@
-"""Keys of deliveries, which identify a delivery whichever way it comes (rule 31)."""
+"""Keys of deliveries, which are the same for a delivery in every replay and live run (rule 31)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ END: Final = "end"
 
 
 class DeliveryKeys:
-    """Maker of the keys of what these flows deliver over one log."""
+    """Builder of the keys of deliveries of some flows over one log."""
 
     def __init__(self, flows: Sequence[FlowSpec], source: EventSource) -> None:
         self.labels = flow_labels(flow.name for flow in flows)
         self._source = source
         self._names: Names | None = None
-        # an edit before a deliver step moves it; which of the steps to its sink it is stays
+        # the position among the steps to one sink: unlike the step's number, edits before it do not change it
         self._places: dict[tuple[int, int, str], int] = {}
         for number, flow in enumerate(flows):
             count: Counter[str] = Counter()

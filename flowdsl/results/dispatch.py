@@ -1,4 +1,4 @@
-"""Dispatch of a replay's deliveries to real sinks, in total order, and record of what failed."""
+"""Dispatch of a replay's deliveries to real sinks, in total order, and a record of failed ones."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def opened_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, SinkLike] | None
 
 
 class Dispatching:
-    """Holds the deliveries of a replay back until they are handed over.
+    """Holds the deliveries of a replay until they are handed over.
 
-    `source` is what the replay reads in place of its log, so that it is known what its events are known by;
-    `earlier` has those of which events are held since an earlier replay.
+    The replay reads `source` instead of its log, which records the identities of events for delivery keys;
+    `earlier` are the logs of earlier replays whose events may still be held in windows and queues.
     """
 
     def __init__(
@@ -89,17 +89,17 @@ class Dispatching:
         self.source = self._keys.names.source
 
     def hand_over(self) -> None:
-        """Hand over what is held."""
+        """Hand over the deliveries that are held, and forget identities that are no longer needed."""
         self._store.hand_over()
-        # a window or a queue lets go of it later
+        # a window or a queue may release an event later
         self._keys.names.leave(self._local.position, keep=self._timed)
 
 
 class DispatchingStore:
     """Store that forwards to another one and holds deliveries until they are handed over.
 
-    Deliveries of a chunk of events come before those of the next one in the total order: timers that are due
-    have fired by its end. `steps` are the deliver steps, as the manifest has them.
+    In the total order, deliveries of a chunk of events come before those of the next chunk, because all due
+    timers have fired by its end. `steps` are the deliver steps as in the manifest.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class DispatchingStore:
         return self.inner.tables()
 
     def hand_over(self) -> None:
-        """Hand over what is held, and record failed deliveries in a table."""
+        """Hand over the deliveries that are held, and record failed ones in a table."""
         waiting, self._waiting = self._waiting, MemoryStore()
         if not waiting.tables():
             return
@@ -153,8 +153,8 @@ class DispatchingStore:
                 )
 
     def _deliveries_of(self, frame: pl.DataFrame) -> Iterator[Delivery]:
-        """Return the rows of `all_deliveries` with the columns of the event and its origin that sinks
-        take.
+        """Yield a delivery for each row of `all_deliveries` that includes columns of the event and of its
+        origin.
         """
         seqs, moments = (frame[name].to_numpy() for name in list(ORIGIN)[:2])
         events = self._keys.names.of(seqs, moments)
@@ -179,12 +179,12 @@ class DispatchingStore:
 
 
 def hand_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
-    """Return each delivery with its outcome; if the sink itself fails, all have failed."""
+    """Return each delivery with its outcome; if the sink itself fails, all of them count as failed."""
     try:
         outcomes = check_outcomes(sink.deliver(deliveries), sink, len(deliveries))
     except FlowError as error:
         outcomes = [Failure(error.what)] * len(deliveries)
-    # a sink of the user's: whatever it raises must not stop the others
+    # a sink of the user may raise anything, which must not stop the other sinks
     except Exception as error:
         outcomes = [Failure.of(error)] * len(deliveries)
     return zip(deliveries, outcomes, strict=True)

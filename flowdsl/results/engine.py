@@ -1,4 +1,4 @@
-"""Interface of an engine: to run a plan over a log and a graph, and to write the tables of a result.
+"""Interface of engines, which run a plan over a log and a graph, and write the tables of a result.
 
 The local engine is one; another needs these classes only, for nothing else of a result knows
 how it was made.
@@ -52,12 +52,11 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """The numbers of a run, which are the manifest of its result.
+    """The totals of a run, from which the manifest of its result is made.
 
-    `steps` has the totals of each step of the plan, in its order; `delivered` the deliveries by number of the
-    flow and name of the sink; `span` the log clock (µs) at the first and the last event. `state` is None for
-    an engine from whose results no replay can go on; `recorder` is what still has to write failures when
-    somebody asks for them.
+    `steps` has the totals of each step, in the order of the plan; `delivered` counts deliveries by number of
+    the flow and name of the sink; `span` is the log clock (µs) at the first and the last event. `state` is
+    None if the engine does not support continued replays; `recorder` writes the failures on request.
     """
 
     events: int

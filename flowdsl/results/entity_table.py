@@ -1,7 +1,7 @@
-"""Table of the entities that deliveries mention: who an id is, for a result that is read without a graph.
+"""Table of the entities that deliveries mention: names and types, for results that are read without a graph.
 
-It has a row for each recipient, and for each id in a field of text, that is an entity of the graph. Of a
-graph that is small beside the deliveries it has all entities: to look who is mentioned would take longer.
+It has a row for each entity of the graph that is a recipient or an id in a text field. If the graph is small
+compared with the deliveries, it has all entities, since a search for the mentioned ones would take longer.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from flowdsl.graph.state import GraphState
 
 ENTITIES: Final = "entities"
-# values by which a field is known to hold ids, or not
+# values of a field that are checked to decide whether it holds ids
 _LOOKED_AT: Final = 64
-# deliveries for each entity from which on all entities are kept
+# all entities are kept if there are at least this many deliveries for each
 _SMALL: Final = 4
 
 
@@ -42,7 +42,7 @@ def entity_table(store: Store, steps: Sequence[DeliverRow], graph: GraphState) -
 
 
 def stored_names(store: Store, ids: Collection[str]) -> EntityNames:
-    """Return what the table of a stored result knows of some ids."""
+    """Return the names and types of these ids from the table of a stored result."""
     wanted = pl.Series([*ids], dtype=pl.String)
     frames = [part.whole().frame for part in store.parts(ENTITIES)]
     found = [frame.filter(pl.col("id").is_in(wanted.implode())) for frame in frames if frame.schema == SCHEMA]

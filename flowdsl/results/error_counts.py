@@ -38,7 +38,7 @@ class Cause:
 
 @dataclass
 class _Found:
-    """Count of a cause so far, and where its first example is: in a written part or in contexts."""
+    """Count of a cause so far, and the place of its first example: in a written part or in contexts."""
 
     operator: str
     count: int

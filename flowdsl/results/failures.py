@@ -53,9 +53,9 @@ def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
 
 
 def spell_out(part: TablePart) -> pl.DataFrame:
-    """Return failures with all variables of each as one JSON object, those that are missing left out."""
+    """Return failures with the variables of each as one JSON object, without missing ones."""
     if "variables" not in part.meta:
-        # an earlier version wrote them so
+        # earlier versions of flowdsl wrote this form
         return part.frame
     frame, events = part.frame, EventRows(part.frame, Interner())
     texts = {}
@@ -67,7 +67,7 @@ def spell_out(part: TablePart) -> pl.DataFrame:
 
 
 def _iter_rows(store: Store, table: str, names: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """Yield the parts of a table with the step that they come from, once for each flow that has it."""
+    """Yield the parts of a table with the columns of their step, once for each flow that has the step."""
     for part in (stored.whole() for stored in store.parts(table)):
         reason = [pl.lit(part.meta["reason"]).alias("reason")] if "reason" in part.meta else []
         frame = spell_out(part) if table == "errors" else part.frame
@@ -82,7 +82,7 @@ def _iter_rows(store: Store, table: str, names: Sequence[str]) -> Iterator[pl.Da
 
 
 def _positions() -> pl.Expr:
-    """Return sort keys of branches: 10 after 2, a branch after its parent, none first."""
+    """Return an expression to sort branches: 10 after 2, a branch after its parent, null first."""
     padded = pl.col("branch").str.split(".").list.eval(pl.element().str.zfill(10)).list.join(".")
     return padded.fill_null("")
 

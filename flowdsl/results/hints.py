@@ -39,10 +39,10 @@ _WHOLE: Final = frozenset((NATURAL, INTEGER))
 
 
 def field_hints(before: Sequence[Operator], scopes: Sequence[Scope]) -> dict[str, Kind]:
-    """Return the fields of the payload these steps make, and what the last map says of each.
+    """Return the fields of the payload that these steps make, with the kind of each from the last map.
 
-    `payload` stands for a payload that is not an object; without a map, which only production lets in, there
-    is none.
+    A payload that is not an object has the one field `payload`. Without a map, which only production allows,
+    there are no fields.
     """
     for step, scope in reversed(list(zip(before, scopes, strict=False))):
         if isinstance(step, Map):

@@ -24,12 +24,12 @@ from flowdsl.results.store import FolderStore, Store
 from flowdsl.results.table_writer import TableRecorder
 from flowdsl.text import type_text
 
-# which part of a replay with the final graph is the gathering of that graph
+# the share of the progress bar for gathering the final graph
 _GATHERING: Final = 0.3
 
 
 class LocalEngine:
-    """Runs a plan in this process, on two threads at most, beside one that writes to a folder."""
+    """Runs a plan in this process, on at most two threads, plus one that writes to a folder."""
 
     def run(self, plan: Plan, options: Options, store: Store, request: RunRequest) -> RunTotals:
         """Run a plan, write the tables of its result to a store, and return its totals."""
@@ -43,7 +43,7 @@ class LocalEngine:
         with track(request.progress, source.count()) as follower:
             local = _begin(plan, options, recorder, request.outcomes)
             if local.position and follower.total is not None:
-                # of a log that has lost its oldest events it is not known how many are behind a number
+                # if a log has lost its oldest events, the number of those before the position is unknown
                 follower.total = follower.total - local.position if local.position <= follower.total else None
             hand_over = None
             if request.dispatch:
@@ -78,8 +78,8 @@ class LocalEngine:
 
 
 def _sources(options: Options) -> tuple[EventSource, ...]:
-    """Return what a next replay has to read to know what events are known by; of a log with an identity
-    that is nothing.
+    """Return the logs that a continued replay has to read for the identities of held events; none if the log
+    has an identity.
     """
     if getattr(options.source, "identity", None) is not None:
         return ()
@@ -88,7 +88,7 @@ def _sources(options: Options) -> tuple[EventSource, ...]:
 
 
 def _prepare_graph(local: LocalExecutor, options: Options, follower: ProgressReporter) -> Tick:
-    """Return what to tell of the events that are run, once the final graph is there where it is wanted."""
+    """Gather the final graph if it is wanted; return the progress callback for the run itself."""
     if options.as_of != "end":
         return follower
     local.gather_final_graph(options.source, options.span, follower.part(_GATHERING))

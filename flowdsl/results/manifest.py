@@ -1,5 +1,5 @@
-"""Manifest of a run, next to its tables: its flows, the outcomes of the contexts at every step, what sinks
-got.
+"""Manifest of a run, next to its tables: its flows, the outcomes of contexts at every step, and delivery
+counts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OPEN_SCHEMA = {
 
 
 def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) -> Manifest:
-    """Return what is known of a run in addition to its tables."""
+    """Build the manifest of a run: all facts that are not in its tables."""
     return {
         "flows": [flow.name for flow in plan.flows],
         "text": [str(flow) for flow in plan.flows],
@@ -75,8 +75,8 @@ def _count_deliveries(plan: Plan, totals: RunTotals) -> list[DeliveredRow]:
 
 
 def delivers_of(plan: Plan) -> list[DeliverRow]:
-    """Return the deliver steps: where their deliveries are kept, whose they are, and what sinks and fields
-    they have.
+    """Return a row for each deliver step: the table of its deliveries, its flows, its sinks, and the kinds of
+    its fields.
     """
     delivers: list[DeliverRow] = []
     for step in plan.steps:
@@ -95,7 +95,7 @@ def delivers_of(plan: Plan) -> list[DeliverRow]:
 
 
 def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[StepRow]:
-    """Return the outcomes of the contexts at every step, a row for each flow that has it."""
+    """Return the outcomes of contexts at every step, with a row for each flow that has the step."""
     rows: list[StepRow] = []
     for one in steps:
         tally, step = one.counts, one.step
@@ -149,7 +149,7 @@ def _fan_out(flow: int, one: StepTotals) -> FanOutRow:
 
 
 def record_open(plan: Plan, store: Store, steps: Sequence[StepTotals]) -> None:
-    """Write down the windows and queues that are open."""
+    """Write the windows and queues that are open to the table `open`."""
     for one in steps:
         rows = one.open
         if not rows:
@@ -169,7 +169,7 @@ def record_open(plan: Plan, store: Store, steps: Sequence[StepTotals]) -> None:
 
 
 def check_sums(manifest: Manifest) -> None:
-    """Hold every step to it that nothing is lost (rule 18)."""
+    """Check that no step has lost a context (rule 18); raise `ReplayError` otherwise."""
     for s in manifest["steps"]:
         came = s["held_before"] + s["entered"] + s["extra_branches"]
         went = s["passed"] + s["dropped"] + s["failed"] + s["absorbed"] + s["held"]

@@ -1,4 +1,4 @@
-"""The manifest of a result: what `result.json` holds, as types. It is written and read as it is."""
+"""Types of the manifest of a result, as it is in `result.json`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DeliverRow(TypedDict):
 
 
 class FanOutRow(TypedDict):
-    """The branches that a fan-out made: pairs of a number of branches and how many contexts had so many."""
+    """The branches that a fan-out made: pairs of a number of branches and the count of contexts with it."""
 
     number: int
     step: int

@@ -1,4 +1,4 @@
-"""Members of the windows of a replay: which contexts went into which batch, and what came of it.
+"""Members of the windows of a replay: which contexts went into which batch, and its deliveries.
 
 No run keeps them, as there may be as many as events. They are found by running the flows again with a trace.
 """
@@ -88,8 +88,8 @@ def _deliveries(batches: pl.DataFrame, result: ResultData) -> pl.DataFrame:
 
 
 def single_flow(options: Options, number: int) -> tuple[Options, int]:
-    """Return options that run one flow of a replay, and its number there; all of them, if they cannot run
-    apart.
+    """Return options that run only this flow of a replay, and its number there; all flows stay if they cannot
+    run separately.
     """
     if options.together:
         return options, number

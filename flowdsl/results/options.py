@@ -54,7 +54,7 @@ class Options:
 
     @property
     def together(self) -> bool:
-        """Whether the results of a flow depend on the others, or they cannot run apart."""
+        """True if the flows must run together: they share caps, or the state of an earlier replay."""
         return self.state is not None or bool(self.caps)
 
 
@@ -184,7 +184,7 @@ def _duration(name: str, value: object) -> int:
 
 
 def check_graph(graph: object) -> None:
-    """Refuse what is not a graph."""
+    """Raise an error for anything but a graph or None."""
     if graph is not None and not isinstance(graph, EntityGraph):
         raise ReplayError(f"graph is {type_text(graph)}", allowed="an EntityGraph, or None")
 

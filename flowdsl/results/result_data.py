@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from flowdsl.results.engine import RunTotals
     from flowdsl.results.options import Options
 
-# which share of the making of a table is making its parts
+# the share of the progress bar for making the parts of a table
 _PARTS: Final = 0.7
 
 
 @dataclass
 class ResultData:
-    """The tables of deliveries and of everything else that a replay gave, with its manifest and state.
+    """The tables of deliveries and of all other outcomes of a replay, with its manifest and state.
 
     `flowdsl.Result` adds explanations, pictures and reports.
     """
@@ -364,7 +364,7 @@ class ResultData:
         return self.manifest["delivers"]
 
     def _settle(self, progress: Progress = None) -> None:
-        """Spell out the failures that are kept short; for that their events are read again."""
+        """Write the rows of failures that are only kept as contexts; this reads their events again."""
         if self.recorder is None or not self.recorder.pending:
             return
         with track(progress, self.recorder.source.count(), "read failures") as follower:
@@ -383,7 +383,7 @@ class ResultData:
     def _make(
         self, sink: str | None, columns: Sequence[str] | None, table: str, follower: ProgressReporter
     ) -> pl.DataFrame:
-        # parts are put together and in order when all of them are there
+        # the rest of the work is joining and sorting the parts
         tick = follower.part(_PARTS)
         if table != "deliveries":
             frame = self._table(table, follower)
@@ -394,7 +394,7 @@ class ResultData:
         return frame if columns is None else frame.select(known_columns(frame, columns, table))
 
     def _check_names(self, sink: object, table: object) -> None:
-        """Refuse what names no table, and no sink of one."""
+        """Raise an error for a table or sink that does not exist."""
         known = ("deliveries", *DerivedTables(self.store, self.manifest).makers)
         if not is_text_in(table, known):
             raise ReplayError.unknown(f"a result has no table {short_repr(table, 200)}", table, known)
@@ -413,8 +413,8 @@ class ResultData:
         return self._make_once(name, lambda: self.to_pandas(table=name))
 
     def _make_once(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """Return a frame that is made once: each time as a new one, so that changing it changes no
-        other. Its columns are Arrow's, which a copy shares.
+        """Return a copy of a frame that is made only once, so that callers may change it; copies share the
+        Arrow columns.
         """
         if name not in self._cache:
             self._cache[name] = make()
@@ -422,14 +422,14 @@ class ResultData:
 
 
 def _as_stored(manifest: Manifest, options: Options | None) -> Manifest:
-    """Return a manifest that tells the events of files and frames from others."""
+    """Return the manifest to store: for a log without an identity, with digests of its first events."""
     if options is None or manifest["log"] is not None:
         return manifest
     return {**manifest, "beginning": beginning_of(options.source)}
 
 
 def _add_entities(target: FolderStore, store: Store, manifest: Manifest, state: State) -> None:
-    """Write down who is mentioned: a folder holds no graph."""
+    """Write the table of mentioned entities, as a folder has no graph."""
     part = entity_table(store, manifest["delivers"], state.graph)
     if part is not None:
         target.add(ENTITIES, part)
@@ -438,7 +438,7 @@ def _add_entities(target: FolderStore, store: Store, manifest: Manifest, state: 
 def finish_result(
     plan: Plan, options: Options, store: Store, totals: RunTotals, *, trace: bool
 ) -> ResultData:
-    """Return the result of a run that is over."""
+    """Build the result of a finished run; in a folder, also write its manifest."""
     log = getattr(options.source, "identity", None)
     manifest = manifest_of(plan, totals, trace=trace, log=log)
     record_open(plan, store, totals.steps)

@@ -1,4 +1,4 @@
-"""A replay: flows run over an event log by an engine, and what they deliver goes into tables."""
+"""Run a replay: an engine runs flows over an event log, and their deliveries go into tables."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def replay_with(
     progress: Progress = None,
     **options: Any,
 ) -> ResultData:
-    """Run flows over a log with `options` as `options_of` takes them, and keep the tables in memory."""
+    """Run flows over a log with the options of `options_of`, and keep the tables in memory."""
     return run(options_of(flows, log, graph, **options), MemoryStore(), progress=progress)

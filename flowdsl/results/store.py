@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 MANIFEST = "result.json"
 META = b"flowdsl"
-# values by which a column is known to repeat itself
+# values of a column that are checked for repetition
 _LOOKED_AT: Final = 1 << 10
-# parts that wait to be written
+# most parts that wait to be written
 _WAITING: Final = 2
 
 
@@ -169,15 +169,15 @@ def write_part(path: Path, part: TablePart) -> None:
 
 
 def _copies(frame: pl.DataFrame) -> dict[str, str]:
-    """Return the columns that are not written, each with the one that it repeats."""
+    """Return the columns that are not written because they repeat another one, which is the value."""
     copy, name = "payload.recipient_id", "recipient_id"
     is_copy = copy in frame.columns and frame[copy].equals(frame[name], check_dtypes=True)
     return {copy: name} if is_copy else {}
 
 
 def _encodings(frame: pl.DataFrame) -> dict[str, Any]:
-    """Return how columns are best written: numbers and times mostly ascend, and texts mostly differ. To try a
-    dictionary for each of them would cost more time than all else.
+    """Return Parquet options for columns: numbers and times mostly ascend, and texts mostly differ, so that
+    trying a dictionary for each would take most of the time.
     """
     texts = {name for name, dtype in frame.schema.items() if dtype == pl.String}
     ascending = {name for name, dtype in frame.schema.items() if dtype == pl.Int64 or dtype.is_temporal()}
@@ -185,7 +185,7 @@ def _encodings(frame: pl.DataFrame) -> dict[str, Any]:
     return {
         "use_dictionary": [*({*frame.columns} - ascending - texts | repeating)],
         "column_encoding": dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
-        # least and greatest texts help no reader
+        # no reader uses the least and the greatest text
         "write_statistics": [*({*frame.columns} - texts)],
     }
 
@@ -204,7 +204,7 @@ def _path(folder: object) -> Path:
 class FolderStore:
     """Store that writes each part to a Parquet file, so that memory does not grow with the result.
 
-    A thread writes, while the next part is made.
+    A thread writes one part while the next is made.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -214,17 +214,17 @@ class FolderStore:
 
     @cached_property
     def _thread(self) -> ThreadPoolExecutor:
-        # only of stores that are written: a result that was read is copied, and sent to other processes
+        # made only for writing: a thread pool would prevent copying and pickling of results that were read
         return ThreadPoolExecutor(1, "writer")
 
     @classmethod
     def create(
         cls, folder: str | os.PathLike[str], hint: str = "name a new folder, or empty this one"
     ) -> FolderStore:
-        """Create a store in a new or empty folder; `hint` says what to do where it is not empty."""
+        """Create a store in a new or empty folder; `hint` tells the user what to do if it is not empty."""
         path = _path(folder)
         try:
-            # `missing/..` makes nothing: what a path only passes by is not a folder of the result
+            # resolved first, so that `missing/..` does not create the folder `missing`
             path = Path(os.path.realpath(path))
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -236,9 +236,9 @@ class FolderStore:
     @classmethod
     @contextmanager
     def replacing(cls, folder: str | os.PathLike[str]) -> Iterator[FolderStore]:
-        """Fill a store next to the result of a folder, and put it in its place in the end.
+        """Fill a store next to a folder with a result, and replace that folder in the end.
 
-        Until then the folder keeps what it has. What is not a result is not replaced.
+        Until then the folder keeps its contents. A folder without a result must be new or empty.
         """
         path = Path(os.path.realpath(_path(folder)))
         if not (path / MANIFEST).is_file():
@@ -261,7 +261,7 @@ class FolderStore:
                 f"{str(folder)!r} holds no result",
                 hint="replay(…, out=folder) or result.to_parquet(folder) writes one",
             )
-        # its parts are read when they are asked for, and a program may have gone to another folder by then
+        # absolute, as parts are read later, when the working directory may be another one
         return cls(Path(os.path.abspath(path)))
 
     def add(self, table: str, part: TablePart) -> None:
@@ -270,7 +270,7 @@ class FolderStore:
         self._waiting.append(self._thread.submit(write_part, self._next_path(table), part))
 
     def _wait(self, left: int = 0) -> None:
-        """Wait until so many parts at most are left to be written."""
+        """Wait until at most `left` parts remain to be written."""
         while len(self._waiting) > left:
             try:
                 self._waiting.popleft().result()
@@ -299,14 +299,14 @@ class FolderStore:
         return sorted({str(p.parent.relative_to(self.folder)) for p in self.folder.rglob("*.parquet")})
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Write what the tables belong to; a folder without it is not a result."""
+        """Write the manifest; a folder without one is not a result."""
         self._wait()
         path = self.folder / MANIFEST
         path.with_suffix(".tmp").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
         path.with_suffix(".tmp").replace(path)
 
     def read_manifest(self) -> Manifest:
-        """Read what the tables belong to."""
+        """Read and check the manifest."""
         path = self.folder / MANIFEST
         with reading(str(path)):
             content = path.read_bytes()

@@ -32,7 +32,7 @@ def summary(manifest: Manifest) -> str:
 
 
 def _totals(manifest: Manifest) -> list[tuple[int, str, str]]:
-    """Return numbers of things to know about, what they count, and where to look."""
+    """Return counts of noteworthy things: the count, what it counts, and where to look."""
     steps = manifest["steps"]
     held_back = sum(sum(step.get("refused", {}).values()) for step in steps)
     capped = sum(sum(step.get("capped", {}).values()) for step in steps)

@@ -1,7 +1,7 @@
-"""Takes down what comes out of a run: deliveries, failures, drops and late events, as parts of tables.
+"""Write the outcomes of a run as parts of tables: deliveries, failures, drops and late events.
 
-Deliveries become columns at once. Failures are kept as contexts, and spelled out as rows with all variables
-when somebody asks, or before the entity versions that they refer to are renumbered.
+Deliveries become columns at once. Failures are kept as contexts; they become rows with all variables on
+request, or when very many are kept.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.orders import distinct
 
 BRANCH = "branch_{}"
-# the event that opened the window that a delivery came out of: it is the same in runs that close the window
-# at another event
+# column of the event that opened the window of a delivery, which stays the same in runs that close the
+# window at another event
 OPENED_BY = "opened_by"
-# where deliveries are handed over: where each comes from, as `Origins` has it
+# columns of the origin of each delivery (see `Origins`), which only exist if deliveries are handed over
 ORIGIN = {"origin.seq": pl.Int64(), "origin.moment": pl.Int64(), "origin.branch": pl.String()}
 FIELD = "payload.{}"
 VARIABLE = "variable.{}"
 EVENT = "event.{}"
-# for a sink whose preferences refused some rows: which
+# mask of the rows that the recipient preferences of a sink refused
 REFUSED = "refused.{}"
-# what deletions name
+# columns that identify the link or entity of a deletion
 LINK_COLUMNS = ("link_type", "link_id", "source_id", "target_id")
 ENTITY_COLUMNS = ("entity_type", "entity_id")
-# failures kept as contexts before they are spelled out
+# most failures that are kept as contexts
 PENDING = 1 << 22
 Seqs = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Origins:
-    """Origin of contexts: the event, or the one that opened the window, its time or when that was (µs), the
-    branch.
+    """Origins of contexts: the event with its time (µs), or the event that opened the window with the time
+    of opening, and the branch.
     """
 
     seq: Seqs
@@ -65,7 +65,7 @@ class Origins:
 
     @classmethod
     def of(cls, contexts: ContextBatch, batch_names: Sequence[str]) -> Origins:
-        """Those of contexts as they are delivered."""
+        """Return the origins of contexts at their delivery."""
         window = opening_of(contexts, batch_names)
         if window is None:
             times = contexts.chunk.column(("event", "timestamp_us"), contexts.rows).ints
@@ -86,7 +86,7 @@ class TableRecorder:
         self.ahead_count = 0
         self.undelivered_count = 0
         self.trace = trace
-        # columns of the event that are taken down with its deliveries, for sinks
+        # columns of the event that are written with its deliveries, for sinks
         self.event_columns: tuple[str, ...] = ()
         self._source = source
         self._pending: list[tuple[CompiledStep, ContextBatch, Failures]] = []
@@ -94,7 +94,7 @@ class TableRecorder:
         self._settles = True
 
     def write(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
-        """Write down what was delivered and what failed; in a trace also what was dropped."""
+        """Write deliveries and failures; with `trace`, also drops."""
         for failed in outcome.failed:
             self._fail(step, failed)
         for dropped in outcome.dropped if self.trace else ():
@@ -120,27 +120,27 @@ class TableRecorder:
             events = failed.chunk.frame(failed.rows)
             self.store.add("errors", with_events(error_part(step, failed, why), events))
             return
-        # only the number of the event is kept: the rest is read again on request
+        # of the event only the number is kept; the rest is read again on request
         numbers = EventRows(pl.DataFrame([pl.Series("seq_no", failed.seq)]), contexts.chunk.interner)
         self._pending.append((step, failed.detach(numbers), why))
         self._pending_size += len(rows)
         self._settle_some()
 
     def note_late(self, chunk: Chunk, rows: Index) -> None:
-        """Events older than the clock."""
+        """Write events that are older than the clock."""
         late = _with_clock(chunk, rows)
         lateness = (pl.col("clock") - pl.col("timestamp")).alias("lateness")
         self.store.add("late", TablePart(late.with_columns(lateness)))
         self.late_count += len(rows)
 
     def note_ahead(self, chunk: Chunk, rows: Index) -> None:
-        """Events dated in the future that leave the clock where it is."""
+        """Write events dated so far in the future that they do not move the clock."""
         ahead = (pl.col("timestamp") - pl.col("clock")).alias("ahead")
         self.store.add("ahead", TablePart(_with_clock(chunk, rows).with_columns(ahead)))
         self.ahead_count += len(rows)
 
     def note_unmatched(self, chunk: Chunk, rows: Index) -> None:
-        """Note deletions that met nothing."""
+        """Write deletions of links and entities that did not exist."""
         frame = chunk.events.frame[rows]
         columns = [
             pl.col(name).cast(pl.String) if name == "kind" else pl.col(name)
@@ -151,14 +151,14 @@ class TableRecorder:
         self.unmatched_count += len(rows)
 
     def branch(self) -> TableRecorder:
-        """Return a recorder for one piece of work, whose records are put in their place by `join`."""
+        """Return a recorder for one task, whose records `join` takes over in order."""
         branch = type(self)(MemoryStore(), trace=self.trace, source=self._source)
         branch._settles = False
         branch.event_columns = self.event_columns
         return branch
 
     def join(self, branch: TableRecorder) -> None:
-        """Take over what a piece of work recorded."""
+        """Take over the records of a task."""
         for table in branch.store.tables():
             for part in branch.store.parts(table):
                 self.store.add(table, part.whole())
@@ -172,7 +172,7 @@ class TableRecorder:
             self.settle()
 
     def settle(self, follower: ProgressReporter | None = None) -> None:
-        """Spell out the failures kept so far; `follower` hears of the events that are read for it."""
+        """Write the rows of the failures kept so far; `follower` reports the events that this reads."""
         if not self._pending:
             return
         parts = list(failure_rows(self, self._pending, follower))
@@ -182,26 +182,26 @@ class TableRecorder:
 
     @property
     def pending(self) -> Sequence[tuple[CompiledStep, ContextBatch, Failures]]:
-        """The failures that are kept as contexts: of their events only the number is known."""
+        """The failures that are kept as contexts, which only have the numbers of their events."""
         return self._pending
 
     @property
     def source(self) -> EventSource:
-        """Return where the events of failures are read again."""
+        """The log from which the events of failures are read again."""
         assert self._source is not None
         return self._source
 
     def held_versions(self) -> Iterable[Versions]:
-        """Entity versions that failures not yet spelled out refer to."""
+        """Yield the entity versions that the kept failures refer to."""
         for _, contexts, _ in self._pending:
             yield from contexts.held_versions()
 
     def held_codes(self) -> Iterator[Any]:
-        """Codes of ids that failures not yet spelled out refer to."""
+        """Raise an error: only live runs forget ids, and they use another recorder."""
         raise NotImplementedError("a replay does not forget ids")
 
     def renumber(self, mapping: Versions) -> None:
-        """Entity versions got new numbers."""
+        """Replace the entity versions in kept failures by their new numbers."""
         self._pending = [(step, contexts.renumbered(mapping), why) for step, contexts, why in self._pending]
 
 
@@ -210,7 +210,7 @@ def failure_rows(
     failed: Sequence[tuple[CompiledStep, ContextBatch, Failures]],
     follower: ProgressReporter | None = None,
 ) -> Iterator[TablePart]:
-    """Failures that were kept as contexts as rows of the table of errors, their events read again."""
+    """Yield kept failures as rows of the table of errors, after reading their events again."""
     if not failed:
         return
     seqs = distinct(np.concatenate([contexts.seq for _, contexts, _ in failed]))
@@ -228,7 +228,7 @@ def _with_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
     frame = chunk.events.frame
     columns = [c for c in ("seq_no", "event_id", "timestamp", "kind") if c in frame.columns]
     clock = pl.Series("clock", chunk.clock[rows]).cast(MOMENT)
-    # column by column: a frame is gathered by Polars' threads, which the next events keep busy
+    # column by column: gathering a frame would wait for Polars' threads, which process the next events
     few = pl.DataFrame([frame.get_column(name)[rows] for name in columns])
     return few.with_columns(clock, pl.col("kind").cast(pl.String))
 
@@ -239,7 +239,7 @@ def deliveries_table(step: int, flows: list[int]) -> str:
 
 
 def step_meta(step: CompiledStep) -> dict[str, Any]:
-    """Return what the parts of tables say of the step that they come from."""
+    """Return the metadata of parts of tables that identifies their step."""
     return {"flows": step.flows, "step": step.number, "operator": step.method}
 
 
@@ -287,7 +287,7 @@ def _origin_columns(contexts: ContextBatch, step: CompiledStep) -> list[pl.Serie
 
 
 def field_series(value: Column | Payload) -> tuple[pl.Series, bool]:
-    """Return a payload field in the plainest type, and whether that is JSON text: structs for objects,
+    """Return a payload field in its plainest type, and whether that is JSON text: structs for objects,
     lists where one type fits.
     """
     if isinstance(value, Column):
@@ -309,7 +309,7 @@ def _list_series(value: Payload) -> pl.Series | None:
     nodes = (node if isinstance(node, Column) else Payload(node, value.size) for node in value.node)
     items = [field_series(node) for node in nodes]
     first = items[0][0].dtype
-    # lists of lists as JSON: put together they would become one list
+    # lists of lists as JSON text: concatenated they would become one list
     if first == pl.List or any(as_json or series.dtype != first for series, as_json in items):
         return None
     frame = pl.DataFrame({str(number): series for number, (series, _) in enumerate(items)})
@@ -317,7 +317,7 @@ def _list_series(value: Payload) -> pl.Series | None:
 
 
 def _text_variable(name: str, contexts: ContextBatch) -> pl.Series:
-    """Return a variable where it is text, else null."""
+    """Return a variable as a column of texts, null in rows where it is not text."""
     column = contexts.column((name,))
     return only(column.text_series(), column.is_(Tag.TEXT))
 
@@ -330,7 +330,7 @@ def _optional_text(name: str, contexts: ContextBatch) -> pl.Series:
 
 
 _CLOSED_TEXTS = CLOSED.categories.to_list()
-# of each code the place of its text; behind all for those that close nothing
+# by code, the index of its text; codes that close nothing get the index after the last
 _CLOSED_PLACES = np.array(
     [[*_CLOSED_TEXTS, None].index(CLOSED_NAMES.get(code)) for code in range(max(CLOSED_NAMES) + 1)], np.uint8
 )
@@ -344,7 +344,7 @@ def closed_texts(contexts: ContextBatch) -> pl.Series:
 
 
 def branch_texts(branches: Any, size: int) -> pl.Series:
-    """Branches as text: the positions at each fan-out joined by dots; null before any."""
+    """Return branches as text: the positions at each fan-out joined by dots; null before the first."""
     if not len(branches):
         return pl.Series("branch", [None], dtype=pl.String).new_from_index(0, size)
     levels = [pl.Series(f"b{i}", b) for i, b in enumerate(branches)]

@@ -24,15 +24,15 @@ from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.kinds import NOTHING, Kind, complete, dtype_of, holds_json, join_kinds, kind_of_series
 from flowdsl.values.orders import order_within, stable_order
 
-# what rows are sorted by before their branches, and after them
+# the sort keys of rows; branches come before the last one
 _ORDER = ("delivered_at", "seq_no", "__flow", "step")
-# where a row goes, and whether it is there
+# prefixes of columns that are always read: branches, and refusals of sinks
 _ALWAYS = (BRANCH.format(""), REFUSED.format(""))
-# fewer rows are sorted before it would be known whether they need it
+# fewer rows are sorted without checking first whether they are in order
 _SORTED_AT_ONCE = 1 << 12
-# fewer rows are not sorted on their own
+# groups with fewer rows are not sorted separately
 _SORTED_APART = 1 << 16
-# what rows are sorted by has to fit into so many
+# bits that the packed sort keys of a row may have
 _BITS = 63
 
 
@@ -46,8 +46,8 @@ def sink_table(
 ) -> pl.DataFrame:
     """Return the table of one sink: the fixed columns, and between them the union of the payloads' fields.
 
-    A field that says what a fixed column says is only there if it is asked for. With `columns` only those:
-    what is not asked for is not made. `tick` hears how many rows were made.
+    A field that repeats a fixed column is left out unless `columns` names it. With `columns`, only these are
+    read and made. `tick` gets the number of rows made.
     """
     mine = [step for step in steps if sink in step["sinks"]]
     pieces = [piece for step in mine for piece in store.parts(step["table"])]
@@ -56,7 +56,7 @@ def sink_table(
     if columns is not None:
         _check_columns(sink, columns, [*FIXED, *named])
     ordered = _is_ordered(mine, pieces)
-    # what is not asked for is not read, made or put in order
+    # other columns are not read, made or sorted
     asked = {c: name for c, name in named.items() if columns is None or c in columns}
     fixed = FIXED if columns is None else columns
     needed = {*fixed, *map(FIELD.format, asked.values()), *(() if ordered else _ORDER), "seq_no"}
@@ -138,8 +138,8 @@ def deliveries_with_origin(
     sink: str,
     tick: Tick = noop,
 ) -> pl.DataFrame:
-    """Return what one flow delivered to one sink: the fixed columns, `payload` as JSON text, and what
-    identifies deliveries across runs: `origin`, the event they come from or that opened their window, and
+    """Return the deliveries of one flow to one sink: the fixed columns, `payload` as JSON text, and columns
+    that identify deliveries across runs: `origin`, the event they come from or that opened their window, and
     `place`, the position of the deliver step among those to that sink.
     """
     mine = sorted((s for s in steps if flow in s["flows"] and sink in s["sinks"]), key=_number)
@@ -250,9 +250,9 @@ def _concat_frames(frames: Sequence[pl.DataFrame], extra: dict[str, Any]) -> pl.
 
 
 def _apart(frames: Sequence[pl.DataFrame]) -> Iterator[Sequence[pl.DataFrame]]:
-    """Return the frames in groups, each of which is over before the next one begins.
+    """Yield the frames in groups whose delivery times do not overlap, in order.
 
-    To sort groups that are not very small is cheaper than to sort all rows at once.
+    Sorting groups that are not very small is cheaper than sorting all rows at once.
     """
     times = [(frame["delivered_at"].to_physical().to_numpy(), frame) for frame in frames if frame.height]
     spans = sorted(((int(t.min()), int(t.max()), frame) for t, frame in times), key=lambda span: span[0])
@@ -269,7 +269,7 @@ def _apart(frames: Sequence[pl.DataFrame]) -> Iterator[Sequence[pl.DataFrame]]:
 
 
 def _put_in_order(frame: pl.DataFrame, last: Sequence[str]) -> pl.DataFrame:
-    """Return rows sorted, nulls first; rows that are equal there keep their order."""
+    """Sort rows by (delivered_at, seq_no, flow, branch, step) and `last`, nulls first; the sort is stable."""
     levels = sorted((c for c in frame.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
     *first, step = _ORDER
     keys = [*first, *levels, step, *last]
@@ -282,7 +282,7 @@ def _put_in_order(frame: pl.DataFrame, last: Sequence[str]) -> pl.DataFrame:
 
 
 def _order(frame: pl.DataFrame, keys: Sequence[str]) -> Index | None:
-    """Return the order of rows by these columns, nulls first; None where they have it."""
+    """Return the order of rows by these columns, nulls first; None if they are in this order already."""
     packed = _pack(frame, keys)
     if packed is not None:
         return None if (packed[1:] >= packed[:-1]).all() else stable_order(packed)
@@ -292,11 +292,11 @@ def _order(frame: pl.DataFrame, keys: Sequence[str]) -> Index | None:
 
 
 def _pack(frame: pl.DataFrame, keys: Sequence[str]) -> Ints | None:
-    """Return columns as one integer for each row, in the same order; None where they do not fit into one
-    together, or some are null.
+    """Pack the columns of each row into one integer with the same order; return None if they do not fit, or
+    if any value is null.
     """
     packed, bits = np.zeros(frame.height, np.int64), 0
-    # the place of a row is put beside it to sort
+    # the sort needs bits for the row number too
     most = _BITS - frame.height.bit_length()
     for key in reversed(keys) if frame.height else ():
         column = frame[key]
@@ -307,7 +307,7 @@ def _pack(frame: pl.DataFrame, keys: Sequence[str]) -> Ints | None:
         if high == low:
             continue
         if bits + (high - low).bit_length() > most and (numbers[1:] >= numbers[:-1]).all():
-            # in order already: their ranks are smaller
+            # sorted already: use ranks, which need fewer bits
             numbers = np.cumsum(np.diff(numbers, prepend=numbers[:1]) != 0)
             low, high = 0, int(numbers[-1])
         if bits + (high - low).bit_length() > _BITS:

@@ -25,7 +25,7 @@ from flowdsl.values.state_objects import FieldKind, StateReader
 _COUNT: Final = WholeField(0)
 _TEXTS: Final = ListField(TextField())
 _COUNTS: Final = NamedField(_COUNT)
-# a table is a folder within that of the result, and nothing else
+# a table's name must be a folder within that of the result
 _TABLE: Final = re.compile(r"deliveries/[0-9]{1,9}-[0-9]{1,9}")
 
 
@@ -108,7 +108,7 @@ _MANIFEST: Final = RecordField(
     beginning=_TEXTS,
     tzdata=TextField(),
 )
-# what every part of a table says of itself; deliveries, errors and drops say more
+# metadata that every part of a table has; deliveries, errors and drops have more
 _PART: Final[Mapping[str, FieldKind]] = {
     "flows": ListField(_COUNT),
     "step": _COUNT,
@@ -160,7 +160,7 @@ def _parse(text: str | bytes) -> Any:
 
 
 def _check_whole(manifest: Manifest, source: StateReader) -> None:
-    """Raise an error for parts that do not fit together."""
+    """Raise an error if fields of the manifest contradict each other."""
     names = manifest["flows"]
     for name in ("text", "triggers", "captions", "descriptions"):
         source.check(len(manifest[name]) == len(names), f"not of one length: {name} and flows")
