@@ -1,6 +1,6 @@
-"""Diagrams of flows, projects, results and comparisons: SVG, Mermaid and text, drawn without any program or
-script.
+"""Diagrams of flows, projects, results and comparisons as SVG, Mermaid and text, drawn without external
+programs.
 
-`diagram` has the content, `flows`, `results` and `comparisons` build it, `column_layout` and `lane_layout`
-lay it out, `svg`, `mermaid` and `text_renderer` write it, and `picture` is the value that users get.
+`diagram` is the content of a picture; `flows`, `results` and `comparisons` build it; `column_layout` and
+`lane_layout` lay it out; `svg`, `mermaid` and `text_renderer` write it; `picture` is the object for users.
 """

@@ -1,5 +1,5 @@
-"""Layout of one flow as a column: steps run downwards, and what leaves a step goes to the right, or, for a
-narrow screen, is below the step.
+"""Layout of one flow as a column: steps run downwards; edges to sinks and exits go to the right, or, for
+narrow screens, are below the step.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Place:
     side: float
 
     def contains(self, middle: float) -> bool:
-        """Return whether an edge at this height leaves the card straight."""
+        """Return True if an edge at this height leaves the card straight."""
         return self.card + 5 <= middle <= self.card + self.tall - 5
 
 
@@ -117,7 +117,7 @@ class _Column:
         return y + 10
 
     def _place_cards(self) -> list[_Place]:
-        """Place card below card, and what leaves each as near to its middle as there is room."""
+        """Place cards below each other, with sinks and exits as close to the middle of theirs as possible."""
         places: list[_Place] = []
         card = free = 0.0
         for node in self.chain.nodes:
@@ -132,7 +132,7 @@ class _Column:
         return places
 
     def node(self, top: float, number: int, node: Node, place: _Place) -> float:
-        """Draw a card and what leaves to its right; return the position below the card."""
+        """Draw a card, with its sinks and exits to its right; return the position below the card."""
         canvas, y, tall = self.canvas, top + place.card, place.tall
         self._draw_exits(top, node, place)
         canvas.open(node_title(node, number), "trigger" if number < 0 else "step")
@@ -156,7 +156,7 @@ class _Column:
         return wrap_text(node.caption, self.card - LEAD - 12, CAPTION, 2, mono=True)
 
     def _note(self, node: Node) -> list[str]:
-        # a reason to stop is written in full
+        # the reason why an event stopped is written in full
         lines = 6 if node.mark.tone == "stopped" else 2
         return wrap_text(node.mark.label, self.card - LEAD - 12, NOTE, lines)
 
@@ -205,7 +205,7 @@ class _Column:
         draw_across(canvas, left, left + arm, middle, mark, self.scale, start=start, bent=self.bent)
         if mark.label:
             half = self.scale.thickness(mark) / 2
-            # on the far side of the curve
+            # the label is on the outer side of the curve
             above = self.bent or start is None or start >= middle
             y = middle - half - 4 if above else middle + half + 12
             canvas.text(left + arm - 14, y, edge_label(mark), f"halo {label_css(mark)}", COUNT, anchor="end")
@@ -218,7 +218,7 @@ class _Column:
         return SinkNode(target.sink, self.types.get(target.sink))
 
     def _right_side(self) -> float:
-        """Return where the heading and what leaves the cards end."""
+        """Return the right end of the heading, the sinks and the exits."""
         notes = [width(note, 12) for note in (*self.diagram.notes, self.chain.description or "")]
         heading = max(width(self.chain.name, 16, bold=True), *notes) + 2 * MARGIN
         return max(min(heading, 640), self._exits_end(self.right, self.arm))
@@ -235,7 +235,7 @@ class _Column:
 
 
 class _NarrowColumn(_Column):
-    """The same with what leaves a card below it, next to the edge to the next card."""
+    """A column in which sinks and exits are below their card, next to the edge to the next card."""
 
     bent = True
 
@@ -278,5 +278,5 @@ def _middles(top: float, rows: Sequence[float]) -> list[float]:
 
 
 def _side_height(node: Node) -> float:
-    """Return the height of what is to the right of a card."""
+    """Return the height of the sinks and exits of a card."""
     return _SINK_ROW * len(node.targets) + _ROW * len(node.exits)

@@ -52,7 +52,7 @@ def count_change(
 ) -> Annotation:
     """Return counts before and after for an edge; only one if they are equal or one side lacks the edge.
 
-    More or fewer of most things is neither better nor worse.
+    Without `less_is_better` the style is neutral, as for most things more is neither better nor worse.
     """
     one, other = before or 0, after or 0
     title = f"{one:,} {of} before, {other:,} after"

@@ -14,10 +14,10 @@ SWEEPS: Final = 4
 
 
 def order_nodes(graph: nx.DiGraph, fixed: Sequence[Key], others: Sequence[Key]) -> list[Key]:
-    """Return the nodes of a layer in an order in which edges from the layer before rarely cross.
+    """Return the nodes of a layer in an order with few crossings of edges from the previous layer.
 
-    `fixed` is the layer before, in its order. Each node goes to the middle of those it is reached from; then
-    neighbours change places as long as that takes a crossing away.
+    `fixed` is the previous layer, in its order. Each node is placed at the middle of its predecessors; then
+    neighbours swap places as long as that removes a crossing.
     """
     place = {node: i for i, node in enumerate(fixed)}
     middle = {}
@@ -55,7 +55,7 @@ def spread(wanted: Sequence[float], heights: Sequence[float], top: float, gap: f
     >>> spread([50, 52, 300], [20, 20, 20], 0, 10)
     [26.0, 56.0, 290.0]
     """
-    # boxes that would overlap form a block, placed at the mean of its members' wishes
+    # boxes that would overlap form a block, placed at the mean of the wanted positions
     blocks: list[tuple[float, float, int]] = []
     offset = 0.0
     starts = []

@@ -31,7 +31,7 @@ def flow_chain(flow: FlowSpec) -> FlowDiagram:
 def flow_diagram(
     flows: Sequence[FlowSpec], types: Mapping[str, str] | None = None, title: str | None = None
 ) -> Diagram:
-    """Return flows with the sinks that they share; `types` has the known types of sinks."""
+    """Build the diagram of flows and the sinks that they share; `types` has the known types of sinks."""
     chains = tuple(map(flow_chain, flows))
     if title is None:
         title = f"Flow {flows[0].name}" if len(flows) == 1 else f"{len(flows)} flows"

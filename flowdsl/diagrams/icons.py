@@ -1,4 +1,4 @@
-"""A glyph (16 by 16) and a colour family for every operator, so that shapes tell steps apart too."""
+"""A glyph (16 by 16) and a colour family for every operator, so that steps do not differ by colour only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layout of several flows as lanes, one below the other: steps run to the right and wrap, sinks are at the
+"""Layout of several flows as lanes, one below the other: steps run to the right and wrap; sinks are on the
 right.
 
 `sink_layout` draws the sinks.
@@ -125,7 +125,7 @@ class _Lanes:
         return y + 8
 
     def _totals(self) -> str:
-        """Return a line with the known totals of sinks, if none is by itself."""
+        """Return a line with the known totals of sinks, for diagrams in which each lane has its own sinks."""
         sinks = [
             " ".join(
                 part for part in (sink.name, sink.mark.label, f"({sink.type})" if sink.type else "") if part
@@ -135,7 +135,7 @@ class _Lanes:
         return f"{count_text(len(sinks), 'sink')}: {', '.join(sinks)}" if sinks else "no sink"
 
     def _lay_out(self, chain: FlowDiagram) -> _Lane:
-        # an edge from the row above has its label between the rows
+        # the label of an edge from the row above needs room between the rows
         lane = _Lane(chain, self._boxes(chain), 30.0 if self.diagram.counted else 16.0)
         for row in range(lane.chips[-1].row + 1):
             nodes = [chip.node for chip in lane.chips if chip.row == row]
@@ -208,7 +208,7 @@ class _Lanes:
         """Draw the edge from the end of a row to the start of the next one."""
         thick = min(self.scale.thickness(mark), 4.0)
         out = before.x + before.wide
-        # below everything that hangs from the boxes of the row
+        # below all exits of the boxes of the row
         turn = max(c.x + max(c.wide, _exit_width(c.node)) for c in lane.chips if c.row == before.row)
         start, end = lane.middle(before.row), lane.middle(chip.row)
         between = lane.top(chip.row) - 8
@@ -290,7 +290,7 @@ def _way_width(way: Outflow) -> float:
 
 
 def _height_below(node: Node) -> float:
-    """Return the height of what is below a box."""
+    """Return the height of the exits below a box."""
     note = len(_note(node)) * (EXIT_ROW - 3) + 3 if node.mark.label else 0
     return note + len(node.exits) * EXIT_ROW + 2 if note or node.exits else 0
 

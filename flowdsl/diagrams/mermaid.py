@@ -27,8 +27,8 @@ _ESCAPED: Final = str.maketrans({c: f"#{ord(c)};" for c in '#&<>"`\\{}%$'})
 
 
 def mermaid(diagram: Diagram) -> str:
-    """Return a flowchart with the nodes, edges and labels of a diagram; names are escaped, so that none is
-    markup.
+    """Return a flowchart with the nodes, edges and labels of a diagram; names are escaped so that they are
+    never read as markup.
     """
     lines = [f"flowchart {'TD' if len(diagram.chains) == 1 else 'LR'}"]
     sinks = {sink.name: f"sink{number}" for number, sink in enumerate(diagram.sinks)}

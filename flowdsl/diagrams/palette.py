@@ -1,7 +1,7 @@
-"""The colours of pictures on light and on dark ground, and their style sheet.
+"""The colours of pictures on light and dark backgrounds, and their style sheet.
 
-Text has a contrast of at least 4.5 to 1, lines at least 3 to 1; tests check it. Rules name colours directly,
-since not every program that shows SVG supports CSS variables, and paper is light.
+Text has a contrast of at least 4.5 to 1, lines at least 3 to 1; tests check this. Rules name colours
+directly, as not every program that shows SVG supports CSS variables. Printed pictures use the light colours.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TONES: Final = ("passed", "stopped", "added", "removed", "changed", "better", "w
 SANS: Final = 'system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",Arial,sans-serif'
 MONO: Final = 'ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace'
 
-# what says the theme of a page: of JupyterLab, nbconvert, voila; VS Code; marimo; Colab; mkdocs-material
+# selectors for the theme of a page: JupyterLab, nbconvert, voila; VS Code; marimo; Colab; mkdocs-material
 LIGHT_PAGES: Final = (
     '[data-jp-theme-light="true"]',
     ".vscode-light",
@@ -69,9 +69,9 @@ DARK_PAGES: Final = (
 
 
 def page_scheme(root: str) -> str:
-    """Return the rules that give a part of a page the theme of the page, or else that of the reader.
+    """Return the CSS rules that give a part of a page the theme of the page, or else that of the reader.
 
-    An image of SVG in it is light or dark with it.
+    SVG images in this part follow its theme.
     """
     rules = f"{root}{{color-scheme:light dark}}"
     for scheme, pages in (("light", LIGHT_PAGES), ("dark", DARK_PAGES)):

@@ -16,7 +16,7 @@ from flowdsl.diagrams.svg import Canvas, image_html, theme_image
 from flowdsl.diagrams.text_renderer import outline
 from flowdsl.errors import DataError
 
-# a picture of one flow that is as wide is not shrunk much on a narrow screen
+# width in pixels up to which a picture is hardly shrunk on a narrow screen
 FITS: Final = 480
 FORMATS: Final = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".txt": "text"}
 
@@ -51,8 +51,8 @@ class Picture:
 
     @cached_property
     def narrow(self) -> str | None:
-        """The same for a narrow screen: flows as narrow columns, one below the other; None if there is no
-        need.
+        """The picture as SVG for narrow screens: flows as columns, one below the other; None if `svg` is
+        narrow enough.
         """
         chains = self.diagram.chains
         one = len(chains) == 1
@@ -78,8 +78,8 @@ class Picture:
 
     @property
     def html(self) -> str:
-        """The picture as an `<img>` with embedded data: its styles and names do not meet those of the
-        page.
+        """The picture as an `<img>` with embedded data, which keeps its styles and names apart from those of
+        the page.
         """
         return image_html(self.svg, self.diagram.title, self.narrow)
 
@@ -103,7 +103,7 @@ class Picture:
 
 
 def mime_bundle(picture: Picture, text: str) -> dict[str, str]:
-    """Return the MIME bundle of a picture, with a text for where pictures are not shown.
+    """Return the MIME bundle of a picture, with a text for programs that do not show pictures.
 
     The HTML is an `<img>`, which untrusted notebooks show too and screen readers announce; exports to other
     formats take the SVG. Mermaid is left out on purpose: JupyterLab would prefer it to the SVG, and exports

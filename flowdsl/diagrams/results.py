@@ -32,7 +32,7 @@ def result_diagram(manifest: Mapping[str, Any], causes: Causes) -> Diagram:
 
 
 def by_flow(manifest: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
-    """Return the rows of `steps`, flow by flow."""
+    """Return the rows of `steps` in a list for each flow."""
     rows: list[list[dict[str, Any]]] = [[] for _ in manifest["flows"]]
     for step in manifest["steps"]:
         rows[step["number"]].append(step)
@@ -45,7 +45,7 @@ def count_mark(count: int, of: str = "contexts") -> Annotation:
 
 
 def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Outflow, ...]:
-    """Yield the exits of a step, and its other inflows, with their counts."""
+    """Return the exits of a step, and its other inflows, with their counts."""
     ways: list[tuple[Leave, str, int]] = [
         ("came", "held before", step["held_before"]),
         ("branches", "more by branching", step["extra_branches"]),
@@ -73,8 +73,8 @@ def _node(step: Mapping[str, Any], causes: Counter[str]) -> Node:
 
 
 def _main_errors(causes: Counter[str], failed: int) -> list[tuple[str, int]]:
-    """Yield the most frequent errors, then the others together; failures without a known cause are just
-    failures.
+    """Return the most frequent errors with their counts, then all others together; failures of unknown cause
+    are counted as `failed`.
     """
     ordered = sorted(causes.items(), key=lambda item: (-item[1], item[0]))
     listed = ordered if len(ordered) <= CAUSES + 1 else ordered[:CAUSES]

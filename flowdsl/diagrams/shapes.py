@@ -13,7 +13,7 @@ from flowdsl.diagrams.text_width import elide_text, width
 
 THINNEST: Final = 1.5
 THICKEST: Final = 13.0
-# below this volume in all, no edge reaches the full width
+# least volume of the widest edge that is drawn at full width
 FEW: Final = 12
 COUNT: Final = 11.0
 LONGEST_LABEL: Final = 130.0
@@ -22,8 +22,8 @@ INWARD: Final = ("branches", "came")
 
 @dataclass(frozen=True)
 class Scale:
-    """Widths of edges by the square root of their volume, on one scale for a picture, so that one per cent is
-    still visible.
+    """Widths of edges, on one scale for a picture: proportional to the square root of the volume, so that one
+    per cent is still visible.
     """
 
     most: float
@@ -50,7 +50,7 @@ def badge(canvas: Canvas, x: float, y: float, tone: str) -> None:
 
 
 def card_css(mark: Annotation) -> str:
-    """Return the class of a node's card; nothing reached a faded one."""
+    """Return the CSS class of a node's card, which is faded if nothing reached the node."""
     if mark.tone == "plain":
         return "card"
     if mark.tone == "faded":
@@ -59,7 +59,7 @@ def card_css(mark: Annotation) -> str:
 
 
 def edge_css(mark: Annotation, plain: str = "band") -> str:
-    """Return the class of an edge's line."""
+    """Return the CSS class of an edge's line."""
     if mark.tone == "faded":
         return "l none s-soft"
     colour = plain if mark.tone in ("plain", "passed") else mark.tone
@@ -67,7 +67,7 @@ def edge_css(mark: Annotation, plain: str = "band") -> str:
 
 
 def head_css(mark: Annotation, plain: str = "band") -> str:
-    """Return the class of an edge's head."""
+    """Return the CSS class of an edge's head."""
     if mark.tone == "faded":
         return "k-soft"
     return f"k-{plain if mark.tone in ('plain', 'passed') else mark.tone}"
@@ -107,8 +107,8 @@ def draw_across(
     start: float | None = None,
     bent: bool = False,
 ) -> None:
-    """Draw an edge to the right, or with `back` one that comes in from there; if it starts at another
-    height it curves, or with `bent` turns at a right angle.
+    """Draw an edge to the right, or, with `back`, one from the right; if its ends differ in height, it curves
+    or, with `bent`, turns at a right angle.
     """
     thick = scale.thickness(mark)
     head, half = 5 + thick * 0.4, max(4, thick * 0.5 + 2.5)
@@ -128,7 +128,7 @@ def edge_label(mark: Annotation) -> str:
 
 
 def label_css(mark: Annotation) -> str:
-    """Return the class of a label."""
+    """Return the CSS class of a label."""
     if mark.tone == "faded":
         return "n k-soft"
     return "n b k-ink" if mark.tone in ("plain", "passed") else f"n b k-{mark.tone}"

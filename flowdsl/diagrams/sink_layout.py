@@ -1,5 +1,5 @@
-"""Layout of sinks to the right of lanes: each once, amid its deliveries, or next to every lane if there are
-many.
+"""Layout of sinks to the right of lanes: each once, at the middle of its edges, or next to every lane if
+there are many.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class EdgeAnchor:
 
 
 def sinks_in_order(diagram: Diagram) -> list[str]:
-    """Return the sinks from top to bottom, so that few edges to them cross."""
+    """Return the names of sinks from top to bottom, in an order with few crossing edges."""
     flows = enumerate(diagram.chains)
     givers: list[Key] = [(flow, step) for flow, chain in flows for step in range(len(chain.nodes))]
     sinks: list[Key] = [("sink", sink.name) for sink in diagram.sinks]

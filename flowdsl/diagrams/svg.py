@@ -1,4 +1,4 @@
-"""An SVG writer: escaped text, short numbers, no scripts and nothing to fetch."""
+"""An SVG writer: text is escaped, numbers are short, and files have no scripts and no external resources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowdsl.diagrams.text_width import printable
 
 TITLE_MOST: Final = 2_000
 IMAGE: Final = "fd-image"
-# up to so many pixels a screen is narrow; views/view.css has the same number
+# width in pixels up to which a screen is narrow; views/view.css has the same number
 PHONE: Final = 640
 
 
@@ -59,14 +59,14 @@ class Canvas:
         self._parts.append("</g>")
 
     def place(self, other: Canvas, y: float) -> None:
-        """Draw what another canvas has, further down."""
+        """Draw the content of another canvas, moved down by `y`."""
         self._parts += [f'<g transform="translate(0 {short_number(y)})">', *other._parts, "</g>"]
 
     def svg(self, width: float, height: float, title: str, description: str) -> str:
         """Return the file, with `title` and `description` as its text alternatives."""
         title, description = escape_text(title), escape_text(description, 20_000)
         body = "".join(self._parts)
-        # a name by content: the same picture always has the same one, another picture another
+        # a name from the content: equal pictures have equal names, others differ
         name = "fd" + hashlib.sha256(f"{title}\n{description}\n{body}".encode()).hexdigest()[:10]
         size = f'{_size(width, height)} viewBox="0 0 {short_number(width)} {short_number(height)}"'
         return (
@@ -80,7 +80,7 @@ class Canvas:
 
 
 def escape_text(text: str, most: int = TITLE_MOST) -> str:
-    """Return text escaped for SVG and HTML, with all its signs visible."""
+    """Return text escaped for SVG and HTML, with invisible characters replaced by visible ones."""
     return escape(printable(text, most))
 
 
@@ -94,9 +94,9 @@ def _size(width: float, height: float) -> str:
 
 
 def image_html(svg: str, title: str, narrow: str | None = None) -> str:
-    """Return an `<img>` with embedded data: its styles and names do not meet those of the page around it.
+    """Return an `<img>` with embedded data, which keeps its styles and names apart from those of the page.
 
-    `narrow` is what a narrow screen shows in its place.
+    `narrow` is the SVG for narrow screens.
     """
     image = f'<img class="{IMAGE}" alt="{escape_text(title)}" src="{_data(svg)}" style="max-width:100%">'
     if narrow is None:
@@ -109,5 +109,5 @@ def _data(svg: str) -> str:
 
 
 def theme_image(image: str) -> str:
-    """Return an image that is alone on a page, in the theme of the page."""
+    """Return an image, without anything around it, in the theme of its page."""
     return f"<style>{page_scheme('.' + IMAGE)}</style>{image}"

@@ -22,8 +22,8 @@ SIGNS: Final = {
 
 
 def outline(diagram: Diagram) -> str:
-    """Return the flows one after the other, a line a step: its count, its text, and below that what left and
-    why.
+    """Return the flows one after the other, with a line for each step: its count and text, and below it the
+    exits with their reasons.
     """
     head = [diagram.title, *diagram.notes] if len(diagram.chains) != 1 or diagram.notes else []
     paragraphs = ["\n".join(map(printable, head))] if head else []

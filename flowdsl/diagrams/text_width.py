@@ -1,7 +1,7 @@
-"""Text widths from a table: no font is asked, so that a picture is the same everywhere.
+"""Text widths from a table instead of an installed font, so that a picture is the same everywhere.
 
-The widths are those of DejaVu Sans, the widest of the fonts that a browser may choose; in others text is
-narrower than its room.
+The widths are those of DejaVu Sans, the widest of the fonts that a browser may choose; in other fonts, text
+needs less room than it has.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ _MOST: Final = 2_000
 
 
 def printable(text: str, most: int = _MOST) -> str:
-    """Return text with invisible signs, and those that change its direction, made visible.
+    """Return text in which visible characters replace invisible ones and those that change its direction.
 
     >>> printable("a\\x00b\\nc\\u202ed")
     'a␀b c�d'
     """
     seen = "".join(map(_visible, clip(text, most).replace("\r\n", "\n")))
-    # no letter has more accents; a pile of them would reach far beyond its line
+    # no letter needs more accents; a pile of them would extend far beyond its line
     return _PILE.sub(r"\1", seen)
 
 
@@ -88,7 +88,7 @@ def width(text: str, size: float, *, mono: bool = False, bold: bool = False) -> 
 
 
 def elide_text(text: str, room: float, size: float, *, mono: bool = False, bold: bool = False) -> str:
-    """Return the text, or as much of its beginning as fits, and then `…`."""
+    """Return the text if it fits, else as much of its beginning as fits, followed by `…`."""
     text = printable(text)
     if width(text, size, mono=mono, bold=bold) <= room:
         return text
@@ -132,7 +132,7 @@ def _visible(sign: str) -> str:
 
 
 def _is_invisible(code: int) -> bool:
-    """Return whether a code point is a C1 control, a separator, a direction mark, a surrogate or no
+    """Return True for a C1 control, a separator, a direction mark, a surrogate, and code points without a
     character.
     """
     return (

@@ -1,5 +1,5 @@
 """Explanations of one event, step by step.
 
-Goes in: watching a replay of one event, and saying what was seen. Stays out: anything that changes how the
-event is run.
+Goes in: tracing a replay of one event, and describing the trace. Stays out: anything that changes how the
+event is processed.
 """

@@ -31,7 +31,7 @@ def answer_sentences(answer: RecipientPaths) -> list[str]:
 
 
 def verdict(answer: RecipientPaths) -> str:
-    """Return yes or no, in a sentence."""
+    """Return a sentence that says whether the event reached the recipient."""
     by = [path.flow for path in answer.ways if path.reached]
     event = f"event {answer.event['seq_no']}"
     if by:

@@ -39,7 +39,7 @@ def explanation_diagram(explanation: EventSteps) -> Diagram:
 
 
 def why_diagram(why: RecipientPaths) -> Diagram:
-    """Build the flows that matched with the path of one recipient's branch, down to the step that stopped
+    """Build the flows that matched, with the path of one recipient's branch down to the step that stopped
     it.
     """
     by_name = {flow.name: flow for flow in why.flows}
@@ -54,7 +54,7 @@ def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
     chain = path_diagram(flow, way.steps)
     if way.reached or way.step is None:
         return chain
-    # the step that stopped it shows the reason, even if other branches passed it
+    # the step that stopped the branch shows the reason, even if other branches passed
     reason = Annotation(" ".join(way.sentences), tone="stopped")
     if way.outcome == "not theirs" and way.steps[-1].outcome == "delivered":
         return chain.marked(nodes={way.step: reason})
@@ -126,7 +126,7 @@ def _unmatched(flow: FlowSpec, reason: str | None) -> FlowDiagram:
 
 
 def _fade(chain: FlowDiagram, flow: FlowSpec, numbers: range, nodes: dict[int, Annotation]) -> FlowDiagram:
-    """Fade the steps that were not reached, and say something of others."""
+    """Fade the steps that were not reached, and put notes at others."""
     faded = dict.fromkeys(numbers, Annotation(tone="faded"))
     targets = {(n, sink): faded[n] for n in numbers for sink in getattr(flow.steps[n], "sinks", ())}
     return chain.marked(into=faded, nodes={**nodes, **faded}, targets=targets)

@@ -157,7 +157,7 @@ def explain(
     event = event_at(options.source, seq_no)
     asked = asked_flows(options, flow)
     matching = [f for f in asked if unmet(options, f, event) is None and f.steps]
-    # a state and caps belong to all flows, so all must run; otherwise only those that match the event
+    # all flows must run if they share a state or caps; otherwise only those that match the event
     running = list(options.flows) if options.together else matching
     traced = traced or EventReading(int(event["seq_no"]))
     if matching:
@@ -176,7 +176,7 @@ def trigger_step(flow: FlowSpec, mismatch: str | None, variables: Mapping[str, A
 
 
 def asked_flows(options: Options, flow: str | None) -> list[FlowSpec]:
-    """Return all flows of a replay, or those of the name; a `ReplayError` if there is none."""
+    """Return all flows of a replay, or those with a name; raise `ReplayError` if there are none."""
     names = [f.name for f in options.flows]
     if flow is not None and (not isinstance(flow, str) or flow not in names):
         raise ReplayError.unknown(f"there is no flow {short_repr(flow)}", flow, names)
@@ -202,7 +202,7 @@ def steps_frame(steps: Sequence[ExplainedStep]) -> pd.DataFrame:
 
 
 def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
-    """Return why a trigger does not match an event; None if it does."""
+    """Return the reason why a trigger does not match an event, or None if it does."""
     if event["kind"] != trigger.kind:
         return f"the trigger wants {trigger.kind}, this is {event['kind']}"
     if trigger.filter is not None:
@@ -213,8 +213,8 @@ def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
 
 
 def unmet(options: Options, flow: FlowSpec, event: Mapping[str, Any]) -> str | None:
-    """Return why a flow did not run on an event: its trigger does not match, or production had stopped; None
-    if it ran.
+    """Return the reason why a flow did not run on an event: no match, or production had stopped; None if it
+    ran.
     """
     stopped, names = options.stopped, [f.name for f in options.flows]
     if stopped is not None and (event["seq_no"], names.index(flow.name)) > (
@@ -232,10 +232,10 @@ class _EnoughError(Exception):
 def trace_event(
     options: Options, traced: EventReading, readings: Sequence[Reading] = (), progress: Progress = None
 ) -> None:
-    """Replay until the traced event is through, and while it waits in a window or a queue."""
+    """Replay up to the traced event, and on for as long as it waits in a window or a queue."""
     memoryless = all(s.kind in (Kind.PER_EVENT, Kind.SINK) for f in options.flows for s in f.steps)
     if memoryless and options.span.only is None and not options.caps:
-        # other events matter to this one only through the graph
+        # without windows and limits, other events affect this one only through the graph
         import numpy as np
 
         only = np.array([traced.seq_no])
@@ -255,7 +255,7 @@ def trace_event(
 
 
 def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
-    """Return one event of a log, without its nulls; a `ReplayError` if there is none of the number."""
+    """Return one event of a log, without nulls; raise `ReplayError` if the log has no such event."""
     try:
         if isinstance(seq_no, bool):
             raise TypeError
@@ -290,19 +290,19 @@ def _steps(
 
 
 def names_at(traced: EventReading, event: Mapping[str, Any], steps: Iterable[ExplainedStep]) -> EntityNames:
-    """Return the names that the graph has at the traced event: of its entities, and of recipients."""
+    """Return the names in the graph, as of the traced event, of its entities and of recipients."""
     ids = {event.get(name) for name in ("source_id", "target_id", "entity_id")}
     ids |= {step.recipient_id for step in steps}
     return EntityNames() if traced.graph is None else names_in(traced.graph, [one for one in ids if one])
 
 
 def describe_id(traced: EventReading, one: str) -> str:
-    """Return an id with its name and type, as far as the graph has them at the traced event."""
+    """Return an id with its name and type, if the graph has them as of the traced event."""
     return one if traced.graph is None else names_in(traced.graph, [one]).full(one)
 
 
 def explain_step(flow: FlowSpec, seen: StepTrace, traced: EventReading) -> ExplainedStep:
-    """Return the trace of a context at a step as a public step."""
+    """Convert the trace of a context at a step to its public form."""
     step = seen.stage.operator
     return ExplainedStep(
         flow=flow.name,

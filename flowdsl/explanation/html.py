@@ -1,4 +1,4 @@
-"""The HTML of an explanation: what decided, a line for each step with the rest on demand, and the picture."""
+"""The HTML of an explanation: the outcome, a line for each step with folded details, and the picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flowdsl.graph.names import EntityNames
 
 ROWS: Final = 60
-# fields by which people know an entity, the first that is there
+# fields that name an entity to people; the first one that exists counts
 _TITLES: Final = ("name", "title", "id")
 
 
@@ -34,7 +34,7 @@ def explanation_html(explanation: EventSteps) -> str:
 
 
 def answer_html(answer: RecipientPaths) -> str:
-    """Render the answer in sentences, and the steps of the paths that it tells of."""
+    """Render the answer in sentences, and the steps of the paths that it lists."""
     paths, _ = listed_paths(answer)
     heads = [*answer_sentences(answer), event_line(answer.event, answer.names)]
     steps = [step for path in paths for step in path.steps]
@@ -45,7 +45,7 @@ def _end(steps: Sequence[ExplainedStep]) -> str:
     """Return the outcome of an event in a flow: where its path ended and why, or the count of each end."""
     ends = {step.branch: step for step in steps}
     if len(ends) > 1:
-        # what goes on in branches ends in them
+        # an event that branches has its ends in the branches
         ends.pop(None, None)
     if len(ends) == 1:
         end = next(iter(ends.values()))
@@ -76,13 +76,13 @@ def _row(step: ExplainedStep, fresh: Mapping[str, Any], names: EntityNames) -> d
     if step.operator == "map" and step.payload is not MISSING:
         new.append(("payload", format_value(step.payload)))
     read = [(name, format_value(value)) for name, value in step.operands]
-    # the head has the id of the recipient
+    # only the name: the heading has the id of the recipient
     whom = step.recipient_id and names.name(step.recipient_id)
     return {"step": step, "decided": _deciding_text(step, fresh, whom), "read": read, "new": new}
 
 
 def _deciding_text(step: ExplainedStep, fresh: Mapping[str, Any], whom: str | None) -> str:
-    """Return what decided the outcome of a step, or what it made, in a line."""
+    """Return in one line the reason for the outcome of a step, or what the step made."""
     reasons = ", ".join(_reasons(step, whom))
     if reasons:
         at = "" if step.at is None else f", at {format_time(step.at.replace(microsecond=0))}"
@@ -98,7 +98,7 @@ def _reasons(step: ExplainedStep, whom: str | None) -> Iterator[str]:
     elif step.sinks:
         yield f"to {', '.join(step.sinks)}" + (f" for {whom}" if whom else "")
     if step.operator == "where" or step.outcome == "failed":
-        # of a condition that held its parts say no more
+        # for a condition that held, the first operand says enough
         for name, value in step.operands[: 1 if step.outcome == "passed" else None]:
             yield f"{name} is {_short(value)}"
 

@@ -21,8 +21,8 @@ START: Final = 0
 
 @dataclass(frozen=True)
 class LinkInterval:
-    """An interval in which two ids were linked: since which event (0: the start), until which (None: the
-    end).
+    """An interval in which two ids were linked: from which event (0: before the log) to which one (None: not
+    ended).
     """
 
     since: int
@@ -49,7 +49,7 @@ def link_intervals(options: Options, kind: str, source: str, target: str) -> lis
 def _link_events(
     options: Options, kind: str, source: str, target: str, known: set[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the events that make or end a link between the two, or one of the same identity."""
+    """Yield the events of links between the two ids, and of links with the same link id."""
     between = (
         (pl.col("link_type") == kind) & (pl.col("source_id") == source) & (pl.col("target_id") == target)
     )

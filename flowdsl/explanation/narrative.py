@@ -30,7 +30,7 @@ NAMED: Final = 3
 
 
 class Narrator:
-    """Writer of sentences about the paths of one event through one flow, for one recipient."""
+    """Writes sentences about the paths of one event through one flow, for one recipient."""
 
     def __init__(self, trail: EventTrace, flow: FlowSpec) -> None:
         self.flow, self.trail = flow, trail
@@ -253,7 +253,7 @@ class Narrator:
         named = any(seen.recipient_id is not None for way in ways for seen in way)
         if named or recipient_node(self.flow) is not None:
             return None
-        # no recipient is named: a branch belongs to the id of its fan-out
+        # the payload names no recipient: a branch belongs to the id of its fan-out
         return next(reversed(steps), None)
 
     def _near_miss(self, step: FanOut, seen: Sequence[StepTrace], count: int) -> Story:
@@ -297,7 +297,7 @@ class Narrator:
 
 
 def _keys(seen: StepTrace) -> str:
-    """Return what a step has as the key of a context, as text."""
+    """Return the key of a context at a step, as text."""
     step = seen.stage.operator
     assert isinstance(step, Batch)
     return _name_operands(seen.operands[: len(step.key)])

@@ -122,7 +122,7 @@ class FlowPath:
 
 @dataclass(frozen=True, repr=False)
 class RecipientPaths:
-    """The paths of one event towards a recipient, one a flow."""
+    """The paths of one event towards a recipient, one for each flow."""
 
     event: Mapping[str, Any]
     recipient: str

@@ -31,7 +31,7 @@ def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
     before = flow.steps[: delivers[0]]
     # a later step may still set the variables of the recipient
     coming = before[at if seen.outcome in ("dropped", "failed", "held", "absorbed") else at + 1 :]
-    # what a batch took in goes on with the variables of another member
+    # a batch continues with the variables of another member
     mixing = [step for step in coming if isinstance(step, Batch)] if seen.outcome == "absorbed" else []
     for place in flow.rules.recipient:
         if place[0] == "_payload":
@@ -46,9 +46,7 @@ def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
 
 
 def branch_of(flow: FlowSpec, seen: StepTrace) -> str | None:
-    """Return the id that the last step that branches gave a branch: its recipient if nothing else names
-    one.
-    """
+    """Return the id of a branch from the last step that branched: its recipient if the payload names none."""
     for step in reversed(flow.steps[: seen.stage.number + 1]):
         if step.branch_variable is not None:
             value = seen.variables.get(step.branch_variable)
@@ -73,7 +71,7 @@ def recipient_roots(flow: FlowSpec) -> set[str]:
 def _in_payload(
     before: Sequence[Operator], coming: Sequence[Operator], mixing: Sequence[Batch], seen: StepTrace
 ) -> tuple[Any, bool]:
-    """Return the recipient in the payload, and whether it is known."""
+    """Return the recipient in the payload, and True if it is known."""
     last = _last_map(before)
     node = None if last is None else _field(last)
     if seen.payload is not MISSING and _last_map(coming) is None:
@@ -90,7 +88,7 @@ def _in_payload(
 def _is_settled(
     node: Node | None, coming: Sequence[Operator], mixing: Sequence[Batch], variables: Mapping[str, Any]
 ) -> bool:
-    """Return whether all variables of an expression are known, and none of them will change."""
+    """Return True if all variables of an expression are known, and none of them will change."""
     if not isinstance(node, (Template, Reference)):
         return False
     return all(path[0] in variables and not _changes(coming, mixing, path) for path in node.paths)
@@ -118,8 +116,8 @@ def _field(step: Map) -> Node | None:
 
 
 def _changes(steps: Sequence[Operator], mixing: Sequence[Batch], path: Path) -> bool:
-    """Return whether one of the steps may give a path another value: by setting its variable, or as a batch
-    without it in its key.
+    """Return True if one of the steps may change the value at a path: by setting its variable, or as a batch
+    whose key does not have the path.
     """
     if any(path[0] in step.variables for step in steps):
         return True
@@ -127,5 +125,5 @@ def _changes(steps: Sequence[Operator], mixing: Sequence[Batch], path: Path) -> 
 
 
 def _is_part_of(path: Path, key: Path) -> bool:
-    """Return whether a key says the value of a path; that of `friend_id` says `friend.id` too."""
+    """Return True if a key determines the value of a path: `friend_id` also determines `friend.id`."""
     return path[: len(key)] == key or {path, key} == {(path[0], "id"), (f"{path[0]}_id",)}

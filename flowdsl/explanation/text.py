@@ -22,7 +22,7 @@ BRANCHES: Final = 3
 
 
 def explanation_text(explanation: EventSteps) -> str:
-    """Return the path of the event through each flow, a paragraph a flow."""
+    """Return the path of the event through each flow, with a paragraph for each."""
     paragraphs = [_event_text(explanation.event)]
     for flow in dict.fromkeys(step.flow for step in explanation.steps):
         steps = [step for step in explanation.steps if step.flow == flow]
@@ -131,7 +131,7 @@ def format_time(at: dt.datetime) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Return a value as JSON, cut if it is long; `missing`, or why there is none."""
+    """Return a value as JSON, cut if it is long; else `missing`, or the reason why there is no value."""
     if value is MISSING:
         return "missing"
     return clip_line(f"no value: {value}" if isinstance(value, Exception) else format_json(value))

@@ -28,7 +28,7 @@ _OTHERS: Final = 50
 
 
 class EventTrace:
-    """The replay of one event, and of those that it went on as in batches."""
+    """The replay of one event, and of the events as which its batches continued."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class EventTrace:
     ) -> None:
         self._progress = progress
         self.options, self.recipient, self.seq_no = options, recipient, seq_no
-        # a state and caps belong to all flows, so all must run; otherwise only those that match the event
+        # all flows must run if they share a state or caps; otherwise only those that match the event
         running = options.flows if options.together else [flow for flow in flows if flow.steps]
         self.running = list(running)
         self._seekers: dict[int, RecipientTrace] = {}
@@ -64,7 +64,7 @@ class EventTrace:
         return self.running.index(flow)
 
     def called(self, one: str) -> str:
-        """Return an id with its name and type, as far as they are known."""
+        """Return an id with its name and type, if they are known."""
         return describe_id(self.seeker(self.seq_no).steps, one)
 
     def names(self, event: Mapping[str, Any], steps: Iterable[ExplainedStep]) -> EntityNames:
@@ -82,8 +82,8 @@ class EventTrace:
         return [self.whole(flow, way) for way in ways]
 
     def on(self, flow: FlowSpec, into: tuple[int, Branch], step: int) -> list[list[StepTrace]]:
-        """Return the paths of the batch that absorbed a context: the steps after that one, of the event that
-        it went on as.
+        """Return the paths of the batch that absorbed a context at a step: later steps of the event as which
+        the batch continued.
         """
         seq_no, branch = into
         seen = self.seeker(seq_no).steps.of_flow(self.number(flow))
@@ -91,10 +91,10 @@ class EventTrace:
         return [self._to(after, end.branch, end.stage.number) for end in _ends(flow, after)]
 
     def whole(self, flow: FlowSpec, way: list[StepTrace]) -> Parts:
-        """Return a path and what it went on as: a list for each event, the first one for the event itself.
+        """Return a path and its continuation in batches: a list for each event, the event itself first.
 
-        Of the branches of a batch it is one that reached the recipient, or else may be theirs, if there is
-        one.
+        If a batch has several branches, one that reached the recipient is chosen, or else one that may be
+        theirs.
         """
         end = way[-1]
         # a batch is followed only if it may be theirs: each is a replay of its own
@@ -115,7 +115,7 @@ class EventTrace:
 
 
 def persons(flow: FlowSpec, way: Parts) -> set[str]:
-    """Return the recipients of a path: delivered, else inferred, else the fan-out branch."""
+    """Return the recipients of a path: those that got a delivery, and the one inferred at its end."""
     delivered = {seen.recipient_id for part in way for seen in part if seen.recipient_id is not None}
     end = way[-1][-1]
     coming = recipient_of(flow, end) or (None if delivered else branch_of(flow, end))
@@ -123,7 +123,7 @@ def persons(flow: FlowSpec, way: Parts) -> set[str]:
 
 
 def delivered_at(way: Parts, recipient: str) -> StepTrace | None:
-    """Return the step at which a path reached the recipient, past their preferences; None if it did not."""
+    """Return the step at which a path reached the recipient, and no preference refused it; None otherwise."""
     for part in way:
         for seen in part:
             if seen.sinks and seen.recipient_id == recipient:
@@ -137,10 +137,10 @@ def _ends(flow: FlowSpec, seen: Sequence[StepTrace]) -> list[StepTrace]:
 
 
 class RecipientTrace:
-    """Trace of one event, and of the others that came to the steps with state.
+    """Trace of one event, and of the other events that entered the steps with state.
 
-    Of a fan-out with very many branches those with the recipient's id are followed, and a few others to
-    compare with.
+    If a fan-out has very many branches, only those with the recipient's id are followed, and a few others
+    for comparison.
     """
 
     def __init__(self, seq_no: int, recipient: str, flows: Sequence[FlowSpec], rules: Rules) -> None:

@@ -28,9 +28,10 @@ from flowdsl.values.orders import distinct, ranges
 
 @dataclass(frozen=True)
 class Beside:
-    """Contexts of one key at a step, in order: their events, when they came (µs), and which were asked for.
+    """Contexts with one key at a step, in order: events (`seqs`), clock times in µs (`moments`), and the
+    positions of the explained event (`own`).
 
-    For a batch `openers` has for each the one that opened its window.
+    For a batch, `openers` has for each context the position of the one that opened its window.
     """
 
     seqs: list[int]
@@ -42,7 +43,7 @@ class Beside:
 @dataclass
 class Arrivals:
     """The contexts that entered a step, in order: event, key and log clock (µs) of each, and the branches of
-    one event. Of a batch also what closes their windows.
+    one event. For a batch also what closes the windows.
     """
 
     number: int
@@ -56,7 +57,7 @@ class Arrivals:
 
     @classmethod
     def at(cls, stage: CompiledStep, rules: Rules, watched: int) -> Arrivals:
-        """Start without contexts at a step."""
+        """Build an empty record for a step."""
         paths = sorted(stage.operator.key_paths)
         space = KeySpace(paths, rules) if paths else None
         return cls(stage.number, stage.operator, space, watched, rules.timers)
@@ -103,7 +104,7 @@ class Arrivals:
         return self._beside(rows, np.flatnonzero(rows == row))
 
     def beside(self, seq_no: int) -> Iterable[Beside]:
-        """Yield, for each key of an event, all contexts with it."""
+        """Yield all contexts with the same key, for each key of an event."""
         for key in distinct(self.keys[self.seq == seq_no]):
             rows = self._rows_of(key)
             yield self._beside(rows, np.flatnonzero(self.seq[rows] == seq_no))
@@ -121,7 +122,9 @@ class Arrivals:
 
 
 class WindowPeers:
-    """A reading of a trace: the contexts that entered the steps with state, with those of one event."""
+    """Trace reader that collects the contexts that entered the steps with state, and marks those of one
+    event.
+    """
 
     def __init__(self, seq_no: int, rules: Rules) -> None:
         self.seq_no, self.rules = seq_no, rules
@@ -161,7 +164,7 @@ def windows(moments: list[int], length: int) -> list[int]:
 
 
 def takers(step: RateLimit, moments: list[int], row: int, *, queue: bool) -> list[int]:
-    """Return the fewest earlier contexts whose tokens explain the outcome of one."""
+    """Return as few earlier contexts as possible whose tokens explain the outcome of a context."""
     went = _release_times(step, moments[: row + 1], queue=queue)
     takers = [before for before in range(row) if went[before] is not None]
 
@@ -169,13 +172,13 @@ def takers(step: RateLimit, moments: list[int], row: int, *, queue: bool) -> lis
         last = takers[len(takers) - count :]
         return bool(_release_times(step, [moments[r] for r in (*last, row)], queue=queue)[-1] == went[row])
 
-    # the more tokens are taken before, the later it gets its own
+    # the more tokens were taken before, the later the context gets its own
     fewest = bisect.bisect_left(range(len(takers)), True, key=same)
     return takers[len(takers) - fewest :]
 
 
 def _release_times(step: RateLimit, moments: list[int], *, queue: bool) -> list[Any]:
-    """Return when each context gets its token from a bucket that starts full; None if it gets none."""
+    """Return the time at which each context gets a token from a bucket that starts full, or None."""
     per, most = step.per.microseconds, step.max
     tokens, at = Fraction(most), moments[0] if moments else 0
     found: list[Any] = []

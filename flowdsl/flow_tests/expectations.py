@@ -29,7 +29,9 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Counted:
-    """Number of contexts dropped or failed at a step, and why; `steps` has every name of the step."""
+    """Number of contexts dropped or failed at a step for one reason (`text`); `steps` has all names of the
+    step.
+    """
 
     flow: str
     steps: tuple[int | str, ...]
@@ -119,7 +121,7 @@ def _hold(wanted: dict[str, Any], found: dict[str, Any], *, exact: bool) -> bool
 
 
 def _part(wanted: Any, found: Any) -> Any:
-    """Return the fields of an actual value that were named, or all if none was."""
+    """Return the fields of an actual value that the expectation names, or all if it names none."""
     if not isinstance(wanted, dict) or not isinstance(found, dict):
         return found
     return {key: _part(value, found[key]) for key, value in wanted.items() if key in found} or found
@@ -148,7 +150,7 @@ def _assign(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
         return False
 
     for number in range(len(choices)):
-        # most find a free choice, without searching for a path
+        # most have a free choice, so that no path is searched
         free = next((choice for choice in choices[number] if choice not in holder), None)
         if free is not None:
             holder[free] = number
@@ -184,7 +186,7 @@ def settle_counts(
 
 
 def _counts(entry: Entry, one: Counted, field: str) -> bool:
-    """Return True if an entry counts these contexts: a reason is named whole, an error by a part of it."""
+    """Return True if an entry is about these contexts: it has the whole reason, or a part of the error."""
     if entry.get("flow", one.flow) != one.flow or entry.get("step", one.steps[0]) not in one.steps:
         return False
     if field not in entry:

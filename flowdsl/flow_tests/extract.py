@@ -46,9 +46,9 @@ def as_test(
 ) -> FlowTestSpec:
     """Build a test of one event's results in the flows that it concerns.
 
-    Raises `ReplayError` where no flow ran on the event, where more than 500 events or entities and links
-    would be needed, and where the part does not tell the same as the whole (the sequence number in a message,
-    for one).
+    Raises `ReplayError` if no flow ran on the event, if more than 500 events or entities and links would be
+    needed, or if they do not lead to the same results as the whole log (if a message has the sequence number,
+    for example).
     """
     if options.as_of == "end" or options.state is not None:
         raise ReplayError(
@@ -71,7 +71,7 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
         raise ReplayError(f"no flow ran on event {seq_no}", hint="result.explain says why")
     ours, whole = dataclasses.replace(options, flows=flows), _comparable(came)
     if options.open_windows != "flush" and not came.waiting:
-        # contexts that a later event releases are released at the end of the test
+        # in the test, its end releases the contexts that a later event of the log released
         ours = dataclasses.replace(ours, open_windows="flush")
         peers = WindowPeers(seq_no, rules)
         trace_event(ours, FollowedReading(seq_no), [peers], explaining.advance_to)
@@ -102,7 +102,9 @@ def _matched_flows(flows: Sequence[FlowSpec], explanation: Explanation) -> tuple
 def _with_outcome(
     test: FlowTestSpec, number: int, flows: tuple[FlowSpec, ...], whole: Sequence[tuple[Any, ...]]
 ) -> FlowTestSpec | None:
-    """Return the test with what comes out of it, or None if its event comes to something else than before."""
+    """Return the test with its results as expectations, or None if its event has other results than in the
+    log.
+    """
     outcome, came = run(test, flows), FollowedReading(number)
     assert outcome.result is not None
     assert outcome.result.options is not None
@@ -115,12 +117,12 @@ def _with_outcome(
 def _build(
     options: Options, seq_no: int, name: str, needed: set[int], reach: SliceExtent, follower: ProgressReporter
 ) -> tuple[FlowTestSpec, int] | None:
-    """Build a test without expectations, and return the number of the event in it; None if it would be too
+    """Build a test without expectations; return it with the event's number in it, or None if it would be too
     large.
     """
     reads, graph = _reads(options, seq_no, needed, follower), options.graph or EntityGraph()
     around, events = GraphSlice({}, [], needed), set[int]()
-    # a change of the graph may be late, and what had set the clock then a change itself
+    # repeated, as changes of the graph may be late, and the events that set the clock change the graph too
     while around.events != events and len(around.events) <= MOST:
         events = _with_clock_setters(options, around.events)
         if reach is SliceExtent.LOOKUPS:
@@ -202,7 +204,7 @@ def _with_clock_setters(options: Options, events: set[int]) -> set[int]:
 def _releasing(options: Options, seq_no: int, came: EventReading) -> set[int]:
     """Return the last event that released a context of an event; none if the end of the log released all.
 
-    A test needs it where a flow says what closed a window.
+    The test needs this event if a flow reads what closed a window.
     """
     moments = sorted({seen.at for seen in came.traces() if seen.at is not None})
     found, clock = set[int](), dt.datetime.min.replace(tzinfo=dt.UTC)
@@ -223,7 +225,7 @@ def _name(explanation: Explanation) -> str:
 
 
 def _comparable(came: EventReading) -> list[tuple[Any, ...]]:
-    """Return what must be equal in the test: outcomes, reasons, payloads, sinks and recipients."""
+    """Return the results that the test must repeat: outcomes, reasons, payloads, sinks and recipients."""
     return sorted(
         (
             seen.stage.fingerprint,
@@ -239,7 +241,7 @@ def _comparable(came: EventReading) -> list[tuple[Any, ...]]:
 
 
 class SliceExtent(Enum):
-    """Number of others that are taken along."""
+    """Levels of how many other events a test includes, tried from the smallest on."""
 
     FEW = "those that must come to the step at which they matter"
     MORE = "those that matter to these at later steps too"
@@ -248,7 +250,7 @@ class SliceExtent(Enum):
 
 
 def needed_events(peers: WindowPeers, reach: SliceExtent) -> set[int]:
-    """Return the event and those that influence it, as sequence numbers."""
+    """Return the sequence numbers of the event and of those that influence it."""
     found: dict[int, int] = {peers.seq_no: _LAST}
     waiting = [peers.seq_no]
     steps = peers.arrivals()

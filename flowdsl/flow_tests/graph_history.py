@@ -1,4 +1,4 @@
-"""History of a few entities and links: as the graph has them before the log, and each change by an event."""
+"""History of a few entities and links: their state before the log, and each change by an event."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Link:
 
 @dataclass
 class EntityStates:
-    """Data of an id by entity type before the log, and each change of it by the number of its event."""
+    """Data of an id by entity type before the log, and its changes (type and data) by number of the event."""
 
     base: dict[str, Any]
     changes: dict[int, tuple[str, Any]]
@@ -78,7 +78,7 @@ class EntityStates:
         return state
 
     def since(self, kind: str, data: Any) -> int:
-        """Return the last event that gave an entity its state."""
+        """Return the number of the last event that set the data of a type to this value."""
         return max(at for at, change in self.changes.items() if change == (kind, data))
 
 
@@ -90,11 +90,11 @@ class GraphHistory:
         self._order: dict[Link, int] = {}
 
     def order(self, link: Link) -> int:
-        """Return the position of a link among all."""
+        """Return the position of a link in the order of all links."""
         return self._order[link]
 
     def links(self, keys: Iterable[LinkKey]) -> dict[LinkKey, list[Link]]:
-        """Return all links that ever existed of each id by type and direction, in link order."""
+        """Return, for each key (type, direction and id), all links that ever existed, in link order."""
         lists: dict[LinkKey, list[Link]] = {key: [] for key in keys}
         if not lists:
             return {}
@@ -122,7 +122,7 @@ class GraphHistory:
         ]
 
     def _link_rows(self, wanted: Mapping[tuple[str, str], set[str]], given: Sequence[Row]) -> list[Row]:
-        """Return the events of the wanted links, those that name them by their id alone included."""
+        """Return the events of the wanted links, including events that only have the id of a link."""
         ends = [
             (pl.col("link_type") == kind)
             & pl.col("source_id" if way == "forward" else "target_id").is_in(list(ids))
@@ -151,7 +151,7 @@ class GraphHistory:
     def _rows(self, where: pl.Expr) -> list[Row]:
         """Return the events for which an expression holds."""
         wanted: list[int] = []
-        # first without the heavy columns: most events are not wanted
+        # first without the large columns, as most events are not wanted
         for frame in self._source.chunks(where.meta.root_names(), _SOME):
             wanted += frame.filter((pl.col("seq_no") <= self._until) & where)["seq_no"].to_list()
             if frame.height and int(frame["seq_no"][-1]) >= self._until:
@@ -180,7 +180,7 @@ def _data(text: str | None) -> Any:
 
 
 def _merge(before: Any, text: str | None) -> Any:
-    """Return the data of an entity after an update that changes only the fields that it has."""
+    """Return the data of an entity after an update that only changes the fields that the update has."""
     value = json.loads(text) if text is not None else None
     if value is None:
         return {} if before is None else before

@@ -19,10 +19,10 @@ from flowdsl.rules import Rules
 
 @dataclass(frozen=True)
 class GraphRead:
-    """Lookup as of event `seen` of the links of an id, or, where `via` is None, of the entity itself.
+    """Lookup of the links of an id, or of the entity itself if `via` is None, as of event `seen`.
 
-    `all` of the links matter, or only the first; with `other` those between the two ids. With `entities` the
-    entities at their other ends are read too.
+    With `all`, all of the links matter, otherwise only the first; with `other`, only those between the two
+    ids. With `entities`, the entities at their other ends are read too.
     """
 
     via: str | None
@@ -40,7 +40,7 @@ class GraphRead:
         return found if self.all else found[:1]
 
     def ends(self, links: Iterable[Link]) -> list[tuple[str, int]]:
-        """Return the entities that are read where links lead, each with the moment of the lookup."""
+        """Return the entities that are read at the other ends of links, each with the event of the lookup."""
         return [(link.other_end(self.direction), self.seen) for link in links] if self.entities else []
 
     @property
@@ -50,12 +50,12 @@ class GraphRead:
 
     @property
     def asked(self) -> tuple[Any, ...]:
-        """The lookup without its moment."""
+        """The lookup without the event as of which it is made."""
         return *self.key, self.other, self.all
 
 
 class GraphReads:
-    """Trace reader that collects the lookups of all events in the graph."""
+    """Trace reader that collects the lookups in the graph of all events."""
 
     def __init__(self, rules: Rules) -> None:
         self.found: dict[GraphRead, None] = {}

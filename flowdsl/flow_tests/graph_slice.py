@@ -1,7 +1,7 @@
 """Smallest part of the graph that a test needs, and the events that change it during the test.
 
-An entity or link for which all lookups found the same goes into the graph of the test. If two lookups differ,
-or an event of the test creates or ends it, the graph has it as it was before the first event, and the test
+If all lookups of an entity or link found the same, it goes into the graph of the test. If two lookups differ,
+or an event of the test creates or ends the link, the graph has its state before the first event, and the test
 has the events that change it.
 """
 
@@ -20,7 +20,7 @@ from flowdsl.log import EventSource
 
 @dataclass(frozen=True)
 class GraphSlice:
-    """Graph of a test, and the events that it needs."""
+    """Graph of a test, and the events that the test needs."""
 
     entities: dict[str, dict[str, Any]]
     links: list[dict[str, Any]]
@@ -32,7 +32,8 @@ def surroundings(
 ) -> GraphSlice:
     """Return the slice of graph and log that the lookups of these events need.
 
-    Events that change what was looked up join the test, and may need others in turn: repeat until none joins.
+    Events that change the entities and links found are added, and their own lookups may add more: this
+    repeats until nothing is added.
     """
     readings = list(readings)
     history = GraphHistory(source, base, max(map(attrgetter("seen"), readings), default=0))
@@ -94,8 +95,8 @@ def _changing(
     readings: Iterable[GraphRead],
     lists: Mapping[LinkKey, list[Link]],
 ) -> set[Link]:
-    """Return the links that cannot be the same for all lookups: those that replaced one another, and those
-    that existed at one lookup and not at another.
+    """Return the links that are not the same for all lookups: those that replaced one another, and those that
+    existed at one lookup and not at another.
     """
     links = {link for reads in found.values() for _, read in reads for link in read}
     gone = (link for reading in readings for link in lists[reading.key] if not link.lives(reading.seen))
@@ -136,6 +137,6 @@ def _entities(
             if isinstance(data, dict):
                 kept.setdefault(kind, {})[one] = data
             else:
-                # no graph holds what is not an object: the event that made it is needed
+                # a graph only holds objects: other data needs the event that set it
                 grown.add(states_of.since(kind, data))
     return kept

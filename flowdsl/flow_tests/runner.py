@@ -28,7 +28,7 @@ from flowdsl.rules import FLOWDSL
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """A test, how it would hold, its replay, or why there is none."""
+    """A run of a test: `settled` is the test with corrected expectations, `error` why there is no result."""
 
     test: FlowTestSpec
     settled: FlowTestSpec
@@ -37,13 +37,13 @@ class RunOutcome:
 
     @property
     def passed(self) -> bool:
-        """True if exactly what was expected happened."""
+        """True if the results are exactly as expected."""
         return self.error is None and same(self.settled.to_dict(), self.test.to_dict())
 
     @property
     def diff(self) -> str:
-        """Unified diff, in YAML, of what was expected and what happened; the reason if nothing ran; empty if
-        the test passed.
+        """Unified diff, in YAML, of expected and actual results; the reason if the test did not run; empty if
+        it passed.
         """
         if self.error is not None:
             return str(self.error)
@@ -55,7 +55,7 @@ class RunOutcome:
 
 
 def read_tests(source: Any) -> list[Mapping[str, Any]]:
-    """Return the tests of a project, or of anything that `load` accepts, as they are written."""
+    """Return the entries of `tests:` in a project, or in anything that `load` accepts, as written."""
     project = source if isinstance(source, ProjectSpec) else load_source(source, FLOWDSL)
     return list(project.other.get("tests") or ())
 

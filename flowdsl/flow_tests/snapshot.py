@@ -17,8 +17,8 @@ from flowdsl.production.yaml_patch import PatchError, splice, without_aliases
 def update_text(text: str, outcomes: Mapping[int, RunOutcome]) -> str:
     """Return the YAML text with corrected expectations; `outcomes` maps positions of tests to their outcomes.
 
-    Entries that hold already stay as they are written. Where an alias in the tests stands for what changes,
-    the aliases are written out first. Raises `ReplayError` where not even that says the same.
+    Entries that hold stay as they are written. If an alias in the tests stands for something that changes,
+    the aliases are written out first. Raises `ReplayError` if the expectations are still not as wanted.
     """
     document = read_text(text, "text")[0].plain()
     changes = {number: _changes(document["tests"][number], one) for number, one in outcomes.items()}
@@ -51,7 +51,7 @@ def _changes(written: dict[str, Any], outcome: RunOutcome) -> dict[str, Any]:
 
 
 def _find_written(entry: Any, kept: list[tuple[Any, Any]]) -> Any:
-    """Return an entry as it is already written, if it is, each at most once."""
+    """Return the written form of an entry, which is used up, or the entry itself if it is new."""
     for number, (before, as_written) in enumerate(kept):
         if same(before, entry):
             del kept[number]

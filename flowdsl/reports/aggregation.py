@@ -52,9 +52,9 @@ _PASS: Final = 1 << 25
 # deliver steps with samples: those with the most deliveries
 _SAMPLED: Final = 100
 _FIXED: Final = ("recipient_id", "delivered_at", "event_time")
-# the share of counting rows in the whole work
+# the share of the progress bar for counting rows
 _COUNTING: Final = 0.8
-# rows measured together: those of a table, or those of them that a sink's preferences refused
+# rows measured together: all of a table, or those that the recipient preferences of a sink refused
 Rows = tuple[str, str | None]
 # weight of rows for a sink: refused ones are subtracted again
 Weights = Mapping[Rows, int]
@@ -131,7 +131,7 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
 def _find_names(
     result: ResultData, metrics: Sequence[RecipientMetrics], steps: Sequence[StepMetrics]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the names and the types of what is mentioned one by one: recipients, and ids in payloads."""
+    """Return the names and the types, by id, of what the report shows: recipients, and ids in payloads."""
     mentioned = {person.recipient for one in metrics for person in one.top}
     for sample in chain.from_iterable(step.samples for step in steps):
         fields = sample.payload.values() if isinstance(sample.payload, dict) else [sample.payload]
@@ -157,7 +157,7 @@ def _measure_tables(
 ) -> list[tuple[RecipientMetrics, Timeline | None]]:
     """Measure all tables, and the recipients and times of each group of rows."""
     passes = max(1, -(-rows // _PASS))
-    # a delivery is one row for each of its sinks and flows
+    # a row counts once for each of its sinks and flows
     read = sum(table.rows for table in tables.values())
     tick = follower.part(_COUNTING * rows / max(read * passes, 1))
     first: dict[Rows, _Measured] = {}
@@ -201,8 +201,8 @@ def _count_people(group: _Group, days: Mapping[Rows, DailyCounts]) -> RecipientC
 
 
 def _without_common_factor(group: Weights, there: Container[Rows]) -> tuple[_Group, int]:
-    """Return weights without their common factor, and the factor: sinks that get the same share their
-    recipients.
+    """Return weights divided by their common factor, and the factor, so that sinks with the same deliveries
+    are measured once.
     """
     held = [(key, times) for key, times in group.items() if key in there]
     factor = math.gcd(*(times for _, times in held)) or 1
@@ -230,8 +230,8 @@ def _pass(tables: Mapping[str, _StepTotals], share: tuple[int, int], tick: Tick)
 def _measure_job(
     job: Numbered, share: tuple[int, int]
 ) -> tuple[list[tuple[str | None, DailyHashes, Timeline | None]], Spans, Candidates]:
-    """Measure people and times of rows, refused ones apart; in the first pass latencies and candidates as
-    well.
+    """Measure people and times of rows, refused rows separately; the first pass also measures latencies and
+    sample candidates.
     """
     first = share[0] == 0
     rows: list[tuple[str | None, DailyHashes, Timeline | None]] = []
@@ -261,7 +261,7 @@ def _recipients(tables: Mapping[str, _StepTotals]) -> Iterator[pl.Series]:
 def _steps(result: ResultData, tables: Mapping[str, _StepTotals]) -> tuple[StepMetrics, ...]:
     found, names = [], result.flows
     delivers = result.manifest["delivers"]
-    # samples have to be read again
+    # chosen samples are read again, as a whole
     largest = sorted(delivers, key=lambda step: -tables[step["table"]].rows)[:_SAMPLED]
     sampled = {step["table"] for step in largest}
     for step in delivers:

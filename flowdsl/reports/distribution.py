@@ -12,7 +12,7 @@ import numpy as np
 from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND
 from flowdsl.values.json_types import Ints
 
-# leading bits of a duration that count: a relative error below 1 / 4096
+# leading bits of a duration that are kept: a relative error below 1 / 4096
 _BITS: Final = 12
 _SPAN_CLASSES: Final = {
     "none": 0,
@@ -87,7 +87,7 @@ class Distribution:
         return int((self.values * self.counts).sum())
 
     def quantile(self, share: float) -> int:
-        """Return the smallest number that at least this share of all do not exceed; 0 if there are none."""
+        """Return the smallest number that at least this share (0 to 1) do not exceed; 0 if there are none."""
         if not len(self.values):
             return 0
         place = np.searchsorted(np.cumsum(self.counts), share * self.total - 1e-9)
@@ -192,8 +192,8 @@ class Spans:
 
 
 def _place(spans: Ints) -> Ints:
-    """Return the class of each duration: itself while it has few bits, else its leading bits and the count of
-    the others.
+    """Return the class of each duration: itself if it has few bits, else its leading bits with the number of
+    other bits.
     """
     length = np.frexp(spans.astype(np.float64))[1].astype(np.int64)
     shift = np.maximum(length - (_BITS + 1), 0)

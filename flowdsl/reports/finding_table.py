@@ -1,4 +1,4 @@
-"""Findings as a list that shows itself: a table in notebooks, text elsewhere."""
+"""A list of findings that is displayed as a table in notebooks, and as text elsewhere."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _notable(figures: Figures, manifest: Manifest) -> Iterator[Note]:
 
 def _people(figures: Figures) -> Iterator[Note]:
     everyone = figures.everyone
-    # if everybody gets the same, the tiles show it
+    # if all people get equally many, the tiles already show it
     if everyone.top and everyone.deliveries.max > everyone.deliveries.p50:
         most = everyone.top[0]
         yield Note(

@@ -105,7 +105,7 @@ class Figures:
 
     `undelivered` has (sink, error, count) of deliveries that sinks rejected in a replay with `dispatch=True`.
     `names` has the names, and `types` the types, of the recipients and of the ids in payloads that the report
-    mentions, where the graph has them; a result that was read from files has no graph.
+    mentions, as far as the graph, or the stored table of entities, has them.
     """
 
     flows: tuple[str, ...]
@@ -127,12 +127,12 @@ class Figures:
     types: Mapping[str, str]
 
     def name(self, recipient: str) -> str:
-        """Return the name of a recipient, or the id where no name is known."""
+        """Return the name of a recipient, or the id if no name is known."""
         return self.names.get(recipient, recipient)
 
 
 def fan_outs_of(manifest: Manifest) -> tuple[FanOutMetrics, ...]:
-    """Return the fan-outs of a result from its manifest; nothing is read."""
+    """Return the fan-outs of a result from its manifest, without reading tables."""
     steps = {(step["number"], step["step"]): step for step in manifest["steps"]}
     return tuple(
         _fan_out(fan_out, steps[fan_out["number"], fan_out["step"]]) for fan_out in manifest["fan_outs"]

@@ -1,4 +1,4 @@
-"""The HTML of a report: what its templates show, with charts drawn and long tables cut."""
+"""The HTML of a report: data for its templates, with charts drawn and long tables cut."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _T = TypeVar("_T")
 MOST: Final = 12
 # rows of a table before the rest is folded
 FOLDED: Final = 6
-# flows drawn in a report at all
+# most flows that a report draws
 MOST_DRAWN: Final = 500
-# of a chart that has a row of its own
+# width of a chart that has a row of its own, in pixels
 WIDE: Final = 980.0
 
 
@@ -42,8 +42,8 @@ def render_page(figures: Figures, manifest: Manifest, picture: Picture | None) -
 def render_fragment(figures: Figures, manifest: Manifest, picture: Picture | None) -> str:
     """Render the report with its style for a notebook.
 
-    Charts and the picture are images there: a notebook that is not trusted strips SVG down to the texts in
-    it.
+    Charts and the picture are images, because a notebook that is not trusted removes everything but the texts
+    from SVG.
     """
     return render("reports/report.html.j2", **_context(figures, manifest, picture, inline=False))
 
@@ -76,7 +76,7 @@ def _context(
 
 
 def _largest(items: Sequence[_T], size: Callable[[_T], int], most: int = MOST) -> list[_T]:
-    """Return the largest items in the order in which they came."""
+    """Return the largest items, in their original order."""
     kept = sorted(items, key=size, reverse=True)[:most]
     return [item for item in items if item in kept]
 
@@ -146,7 +146,7 @@ def _fan_out_charts(fan_outs: Sequence[FanOutMetrics]) -> list[tuple[FanOutMetri
 
 
 def _example(cause: Cause) -> dict[str, Any]:
-    """Return the fields of the event that failed first, then the variables that add to them."""
+    """Return the fields of the event that failed first, then the variables that steps added."""
     hidden = ("seq_no", "error", "variables", "flow", "step", "operator")
     fields = {
         name: value if isinstance(value, (str, int, float, bool)) else str(value)
@@ -158,14 +158,14 @@ def _example(cause: Cause) -> dict[str, Any]:
 
 
 def _sample_groups(steps: Sequence[StepMetrics]) -> list[tuple[list[StepMetrics], list[tuple[Any, ...]]]]:
-    """Group the steps that give the same samples: those that flows share."""
+    """Group the steps with the same samples, which are those that flows share."""
     sampled = [step for step in steps if step.samples]
     groups = [list(group) for _, group in groupby(sampled, key=lambda step: id(step.samples))]
     return [(group, [_card(sample) for sample in group[0].samples]) for group in groups]
 
 
 def _card(sample: PayloadSample) -> tuple[PayloadSample, int, dict[str, Any]]:
-    """Return a sample, its moment (µs), and the fields of its payload that its heading does not show."""
+    """Return a sample, its time (µs), and the fields of its payload that its heading does not show."""
     payload = sample.payload if isinstance(sample.payload, dict) else {"payload": sample.payload}
     fields = {k: v for k, v in payload.items() if k != "recipient_id" or v != sample.recipient}
     return sample, micros(sample.delivered_at), fields

@@ -20,7 +20,7 @@ from flowdsl.results.tables import payload_json
 from flowdsl.values.json_types import Ints
 from flowdsl.values.masks import where_present
 
-# shapes counted apart, and rare ones among the samples
+# most shapes that are counted, and most rare ones among the samples
 _SHAPES: Final = 64
 _RARE: Final = 2
 # fields checked for nulls
@@ -105,9 +105,9 @@ def _length(known: tuple[int, tuple[int, int]]) -> int:
 
 
 def is_payload(column: str) -> bool:
-    """Return whether a column of deliveries is a payload field by which samples are chosen.
+    """Return True if a column of deliveries is a payload field by which samples are chosen.
 
-    The recipient has a column of its own, and people's ids are the slowest of all to read.
+    The field `recipient_id` is left out: it repeats the column of recipients, and ids are slow to read.
     """
     return column.startswith(FIELD.format("")) and column != FIELD.format("recipient_id")
 

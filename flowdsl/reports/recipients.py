@@ -1,8 +1,8 @@
-"""Deliveries per person, in all and on their worst day: counted by hash, so that no name is compared.
+"""Deliveries per person, in all and on their worst day, counted by hash, which is faster than by id.
 
 A pass over the deliveries counts the hashes of each day (UTC); days are then merged for each sink. Two people
-would be taken for one only if 64 bits of their hashes agreed. With very many deliveries, each pass takes the
-people of a share of all hashes, so that memory does not grow with the deliveries.
+count as one only if 64 bits of their hashes agree. With very many deliveries, each pass takes the people of a
+share of all hashes, so that memory does not grow with the deliveries.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class DailyHashes:
 
     @classmethod
     def of(cls, recipients: pl.Series, times: Ints, share: tuple[int, int] = (0, 1)) -> DailyHashes:
-        """Hash the recipients of deliveries at these times (µs), or of a share of them: number n of so
-        many.
+        """Hash the recipients of deliveries at these times (µs), or only those whose hashes are in a share:
+        (number, of how many).
         """
         hashes, there = hashes_of(recipients), where_present(recipients)
         days = times // DAY
@@ -111,7 +111,7 @@ class DailyCounts:
 
     @classmethod
     def count(cls, parts: Sequence[DailyHashes]) -> DailyCounts:
-        """Count the hashes of each day, each day at once: to sort it is cheaper than to merge counts."""
+        """Count the hashes of each day, from all parts at once: sorting is cheaper than merging counts."""
         found: dict[int, list[Hashes]] = {}
         for part in parts:
             for day, hashes in part.days.items():
@@ -190,7 +190,7 @@ def _people(part: RecipientCounts, names: Mapping[int, str], cut: int) -> Iterat
 
 
 def look_up(wanted: Collection[int], pieces: Iterable[pl.Series]) -> dict[int, str]:
-    """Return the names of hashes, read from one series of recipients after the other until all are known."""
+    """Return the ids of hashes; series of recipients are read one after another until all are found."""
     missing = np.array(sorted(wanted), np.uint64)
     names: dict[int, str] = {}
     for recipients in pieces:

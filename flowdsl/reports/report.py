@@ -60,7 +60,7 @@ class Report:
 
     @cached_property
     def html(self) -> str:
-        """The report as a self-contained page, without scripts or addresses, in light or dark or on paper."""
+        """The report as a self-contained page, without scripts or links, for light, dark and print."""
         return render_page(self.figures, self._result.manifest, self._picture())
 
     @cached_property

@@ -12,7 +12,7 @@ from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND, moment
 from flowdsl.charts.ticks import WEEK, month_start
 from flowdsl.values.json_types import Ints
 
-# by their names; each divides the next one
+# lengths of intervals (µs) by name; each divides the next one
 _INTERVALS: Final = {
     "second": SECOND,
     "5 s": 5 * SECOND,
