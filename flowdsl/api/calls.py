@@ -1,5 +1,5 @@
-"""Calls of builder methods that Python itself refuses, answered with the step, what is allowed, and a
-hint.
+"""Errors with the step, the allowed arguments and a hint, for calls of builder methods that Python itself
+refuses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def answered(method: Method) -> Method:
-    """Return a builder method that refuses a call with too few or too many arguments as any other mistake."""
+    """Wrap a builder method so that a wrong number or name of arguments raises an error with its step."""
 
     @functools.wraps(method)
     def call(self: Any, *given: object, **options: object) -> Any:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 class Designer(FlowDesigner):
     """Flow in the designer; displayed as a widget in a notebook.
 
-    `flow` is the flow as it is, `python` and `yaml` the text that says it, `findings` what is worth
-    knowing of it.
+    `flow` is the flow as designed so far, `python` and `yaml` its text, `findings` the findings about it.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""`Flow` and `on`: flows as people build, check, draw and save them."""
+"""`Flow` and `on`: build, check, draw and save flows."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class Flow(FlowSpec, Steps):
     def explore(
         self, log: LogLike, graph: EntityGraph | None = None, *, progress: Progress = None
     ) -> Explorer:
-        """Open a widget that steps through what happens to each event of a log.
+        """Open a widget that shows, step by step, what happens to each event of a log.
 
         Parameters
         ----------

@@ -17,12 +17,12 @@ _OF_FLOWS: Final = {
     **dict.fromkeys(("export", "dump", "to_json", "to_dict", "yaml"), "flow.to_yaml() exports it"),
     **dict.fromkeys(("validate", "lint", "verify"), "flow.check() looks for mistakes"),
 }
-# whose methods are looked for as functions of the package
+# classes with methods that people look for as functions of the package
 _FACADES: Final = ("flow", "result", "project")
 
 
 def missing_in_package(name: str, known: Iterable[str]) -> str:
-    """Return what to say where the package has no such name.
+    """Return the error message for a name that the package does not have, with a hint.
 
     >>> missing_in_package("explain", ["replay"])
     "module 'flowdsl' has no attribute 'explain'; result.explain(…) is a method"
@@ -37,14 +37,14 @@ def missing_in_package(name: str, known: Iterable[str]) -> str:
 
 
 def missing_in_flow(owner: str, name: str) -> str:
-    """Return what to say where a flow or trigger has no such attribute."""
+    """Return the error message for an attribute that a flow or trigger does not have, with a hint."""
     if name in _OF_FLOWS:
         return f"{owner!r} object has no attribute {name!r}; {_OF_FLOWS[name]}"
     return missing_method(owner, name)
 
 
 def missing_in_result(name: str, sinks: Iterable[str], known: Iterable[str]) -> str:
-    """Return what to say where a result has no such attribute.
+    """Return the error message for an attribute that a result does not have, with a hint.
 
     >>> missing_in_result("in_app", ["in-app"], [])
     "'Result' object has no attribute 'in_app'; result['in-app'] is the table of that sink"

@@ -1,4 +1,4 @@
-"""`Project` and `load`: flows with what belongs to them, read from YAML, checked, drawn and written back."""
+"""`Project` and `load`: flows with sinks and consumers, read from YAML, checked, drawn and written back."""
 
 from __future__ import annotations
 

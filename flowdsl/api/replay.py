@@ -167,7 +167,7 @@ def replay(  # noqa: PLR0913 -- all of them by name
 
 
 def engine_of(engine: EngineName | Engine) -> Engine:
-    """Return an engine by its name, or the one given; a `ReplayError` for anything else."""
+    """Return the engine with a name, or the engine that is given; raise `ReplayError` for anything else."""
     if isinstance(engine, str):
         if engine in ENGINES:
             return ENGINES[engine]
@@ -184,5 +184,5 @@ def engine_of(engine: EngineName | Engine) -> Engine:
 
 
 def log_of(log: Any) -> Any:
-    """Return a log as `open_log` takes it: a DataFrame of Spark becomes one."""
+    """Return a log that `open_log` accepts; a Spark DataFrame is converted to a log."""
     return SparkEvents(log) if is_spark_frame(log) else log

@@ -1,4 +1,4 @@
-"""`Result` and `read_result`: what a replay gives, explained, drawn and reported."""
+"""`Result` and `read_result`: the result of a replay, with explanations, pictures and reports."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Result(ResultData):
 
     @property
     def members(self) -> pd.DataFrame:
-        """Members of windows: a row for each context that went into a batch, with what came of the batch.
+        """Members of windows: a row for each context that went into a batch, with the batch's deliveries.
 
         The flows run once more to find them. Members of windows that are still open, or that had too few, are
         not among them.
@@ -236,7 +236,7 @@ class Result(ResultData):
         return why(options, seq_no, recipient, flow, progress)
 
     def as_test(self, seq_no: int, name: str | None = None, *, progress: Progress = None) -> FlowTest:
-        """Make a test from what came of one event.
+        """Make a test from the results of one event.
 
         The test contains only the events and the part of the graph that matter: earlier events are included
         if they share a window or limit with the event, or change what is looked up.
@@ -275,7 +275,7 @@ class Result(ResultData):
         return FlowTest.from_spec(as_test(options, seq_no, name, progress))
 
     def _run_again(self, why_not: str) -> Options:
-        """Return what the replay is run again with, which a result that was read back does not have."""
+        """Return the options to run the replay again; raise an error for a result that was read back."""
         if self.options is None:
             raise ReplayError(f"a result that was read back {why_not}", hint="replay again")
         return self.options

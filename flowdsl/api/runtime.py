@@ -262,7 +262,7 @@ class Runtime:
         """
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            # in turns, so that an interrupt from the keyboard is seen
+            # wait for short times, so that an interrupt from the keyboard is noticed
             end = None if timeout is None else time.monotonic() + check_seconds(timeout, "timeout")
             while thread.is_alive() and (end is None or time.monotonic() < end):
                 thread.join(0.2 if end is None else min(max(end - time.monotonic(), 0.0), 0.2))
@@ -339,7 +339,7 @@ class Runtime:
         return self if self.running else self.start()
 
     def __exit__(self, kind: object, *_: object) -> None:
-        # what was appended within is run; after an error there is no time to lose
+        # run the events that were appended in the block; after an exception stop at once
         if kind is None and self.running:
             self._wait_until_idle(None, None)
         self.stop()
@@ -401,11 +401,11 @@ class Runtime:
         """Failed contexts and failed deliveries, as a table.
 
         Columns: the event, `flow, step, operator, branch, error, variables`, then `sink, recipient_id,
-        payload, attempts, failed_at, key`; `sink` is null if a step failed. Of the event of a delivery it has
-        the number, id, time and entity.
+        payload, attempts, failed_at, key`; `sink` is null if a step failed. Rows of failed deliveries only
+        have the number, id, time and entity of the event.
 
-        `fd.replay(flows, log, graph, only=runtime.dead_letters)` shows what would come of them now; `retry`
-        delivers it.
+        `fd.replay(flows, log, graph, only=runtime.dead_letters)` shows their results with the current flows;
+        `retry` delivers them.
         """
         return letters_frame(self._consumer.letters())
 
@@ -417,7 +417,7 @@ class Runtime:
         One row for each context that a window or queue held: `flow, step, operator, key, branch, seq_no,
         held_since, what, discarded_at`, where `what` is `context`. Keys and limits that other flows
         remembered are one row per step, without `seq_no`. `fd.replay(flows, log, graph,
-        only=runtime.discarded)` shows what would come of the contexts now.
+        only=runtime.discarded)` shows the results of the contexts with the current flows.
         """
         return given_up_frame(self._consumer.given_up())
 
@@ -548,7 +548,7 @@ class Runtime:
             self._ahead,
         )
         found = beginning.at(position, self._state)
-        # it was used: what comes next goes on from what the run remembers
+        # used only once: the next start continues from the checkpoint
         self._state = None
         setting = RunConfig(
             self.log,

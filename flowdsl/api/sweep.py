@@ -38,7 +38,7 @@ class Sweep(SweepData):
     variants : tuple of Variant
         The variants: the `flow`, the parameter `values` and the `name` of each.
     table : pandas.DataFrame
-        A row a variant: its parameters, then its outcome.
+        One row per variant: its parameters, then its outcome.
 
     Examples
     --------

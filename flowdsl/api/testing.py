@@ -1,4 +1,4 @@
-"""`FlowTest` and what runs it; users import them from `flowdsl.testing`."""
+"""`FlowTest` and the functions that run tests; users import them from `flowdsl.testing`."""
 
 from __future__ import annotations
 

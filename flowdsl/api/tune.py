@@ -1,4 +1,4 @@
-"""`Tuning` and `tune`: which settings of a flow keep what is asked of it, and what each costs."""
+"""`Tuning` and `tune`: find the settings of a flow that meet demands, and what each costs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @answering
 @dataclass(frozen=True, repr=False)
 class Tuning(TuningData):
-    """The settings of a flow, what each gives, and which keep what is asked.
+    """The settings of a flow, the figures of each, and which settings meet the demands.
 
     `tune` returns it. A notebook shows the demands, a chart and the settings; printed it is the tables.
 
@@ -44,9 +44,9 @@ class Tuning(TuningData):
     variants : tuple of Variant
         The settings: the `flow`, the parameter `values` and the `name` of each.
     table, kept, front, costs : pandas.DataFrame
-        A row a setting: all, those that keep every demand, those that no other beats, and all less today.
+        One row per setting: all, those that keep every demand, those that no other beats, and all less today.
     asked : pandas.DataFrame
-        A row a demand: what it costs, and which setting comes nearest.
+        One row per demand: what it costs, and which setting comes nearest.
     best : Flow or None
         The flow with the best setting that keeps every demand.
     best_name : str or None
@@ -115,7 +115,7 @@ def tune(  # noqa: PLR0913 -- all of them by name
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
 ) -> Tuning:
-    """Find the settings of a flow that keep what is asked of it, and what each costs.
+    """Find the settings of a flow that meet demands, and what each costs.
 
     All settings are replayed in one pass, as by `sweep`: work that they share is done once.
 

@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _summarize(found: Sequence[Finding]) -> int:
-    """Print how many findings there are; return 1 if any is an error or a warning."""
+    """Print the number of findings; return 1 if any is an error or a warning."""
     from flowdsl.findings.base import SEVERITIES
 
     counts = Counter(finding.severity for finding in found)

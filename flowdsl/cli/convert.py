@@ -174,7 +174,7 @@ def _report(done: Converted, options: argparse.Namespace, last: int) -> int:
         if done.dropped:
             show(f"{count_text(done.dropped, 'event')} left out, whose ids are there already")
     broken = done.problems[done.problems["problem"] == "broken"]
-    # rows with one reason never hide those with another
+    # one row for each reason, so that frequent reasons do not hide others
     alike = broken.groupby(broken["reason"].map(reason_alike), sort=False)
     for _, rows in sorted(alike, key=lambda found: -len(found[1]))[:_SHOWN]:
         first = rows.iloc[0]
@@ -186,7 +186,7 @@ def _report(done: Converted, options: argparse.Namespace, last: int) -> int:
 
 
 def _parts(text: str) -> list[str | dict[str, Any]]:
-    """Parse the events that a row is split into: kinds, with the columns of their own in brackets."""
+    """Parse the events that a row is split into: kinds, each with its own columns in brackets."""
     parts: list[str | dict[str, Any]] = []
     for piece in _COMMA.split(text):
         found = _PART.fullmatch(piece)

@@ -98,8 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def in_words_of_commands(text: str, parser: argparse.ArgumentParser, command: str) -> str:
-    """Return a message with commands in the place of Python's calls, and the options of a command in that of
-    parameters.
+    """Replace Python calls in a message by commands, and parameters by the options of a command.
 
     >>> in_words_of_commands("read_events(…, shape='segment') reads it", _parser(), "replay")
     'flowdsl convert … --shape segment reads it'
@@ -114,7 +113,7 @@ def in_words_of_commands(text: str, parser: argparse.ArgumentParser, command: st
 
 
 def _as_option(found: re.Match[str]) -> str:
-    """Return an argument as options of `flowdsl convert`; of a mapping there is one for each of its items."""
+    """Convert an argument to options of `flowdsl convert`; a mapping becomes one option for each item."""
     name, value = found["name"], found["value"]
     flag = f"--{name.removesuffix('s') if name in ('columns', 'kinds', 'types') else name.replace('_', '-')}"
     items = [re.sub("['\"]", "", item).replace(": ", "=") for item in value.strip("{}").split(", ")]
@@ -122,7 +121,7 @@ def _as_option(found: re.Match[str]) -> str:
 
 
 def _flags(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:
-    """Return the options of a command by the names of their parameters."""
+    """Return the options of a command, such as `--max-ahead`, by the names of their parameters."""
     [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     chosen: argparse.ArgumentParser = commands.choices[command]
     return {
@@ -133,7 +132,7 @@ def _flags(parser: argparse.ArgumentParser, command: str) -> dict[str, str]:
 
 
 def _check_values(given: Sequence[str]) -> None:
-    """Reject `--option=--`, of which argparse makes an empty list before Python 3.13."""
+    """Reject `--option=--`, which argparse parses as an empty list before Python 3.13."""
     for one in given:
         if one.startswith("--") and one.endswith("=--"):
             raise UsageError(f"{one.removesuffix('=--')} needs a value, which -- is not")

@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Copy what is not there yet."""
+    """Copy the notebooks that the folder does not have yet."""
     from flowdsl.samples.notebooks import copy_notebooks
 
     written, kept = copy_notebooks(options.folder)

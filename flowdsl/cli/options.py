@@ -52,14 +52,14 @@ def graph_of(options: argparse.Namespace) -> EntityGraph | None:
 
 
 def log_of(options: argparse.Namespace) -> EventSource:
-    """Return the log given by the options, with events dated in the future marked if asked for."""
+    """Open the log given by the options, with `--max-ahead-of-next` applied."""
     from flowdsl.results.options import open_source
 
     return open_source(_readable(options.log), options.max_ahead_of_next)
 
 
 def _readable(path: str) -> Any:
-    """Return what `replay` reads: the path itself, or the events of a text file."""
+    """Return a log that `replay` accepts: the path itself, or the events of a text file; report bad rows."""
     file = Path(path)
     if file.is_file() and file.suffix != ".parquet":
         from flowdsl.log import read_events
@@ -100,7 +100,7 @@ def add_event(parser: argparse.ArgumentParser) -> None:
 
 
 def replay_options(options: argparse.Namespace) -> Options:
-    """Return what `replay` would run with the flows, the log and the graph that were given."""
+    """Build the options of a replay of the flows, the log and the graph that were given."""
     from flowdsl.results.options import options_of
 
     return options_of(

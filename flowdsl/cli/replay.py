@@ -66,7 +66,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Replay and print; return 1 if contexts failed, unless they may, or production stops."""
+    """Replay and print; return 1 if production stops, or if contexts failed without `--allow-failures`."""
     from flowdsl.api.replay import replay
 
     if options.report:
@@ -96,10 +96,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _exit_code(result: Result, out: str | None, *, may_fail: bool) -> int:
-    """Report failures and where production stops; return 1 if there is any of it that may not be."""
+    """Report failures and where production stops; return 1 for a stop, or for failures unless they may be."""
     failed = sum(step["failed"] for step in result.manifest["steps"])
     if failed:
-        # results in files may exceed the memory
+        # results in files may not fit into memory, so their errors are not counted here
         why = f"see the errors in {out}" if out else reasons(result)
         say(f"{failed:,} contexts failed: {why}")
     if result.stopped is not None:
@@ -108,7 +108,7 @@ def _exit_code(result: Result, out: str | None, *, may_fail: bool) -> int:
 
 
 def _check_report(path: Path) -> None:
-    """Fail before a long replay, not after it."""
+    """Check the path of the report, so that a wrong one fails before a long replay."""
     existing(str(path.parent), "folder")
     if path.is_file() and path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(
@@ -117,7 +117,7 @@ def _check_report(path: Path) -> None:
 
 
 def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
-    """Print the summary and the first deliveries of each sink, or the counts as JSON."""
+    """Print the summary and the first rows of each sink's deliveries, or the counts as JSON."""
     if as_json:
         kept = ("events", "stopped", "late", "ahead", "unmatched", "delivered", "steps")
         manifest: Mapping[str, Any] = result.manifest

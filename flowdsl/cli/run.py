@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _settle() -> Iterator[None]:
-    """Freeze the garbage collector's current objects (a full collection pauses all threads for 20 ms)"""
+    """Exclude current objects from garbage collection, as a full one pauses all threads for 20 ms."""
     gc.collect()
     gc.freeze()
     try:
@@ -176,7 +176,7 @@ class Appender:
 
     @property
     def ended(self) -> bool:
-        """True if all of standard input is appended; raises the error that prevented it."""
+        """True if all of standard input has been appended; raises the error if appending failed."""
         if self._error is not None:
             raise self._error
         return not self._thread.is_alive()

@@ -55,13 +55,13 @@ class Comparison:
     same : bool
         Whether both results have the same deliveries.
     counts : pandas.DataFrame
-        A row a flow and sink: the deliveries before and after, the same ones, and those of each change.
+        One row per flow and sink: the deliveries before and after, the same ones, and those of each change.
     rows : pandas.DataFrame
-        A row a delivery that differs; `comparison["removed"]` has those of one change.
+        One row per delivery that differs; `comparison["removed"]` has those of one change.
     steps : pandas.DataFrame
-        A row a step of either side, with the counts of contexts before and after.
+        One row per step of either side, with the counts of contexts before and after.
     causes : pandas.DataFrame
-        A row a cause of differences.
+        One row per cause of differences.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class Comparison:
         Returns
         -------
         polars.DataFrame
-            A row a delivery that differs.
+            One row per delivery that differs.
 
         Examples
         --------

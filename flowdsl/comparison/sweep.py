@@ -46,7 +46,7 @@ class SweepData(VariantsData):
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a variant: its parameters, then its outcome.
+        """One row per variant: its parameters, then its outcome.
 
         `deliveries` counts those to all sinks, `recipients` the people with any, `each_p50`, `each_p95` and
         `each_max` the deliveries of each; `delay_p50` and `delay_p95` are the seconds that windows and queues
@@ -60,7 +60,7 @@ class SweepData(VariantsData):
         Returns
         -------
         polars.DataFrame
-            A row a variant.
+            One row per variant.
 
         Examples
         --------

@@ -55,7 +55,7 @@ class TuningData(VariantsData):
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a setting: its options, its figures, and how it does.
+        """One row per setting: its options, its figures, and how it does.
 
         `keeps` says whether it keeps every demand, `front` whether no other setting beats it: is at least as
         good in every figure, and better in one. Figures of time are in seconds.
@@ -82,10 +82,10 @@ class TuningData(VariantsData):
 
     @property
     def asked(self) -> pd.DataFrame:
-        """A row a demand: today's figure, how many settings keep it, which comes nearest, and what it costs.
+        """One row per demand: today's figure, the number of settings that keep it, the nearest, and its cost.
 
-        `without` is the best value of what is tuned for among the settings that keep all the other demands;
-        `with` is that value with this demand too. Both are null where no setting keeps them.
+        `without` is the best value of the criterion among the settings that keep all the other demands, and
+        `with` the same with this demand too. They are null if no setting keeps those demands.
         """
         return to_pandas(self._asked)
 
@@ -95,7 +95,7 @@ class TuningData(VariantsData):
         Returns
         -------
         polars.DataFrame
-            A row a setting.
+            One row per setting.
 
         Examples
         --------
@@ -117,7 +117,7 @@ class TuningData(VariantsData):
         Returns
         -------
         pyarrow.Table
-            A row a setting.
+            One row per setting.
 
         Examples
         --------
@@ -262,7 +262,7 @@ class TuningData(VariantsData):
         Returns
         -------
         Chart
-            A row a setting, the best first; with `of` a line chart.
+            One row per setting, the best first; with `of` a line chart.
 
         Raises
         ------

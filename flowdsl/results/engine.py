@@ -102,6 +102,6 @@ class Engine(Protocol):
         Raises
         ------
         ReplayError
-            If the engine cannot do what is asked for, with the nearest way that it can.
+            If the engine does not support an option; the message names the nearest way that it supports.
         """
         ...

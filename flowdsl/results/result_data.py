@@ -66,7 +66,7 @@ class ResultData:
         return tuple(self.manifest["flows"])
 
     def __getitem__(self, sink: str) -> pd.DataFrame:
-        """Return what one sink received, a row a delivery, in the order of delivery."""
+        """Return what one sink received, one row per delivery, in the order of delivery."""
         return self._make_once(f"sink {sink}", lambda: self.to_pandas(sink))
 
     def to_polars(
@@ -330,8 +330,8 @@ class ResultData:
         target.write_manifest(_as_stored(self.manifest, self.options))
 
     def entity_names(self, ids: Collection[str]) -> EntityNames:
-        """Return the names and types of those of some ids that are entities of the graph, as it was when the
-        replay ended.
+        """Return the names and types of ids that are entities of the graph at the end of the replay; others
+        are left out.
 
         Parameters
         ----------

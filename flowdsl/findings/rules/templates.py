@@ -156,7 +156,7 @@ def remainder_sign(view: TemplateView) -> Iterator[Violation]:
 
 
 def _is_count(expr: Expr) -> bool:
-    """Return True for what is never negative as far as it is known: literals, counts, and filtered values."""
+    """Return True for values that are probably never negative: literals, counts, and filtered values."""
     if isinstance(expr.value, TemplateLiteral) or expr.filters:
         return True
     return isinstance(expr.value, Ident) and expr.value.path[-1] in ("count", "index", "index0")
