@@ -30,6 +30,7 @@ from flowdsl.reports.metrics import (
 )
 from flowdsl.reports.payload_samples import Candidates, is_payload, samples_of
 from flowdsl.reports.recipients import (
+    WORKERS,
     DailyCounts,
     DailyHashes,
     RecipientCounts,
@@ -46,7 +47,6 @@ from flowdsl.results.store import StoredPart, TablePart
 if TYPE_CHECKING:
     from flowdsl.results.result_data import ResultData
 
-_WORKERS: Final = 2
 # deliveries whose recipients are counted in one pass
 _PASS: Final = 1 << 25
 # deliver steps with samples: those with the most deliveries
@@ -213,7 +213,7 @@ def _pass(tables: Mapping[str, _StepTotals], share: tuple[int, int], tick: Tick)
     """Run one pass over all deliveries; the first one measures everything else as well."""
     work = [(table, job) for table in tables.values() for job in jobs(table.pieces)]
     found: dict[Rows, _Measured] = {}
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flowdsl-report") as pool:
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-report") as pool:
         measured = pool.map(lambda one: _measure_job(one[1], share), work)
         for (table, job), (rows, latency, candidates) in zip(work, measured, strict=True):
             tick(sum(piece.rows for _, piece in job))

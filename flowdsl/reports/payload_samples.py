@@ -14,8 +14,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.results.store import StoredPart, TablePart
-from flowdsl.results.table_writer import FIELD
+from flowdsl.results.store import FIELD, StoredPart, TablePart
 from flowdsl.results.tables import payload_json
 from flowdsl.values.json_types import Ints
 from flowdsl.values.masks import where_present

@@ -28,7 +28,7 @@ Hashes = npt.NDArray[np.uint64]
 TOP: Final = 10
 # people with the same count, up to which the first by name are found
 _TIED: Final = 1_000
-_THREADS: Final = 2
+WORKERS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class DailyCounts:
             for day, hashes in part.days.items():
                 found.setdefault(day, []).append(hashes)
         order = sorted(found)
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="flowdsl-report") as pool:
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-report") as pool:
             counted = pool.map(lambda day: _count_hashes(np.concatenate(found[day])), order)
             return cls(dict(zip(order, counted, strict=True)), sum(part.nobody for part in parts))
 

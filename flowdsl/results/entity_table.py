@@ -14,8 +14,7 @@ import polars as pl
 
 from flowdsl.graph.names import SCHEMA, EntityNames, are_entities, entity_rows
 from flowdsl.results.manifest_schema import DeliverRow
-from flowdsl.results.store import Store, StoredPart, TablePart
-from flowdsl.results.table_writer import FIELD
+from flowdsl.results.store import FIELD, Store, StoredPart, TablePart
 from flowdsl.values.interner import Codes
 
 if TYPE_CHECKING:
@@ -50,10 +49,10 @@ def stored_names(store: Store, ids: Collection[str]) -> EntityNames:
 
 
 def _find_mentioned(pieces: Iterable[TablePart | StoredPart], graph: GraphState) -> Iterator[Codes]:
-    prefix = FIELD.format("")
     for piece in pieces:
-        frame = piece.read(lambda name: name == "recipient_id" or name.startswith(prefix))
-        for column in frame.iter_columns():
+        frame = piece.read(lambda name: name == "recipient_id" or name.startswith(FIELD.format("")))
+        # a copy of the recipients has their ids
+        for column in frame.drop(piece.meta.get("copies", ()), strict=False).iter_columns():
             if column.dtype == pl.String and (column.name == "recipient_id" or _holds_ids(column, graph)):
                 codes = graph.interner.find(column)
                 yield codes[are_entities(graph, codes)]

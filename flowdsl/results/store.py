@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "result.json"
 META = b"flowdsl"
+FIELD: Final = "payload.{}"  # the column of a payload field
 # values of a column that are checked for repetition
 _LOOKED_AT: Final = 1 << 10
 # most parts that wait to be written
@@ -170,7 +171,7 @@ def write_part(path: Path, part: TablePart) -> None:
 
 def _copies(frame: pl.DataFrame) -> dict[str, str]:
     """Return the columns that are not written because they repeat another one, which is the value."""
-    copy, name = "payload.recipient_id", "recipient_id"
+    copy, name = FIELD.format("recipient_id"), "recipient_id"
     is_copy = copy in frame.columns and frame[copy].equals(frame[name], check_dtypes=True)
     return {copy: name} if is_copy else {}
 

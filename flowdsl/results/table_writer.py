@@ -27,7 +27,7 @@ from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
 from flowdsl.progress import ProgressReporter, Tick, heartbeat, noop
-from flowdsl.results.store import MemoryStore, Store, TablePart
+from flowdsl.results.store import FIELD, MemoryStore, Store, TablePart
 from flowdsl.sinks.frame import CLOSED, MOMENT
 from flowdsl.values.columns import Column
 from flowdsl.values.json_texts import only
@@ -40,7 +40,6 @@ BRANCH = "branch_{}"
 OPENED_BY = "opened_by"
 # columns of the origin of each delivery (see `Origins`), which only exist if deliveries are handed over
 ORIGIN = {"origin.seq": pl.Int64(), "origin.moment": pl.Int64(), "origin.branch": pl.String()}
-FIELD = "payload.{}"
 VARIABLE = "variable.{}"
 EVENT = "event.{}"
 # mask of the rows that the recipient preferences of a sink refused

@@ -13,8 +13,8 @@ from flowdsl.arguments import texts_of
 from flowdsl.errors import ReplayError
 from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.results.manifest_schema import DeliverRow
-from flowdsl.results.store import Store, StoredPart, TablePart
-from flowdsl.results.table_writer import BRANCH, FIELD, OPENED_BY, REFUSED
+from flowdsl.results.store import FIELD, Store, StoredPart, TablePart
+from flowdsl.results.table_writer import BRANCH, OPENED_BY, REFUSED
 from flowdsl.sinks.frame import FIXED, in_reading_order, repeats_recipient
 from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
@@ -27,7 +27,8 @@ from flowdsl.values.orders import order_within, stable_order
 # the sort keys of rows; branches come before the last one
 _ORDER = ("delivered_at", "seq_no", "__flow", "step")
 # prefixes of columns that are always read: branches, and refusals of sinks
-_ALWAYS = (BRANCH.format(""), REFUSED.format(""))
+_BRANCH = BRANCH.format("")
+_ALWAYS = (_BRANCH, REFUSED.format(""))
 # fewer rows are sorted without checking first whether they are in order
 _SORTED_AT_ONCE = 1 << 12
 # groups with fewer rows are not sorted separately
@@ -70,7 +71,7 @@ def sink_table(
     for number, part in parts:
         more = _fixed_columns(part, number, names, "branch" in wanted).items()
         placed = part.frame.with_columns_seq(*_fields(part, kept), **{c: e for c, e in more if c in needed})
-        frames.append(placed[[c for c in placed.columns if c in needed or c.startswith("branch_")]])
+        frames.append(placed[[c for c in placed.columns if c in needed or c.startswith(_BRANCH)]])
     joined = _in_order(frames, types, ordered=ordered)
     return joined.select_seq([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in wanted])
 
@@ -204,16 +205,17 @@ def _iter_parts(
             frame, refused = piece.read(is_read), piece.meta.get("refused", {})
             if sink in refused:
                 frame = frame.filter(~pl.col(refused[sink]))
+            part = TablePart(frame, {**piece.meta, "sinks": step["sinks"]})
             for flow in step["flows"]:
-                yield flow, TablePart(frame, {**piece.meta, "sinks": step["sinks"]})
-                tick(frame.height)
+                yield flow, part
+                tick(part.rows)
 
 
 def _fixed_columns(
     part: TablePart, flow: int, names: Sequence[str], with_branch: bool = True
 ) -> dict[str, pl.Expr]:
     """Return the columns that are the same for all deliveries of a step of a flow, and their branches."""
-    levels = [c for c in part.frame.columns if c.startswith("branch_")] if with_branch else []
+    levels = [c for c in part.frame.columns if c.startswith(_BRANCH)] if with_branch else []
     branch = (
         pl.concat_str([pl.col(c).cast(pl.String) for c in levels], separator=".")
         if levels
@@ -270,7 +272,9 @@ def _apart(frames: Sequence[pl.DataFrame]) -> Iterator[Sequence[pl.DataFrame]]:
 
 def _put_in_order(frame: pl.DataFrame, last: Sequence[str]) -> pl.DataFrame:
     """Sort rows by (delivered_at, seq_no, flow, branch, step) and `last`, nulls first; the sort is stable."""
-    levels = sorted((c for c in frame.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
+    levels = sorted(
+        (c for c in frame.columns if c.startswith(_BRANCH)), key=lambda c: int(c.removeprefix(_BRANCH))
+    )
     *first, step = _ORDER
     keys = [*first, *levels, step, *last]
     moments, table = frame["delivered_at"], frame.select(keys)
