@@ -14,7 +14,6 @@ import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from numbers import Integral
 from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args
 
 from flowdsl.calls import answered
@@ -22,7 +21,7 @@ from flowdsl.errors import DataError, did_you_mean, warn
 from flowdsl.moments import to_micros, to_moment
 from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR, far_number, infinity
-from flowdsl.values.python_values import encode_json
+from flowdsl.values.python_values import encode_json, is_missing, is_whole_number
 
 EventKind = Literal["link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted"]
 KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
@@ -338,22 +337,25 @@ def missing_field(kind: str, row: Mapping[str, Any]) -> str | None:
 
 
 def id_text(value: Any, name: str, place: str | None = None) -> str | None:
-    """Return an id or type as text; text is unchanged, an integer becomes decimal text, None stays None.
+    """Return an id or type as text; text is unchanged, an integer becomes decimal text, None stays None, as
+    do NaN and other missing values.
 
     >>> id_text(12, "source_id"), id_text("Ünal ", "source_id")
     ('12', 'Ünal ')
     """
     if isinstance(value, enum.Enum):
         value = value.value
-    if value is None:
-        return None
     if isinstance(value, str):
         if not value:
             raise _refusal(f"{name} is empty", place, "any non-empty text will do")
         return _unicode(value, name, place)
-    if isinstance(value, (Integral, uuid.UUID)) and not isinstance(value, bool):
-        if isinstance(value, Integral) and abs(int(value)) >= LONGEST_ID:
+    if is_missing(value):
+        return None
+    if is_whole_number(value):
+        if not -LONGEST_ID < value < LONGEST_ID:
             raise _refusal(f"{name} is a number of more than 1,000 digits", place, "write it as text")
+        return str(int(value))
+    if isinstance(value, uuid.UUID):
         return str(value)
     raise _refusal(
         f"{name} is {type(value).__name__} {short_repr(value, 40)}, not text or an integer",

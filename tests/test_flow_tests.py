@@ -452,6 +452,34 @@ def test_the_command_runs_several_files_and_some_tests(file: Path, capsys: pytes
     assert flowdsl(capsys, "test", other, "--name", "noth")[1:] == ("ok      nothing\n", "1 test passed\n")
 
 
+CAPPED = FLOWS + "sinks:\n  - {name: in-app, type: in_app, cap: {max: 1, per: 1h}}\n"
+
+
+def test_the_caps_of_a_project_hold_in_its_tests():
+    project = fd.load(CAPPED)
+    links = [{"link_type": "owns", "source_id": "eve", "target_id": "p1"}]
+    test = FlowTest(
+        name="one an hour",
+        graph={"entities": {"user": {"eve": {}}}, "links": links},
+        events=[event["event"] for event in events(*likes((0, "ann"), (0, "bob")))],
+        deliveries=[{"sink": "in-app", "recipient": "eve", "payload": {"title": "ann liked it"}}],
+        drops=[{"step": "deliver", "reason": "capped"}],
+    )
+    test.check(project)
+    # production passes over caps
+    assert dataclasses.replace(test, target="this-rs", drops=None).run(project).error is None
+
+
+def test_a_test_of_a_real_event_holds_with_the_caps_of_a_project_and_without():
+    project = fd.load(CAPPED)
+    log = events(*likes((0, "ann"), (1, "bob"), (7200, "kim")))
+    result = fd.replay(project, log, OWNED)
+    result.as_test(3).check(project)
+    result.as_test(3).check(project.flows)
+    with pytest.raises(fd.ReplayError, match="caps of sinks stopped"):
+        result.as_test(2)
+
+
 def test_the_command_reads_from_stdin(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((FLOWS + TESTS).encode())))
     assert flowdsl(capsys, "test", "-")[0] == 0

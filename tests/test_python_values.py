@@ -34,6 +34,7 @@ VALUES: dict[str, tuple[Any, str]] = {
     "a decimal": (Decimal("1.50"), "1.5"),
     "a whole decimal": (Decimal(12), "12"),
     "a decimal that is none": (Decimal("NaN"), ""),
+    "a decimal that signals": (Decimal("sNaN"), ""),
     "a UUID": (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
     "a date": (dt.date(2026, 1, 2), "2026-01-02"),
     "a time in a zone": (dt.datetime(2026, 1, 2, 3, 4, 5, 600_000, dt.UTC), "2026-01-02T03:04:05.600Z"),
@@ -171,17 +172,51 @@ def test_objects_in_a_polars_frame_are_what_they_are_in_a_pandas_one():
         fd.read_events(sets.lazy(), {**columns, "entity_id": "id", "data": {"v": "v"}})
 
 
-def test_enums_are_ids_by_their_values():
+IDS: dict[str, tuple[Any, str]] = {
+    "an enum": (Colour.RED, "red"),
+    "an enum of numbers": (Size.SMALL, "1"),
+    "a UUID": (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+    "a NumPy integer": (np.uint64(2**64 - 1), "18446744073709551615"),
+    "a whole decimal": (Decimal(12), "12"),
+    "a decimal of thousands": (Decimal("1E3"), "1000"),
+}
+
+
+@pytest.mark.parametrize(("value", "text"), IDS.values(), ids=IDS)
+def test_ids_of_events_and_graphs_are_what_they_stand_for(value: Any, text: str):
     log = fd.MemoryEventLog()
-    log.append(fd.link_created("likes", Colour.RED, Size.SMALL), timestamp=TIME)  # type: ignore[arg-type]
+    log.append(fd.link_created("likes", value, value), timestamp=TIME)
     columns = {"kind": fd.literal("link.created"), "link_type": fd.literal("likes"), "timestamp": "at"}
-    rows = [{"at": TIME, "who": Colour.RED, "what": Size.SMALL}]
-    read = fd.read_events(rows, {**columns, "source_id": "who", "target_id": "what"})
+    read = fd.read_events([{"at": TIME, "who": value}], {**columns, "source_id": "who", "target_id": "who"})
     for one in (log, read):
         [batch] = one.read()
         assert batch.select(["source_id", "target_id"]).to_pylist() == [
-            {"source_id": "red", "target_id": "1"}
+            {"source_id": text, "target_id": text}
         ]
+    flow = on("link.created").fan_out("source_id", via="knows", as_="u").map(id="{{ u.id }}").deliver("out")
+    link = {"link_type": "knows", "source_id": value, "target_id": value}
+    mixed = pd.DataFrame({"id": [value, "other"], "x": [{"y": 1}, 5]})
+    for entities in ({value: {}}, [{"id": value}], mixed, lambda ids: {value: {}}):
+        graph = fd.EntityGraph({"thing": entities}, [link])
+        assert fd.replay(flow, log, graph)["out"]["id"].tolist() == [text]
+
+
+@pytest.mark.parametrize("nothing", [float("nan"), pd.NA, pd.NaT, Decimal("NaN"), None])
+def test_an_id_that_is_missing_in_pandas_is_null(nothing: Any):
+    log = fd.MemoryEventLog()
+    log.append(fd.link_created("likes", "ann", "p1", link_id=nothing), timestamp=TIME)
+    link = {"link_type": "likes", "source_id": "ann", "target_id": "p1", "link_id": nothing}
+    assert not fd.EntityGraph(links=[link]).has_link_ids("likes")
+    [batch] = log.read()
+    assert batch["link_id"].to_pylist() == [None]
+    with pytest.raises(fd.DataError, match="is not an id"):
+        fd.EntityGraph({"user": {nothing: {}}})
+
+
+@pytest.mark.parametrize(("ids", "said"), [(["a", "a"], "more than once: 'a'"), (["a", None], "1 has no id")])
+def test_ids_beside_mixed_values_are_looked_at_too(ids: list[Any], said: str):
+    with pytest.raises(fd.DataError, match=said):
+        fd.EntityGraph({"user": pd.DataFrame({"id": ids, "x": [{"y": 1}, 5]})})
 
 
 def test_numbers_beside_text_in_a_column_stay_numbers():

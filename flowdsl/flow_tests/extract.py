@@ -21,11 +21,11 @@ from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, timestamp_text, timestam
 from flowdsl.explanation.explain import explain, trace_event
 from flowdsl.explanation.window_peers import Beside, WindowPeers, takers, windows
 from flowdsl.flow_tests.cases import FlowTestSpec
-from flowdsl.flow_tests.expectations import moment_text
+from flowdsl.flow_tests.expectations import moment_text, same
 from flowdsl.flow_tests.graph_history import Row, numbered_rows
 from flowdsl.flow_tests.graph_reads import GraphRead, GraphReads
 from flowdsl.flow_tests.graph_slice import GraphSlice, surroundings
-from flowdsl.flow_tests.runner import run
+from flowdsl.flow_tests.runner import RunOutcome, run
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deduplicate import Deduplicate
@@ -81,7 +81,7 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
         made = _build(ours, seq_no, name or _name(explanation), needed, reach, making)
         if made is None:
             break
-        settled = _with_outcome(*made, flows, whole)
+        settled = _with_outcome(*made, ours, whole)
         if settled is not None:
             return settled
     raise ReplayError(
@@ -100,18 +100,26 @@ def _matched_flows(flows: Sequence[FlowSpec], explanation: Explanation) -> tuple
 
 
 def _with_outcome(
-    test: FlowTestSpec, number: int, flows: tuple[FlowSpec, ...], whole: Sequence[tuple[Any, ...]]
+    test: FlowTestSpec, number: int, options: Options, whole: Sequence[tuple[Any, ...]]
 ) -> FlowTestSpec | None:
     """Return the test with its results as expectations, or None if its event has other results than in the
-    log.
+    log. The results must be the same with the caps of a project as without.
     """
-    outcome, came = run(test, flows), FollowedReading(number)
+    names = {*itertools.chain.from_iterable(flow.sinks for flow in options.flows)}
+    caps = tuple(cap for cap in options.caps if cap.sink in names)
+    outcomes = [run(test, options.flows, counted) for counted in dict.fromkeys(((), caps))]
+    settled = [dataclasses.replace(one.settled, drops=one.settled.drops or None) for one in outcomes]
+    alike = same(settled[0].to_dict(), settled[-1].to_dict())
+    return settled[0] if alike and all(_repeats(one, number, whole) for one in outcomes) else None
+
+
+def _repeats(outcome: RunOutcome, number: int, whole: Sequence[tuple[Any, ...]]) -> bool:
+    """Return True if the event has the same results in the run of a test as in the log."""
+    came = FollowedReading(number)
     assert outcome.result is not None
     assert outcome.result.options is not None
     explain(outcome.result.options, number, traced=came)
-    if _comparable(came) != whole:
-        return None
-    return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
+    return _comparable(came) == whole
 
 
 def _build(

@@ -11,7 +11,9 @@ from typing import Any
 
 from flowdsl.errors import FlowError, ReplayError
 from flowdsl.events import timestamp_text, timestamp_us
+from flowdsl.flow.caps import caps_of
 from flowdsl.flow.inputs import as_flows
+from flowdsl.flow.plan import Caps
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.flow_tests.cases import EXPECTATIONS, FlowTestSpec
 from flowdsl.flow_tests.expectations import Counted, Delivered, same, settle_counts, settle_deliveries
@@ -60,14 +62,19 @@ def read_tests(source: Any) -> list[Mapping[str, Any]]:
     return list(project.other.get("tests") or ())
 
 
-def run(test: FlowTestSpec, flows: Any) -> RunOutcome:
-    """Run a test with these flows. Raises `FlowError` if it cannot run."""
+def run(test: FlowTestSpec, flows: Any, caps: Caps = ()) -> RunOutcome:
+    """Run a test with these flows, and with the caps of the sinks of a project. Raises `FlowError` if it
+    cannot run.
+    """
     chosen = _choose(test, as_flows(flows))
     start = timestamp_us(test.start)
     log = MemoryEventLog()
     log.append(_events(test, start))
     graph = EntityGraph(**{name: given for name, given in (test.graph or {}).items() if given is not None})
-    more: dict[str, Any] = {} if test.target is None else {"target": test.target}
+    more: dict[str, Any] = {"target": test.target}
+    if test.target is None:
+        counted = caps or caps_of(flows, chosen, None, ReplayError)
+        more = {"caps": {sink: cap for sink, cap, _ in counted}}
     result = replay_with(chosen, log, graph, open_windows=test.open_windows, progress=False, **more)
     several = len(chosen) > 1
     settled: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, TypeVar
 
@@ -11,15 +11,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from flowdsl.arguments import is_integer
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import LONGEST_ID, MAX_NESTING, json_text, too_deep
+from flowdsl.events import MAX_NESTING, id_text, json_text, too_deep
 from flowdsl.frames import MixedColumnError, is_frame, is_whole, rows_in, rows_of_frame, to_polars
 from flowdsl.log.validation import bad_json
 from flowdsl.progress import Tick, count_items, noop, run_in_background
 from flowdsl.text import short_repr, type_text
 from flowdsl.values.json_extraction import Documents
-from flowdsl.values.python_values import encode_json
+from flowdsl.values.python_values import encode_json, is_missing
 
 T = TypeVar("T")
 # links that are converted at once
@@ -41,8 +40,7 @@ def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Se
     if isinstance(entities, Mapping):
         return _from_items(entities.keys(), entities.items(), what, tick)
     if isinstance(entities, (list, tuple)):
-        keys = [_own_id(row, place, what) for place, row in enumerate(entities)]
-        return _from_items(keys, zip(keys, entities, strict=True), what, tick)
+        return _from_rows(entities, what, tick)
     raise DataError(
         f"{what} are {type_text(entities)}",
         allowed=(
@@ -66,7 +64,7 @@ def _way_to_file(given: object) -> str | None:
 def _own_id(row: Any, place: int, what: str) -> Any:
     if not isinstance(row, Mapping):
         raise DataError(f"{what}: item {place} is {type_text(row)}", allowed="objects with an 'id'")
-    if row.get("id") is None:
+    if is_missing(row.get("id")):
         raise DataError(f"{what}: item {place} has no id", hint=_near("id", row))
     return row["id"]
 
@@ -81,11 +79,7 @@ def _from_any_frame(entities: Any, what: str) -> tuple[pl.Series, Documents]:
         return _from_frame(to_polars(entities, what), what)
     except MixedColumnError:
         # a column of JSON values: each row is an object of its own
-        frame = to_polars(entities, what, "id".__eq__)
-        if "id" not in frame.columns:
-            raise
-        ids = id_texts(frame["id"], f"{what}, column 'id'")
-        return ids, Documents(_json_texts(zip(ids, rows_of_frame(entities), strict=True), what))
+        return _from_rows(rows_of_frame(entities), what)
 
 
 def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
@@ -112,6 +106,11 @@ def _decode(column: pl.Series, what: str) -> pl.Series:
         raise DataError(
             f"{what}, column {column.name!r} holds bytes that are not text", hint="leave the column out"
         ) from None
+
+
+def _from_rows(rows: Sequence[Any], what: str, tick: Tick = noop) -> tuple[pl.Series, Documents]:
+    keys = [_own_id(row, place, what) for place, row in enumerate(rows)]
+    return _from_items(keys, zip(keys, rows, strict=True), what, tick)
 
 
 def _from_items(
@@ -228,12 +227,7 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
                 raise DataError.unknown(f"links: number {number} has the key {key!r}", key, LINK_COLUMNS)
         what = f"links: number {number}"
         texts.append(json_text(link.get("metadata"), "metadata", what))
-        rows.append(
-            {
-                name: None if link.get(name) is None else _id_text(link[name], what)
-                for name in LINK_COLUMNS[:4]
-            }
-        )
+        rows.append({name: id_text(link.get(name), name, what) for name in LINK_COLUMNS[:4]})
     frame = pl.DataFrame(rows, schema=dict.fromkeys(LINK_COLUMNS[:4], pl.String))
     return frame.with_columns(pl.Series("metadata", texts, pl.String))
 
@@ -258,20 +252,12 @@ def id_texts(series: pl.Series, what: str, first: int = 0) -> pl.Series:
 
 
 def _id_text(value: object, what: str) -> str:
-    if is_integer(value) and abs(value) < LONGEST_ID:
-        return str(value)
-    if isinstance(value, str) and value and _is_unicode(value):
-        return value
-    shown = "a number of more than 1,000 digits" if isinstance(value, int) else short_repr(value)
-    raise DataError(f"{what}: {shown} is not an id", allowed="text that is not empty, or an integer")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    text = id_text(value, "id", what)
+    if text is None:
+        raise DataError(
+            f"{what}: {short_repr(value)} is not an id", allowed="text that is not empty, or an integer"
+        )
+    return text
 
 
 def _refuse_duplicates(ids: pl.Series, what: str) -> None:

@@ -14,6 +14,7 @@ from flowdsl.events import JSON_COLUMNS, TEXT_COLUMNS, id_text, json_text, times
 from flowdsl.log.columns import TIME
 from flowdsl.log.shape import kind_text
 from flowdsl.text import short_repr
+from flowdsl.values.python_values import is_missing
 
 
 def _number(value: Any, name: str) -> int:
@@ -28,12 +29,7 @@ def is_nothing(value: object) -> bool:
     >>> is_nothing(float("nan")), is_nothing(0)
     (True, False)
     """
-    if value is None or (isinstance(value, str) and not value):
-        return True
-    if isinstance(value, (float, dt.datetime)):
-        # NaN and NaT, alone in not being equal to themselves
-        return value != value
-    return type(value).__name__ in ("NAType", "NaTType")
+    return is_missing(value) or (isinstance(value, str) and not value)
 
 
 def _stamps(values: list[Any]) -> pl.Series:

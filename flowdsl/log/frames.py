@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import enum
 from collections.abc import Callable, Collection
 from typing import Any
@@ -11,6 +10,7 @@ from uuid import UUID
 import polars as pl
 import pyarrow as pa
 
+from flowdsl.arguments import is_integer
 from flowdsl.events import JSON_COLUMNS, json_text
 from flowdsl.frames import is_dataset, is_frame, to_polars
 from flowdsl.log.columns import SCHEMA
@@ -61,9 +61,7 @@ def _of_one_type(name: str, column: Any, json_names: Collection[str]) -> Any:
     """Convert Python objects of a pandas column to text, for columns that hold JSON or text."""
     if name in json_names:
         # a struct would give every object the fields of all the others
-        texts = [
-            value if value is None or isinstance(value, str) else _json_cell(value, name) for value in column
-        ]
+        texts = [value if isinstance(value, str) else json_text(value, name, "frame") for value in column]
         return pa.array(texts, pa.large_string())
     types = set(map(type, column))
     if any(issubclass(one, (enum.Enum, UUID)) for one in types):
@@ -80,11 +78,4 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_id(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _json_cell(value: Any, name: str) -> str | None:
-    # NaN and NaT are not values, and alone in not being equal to themselves
-    if isinstance(value, float | dt.datetime) and value != value:
-        return None
-    return json_text(value, name, "frame")
+    return str(value) if is_integer(value) else value

@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from flowdsl.log.source import EventSource, LogLike, is_source
 from flowdsl.log.sources import FrameTable, ParquetFiles, files_of
 from flowdsl.log.table import EventTable
 from flowdsl.paths import path_of
+from flowdsl.values.python_values import is_whole_number
 
 # columns named in a message
 _NAMED: Final = 12
@@ -119,7 +119,7 @@ def _open_path(path: Path) -> EventSource:
     form = "zip" if is_zip(files[0]) else format_of(files[0]).name
     if form != "parquet":
         raise NotAnEventTableError(
-            f"a {form} file is not replayed in place",
+            f"a file of {form} is not replayed in place",
             place=str(path),
             allowed="logs and files of Parquet",
             hint="read_events(path, …) reads it; guess(path) proposes a call",
@@ -133,7 +133,7 @@ def _is_event(event: object) -> bool:
 
 
 def _is_seq_no(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and 0 < int(value) < 1 << 63
+    return is_whole_number(value) and 0 < int(value) < 1 << 63
 
 
 def _open_list(events: Iterable[Any]) -> EventSource:

@@ -12,7 +12,8 @@ import json
 import math
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from numbers import Integral
+from typing import Any, Final, TypeGuard
 from uuid import UUID
 
 from flowdsl.text import type_text
@@ -41,6 +42,31 @@ def encode_json(value: Any, name: str = "") -> str:
         return _encode(_plain(value, name))
 
 
+def is_missing(value: object) -> bool:
+    """Return True for None, NaN, NaT and the missing value of pandas.
+
+    >>> is_missing(float("nan")), is_missing(0)
+    (True, False)
+    """
+    if type(value).__name__ in ("NoneType", "NAType", "NaTType"):
+        return True
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return isinstance(value, float) and math.isnan(value)
+
+
+def is_whole_number(value: object) -> TypeGuard[int | Decimal]:
+    """Return True for whole numbers, and for decimals without fractions, as columns of those are whole, too.
+
+    >>> is_whole_number(Decimal("12")), is_whole_number(Decimal("12.0"))
+    (True, False)
+    """
+    if isinstance(value, Decimal):
+        exponent = value.as_tuple().exponent
+        return isinstance(exponent, int) and exponent >= 0
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _plain(value: Any, path: str) -> Any:
     if value is None or isinstance(value, (str, bool, int)):
         return value.value if isinstance(value, enum.Enum) else value
@@ -54,8 +80,7 @@ def _plain(value: Any, path: str) -> Any:
 
 
 def _plain_scalar(value: Any, path: str) -> Any:
-    # NaN, NaT, and decimals that are none are not values, and alone in not being equal to themselves
-    if isinstance(value, (float, Decimal, dt.datetime)) and value != value:
+    if is_missing(value):
         return None
     if isinstance(value, float):
         return float(value)
@@ -83,8 +108,6 @@ def _foreign(value: Any, path: str) -> Any:
         raise ValueError(f"{_place(path)}holds bytes; decode them to text")
     if isinstance(value, (set, frozenset)):
         raise ValueError(f"{_place(path)}holds a set, which has no order; make it a list")
-    if type(value).__module__.partition(".")[0] == "pandas" and type(value).__name__ in ("NAType", "NaTType"):
-        return None
     if hasattr(value, "tolist") and type(value).__module__.partition(".")[0] in ("numpy", "pandas", "polars"):
         return _plain(value.tolist(), path)
     if hasattr(value, "to_list") and type(value).__module__.partition(".")[0] in ("pandas", "polars"):
@@ -98,8 +121,7 @@ def _number(value: Decimal, path: str) -> float | int:
     number = float(value)
     if math.isinf(number):
         raise ValueError(f"{_place(path)}holds a number beyond any float")
-    # a column of decimals without fractions is one of whole numbers
-    return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else number
+    return int(value) if is_whole_number(value) else number
 
 
 def _key(key: Any, path: str) -> Any:
