@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,7 @@ from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.nodes import Body, Ident, Output
 from flowdsl.findings.base import Violation
 from flowdsl.operators.base import Operator
-from flowdsl.operators.scope import NUMBER, TEXT, Scope, ValueShape
+from flowdsl.operators.scope import ANY, NUMBER, TEXT, TRIGGER_VARIABLES, Scope, ValueShape
 from flowdsl.production.project_spec import Backend, ConsumerOptions, SinkConfig
 from flowdsl.values.paths import Path
 
@@ -189,25 +189,11 @@ class ProjectView:
     has_sinks: bool = False
 
 
-class PermissiveScope(Scope):
-    """Scope that accepts every variable, used to infer what an invalid step would add."""
-
-    def check(self, paths: Iterable[Path], what: str) -> None:
-        """Accept every path."""
-
-    def __contains__(self, name: str) -> bool:
-        return True
-
-    def having(self, **variables: ValueShape) -> Scope:
-        return PermissiveScope({**self.variables, **variables})
-
-
 class ScopeTracker:
     """Variables in scope while walking the steps of a flow."""
 
     def __init__(self, kind: str) -> None:
-        known = kind.startswith(("link.", "entity."))
-        self.scope = Scope.of_trigger(kind) if known and kind in _KINDS else Scope()
+        self.scope = Scope.of_trigger(kind) if kind in TRIGGER_VARIABLES else Scope()
         self.known: dict[str, str] = {}
         if "metadata" in self.scope:
             self.known["metadata"] = METADATA
@@ -217,23 +203,19 @@ class ScopeTracker:
     def step(self, name: str, operator: Operator | None, options: Mapping[str, Any]) -> None:
         """Apply the effect of a step on the scope."""
         if operator is not None:
-            self.scope = Scope(operator.check(PermissiveScope(self.scope.variables)).variables)
+            self.scope = operator.scope_after(self.scope)
         as_ = options.get("as")
         if name in ("resolve", "fan_out") and isinstance(as_, str):
             if operator is None:
                 ids = {f"{as_}_id": TEXT} if name == "fan_out" else {}
-                self.scope = self.scope.having(**{as_: _ANY}, **ids)
+                self.scope = self.scope.having(**{as_: ANY}, **ids)
             found = OPTIONAL if options.get("required") is False else ENTITY
             self.known = {**self.known, as_: LINKED if name == "fan_out" else found}
             self.known.pop(f"{as_}_id", None)
         elif name == "batch":
             self.known = {**self.known, "batch": BATCH, "_batch": BATCH}
         elif name == "map":
-            self.scope = self.scope.having(_payload=_ANY)
-
-
-_ANY = ValueShape("any JSON value")
-_KINDS = frozenset(("link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted"))
+            self.scope = self.scope.having(_payload=ANY)
 
 
 def shape_at(scope: Scope, path: Path) -> ValueShape | None:

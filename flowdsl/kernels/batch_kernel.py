@@ -45,12 +45,6 @@ class BatchKernel(Kernel):
     def held(self) -> int:
         return self.windows.held
 
-    def fork(self) -> BatchKernel:
-        forked = BatchKernel(self.options, self.rules)
-        forked._space, forked.windows = self._space, self.windows.fork()
-        forked._holding, forked.next_number = self._holding.fork(), self.next_number
-        return forked
-
     def keys_held(self) -> list[Ints]:
         return self.windows.keys_held()
 

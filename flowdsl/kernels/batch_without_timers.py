@@ -141,12 +141,6 @@ class UntimedBatchKernel(Kernel):
         each = np.bincount(np.searchsorted(np.sort(self._open.numbers), self._members.windows))
         source.check(int(each.sum()) == self.held, "windows with other members than they count")
 
-    def fork(self) -> UntimedBatchKernel:
-        forked = UntimedBatchKernel(self._key, self._window, self._min_count, self._rules)
-        forked._space, forked._open, forked._members = self._space, self._open, self._members
-        forked._next = self._next
-        return forked
-
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
             return StepOutcome(contexts)

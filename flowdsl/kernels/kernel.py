@@ -4,18 +4,18 @@ them.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import Versions
-from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.keys import Held, Keys, KeySpace
-from flowdsl.kernels.outcome import Failed, StepOutcome, Until, failed_where
+from flowdsl.kernels.outcome import Failed, StepOutcome, Until, fail_all, failed_where
 from flowdsl.text import short_repr
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_types import Index, Ints
@@ -82,9 +82,18 @@ class Kernel(StateObject):
         """Return the outcome of contexts, which follow those of earlier calls in order, and of held ones."""
         raise NotImplementedError
 
-    def fork(self) -> Kernel:
-        """Return a kernel that continues from here independently of this one."""
-        return self
+    def fork(self) -> Self:
+        """Return a kernel that continues from here independently of this one.
+
+        What it remembers is forked where it can be; the rest is replaced, never changed, and keys are only
+        ever added to their space.
+        """
+        forked = copy.copy(self)
+        for name in self.saved:
+            value = getattr(self, name)
+            if hasattr(value, "fork"):
+                setattr(forked, name, value.fork())
+        return forked
 
     def held_versions(self) -> Iterable[Versions]:
         """Entity versions that held contexts refer to."""
@@ -122,8 +131,7 @@ class NoDirectionKernel(Kernel):
         self._message = f"direction {short_repr(direction)} is neither 'forward' nor 'reverse'"
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        every = Failures.where(np.ones(len(contexts), np.bool_), self._message)
-        return StepOutcome(contexts.take(np.zeros(0, np.int64)), failed=failed_where(contexts, every))
+        return fail_all(contexts, self._message)
 
 
 def split_keyed(

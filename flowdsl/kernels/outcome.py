@@ -158,6 +158,31 @@ def dropped_rows(contexts: ContextBatch, rows: Index, reason: str) -> tuple[Drop
     return (Dropped(contexts, rows, reason),) if len(rows) else ()
 
 
+def fail_all(contexts: ContextBatch, message: str) -> StepOutcome:
+    """Return the outcome in which every context fails for one reason."""
+    every = Failures.where(np.ones(len(contexts), np.bool_), message)
+    return StepOutcome(contexts.take(np.zeros(0, np.int64)), failed_where(contexts, every))
+
+
+def keep_where(
+    contexts: ContextBatch,
+    holds: Mask,
+    reason: str,
+    *,
+    failures: Failures | None = None,
+    failed: tuple[Failed, ...] = (),
+) -> StepOutcome:
+    """Return the outcome in which the contexts of a mask go on, those of `failures` fail, and the others are
+    dropped for a reason; `failed` are failures of before.
+    """
+    rest = ~holds
+    if failures is not None:
+        holds, rest = holds & ~failures.mask, rest & ~failures.mask
+        failed += (Failed(contexts, failures),)
+    dropped = dropped_rows(contexts, np.flatnonzero(rest), reason)
+    return StepOutcome(contexts.take(np.flatnonzero(holds)), failed, dropped)
+
+
 def dropped_held(members: EventRefs, reason: str) -> tuple[Dropped, ...]:
     """Return contexts held since earlier that end for a reason as a part of an outcome; nothing where there
     are none.

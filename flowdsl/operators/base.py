@@ -105,7 +105,7 @@ class Operator:
     @property
     def branches(self) -> bool:
         """Return True if one context can become many."""
-        return False
+        return self.branch_variable is not None
 
     @property
     def times(self) -> bool:
@@ -153,6 +153,11 @@ class Operator:
         scope.check(self.paths or (), self.method)
         return scope
 
+    def scope_after(self, scope: Scope) -> Scope:
+        """Return the variables after this step as `check` does, even if it is not allowed here."""
+        lenient = dataclasses.replace(scope, rules=dataclasses.replace(scope.rules, early_checks=False))
+        return dataclasses.replace(self.check(lenient), rules=scope.rules)
+
     def kernel(self, rules: Rules) -> Kernel:
         """Return a new kernel that runs this step by these rules."""
         raise NotImplementedError
@@ -180,14 +185,25 @@ class Operator:
         """Return what comes nearest in production to a step with an option that production lacks, and how it
         differs.
         """
-        own = {name: self.default_of(name) for name, one in self.options().items() if not one.portable}
         then = f": then {self.without[option]}" if option in self.without else ""
-        return f"without it: {dataclasses.replace(self, **own).text}{then}"
+        return f"without it: {self.with_portable_options().text}{then}"
+
+    def with_portable_options(self) -> Self:
+        """Return the same step with the options that production lacks at their defaults."""
+        lacking = [name for name, option in self.options().items() if not option.portable]
+        return dataclasses.replace(self, **{name: self.defaults()[name] for name in lacking})
 
     @classmethod
-    def default_of(cls, name: str) -> Any:
-        """Return the default of an option, by the name of its field."""
-        return next(field.default for field in dataclasses.fields(cls) if field.name == name)
+    @functools.cache
+    def defaults(cls) -> dict[str, Any]:
+        """Return the defaults of the options by the name of their field."""
+        return {field.name: field.default for field in dataclasses.fields(cls)}
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Return the options that are not at their defaults, by field name."""
+        values = {name: getattr(self, name) for name in self.options()}
+        return {name: value for name, value in values.items() if value != self.defaults()[name]}
 
     def operands(self, lookup: Callable[[Any], Any]) -> list[tuple[str, Any]]:
         """Return what it reads in one context, each with its value, where `lookup` gives the value at a
@@ -198,25 +214,19 @@ class Operator:
         return [(text, look_up(lookup, leaf)) for text, leaf in read]
 
     @classmethod
+    @functools.cache
     def options(cls) -> dict[str, Option]:
         """Return the declared options by the name of their field."""
-        if cls not in _DECLARED:
-            _DECLARED[cls] = {
-                field.name: dataclasses.replace(field.metadata["option"], yaml=field.name.rstrip("_"))
-                for field in dataclasses.fields(cls)
-                if "option" in field.metadata
-            }
-        return _DECLARED[cls]
+        return {
+            field.name: dataclasses.replace(field.metadata["option"], yaml=field.name.rstrip("_"))
+            for field in dataclasses.fields(cls)
+            if "option" in field.metadata
+        }
 
     @property
     def given(self) -> dict[str, Any]:
         """Return the options that are not at their defaults, by field name, as text in Python has them."""
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        return {
-            name: option.kind.plain(value)
-            for name, option in self.options().items()
-            if (value := getattr(self, name)) != defaults[name]
-        }
+        return {name: self.options()[name].kind.plain(value) for name, value in self.changed.items()}
 
     @classmethod
     def yaml_options(cls) -> dict[str, Option]:
@@ -225,23 +235,12 @@ class Operator:
 
     @classmethod
     def from_yaml(cls, options: Mapping[str, Any]) -> Operator:
-        """Return the step that a mapping of YAML options says, strictly: unknown and missing options are
-        refused.
-        """
-        declared = {o.yaml: (name, o) for name, o in cls.options().items()}
-        for key in options:
-            if key not in declared:
-                raise BuildError(
-                    f"{cls.name} has no option {key!r}",
-                    allowed=", ".join(declared),
-                    hint=cls.guess_option(key, {yaml: yaml for yaml in declared}),
-                )
-        missing = [key for key, (_, o) in declared.items() if o.required and key not in options]
+        """Return the step that a mapping of YAML options says; those that are required have to be in it."""
+        names = {option.yaml: name for name, option in cls.options().items()}
+        missing = [o.yaml for o in cls.options().values() if o.required and o.yaml not in options]
         if missing:
-            raise BuildError(
-                f"{cls.name} needs {' and '.join(map(repr, missing))}", allowed=", ".join(declared)
-            )
-        return cls.from_options({declared[key][0]: value for key, value in options.items()})
+            raise BuildError(f"{cls.name} needs {' and '.join(map(repr, missing))}", allowed=", ".join(names))
+        return cls.from_options({names[key]: value for key, value in options.items()})
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Operator:
@@ -280,17 +279,16 @@ class Operator:
         BuildError
             if an option is not of its type, or the options do not fit together
         """
-        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-        step = cls(
-            **{
-                name: defaults[name]
-                if (value is None or (isinstance(value, tuple) and not value))
-                and defaults[name] in (None, ())
-                else declared.kind.read(value, f"{cls.method}: {name}")
-                for name, declared in cls.options().items()
-                if (value := options.get(name, defaults[name])) is not dataclasses.MISSING
-            }
-        )
+        read: dict[str, Any] = {}
+        for name, declared in cls.options().items():
+            default = cls.defaults()[name]
+            value = options.get(name, default)
+            left_out = value is None or (isinstance(value, tuple) and not value)
+            if left_out and default in (None, ()):
+                read[name] = default
+            elif value is not dataclasses.MISSING:
+                read[name] = declared.kind.read(value, f"{cls.method}: {name}")
+        step = cls(**read)
         step.check_options()
         return step
 
@@ -339,9 +337,6 @@ class Operator:
             if name not in changes and (value := getattr(self, name)) is not None
         }
         return self.from_options({**kept, **changes})
-
-
-_DECLARED: dict[type, dict[str, Option]] = {}
 
 
 def link_caption(start: Path, via: str | None, direction: str, end: str) -> str:

@@ -291,11 +291,11 @@ class Batch(Operator):
     def caption(self) -> str:
         parts = [f"by {', '.join(map(path_text, self.key))}"]
         if self.window is not None:
-            parts[0] += f" for {_span_text(self.window)}"
+            parts[0] += f" for {DURATION_OR_PATH.plain(self.window)}"
         if self.every is not None:
             parts.append(f"every {self._every_text(self.every)}")
         if self.quiet is not None:
-            parts.append(f"until none comes for {_span_text(self.quiet)}")
+            parts.append(f"until none comes for {DURATION_OR_PATH.plain(self.quiet)}")
         if self.min_count > 1:
             parts.append(f"at least {self.min_count}")
         if self.max_count is not None:
@@ -307,20 +307,16 @@ class Batch(Operator):
     def _every_text(self, every: Every) -> str:
         on = "" if self.on is None else f" on {self.on}" if isinstance(self.on, str) else f" on day {self.on}"
         at = "" if self.at is None else f" at {clock_text(self.at)}"
-        zone = self.tz if isinstance(self.tz, str) else None if self.tz is None else path_text(self.tz)
-        return f"{every}{on}{at}{'' if zone is None else f' in {zone}'}"
+        zone = "" if self.tz is None else f" in {ZONE.plain(self.tz)}"
+        return f"{every}{on}{at}{zone}"
 
     def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
         others = sorted((self.paths or frozenset()) - {*self.key})
         return [(path_text(path), lookup(path)) for path in (*self.key, *others)]
 
     def nearest_form(self, option: str) -> str:
-        nearest = replace(
-            self,
-            window=self._nearest_window(),
-            **{name: self.default_of(name) for name, one in self.options().items() if not one.portable},
-        ).text
-        return f"{nearest}: {_DIFFERENCES.get(option, _CALENDAR)}"
+        nearest = replace(self.with_portable_options(), window=self._nearest_window())
+        return f"{nearest.text}: {_DIFFERENCES.get(option, _CALENDAR)}"
 
     def _nearest_window(self) -> Duration:
         spans = (self.window, self.quiet)
@@ -362,7 +358,3 @@ _DIFFERENCES = {
     "max_count": "then a window closes by time only",
     "collect": "then the batch has the ids of its contexts only, in items",
 }
-
-
-def _span_text(span: DurationOrPath) -> str:
-    return span.text if isinstance(span, Duration) else path_text(span)

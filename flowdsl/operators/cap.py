@@ -16,7 +16,7 @@ from flowdsl.expressions.var import Var
 from flowdsl.kernels.cap_counts import CapCounts, PeriodCounts, SlidingCounts
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import Keys, KeySpace
-from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
+from flowdsl.kernels.outcome import StepOutcome, Until, failed_where, keep_where
 from flowdsl.kernels.times_read import ZoneReader
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import (
@@ -189,8 +189,8 @@ class KeyCap(Operator):
         """The limit in words: `at most 3 a day, Europe/Berlin`."""
         if isinstance(self.per, Duration):
             return f"at most {self.max} in {self.per.text}"
-        zone = path_text(self.tz) if isinstance(self.tz, tuple) else self.tz
-        return f"at most {self.max} a {self.per}" + (f", {zone}" if zone else "")
+        zone = "" if self.tz is None else f", {ZONE.plain(self.tz)}"
+        return f"at most {self.max} a {self.per}{zone}"
 
     def counts(self) -> CapCounts:
         """Return empty counts for its options."""
@@ -208,15 +208,9 @@ class CapKernel(Kernel):
     saved = keeps(_space=OptionalField(ObjectField(KeySpace)), _counts=OneOfField(CapCounts))
 
     def __init__(self, options: KeyCap, rules: Rules) -> None:
-        self._options, self._rules = options, rules
         self._space = KeySpace(options.key, rules) if options.key else None
         self._zones = ZoneReader(options.tz, options.default_tz)
         self._counts = options.counts()
-
-    def fork(self) -> CapKernel:
-        forked = CapKernel(self._options, self._rules)
-        forked._space, forked._counts = self._space, self._counts.fork()
-        return forked
 
     def keys_held(self) -> list[Keys]:
         return self._counts.keys_held()
@@ -243,5 +237,4 @@ class CapKernel(Kernel):
             contexts, keys = contexts.take(good), keys[good]
             zones = zones[good] if isinstance(zones, np.ndarray) else zones
         passing = self._counts.take(keys, contexts.moment, zones)
-        dropped = dropped_rows(contexts, np.flatnonzero(~passing), "capped")
-        return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
+        return keep_where(contexts, passing, "capped", failed=failed)

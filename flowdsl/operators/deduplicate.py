@@ -14,7 +14,7 @@ from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel, split_keyed
 from flowdsl.kernels.key_memory import merge_keys
 from flowdsl.kernels.keys import Keys, KeySpace
-from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows
+from flowdsl.kernels.outcome import StepOutcome, Until, keep_where
 from flowdsl.kernels.window_blocks import KeyTable, block_edges
 from flowdsl.kernels.windows import FixedReach, Groups, Windows
 from flowdsl.operators.base import Kind, Operator
@@ -159,16 +159,10 @@ class DeduplicateKernel(Kernel):
     )
 
     def __init__(self, options: Deduplicate, rules: Rules) -> None:
-        self._options, self._rules = options, rules
+        self._window = options.window
         self._space = KeySpace(options.key, rules)
         self._older: tuple[_Sightings, ...] = ()
         self._recent = _Sightings.none()
-
-    def fork(self) -> DeduplicateKernel:
-        forked = DeduplicateKernel(self._options, self._rules)
-        # keys are only ever added to the space, and the tables are replaced, never changed
-        forked._space, forked._older, forked._recent = self._space, self._older, self._recent
-        return forked
 
     @property
     def _tables(self) -> tuple[_Sightings, ...]:
@@ -178,22 +172,21 @@ class DeduplicateKernel(Kernel):
         return [sightings.keys for sightings in self._tables]
 
     def remembers(self, clock: int) -> str:
-        expired = clock - self._options.window.microseconds
+        expired = clock - self._window.microseconds
         alive = {key for sightings in self._tables for key in sightings.since(expired)}
-        return f"{count_text(len(alive), 'key')} seen within {self._options.window.text}" if alive else ""
+        return f"{count_text(len(alive), 'key')} seen within {self._window.text}" if alive else ""
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
             return StepOutcome(contexts)
         contexts, keys, failed = split_keyed(self._space, contexts)
-        window = self._options.window.microseconds
+        window = self._window.microseconds
         if window == 0 or not len(contexts):
             return StepOutcome(contexts, failed)
         moments = contexts.moment
         passing, fresh = self._passing(keys, moments, window)
         self._remember(fresh, int(moments[-1]) - window)
-        dropped = dropped_rows(contexts, np.flatnonzero(~passing), "duplicate")
-        return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
+        return keep_where(contexts, passing, "duplicate", failed=failed)
 
     def _passing(self, keys: Keys, moments: Keys, window: int) -> tuple[Mask, _Sightings]:
         """Return a mask of the contexts that open a window, and when the last window of each key opened."""

@@ -12,9 +12,8 @@ import numpy as np
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import ConstantVariable
 from flowdsl.errors import BuildError
-from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.kernel import Kernel
-from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome, Until
+from flowdsl.kernels.outcome import Deliveries, StepOutcome, Until, fail_all
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import Option, OptionType, check_text, mapping_schema, option, text_schema
 from flowdsl.operators.scope import ANY, Scope
@@ -158,10 +157,7 @@ class DeliverKernel(Kernel):
         payload = contexts.payload
         if payload is None:
             # only rules without early checks accept a flow without a `map` before
-            none = Failures(
-                np.ones(len(contexts), np.int32), ("deliver has no payload: there is no map before it",)
-            )
-            return StepOutcome(contexts.take(np.zeros(0, np.int64)), failed=(Failed(contexts, none),))
+            return fail_all(contexts, "deliver has no payload: there is no map before it")
         recipient = _recipients(contexts, self._recipient)
         passed = contexts.having({"_delivered_to": ConstantVariable(self._sinks, len(contexts))})
         return StepOutcome(passed, delivered=Deliveries(contexts, payload, recipient))

@@ -129,10 +129,6 @@ class FanOut(Operator):
         return self.from_
 
     @property
-    def branches(self) -> bool:
-        return True
-
-    @property
     def entity_variable(self) -> str:
         return self.as_
 
@@ -150,8 +146,7 @@ class FanOut(Operator):
         return link_caption(self.from_, self.via, self.direction, f"each {found}")
 
     def check(self, scope: Scope) -> Scope:
-        scope.check({self.from_}, "fan_out")
-        return scope.having(**{self.as_: ANY, f"{self.as_}_id": TEXT})
+        return super().check(scope).having(**{self.as_: ANY, f"{self.as_}_id": TEXT})
 
     def kernel(self, rules: Rules) -> Kernel:
         if self.direction not in DIRECTIONS:

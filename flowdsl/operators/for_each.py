@@ -102,10 +102,6 @@ class ForEach(Operator):
         return Kind.PER_EVENT
 
     @property
-    def branches(self) -> bool:
-        return True
-
-    @property
     def branch_variable(self) -> str:
         return self.as_
 
@@ -128,8 +124,7 @@ class ForEach(Operator):
             )
 
     def check(self, scope: Scope) -> Scope:
-        scope.check(self.paths or (), "for_each")
-        return scope.having(**{self.as_: ANY, f"{self.as_}_index": NUMBER})
+        return super().check(scope).having(**{self.as_: ANY, f"{self.as_}_index": NUMBER})
 
     def kernel(self, rules: Rules) -> Kernel:
         return ForEachKernel(self)

@@ -22,7 +22,7 @@ from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.hints import word_hint
 from flowdsl.expressions.var import Var, unwrap
 from flowdsl.kernels.kernel import Kernel
-from flowdsl.kernels.outcome import Failed, StepOutcome, Until
+from flowdsl.kernels.outcome import StepOutcome, Until, failed_where
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import OptionType, option
 from flowdsl.operators.scope import ANY, Scope
@@ -215,10 +215,8 @@ class MapKernel(Kernel):
         payload = Payload(_render(self._template, contexts, failures, self._by_name), len(contexts))
         failed = first_failures(failures)
         done = contexts.having(payload=payload)
-        if failed is None:
-            return StepOutcome(done)
-        passed = done.take(np.flatnonzero(~failed.mask))
-        return StepOutcome(passed, failed=(Failed(contexts, failed),))
+        passed = done if failed is None else done.take(np.flatnonzero(~failed.mask))
+        return StepOutcome(passed, failed_where(contexts, failed))
 
 
 def leaves(node: Node) -> Iterator[Template | Expression]:

@@ -148,7 +148,7 @@ def mapping_schema(name: str, **schema: Any) -> dict[str, Any]:
 
 
 def holding(name: str, **schema: Any) -> dict[str, Any]:
-    """Return the schema of mappings in which a key has a value of a schema, or is not there; see `given`."""
+    """Return the schema of mappings in which a key has a value of a schema, or is not there."""
     return {"patternProperties": {f"^{name}$": schema or {"not": {"type": "null"}}}}
 
 
@@ -200,21 +200,21 @@ DURATION_SCHEMA: dict[str, Any] = text_schema("30s", "5m", "1h", pattern=DURATIO
 
 
 def check_text(value: object, what: str) -> str:
-    """Text that is not empty."""
+    """Return text that is not empty; raises `BuildError` for anything else."""
     if not isinstance(value, str) or not value.strip():
         raise BuildError(f"{what} must be text that is not empty, not {short_repr(value, 200)}")
     return value
 
 
 def check_flag(value: object, what: str) -> bool:
-    """Declare an option that is true or false."""
+    """Return True or False; raises `BuildError` for anything else."""
     if not isinstance(value, bool):
         raise BuildError(f"{what} must be True or False, not {short_repr(value)}")
     return value
 
 
 def check_count(value: object, what: str, least: int) -> int:
-    """Declare an option that is a whole number of at least `least`, in 64 bits."""
+    """Return a whole number of at least `least`, in 64 bits; raises `BuildError` for anything else."""
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         raise BuildError(
             f"{what} is beyond 64 bits", allowed=f"a whole number from {least} to {(1 << 63) - 1:,}"
@@ -249,7 +249,7 @@ def as_path(value: object) -> Path:
 
 
 def as_paths(value: object, what: str) -> tuple[Path, ...]:
-    """One path or a list of them."""
+    """Return the paths of one path or a list of them."""
     if isinstance(value, (list, tuple)) and not (
         value and isinstance(value, tuple) and isinstance(value[0], str)
     ):
@@ -293,15 +293,9 @@ DURATION: Final = OptionType(
     offers="examples",
 )
 TEXT: Final = OptionType("text", text_schema("text"), check_text)
-FLAG: Final = OptionType(
-    "flag", {"type": "boolean", "examples": [False]}, lambda value, what: check_flag(value, what)
-)
-LINK_TYPE: Final = OptionType(
-    "text", text_schema("follows"), lambda value, what: check_text(value, what), offers="links"
-)
-ENTITY_TYPE: Final = OptionType(
-    "text", text_schema("user"), lambda value, what: check_text(value, what), offers="entities"
-)
+FLAG: Final = OptionType("flag", {"type": "boolean", "examples": [False]}, check_flag)
+LINK_TYPE: Final = OptionType("text", text_schema("follows"), check_text, offers="links")
+ENTITY_TYPE: Final = OptionType("text", text_schema("user"), check_text, offers="entities")
 CONDITION: Final = OptionType(
     "text",
     text_schema("source_id != owner.id", "data.status == 'open' and data.amount > 10"),
@@ -313,7 +307,7 @@ CONDITION: Final = OptionType(
 EXPRESSION: Final = OptionType(
     "text",
     text_schema("data.mentions", "added(data.mentions)"),
-    lambda value, what: as_expression(value, what),
+    as_expression,
     str,
     paths=lambda expression: expression.paths,
     offers="paths",

@@ -16,7 +16,7 @@ from flowdsl.expressions.var import Var
 from flowdsl.kernels.buckets import Buckets
 from flowdsl.kernels.kernel import Kernel, split_keyed
 from flowdsl.kernels.keys import KeySpace
-from flowdsl.kernels.outcome import Failed, StepOutcome, Until, dropped_rows
+from flowdsl.kernels.outcome import Failed, StepOutcome, Until, keep_where
 from flowdsl.kernels.release_queue import ReleaseQueue, WaitingKernel
 from flowdsl.kernels.token_buckets import NEVER, DropBucket, FloatBucket, QueueBucket
 from flowdsl.operators.base import Kind, Operator
@@ -173,15 +173,9 @@ class DropKernel(Kernel):
     saved = keeps(_space=OptionalField(ObjectField(KeySpace)), _buckets=ObjectField(Buckets))
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
-        self._options, self._rules = options, rules
         self._space = KeySpace(options.key, rules) if options.key else None
         kind = DropBucket if rules.exact_tokens else FloatBucket
         self._buckets = Buckets(kind, options.max, max(options.per.microseconds, 1))
-
-    def fork(self) -> DropKernel:
-        forked = DropKernel(self._options, self._rules)
-        forked._space, forked._buckets = self._space, self._buckets.fork()
-        return forked
 
     def keys_held(self) -> list[Ints]:
         return [self._buckets.keys_held()]
@@ -195,8 +189,7 @@ class DropKernel(Kernel):
         if not len(contexts):
             return StepOutcome(contexts, failed)
         passing = self._buckets.take(keys, contexts.moment).astype(np.bool_)
-        dropped = dropped_rows(contexts, np.flatnonzero(~passing), "rate limited")
-        return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
+        return keep_where(contexts, passing, "rate limited", failed=failed)
 
 
 class QueueKernel(WaitingKernel):
@@ -209,16 +202,9 @@ class QueueKernel(WaitingKernel):
     )
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
-        self._options, self._rules = options, rules
         self._space = KeySpace(options.key, rules) if options.key else None
         self._buckets = Buckets(QueueBucket, options.max, options.per.microseconds)
         self._waiting = ReleaseQueue()
-
-    def fork(self) -> QueueKernel:
-        forked = QueueKernel(self._options, self._rules)
-        forked._space, forked._buckets = self._space, self._buckets.fork()
-        forked._waiting = self._waiting.fork()
-        return forked
 
     def keys_held(self) -> list[Ints]:
         return [self._buckets.keys_held()]

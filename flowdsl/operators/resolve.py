@@ -14,7 +14,7 @@ from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE, Numbers
 from flowdsl.kernels.kernel import Kernel, NoDirectionKernel
-from flowdsl.kernels.outcome import Failed, StepOutcome, Until
+from flowdsl.kernels.outcome import StepOutcome, Until, failed_where
 from flowdsl.operators.base import Kind, Operator, link_caption
 from flowdsl.operators.options import (
     DIRECTION,
@@ -153,8 +153,7 @@ class Resolve(Operator):
         return caption if self.required else f"{caption}, if there is one"
 
     def check(self, scope: Scope) -> Scope:
-        scope.check({self.from_}, "resolve")
-        return scope.having(**{self.as_: ANY})
+        return super().check(scope).having(**{self.as_: ANY})
 
     def kernel(self, rules: Rules) -> Kernel:
         if self.via is not None and self.direction not in DIRECTIONS:
@@ -174,10 +173,8 @@ class ResolveKernel(Kernel):
         if back is not None:
             versions, failures = versions.take(back), gather_values(failures, back)
         found = contexts.having({self._options.as_: EntityVariable(versions)})
-        if failures is None:
-            return StepOutcome(found)
-        passed = found.take(np.flatnonzero(~failures.mask))
-        return StepOutcome(passed, failed=(Failed(contexts, failures),))
+        passed = found if failures is None else found.take(np.flatnonzero(~failures.mask))
+        return StepOutcome(passed, failed_where(contexts, failures))
 
     def _look_up(self, contexts: ContextBatch) -> tuple[Numbers, Failures | None]:
         options, graph, chunk = self._options, contexts.chunk.graph, contexts.chunk

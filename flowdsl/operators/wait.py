@@ -14,7 +14,7 @@ from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel
-from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
+from flowdsl.kernels.outcome import StepOutcome, Until, failed_where, keep_where
 from flowdsl.kernels.release_queue import ReleaseQueue, WaitingKernel
 from flowdsl.kernels.timers import LAST_MOMENT
 from flowdsl.kernels.times_read import DurationReader, ZoneReader
@@ -226,13 +226,13 @@ class Wait(Operator):
 
     def kernel(self, rules: Rules) -> Kernel:
         if self.duration is not None:
-            return WaitKernel(self, _For(self.duration))
+            return WaitKernel(_For(self.duration))
         zones = ZoneReader(self.tz, self.default_tz)
         if self.hours is not None:
             inside = _Hours(zones, self.hours)
-            return InsideKernel(inside) if self.outside == "drop" else WaitKernel(self, inside)
+            return InsideKernel(inside) if self.outside == "drop" else WaitKernel(inside)
         every: Every = "day" if self.on is None else "week" if isinstance(self.on, str) else "month"
-        return WaitKernel(self, _Next(zones, schedule_of("wait", every, self.until, self.on)))
+        return WaitKernel(_Next(zones, schedule_of("wait", every, self.until, self.on)))
 
 
 class _For:
@@ -297,14 +297,7 @@ class InsideKernel(Kernel):
         if not len(contexts):
             return StepOutcome(contexts)
         inside, failures = self._hours.inside(contexts)
-        outside = ~inside
-        if failures is not None:
-            inside, outside = inside & ~failures.mask, outside & ~failures.mask
-        return StepOutcome(
-            contexts.take(np.flatnonzero(inside)),
-            failed_where(contexts, failures),
-            dropped_rows(contexts, np.flatnonzero(outside), "outside hours"),
-        )
+        return keep_where(contexts, inside, "outside hours", failures=failures)
 
 
 class WaitKernel(WaitingKernel):
@@ -312,14 +305,9 @@ class WaitKernel(WaitingKernel):
 
     saved = keeps(_waiting=ObjectField(ReleaseQueue))
 
-    def __init__(self, options: Wait, ends: _For | _Next | _Hours) -> None:
-        self._options, self._ends = options, ends
+    def __init__(self, ends: _For | _Next | _Hours) -> None:
+        self._ends = ends
         self._waiting = ReleaseQueue()
-
-    def fork(self) -> WaitKernel:
-        forked = WaitKernel(self._options, self._ends)
-        forked._waiting = self._waiting.fork()
-        return forked
 
     def remembers(self, clock: int) -> str:
         return f"{count_text(self.held, 'context')} waiting" if self.held else ""

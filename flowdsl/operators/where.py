@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.hoist import hoist
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel
-from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
+from flowdsl.kernels.outcome import StepOutcome, Until, keep_where
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import CONDITION, option
 from flowdsl.operators.scope import Scope
@@ -120,11 +118,4 @@ class WhereKernel(Kernel):
                 self._condition.evaluate,
                 asks=self._asks,
             )
-        rest = ~holds
-        if failures is not None:
-            holds, rest = holds & ~failures.mask, rest & ~failures.mask
-        return StepOutcome(
-            contexts.take(np.flatnonzero(holds)),
-            failed=failed_where(contexts, failures),
-            dropped=dropped_rows(contexts, np.flatnonzero(rest), "filtered"),
-        )
+        return keep_where(contexts, holds, "filtered", failures=failures)

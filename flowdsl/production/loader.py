@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import MAX_STEPS, FlowSpec, too_many_steps
 from flowdsl.operators import OPERATORS, synonym_of
 from flowdsl.operators.base import Operator
-from flowdsl.operators.scope import Scope, ValueShape
+from flowdsl.operators.scope import Scope
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options, unknown_hint
 from flowdsl.production.project_spec import BACKENDS, SEEKS, Backend, ConsumerOptions, ProjectSpec, SinkConfig
@@ -238,7 +238,7 @@ class DocumentReader:
             except BuildError as error:
                 error.located(flow=flow.name, step=f"{number} ({step.name})")
                 self._place(error, item)
-                scope = Scope(step.check(_Anything(scope.variables)).variables)
+                scope = step.scope_after(scope)
 
     def _place(self, error: FlowError, item: Item) -> None:
         self.problems.append(error.located(place=place_of(error, item)))
@@ -309,19 +309,6 @@ def _misplaced_hint(item: Item) -> str | None:
         if item.value.keys() - {name} <= OPERATORS[name].yaml_options().keys():
             return f"indent the options more than {name}"
     return None
-
-
-class _Anything(Scope):
-    """Scope in which every variable exists, used after an unknown one."""
-
-    def check(self, paths: Iterable[Any], what: str) -> None:
-        """Accept every path."""
-
-    def __contains__(self, name: str) -> bool:
-        return True
-
-    def having(self, **variables: ValueShape) -> Scope:
-        return Scope({**self.variables, **variables})
 
 
 def place_of(error: FlowError, item: Item) -> str:

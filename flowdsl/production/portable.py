@@ -106,8 +106,9 @@ def _lower(step: Operator, names: StepExportScope) -> list[Operator]:
 def _refuse_options(step: Operator, names: StepExportScope) -> None:
     """Refuse the options that production lacks; those with one nearest form are one problem."""
     lacking: dict[str | None, list[str]] = {}
-    for name, option in step.options().items():
-        if not option.portable and getattr(step, name) != step.default_of(name):
+    for name in step.changed:
+        option = step.options()[name]
+        if not option.portable:
             lacking.setdefault(step.nearest_form(name), []).append(repr(option.yaml))
     allowed = ", ".join(option.yaml for option in step.options().values() if option.portable)
     for hint, (first, *more) in lacking.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import keyword
 from collections.abc import Iterator
@@ -105,12 +104,7 @@ def _step(step: Operator) -> str:
         return _map(step)
     if isinstance(step, Deliver):
         return _call("deliver", [literal(sink) for sink in step.sinks], {})
-    defaults = {field.name: field.default for field in dataclasses.fields(step)}
-    given = {
-        name: _option(getattr(step, name), option)
-        for name, option in step.options().items()
-        if getattr(step, name) != defaults[name]
-    }
+    given = {name: _option(value, step.options()[name]) for name, value in step.changed.items()}
     if not is_own(step):
         return _call("then", [_call(type(step).__name__, [], given)], {})
     first = next(iter(step.options()))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.expressions.conditions import Condition
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import Map
-from flowdsl.operators.options import Option
 from flowdsl.production.conditions import condition_text
 
 if TYPE_CHECKING:
@@ -38,17 +36,11 @@ def step_mapping(step: Operator) -> dict[str, Any]:
     elif isinstance(step, Map):
         options = {"template": step.plain}
     else:
-        defaults = {field.name: field.default for field in dataclasses.fields(step)}
         options = {
-            option.yaml: _plain(getattr(step, name), option)
-            for name, option in step.options().items()
-            if getattr(step, name) != defaults[name]
+            step.options()[name].yaml: condition_text(value) if isinstance(value, Condition) else value
+            for name, value in step.given.items()
         }
     return {step.name: options}
-
-
-def _plain(value: Any, option: Option) -> Any:
-    return condition_text(value) if isinstance(value, Condition) else option.kind.plain(value)
 
 
 def project_mapping(project: ProjectSpec, flows: tuple[FlowSpec, ...]) -> dict[str, Any]:
