@@ -110,6 +110,13 @@ def one_line(text: str) -> str:
     return _UNSHOWN.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+def text_of_error(error: Exception) -> str:
+    """Return what an error says, after its class if it is not an error of flowdsl."""
+    if isinstance(error, FlowError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
 def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
@@ -199,6 +206,14 @@ def warn_once() -> Iterator[None]:
         yield
     finally:
         _warned.reset(token)
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Leave out the warnings of what runs inside, which were given before or which nobody asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FlowWarning)
+        yield
 
 
 def warn(message: str) -> None:

@@ -425,7 +425,7 @@ def booleans_of(level):
 
 def by_rows(node, contexts):
     """(value, message) of each context in the row form."""
-    form, found = row_form(node, whole=False), []
+    form, found = row_form(node), []
     for context in contexts:
         try:
             found.append((form.evaluate_at(lambda path, context=context: look_up(context, path)), None))

@@ -222,7 +222,7 @@ def test_the_operands_of_a_condition_have_their_values_in_reading_order():
 
 
 def test_rows_are_evaluated_in_threads_beside_each_other():
-    form = row_form(parse_expression("a * 2"), whole=False)
+    form = row_form(parse_expression("a * 2"))
     wrong = []
 
     def work(number):

@@ -69,9 +69,7 @@ def test_rule_28_the_functions_say_what_zoneinfo_says_in_every_form_of_evaluatio
     assert [tuple(payload[name] for name in TIMES) for payload in payloads] == expected
     for row, one in zip(rows, expected, strict=True):
         told = [
-            row_form(parse_expression(f"{name}(t, tz)"), whole=False).evaluate_at(
-                lambda path, row=row: row[path[0]]
-            )
+            row_form(parse_expression(f"{name}(t, tz)")).evaluate_at(lambda path, row=row: row[path[0]])
             for name in TIMES
         ]
         assert tuple(told) == one

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flowdsl as fd
-from flowdsl.production.sinks import class_of, options_of
+from flowdsl.production.sinks import options_of
 from flowdsl.sinks import Counter, Custom, Delivery, Frame, delivery_key
 from flowdsl.sinks.registry import SINKS
 
@@ -186,7 +186,7 @@ def test_a_key_is_of_one_delivery_only():
 def test_every_type_is_in_the_documentation_with_every_option_described():
     text = (ROOT / "docs" / "sinks.md").read_text("utf-8")
     for kind in SINKS:
-        sink = class_of(kind)
+        sink = SINKS[kind]
         assert sink.type == kind
         assert f"`{sink.__name__}(" in text
         assert f"`{kind}`" in text

@@ -11,7 +11,6 @@ import pytest
 import flowdsl as fd
 from flowdsl.api.project import Project
 from flowdsl.production.project_spec import SinkConfig
-from flowdsl.production.sinks import class_of
 from flowdsl.sinks import Counter, Custom, Delivery, Feed, Frame, InApp, Push, Recipients, Webhook, WebSocket
 from flowdsl.sinks.registry import SINKS
 
@@ -65,7 +64,7 @@ def test_every_type_becomes_a_real_sink(tmp_path: Path):
         "notes.sqlite",
     ]
     assert said == [note]
-    assert [type(class_of(kind)) for kind in SINKS] == [type] * len(SINKS)
+    assert [type(SINKS[kind]) for kind in SINKS] == [type] * len(SINKS)
 
 
 def test_push_knows_the_devices_of_the_in_app_sink(tmp_path: Path):

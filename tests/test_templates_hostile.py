@@ -28,10 +28,6 @@ def low(monkeypatch: pytest.MonkeyPatch) -> None:
             for limit, value in LIMITS.items():
                 if hasattr(module, limit):
                     monkeypatch.setattr(module, limit, value)
-    monkeypatch.setattr(
-        "flowdsl.expressions.templates.vectorized.printer.TOO_LONG",
-        "the template makes a text of more than 1,000 characters",
-    )
 
 
 def failure(text: str, context: dict[str, Any] | None = None) -> str:

@@ -2,69 +2,24 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Never, Self
+from typing import Any, Never, Self
 
 from flowdsl.api.calls import answered
-from flowdsl.api.missing import missing_in_flow
+from flowdsl.api.step_methods import StepMethods
 from flowdsl.expressions.aggregates import Aggregate
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.operators.base import Operator, as_step
 from flowdsl.operators.options import Direction, Strategy
 from flowdsl.operators.wait import Outside
 from flowdsl.values.local_time import Every
 
 
-class Steps:
+class Steps(StepMethods):
     """Builder methods: the steps that can follow a trigger or another step."""
 
     __slots__ = ()
-
-    @abstractmethod
-    def _then(self, step: Operator) -> Self:
-        """Return the flow with one step more."""
-
-    @abstractmethod
-    def _reading(self, method: str) -> AbstractContextManager[None]:
-        """Say at which step an option was refused."""
-
-    def then(self, step: Operator) -> Self:
-        """Append an operator of another package, which has no method of its own.
-
-        Parameters
-        ----------
-        step
-            The operator.
-
-        Returns
-        -------
-        Flow
-            The flow with this step appended.
-
-        Raises
-        ------
-        BuildError
-            If an option has a wrong type, or the step is not valid at its place.
-
-        Examples
-        --------
-        >>> from flowdsl import on
-        >>> from flowdsl.operators import Where
-        >>> on("link.created").then(Where("source_id != target_id"))
-        <Flow 'link.created': on('link.created').where('source_id != target_id')>
-        """
-        with self._reading(getattr(step, "method", "then")):
-            read = as_step(step)
-        return self._then(read)
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Never:
-            raise AttributeError(missing_in_flow(type(self).__name__, name))
 
     @answered
     def resolve(

@@ -59,6 +59,6 @@ def _align_operators(
 def _row(flow: str, before: Step | None, after: Step | None) -> dict[str, Any]:
     row: dict[str, Any] = {"flow": flow, "operator": (before or after or {})["operator"]}
     for side, step in (("before", before), ("after", after)):
-        row |= {f"step_{side}": step and step["step"], f"text_{side}": step and step["text"]}
-        row |= {f"{name}_{side}": step and step[name] for name in COUNTS}
-    return {name: row[name] for name in SCHEMA}
+        if step is not None:
+            row |= {f"{name}_{side}": step[name] for name in ("step", "text", *COUNTS)}
+    return row

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flowdsl.comparison.alignment import align_steps
 from flowdsl.comparison.inputs import FlowPair
 from flowdsl.comparison.matches import CHANGES
-from flowdsl.comparison.text import cause_text, changes_text, heading
+from flowdsl.comparison.text import cause_text, changes_text, differing_rows, heading
 from flowdsl.diagrams.comparisons import comparison_chain, comparison_diagram
 from flowdsl.diagrams.picture import Picture
 from flowdsl.pluralize import count_text
@@ -25,7 +25,7 @@ _ROWS: Final = 40
 def comparison_picture(comparison: Comparison, pairs: Sequence[FlowPair]) -> Picture:
     """Draw the flows that differ, or all if none does."""
     counts = comparison.to_dict()["counts"]
-    differing = {row["flow"] for row in _differing(counts)}
+    differing = {row["flow"] for row in differing_rows(counts)}
     drawn = [pair for pair in pairs if pair.name in differing] or list(pairs)
     chains = [
         comparison_chain(pair.name, [side.trigger for side in pair.sides], list(align_steps(pair)))
@@ -36,10 +36,6 @@ def comparison_picture(comparison: Comparison, pairs: Sequence[FlowPair]) -> Pic
         notes.append(f"{count_text(len(pairs) - len(drawn), 'flow')} more, the same on both sides")
     sinks = _sink_totals(counts, {pair.name for pair in drawn})
     return Picture(comparison_diagram("Before and after", chains, sinks, notes))
-
-
-def _differing(counts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in counts if any(row[change] for change in CHANGES)]
 
 
 def _sink_totals(counts: Sequence[dict[str, Any]], flows: set[str]) -> dict[str, tuple[int, int]]:
@@ -55,7 +51,7 @@ def _sink_totals(counts: Sequence[dict[str, Any]], flows: set[str]) -> dict[str,
 def comparison_html(comparison: Comparison) -> str:
     """Render the totals, the counts of what differs, the causes if they are known, and the picture."""
     facts = comparison.to_dict()
-    differing, causes = _differing(facts["counts"]), facts.get("causes", [])
+    differing, causes = differing_rows(facts["counts"]), facts.get("causes", [])
     drawn = 0 < len({row["flow"] for row in differing}) <= _DRAWN
     return render(
         "comparison/comparison.html.j2",

@@ -34,11 +34,7 @@ _COMMON: Final = (
     ("origin", "place", "branch"),
 )
 # a window that another event opened is identified by its last member
-_COMMON_IN_LAST: Final = (
-    ("last", "place", "recipient_id", "payload"),
-    ("last", "place", "recipient_id"),
-    ("last", "place", "branch"),
-)
+_COMMON_IN_LAST: Final = tuple(("last", *columns[1:]) for columns in _COMMON)
 # deliveries from windows that share members
 _COMMON_IN_MEMBERS: Final = (("place", "recipient_id"), ("place", "branch"))
 # only if windows or queues move deliveries: otherwise it is another event with the same content

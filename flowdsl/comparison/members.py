@@ -9,6 +9,7 @@ import polars as pl
 
 from flowdsl.comparison.counterparts import Events
 from flowdsl.comparison.inputs import FlowResult
+from flowdsl.comparison.outcomes import parent_branch
 from flowdsl.results.members import single_flow, window_members
 from flowdsl.values.interner import Hashes, pair_hash
 from flowdsl.values.json_types import Ints
@@ -66,9 +67,7 @@ def _words(deliveries: pl.DataFrame, keys: Hashes, members: pl.DataFrame) -> pl.
     while left.height:
         # a later fan-out extends the branch of its window
         parts.append(left.join(members, on=["seq_no", "branch"], nulls_equal=True).select("row", "word"))
-        left = left.filter(pl.col("branch").is_not_null()).with_columns(
-            pl.col("branch").str.extract(r"^(.*)\.[0-9]+$")
-        )
+        left = left.filter(pl.col("branch").is_not_null()).with_columns(parent_branch("branch"))
     found = pl.concat(parts) if parts else pl.DataFrame(schema={"row": pl.UInt32, "word": pl.Int64})
     rows = found["row"].to_numpy()
     words = pair_hash(keys[rows], found["word"].to_numpy().view(np.uint64))

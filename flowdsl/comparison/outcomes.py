@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
 import polars as pl
 
 from flowdsl.engine.trace import DELIVERED, ENTERED, PASSED, Trace
-from flowdsl.errors import FlowWarning
+from flowdsl.errors import without_warnings
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.progress import track
 from flowdsl.results.options import Options
@@ -43,9 +42,8 @@ def endings(options: Options, flows: Sequence[int], seqs: Ints) -> pl.DataFrame:
     # all flows must run if a state or caps are shared between them
     kept = list(range(len(options.flows))) if options.together else sorted(set(flows))
     trace = Trace(_keeps, seqs=distinct(seqs))
-    with warnings.catch_warnings():
+    with without_warnings():
         # the replay itself has already warned
-        warnings.simplefilter("ignore", FlowWarning)
         chosen = dataclasses.replace(options, flows=tuple(options.flows[number] for number in kept))
         with track(None, chosen.source.count(), "causes") as follower:
             run(chosen, NoStore(), progress=follower.advance_to, outcomes=trace)
@@ -116,7 +114,7 @@ def _first_endings(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
         left = (
             left.join(hit, on="row", how="anti")
             .filter(pl.col("at").is_not_null())
-            .with_columns(_parent("at"))
+            .with_columns(parent_branch("at"))
         )
         if not left.height:
             return pl.concat(parts)
@@ -129,7 +127,7 @@ def _with_ancestors(found: pl.DataFrame) -> pl.DataFrame:
     levels, level, depth = [], found, 0
     while level.height:
         levels.append(level.with_columns(pl.lit(depth).alias("depth")))
-        level = level.filter(pl.col("branch").is_not_null()).with_columns(_parent("branch"))
+        level = level.filter(pl.col("branch").is_not_null()).with_columns(parent_branch("branch"))
         depth += 1
     if not levels:
         return found
@@ -137,6 +135,6 @@ def _with_ancestors(found: pl.DataFrame) -> pl.DataFrame:
     return ranked.unique(["seq_no", "branch"], keep="first", maintain_order=True)
 
 
-def _parent(name: str) -> pl.Expr:
+def parent_branch(name: str) -> pl.Expr:
     """Return the expression for a branch without its last position; null for one of the first fan-out."""
     return pl.col(name).str.extract(r"^(.*)\.[0-9]+$").alias(name)

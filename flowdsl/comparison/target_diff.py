@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.comparison.comparison import Comparison, compare
-from flowdsl.errors import FlowError, FlowWarning, LoadError
+from flowdsl.errors import FlowError, LoadError, without_warnings
 from flowdsl.log.source import LogLike
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.yaml import load_bytes, merge_documents
@@ -76,9 +75,8 @@ def predict_sources(
     def read(rules: Rules) -> ProjectSpec:
         return merge_documents([partial(load_bytes, *one, rules=rules, skip_invalid=True) for one in sources])
 
-    with warnings.catch_warnings():
+    with without_warnings():
         # findings report why flows are left out
-        warnings.simplefilter("ignore", FlowWarning)
         here, there = read(FLOWDSL), read(rules_of(target))
         for project, whose in ((here, "flowdsl"), (there, "production")):
             if not project.flows:

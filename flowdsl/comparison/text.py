@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -30,7 +31,7 @@ def comparison_text(comparison: Comparison) -> str:
     lines = [heading(comparison)]
     if comparison.stopped is not None:
         lines.append(f"! {comparison.stopped}; no later event is processed, by any flow")
-    differing = [row for row in facts["counts"] if any(row[change] for change in CHANGES)]
+    differing = differing_rows(facts["counts"])
     flows = list(dict.fromkeys(row["flow"] for row in differing))
     for flow in flows[:MOST]:
         lines += ["", *map(_row, _of_flow(differing, flow))]
@@ -38,6 +39,11 @@ def comparison_text(comparison: Comparison) -> str:
     if len(flows) > MOST:
         lines += ["", f"… and {len(flows) - MOST} flows more: comparison.counts"]
     return "\n".join(map(one_line, lines))
+
+
+def differing_rows(counts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the counts of flows and sinks with a delivery that differs."""
+    return [row for row in counts if any(row[change] for change in CHANGES)]
 
 
 def _of_flow(rows: list[dict[str, Any]], flow: str) -> list[dict[str, Any]]:

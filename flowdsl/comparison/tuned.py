@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -151,14 +152,15 @@ class TuningData(VariantsData):
     @cached_property
     def figures(self) -> tuple[Figure, ...]:
         """The figures of the tables, which settings are compared by."""
-        named = [demand.figure for demand in self.demands] + [self.criterion]
-        wanted = {figure.measure.name for figure in named}
-        kinds = {_kind(name) for name in wanted}
-        defaults = [Figure.parse(name, "") for name in DEFAULT]
-        kept = [figure for figure in defaults if _kind(figure.measure.name) not in kinds]
-        found = {figure.name: figure for figure in [*kept, *named]}
-        order = list(dict.fromkeys(_kind(figure.measure.name) for figure in defaults))
-        return tuple(sorted(found.values(), key=lambda figure: order.index(_kind(figure.measure.name))))
+        of_kinds: dict[str, list[Figure]] = {}
+        for name in DEFAULT:
+            figure = Figure.parse(name, "")
+            of_kinds.setdefault(_kind(figure), []).append(figure)
+        named = [*(demand.figure for demand in self.demands), self.criterion]
+        for kind in set(map(_kind, named)):
+            of_kinds[kind] = [figure for figure in named if _kind(figure) == kind]
+        found = itertools.chain.from_iterable(of_kinds.values())
+        return tuple({figure.name: figure for figure in found}.values())
 
     @cached_property
     def _table(self) -> pl.DataFrame:
@@ -367,8 +369,9 @@ class TuningData(VariantsData):
         return "\n".join([*lines, *([f"… and {more:,} more: see .table"] if more else [])])
 
 
-def _kind(measure: str) -> str:
-    """Return the kind of a measure: all that count messages per person are one kind."""
+def _kind(figure: Figure) -> str:
+    """Return the kind of a figure: all that count messages per person are one kind."""
+    measure = figure.measure.name
     return "per_person" if measure.startswith("per_person") else measure
 
 

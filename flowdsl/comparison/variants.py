@@ -94,7 +94,7 @@ def options_of_variants(variants: Sequence[Variant], log: Any, graph: Any, **opt
 
 def _parameter_column(values: Sequence[Any]) -> pl.Series:
     """Return parameters as given if they have one plain type, otherwise as text."""
-    kinds = {type(value) for value in values}
-    if kinds <= {int} or kinds <= {bool} or kinds <= {int, float} or kinds <= {dt.timedelta}:
+    kinds = set(map(type, values))
+    if any(kinds <= plain for plain in ({bool}, {int, float}, {dt.timedelta})):
         return pl.Series(values)
-    return pl.Series([str(value) for value in values], dtype=pl.String)
+    return pl.Series(map(str, values), dtype=pl.String)

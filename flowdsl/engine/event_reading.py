@@ -14,7 +14,7 @@ from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_COUNT, CLOSED_BY_QUIET, ContextBatch
 from flowdsl.batches.variables import EntityVariable
 from flowdsl.expressions.conditions import EvaluationError
-from flowdsl.expressions.conditions.condition import list_names
+from flowdsl.expressions.conditions.condition import list_values
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.graph.state import GraphState
@@ -304,7 +304,7 @@ class _TracedRows:
         """Return what calls that ask the graph give in each context, as of its moment."""
         if self._taken is None:
             return {}
-        listings = {call: list_names(call, self._taken) for call in calls}
+        listings = {call: list_values(call, self._taken) for call in calls}
         return {
             branch: {call: values[i] for call, values in listings.items()}
             for i, branch in enumerate(self.branches)

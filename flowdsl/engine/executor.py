@@ -20,7 +20,7 @@ from flowdsl.engine.counts import StepCounts
 from flowdsl.engine.crashes import Crash
 from flowdsl.engine.recipient_filter import RecipientFilter, apply_preferences
 from flowdsl.engine.sink_caps import SinkCaps
-from flowdsl.errors import FlowError
+from flowdsl.errors import FlowError, text_of_error
 from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.kernel import Kernel
@@ -181,7 +181,7 @@ class StepExecutor:
         codes = np.zeros(len(contexts), np.int32)
         for number, (rows, _) in enumerate(culprits, 1):
             codes[rows] = number
-        failed = Failed(contexts, Failures(codes, tuple(_message(error) for _, error in culprits)))
+        failed = Failed(contexts, Failures(codes, tuple(text_of_error(error) for _, error in culprits)))
         good = contexts.take(np.flatnonzero(codes == 0))
         recorder.write(self.step, contexts, StepOutcome(good, failed=(failed,)))
         rest = self._run_sparing(good, until, recorder) if len(good) else StepOutcome(good)
@@ -272,7 +272,3 @@ def last_moment(contexts: ContextBatch) -> int:
     A later piece may still have contexts of this moment: timers due by then fire before all of them.
     """
     return int(np.max(contexts.moment[-1:]))
-
-
-def _message(error: Exception) -> str:
-    return str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"

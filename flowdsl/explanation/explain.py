@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import operator
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,7 @@ import polars as pl
 
 from flowdsl.engine.event_reading import EventReading, StepTrace
 from flowdsl.engine.trace import Reading, Trace
-from flowdsl.errors import FlowWarning, ReplayError
+from flowdsl.errors import ReplayError, without_warnings
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.explanation.paths import EventSteps, ExplainedStep
 from flowdsl.flow.spec import FlowSpec, Trigger
@@ -246,12 +245,11 @@ def trace_event(
         if traced.position >= traced.seq_no and not traced.waiting:
             raise _EnoughError
 
-    with track(progress, options.source.count(), "explain") as follower, warnings.catch_warnings():
-        # the replay itself has already warned
-        warnings.simplefilter("ignore", FlowWarning)
-        with contextlib.suppress(_EnoughError):
-            trace = Trace(readings=(traced, *readings))
-            run(options, NoStore(), progress=enough, outcomes=trace, columns=frozenset(EVENT_COLUMNS))
+    trace = Trace(readings=(traced, *readings))
+    progressing = track(progress, options.source.count(), "explain")
+    # the replay itself has already warned
+    with progressing as follower, without_warnings(), contextlib.suppress(_EnoughError):
+        run(options, NoStore(), progress=enough, outcomes=trace, columns=frozenset(EVENT_COLUMNS))
 
 
 def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:

@@ -44,6 +44,7 @@ _WORDS: Final = {
     "s": ("s", "sec", "secs", "second", "seconds"),
     "ms": ("ms", "msec", "millis", "millisecond", "milliseconds"),
 }
+_UNIT_OF_WORD: Final = {word: unit for unit, words in _WORDS.items() for word in words}
 _LOOSE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]+)")
 
 
@@ -169,7 +170,7 @@ def _hint(text: str) -> str | None:
 def _guess(match: re.Match[str]) -> str | None:
     """Return the hint for a number with a word for a unit, such as `5 minutes`."""
     word = match[2] if match[2] in _UNITS else match[2].lower()
-    unit = next((unit for unit, words in _WORDS.items() if word in words), None)
+    unit = _UNIT_OF_WORD.get(word)
     microseconds = float(match[1]) * _UNITS.get(unit or "", 0)
     if unit is None or microseconds % 1_000:
         return None

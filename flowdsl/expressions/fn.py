@@ -4,40 +4,13 @@ from __future__ import annotations
 
 from typing import Final, overload
 
-from flowdsl.errors import did_you_mean
-from flowdsl.expressions.aggregates import AGGREGATES, Aggregate, aggregate, guess_aggregate
-from flowdsl.expressions.conditions.functions import FUNCTIONS, guess_function
-from flowdsl.expressions.var import Var, make_call, make_comparison
+from flowdsl.expressions.aggregates import Aggregate, aggregate
+from flowdsl.expressions.plugin_functions import PluginFunctions
+from flowdsl.expressions.var import Var, make_call
 
 
-class _Plugin:
-    """Function that another package declares, as a method of `fn`."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.__doc__ = FUNCTIONS[name].doc
-
-    def __call__(self, *arguments: object, **named: object) -> Var:
-        return make_call(self.name, *arguments, **named)
-
-    def __repr__(self) -> str:
-        return f"fn.{self.name}"
-
-
-class Functions:
+class Functions(PluginFunctions):
     """Functions for expressions built with `var`."""
-
-    def __getattr__(self, name: str) -> _Plugin:
-        if name.startswith("__") or name not in FUNCTIONS:
-            hint = did_you_mean(name, AGGREGATES) or guess_function(name) or guess_aggregate(name)
-            raise AttributeError(
-                f"there is no function {name!r}; there are {', '.join(FUNCTIONS)}; and for collect="
-                f" {', '.join(AGGREGATES)}" + (f"; {hint}" if hint else "")
-            )
-        return _Plugin(name)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*object.__dir__(self), *FUNCTIONS})
 
     def exists(self, path: object) -> Var:
         """Test whether a path has a value; null is one.
@@ -305,15 +278,6 @@ class Functions:
         fn.count('data.amount')
         """
         return aggregate("count", value)
-
-    def is_in(self, value: object, whole: object) -> Var:
-        """Test whether a value is in a list, in an array, or part of a text.
-
-        >>> from flowdsl import fn, var
-        >>> ~fn.is_in(var.data.kind, ["post", "page"])
-        var('data.kind not in ["post", "page"]')
-        """
-        return make_comparison("in", value, whole)
 
 
 fn: Final = Functions()

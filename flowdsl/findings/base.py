@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from flowdsl.errors import FlowError
 from flowdsl.registry import Registry, instance_problem
 
 if TYPE_CHECKING:
@@ -106,9 +108,17 @@ def rule(
     return register
 
 
-def finding_of_log(code: str, message: str, hint: str) -> Finding:
-    """Return a finding about a log itself."""
-    return Finding(code, rules()[code].severity, None, None, "the log", message, hint)
+def finding_of(code: str, found: Violation, flow: str | None = None) -> Finding:
+    """Return the finding of a violation, with the severity of its rule."""
+    return Finding(code, rules()[code].severity, flow, found.step, found.where, found.message, found.hint)
+
+
+def violation_of(problem: FlowError, where: str) -> Violation:
+    """Return the violation of a problem that reading or exporting a flow has met."""
+    number = re.match(r"[0-9]+", problem.step or "")
+    step = int(number[0]) if number else None
+    hints = [f"allowed: {problem.allowed}" if problem.allowed else None, problem.hint]
+    return Violation(where, problem.what, "; ".join(filter(None, hints)) or None, step)
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,7 @@ class StepFindings:
         for number in step.flows if numbers is None else numbers:
             name = self.flows[number].name
             where = self.places.get((name, step.number), step.operator.text)
-            yield Finding(code, rules()[code].severity, name, step.number, where, message, hint)
+            yield finding_of(code, Violation(where, message, hint, step.number), name)
 
 
 def _add(new: Rule) -> None:

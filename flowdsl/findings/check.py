@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.errors import FlowError, FlowWarning, LoadError, PluginError
-from flowdsl.findings.base import SEVERITIES, Finding, Rule, Violation, rules
+from flowdsl.errors import FlowError, LoadError, PluginError, without_warnings
+from flowdsl.findings.base import SEVERITIES, Finding, Rule, Violation, finding_of, rules, violation_of
 from flowdsl.findings.views import ProjectView, TemplateView
 from flowdsl.log.source import LogLike
 from flowdsl.rules import FLOWDSL, Rules, Target, rules_of
@@ -118,9 +117,8 @@ def _of_graph(view: ProjectView, target: Target | None, graph: EntityGraph | Non
     types = ", ".join(sorted(graph.merge))
     message = f"updates of {types} are merged in the graph, and production replaces the whole entity"
     hint = "let updates carry the whole entity, and leave merge out"
-    severity = rules()["not-portable"].severity
     return [
-        Finding("not-portable", severity, flow.name, None, flow.place, message, hint) for flow in view.flows
+        finding_of("not-portable", Violation(flow.place, message, hint), flow.name) for flow in view.flows
     ]
 
 
@@ -181,13 +179,12 @@ def _build(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
     """Return the flows of a YAML text that can be built by these rules."""
     from flowdsl.production.yaml import load_text
 
-    with warnings.catch_warnings():
+    try:
         # the findings report why the others cannot be built
-        warnings.simplefilter("ignore", FlowWarning)
-        try:
+        with without_warnings():
             return load_text(text, name, rules=rules, skip_invalid=True).flows
-        except LoadError:
-            return ()
+    except LoadError:
+        return ()
 
 
 def findings_of(
@@ -237,9 +234,7 @@ def _apply(asked: Iterable[Rule], view: Any, flow: str | None) -> Iterator[Findi
     for rule in asked:
         if rule.view is type(view) and rule.look is not None:
             for remark in _remarks(rule, view):
-                yield Finding(
-                    rule.code, rule.severity, flow, remark.step, remark.where, remark.message, remark.hint
-                )
+                yield finding_of(rule.code, remark, flow)
 
 
 def _remarks(rule: Rule, view: Any) -> Iterable[Violation]:
@@ -258,11 +253,14 @@ def _remarks(rule: Rule, view: Any) -> Iterable[Violation]:
 
 def _check_document(document: _Document, target: Target | None) -> list[Finding]:
     """Return the findings of a document's flows, including what loading rejects."""
+    from flowdsl.production.this_rs_loader import ProductionReader
+
     item, problems = document.item, document.problems
     found = list(findings_of(document.view, target, around=False))
     if target is None:
         return [*found, *map(_refusal, _problems(item, problems))]
-    refused = _find_unexplained(map(_refusal, _problems_there(item, problems)), found, _NOT_COMPILED)
+    there = _read(ProductionReader(problems), item)
+    refused = _find_unexplained(map(_refusal, there), found, _NOT_COMPILED)
     if refused:
         return [*found, *refused]
     explained = {finding.where for finding in found if finding.severity != "note"}
@@ -286,13 +284,6 @@ def _problems(item: Item, problems: list[FlowError]) -> list[FlowError]:
     return _read(DocumentReader(problems), item)
 
 
-def _problems_there(item: Item, problems: list[FlowError]) -> list[FlowError]:
-    """Return what production rejects in a document."""
-    from flowdsl.production.this_rs_loader import ProductionReader
-
-    return _read(ProductionReader(problems), item)
-
-
 def _read(reader: DocumentReader | ProductionReader, item: Item) -> list[FlowError]:
     try:
         reader.project(item)
@@ -312,17 +303,7 @@ def _here(document: _Document) -> list[FlowError]:
 
 
 def _refusal(problem: FlowError, code: str = "refused") -> Finding:
-    number = re.match(r"[0-9]+", problem.step or "")
-    hints = [f"allowed: {problem.allowed}" if problem.allowed else None, problem.hint]
-    return Finding(
-        code,
-        rules()[code].severity,
-        problem.flow,
-        int(number[0]) if number else None,
-        problem.place or "the document",
-        problem.what,
-        "; ".join(hint for hint in hints if hint) or None,
-    )
+    return finding_of(code, violation_of(problem, problem.place or "the document"), problem.flow)
 
 
 def _view_in_file(project: ProjectSpec) -> ProjectView | None:

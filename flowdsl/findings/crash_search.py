@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from flowdsl.errors import FlowError, FlowWarning
-from flowdsl.findings.base import Finding, rules
+from flowdsl.errors import FlowError, without_warnings
+from flowdsl.findings.base import Finding, Violation, finding_of
 from flowdsl.flow.plan import may_stop
 from flowdsl.production.targets import by_rules
 from flowdsl.results.options import options_of
@@ -43,17 +42,14 @@ def stops_in_log(
     """Yield a finding for the first event at which each flow stops the runtime for good."""
     for stopped in _stops([flow for flow in flows if may_stop((flow,))], log, graph):
         where = places.get((stopped.flow, stopped.step), f"{stopped.step} {stopped.operator}")
-        yield Finding(
-            STOPS,
-            rules()[STOPS].severity,
-            stopped.flow,
-            stopped.step,
-            where,
+        message = (
             f"production stops at event {stopped.seq_no}: {stopped.reason}; no later event is processed, by "
-            "any flow",
-            "what stops it has a finding of its own, with what helps: stops-production or "
-            "can-stop-production",
+            "any flow"
         )
+        hint = (
+            "what stops it has a finding of its own, with what helps: stops-production or can-stop-production"
+        )
+        yield finding_of(STOPS, Violation(where, message, hint, stopped.step), stopped.flow)
 
 
 def _stops(flows: list[FlowSpec], log: LogLike, graph: EntityGraph | None) -> Iterator[Stopped]:
@@ -74,7 +70,6 @@ def _stops(flows: list[FlowSpec], log: LogLike, graph: EntityGraph | None) -> It
 
 def _first_stop(flows: list[FlowSpec], log: LogLike, graph: EntityGraph | None) -> Stopped | None:
     options = options_of(flows, log, graph, target=flows[0].rules.target)
-    with warnings.catch_warnings():
+    with without_warnings():
         # the first replay of the log has warned already
-        warnings.simplefilter("ignore", FlowWarning)
         return run(options, NoStore()).stopped

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,12 +12,12 @@ import polars as pl
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.range import CHUNK
 from flowdsl.engine.trace import Reading, Trace
-from flowdsl.errors import FlowWarning
+from flowdsl.errors import without_warnings
 from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
-from flowdsl.findings.base import Finding, StepFindings, finding_of_log
-from flowdsl.findings.histories import MANY, Noted, findings_of, is_common
+from flowdsl.findings.base import Finding, StepFindings, Violation, finding_of
+from flowdsl.findings.histories import MANY, Noted, findings_of_history, is_common
 from flowdsl.findings.people import SeenRecipients, people_findings
 from flowdsl.findings.unknown_names import count_types, type_findings
 from flowdsl.findings.unknown_values import SeenValues
@@ -36,7 +35,7 @@ from flowdsl.results.options import Options
 from flowdsl.results.run import run
 from flowdsl.values.canonical_json import spell
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Tag
+from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.paths import Path, path_text
 
 LARGE_FAN_OUT: Final = 10_000
@@ -57,6 +56,13 @@ class _Tally:
     of: int = 0
     example: int = 0
     text: str = ""
+
+    def count(self, entered: ContextBatch, rows: Index) -> None:
+        """Count contexts, and those of them that are hits."""
+        if len(rows) and not self.seen:
+            self.example = int(entered.seq[rows[0]])
+        self.of += len(entered)
+        self.seen += len(rows)
 
 
 @dataclass
@@ -103,11 +109,7 @@ class _Seen:
 
     def _nulls(self, stage: CompiledStep, path: Path, entered: ContextBatch) -> None:
         rows = np.flatnonzero(entered.column(path).is_(Tag.NULL, Tag.MISSING))
-        tally = self.nulls.setdefault((id(stage), path), _Tally())
-        tally.of += len(entered)
-        if len(rows) and not tally.seen:
-            tally.example = int(entered.seq[rows[0]])
-        tally.seen += len(rows)
+        self.nulls.setdefault((id(stage), path), _Tally()).count(entered, rows)
 
     def _key(self, stage: CompiledStep, path: Path, entered: ContextBatch) -> None:
         column = entered.column(path)
@@ -145,14 +147,11 @@ class _Seen:
         same_text = (spell(left).cast(pl.String) == spell(right).cast(pl.String)).fill_null(value=False)
         differ = there & (here != (same_text.to_numpy() & ~left.is_(Tag.OBJECT, Tag.ARRAY)))
         tally = self.comparisons.setdefault((id(stage), node), _Tally())
-        tally.of += len(entered)
         rows = np.flatnonzero(differ)
         if len(rows) and not tally.seen:
-            one = rows[:1]
-            tally.example = int(entered.seq[one[0]])
-            values = [side.take(one).to_json()[0] for side in (left, right)]
+            values = [side.take(rows[:1]).to_json()[0] for side in (left, right)]
             tally.text = f"{node.left} is {values[0]} and {node.right} is {values[1]}"
-        tally.seen += len(rows)
+        tally.count(entered, rows)
 
 
 def findings_from_log(
@@ -165,8 +164,7 @@ def findings_from_log(
     seen, noted, values, recipients = _Seen(target is not None), Noted(), SeenValues(), SeenRecipients()
     at = StepFindings(options.flows, places)
     with track(progress, options.source.count(), "check") as follower:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FlowWarning)
+        with without_warnings():
             replayed = follower if target is None else follower.part(1 - _READING)
             readings: list[Reading] = [seen, values, recipients]
             run(options, noted, progress=replayed.advance_to, outcomes=Trace(readings=readings))
@@ -176,7 +174,7 @@ def findings_from_log(
         found = [
             *_large_fan_outs(seen, at),
             *_null_keys(seen, at),
-            *findings_of(noted, options.source),
+            *findings_of_history(noted, options.source),
             *values.findings(options.flows, places),
         ]
         if options.state is None:
@@ -243,11 +241,9 @@ def _ids(source: EventSource, tick: Tick) -> Iterator[Finding]:
         events += int(other.sum())
         tick(frame.height)
     if example is not None:
-        yield finding_of_log(
-            "ids-not-uuid",
-            f"production cannot read {events:,} events, whose ids are not UUIDs: {example}",
-            "a prediction takes such ids as they are; production's own log has UUIDs",
-        )
+        message = f"production cannot read {events:,} events, whose ids are not UUIDs: {example}"
+        hint = "a prediction takes such ids as they are; production's own log has UUIDs"
+        yield finding_of("ids-not-uuid", Violation("the log", message, hint))
 
 
 def _keys(seen: _Seen, at: StepFindings) -> Iterator[Finding]:

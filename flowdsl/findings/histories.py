@@ -11,7 +11,7 @@ import polars as pl
 
 from flowdsl.engine.range import BEGINNING, CHUNK, micros
 from flowdsl.events import timestamp_text
-from flowdsl.findings.base import Finding, finding_of_log
+from flowdsl.findings.base import Finding, Violation, finding_of
 from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
 from flowdsl.results.store import NoStore, TablePart
@@ -49,7 +49,7 @@ class Noted(NoStore):
             self.late.update(dict(counts.iter_rows()))
 
 
-def findings_of(noted: Noted, source: EventSource) -> Iterator[Finding]:
+def findings_of_history(noted: Noted, source: EventSource) -> Iterator[Finding]:
     """Yield the findings about the log that a run read."""
     if noted.unmatched >= MANY:
         yield from _find_unmatched(noted, source)
@@ -68,13 +68,15 @@ def _find_unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
     described = ", ".join(
         f"{name}={short_repr(first[name])}" for name in names if first.get(name) is not None
     )
-    yield finding_of_log(
-        "deletions-unmatched",
+    message = (
         f"{noted.unmatched:,} of {deletions:,} deletions meet no link or entity: first event "
-        f"{first['seq_no']}, {described}",
-        "they end nothing: are the links before the log given as graph=, and are type, ids and direction "
-        "those of the creation?",
+        f"{first['seq_no']}, {described}"
     )
+    hint = (
+        "they end nothing: are the links before the log given as graph=, and are type, ids and direction "
+        "those of the creation?"
+    )
+    yield finding_of("deletions-unmatched", Violation("the log", message, hint))
 
 
 def _future(clock: int, count: int, source: EventSource) -> Iterator[Finding]:
@@ -90,12 +92,14 @@ def _future(clock: int, count: int, source: EventSource) -> Iterator[Finding]:
         latest = max(latest, int(earlier.max(initial=BEGINNING)))
         if len(at):
             if clock - latest > LONG:
-                yield finding_of_log(
-                    "future-event",
+                message = (
                     f"event {frame['seq_no'][int(at[0])]} is dated {timestamp_text(clock)}, and {count:,} "
                     "events after it are older by more than an hour: they come late, and windows that are "
-                    "open then are over",
-                    'replay(…, max_ahead_of_next="1h") leaves the clock alone; a live run does so by itself '
-                    "(max_ahead)",
+                    "open then are over"
                 )
+                hint = (
+                    'replay(…, max_ahead_of_next="1h") leaves the clock alone; a live run does so by itself '
+                    "(max_ahead)"
+                )
+                yield finding_of("future-event", Violation("the log", message, hint))
             return

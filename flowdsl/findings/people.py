@@ -111,10 +111,12 @@ def type_names(graph: EntityGraph | None, in_log: Mapping[str, int]) -> list[str
 
     It is unknown if a function supplies entities of such a type: it may know any id.
     """
-    if graph is not None and any(_is_people(name) for name in graph.fetchers):
-        return None
-    there = {**in_log, **({} if graph is None else graph.entity_counts)}
-    return [name for name in there if _is_people(name)] or None
+    there = dict(in_log)
+    if graph is not None:
+        if any(map(_is_people, graph.fetchers)):
+            return None
+        there |= graph.entity_counts
+    return list(filter(_is_people, there)) or None
 
 
 def _is_people(name: str) -> bool:

@@ -179,8 +179,10 @@ def _finds_no_change(step: Operator, counts: StepRow) -> bool:
 def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str, str]]:
     """Yield the deliver steps whose first recipients are not people of the graph or the log."""
     graph = options.graph
-    people = None if graph is None else type_names(graph, {})
-    if graph is None or people is None:
+    if graph is None:
+        return
+    people = type_names(graph, {})
+    if people is None:
         return
     suspects = [
         (step, flows, SampledRecipients.of(ids))

@@ -11,7 +11,7 @@ import polars as pl
 
 from flowdsl.engine.range import CHUNK
 from flowdsl.errors import did_you_mean
-from flowdsl.findings.base import Finding, rules
+from flowdsl.findings.base import Finding, Violation, finding_of
 from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
@@ -93,10 +93,9 @@ def type_findings(
     flows: Sequence[FlowSpec], counts: TypeCounts, graph: EntityGraph | None, places: Places
 ) -> Iterator[Finding]:
     """Yield a finding for each type that flows, or the `merge` of a graph, name, and that does not occur."""
-    severity = rules()["unknown-type"].severity
     for one in unknown_merges(graph, counts):
-        yield Finding("unknown-type", severity, None, None, one.text, one.message, one.hint)
+        yield finding_of("unknown-type", Violation(one.text, one.message, one.hint))
     for flow in flows:
         for one in unknown_types(flow, counts):
             where = one.text if one.step is None else places.get((flow.name, one.step), one.text)
-            yield Finding("unknown-type", severity, flow.name, one.step, where, one.message, one.hint)
+            yield finding_of("unknown-type", Violation(where, one.message, one.hint, one.step), flow.name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.expressions.conditions.condition import list_names
+from flowdsl.expressions.conditions.condition import list_values
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.flow_tests.graph_history import Link, LinkKey
@@ -84,7 +84,7 @@ class GraphReads:
         """Record the links that a function looks up for each context."""
         counts = call.function == "count_links"
         for ids, at in zip(
-            zip(*(list_names(one, entered) for one in call.ids), strict=True), seen, strict=True
+            zip(*(list_values(one, entered) for one in call.ids), strict=True), seen, strict=True
         ):
             # a value that is not an id has no links, or fails
             texts = [str(one) for one in ids if isinstance(one, (str, int)) and not isinstance(one, bool)]

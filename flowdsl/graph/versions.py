@@ -171,16 +171,8 @@ class VersionBlock(StateObject):
             .otherwise("t")
             .alias("j")
         ).to_series()
-        return Column(
-            len(self),
-            np.where(lacking, np.uint8(Tag.OBJECT), whole.tag_array()),
-            texts=whole.texts,
-            ints=whole.ints,
-            floats=whole.floats,
-            wide=whole.wide,
-            bools=whole.bools,
-            nested=built,
-        )
+        tags = np.where(lacking, np.uint8(Tag.OBJECT), whole.tag_array())
+        return whole.having(tags=tags, nested=built)
 
     def gather(self, rows: Index) -> VersionBlock:
         """Return a copy of some versions."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from flowdsl.errors import DataError, FlowError, FlowWarning
+from flowdsl.errors import DataError, FlowError, without_warnings
 from flowdsl.log.blocks import first_rows
 from flowdsl.log.catalog import has_catalog
 from flowdsl.log.columns import NotAnEventTableError
@@ -94,8 +93,7 @@ def _with_proposal(error: NotAnEventTableError, source: Any) -> NotAnEventTableE
     guessed.
     """
     named, hint = error.what, error.hint
-    with warnings.catch_warnings(), suppress(FlowError):
-        warnings.simplefilter("ignore", FlowWarning)
+    with without_warnings(), suppress(FlowError):
         with suppress(FlowError):
             hint = f"this may read it:\n{guess(source).code}"
         rows, _ = first_rows(source, 1)

@@ -142,19 +142,30 @@ class DesignModel:
             if self.built is now:
                 self.total = total
 
+    @property
+    def counted(self) -> PreviewResult | None:
+        """The last run that counts are of: over all events, or else over the sample."""
+        return self.total or self.rehearsal
+
     def paths(self) -> dict[str, list[list[str]]]:
         """Return the readable paths of each variable in the draft, with examples from the sample and the last
         run.
         """
-        examples = {**self.sample.examples, **(self.rehearsal.examples if self.rehearsal is not None else {})}
-        shapes = {name: shape for scope in self.built.scopes for name, shape in scope.variables.items()}
+        examples = dict(self.sample.examples)
+        if self.rehearsal is not None:
+            examples |= self.rehearsal.examples
+        shapes: dict[str, ValueShape] = {}
+        for scope in self.built.scopes:
+            shapes |= scope.variables
+        paths = {}
         for name, shape in shapes.items():
+            if name.startswith("_"):
+                continue
             values = examples.get(name, [])
-            if not name.startswith("_") and (
-                name not in self._paths or self._paths[name][:2] != (shape, values)
-            ):
+            if name not in self._paths or self._paths[name][:2] != (shape, values):
                 self._paths[name] = (shape, values, paths_of(name, shape, values))
-        return {name: self._paths[name][2] for name in shapes if not name.startswith("_")}
+            paths[name] = self._paths[name][2]
+        return paths
 
     def code(self) -> dict[str, dict[str, str]]:
         """Return the flow as `python` and `yaml`: the `text`, or the `error` that prevents it."""
@@ -172,7 +183,7 @@ class DesignModel:
         """Return a drawing of the flow as HTML with the counts of its last run, or the previous drawing while
         a run is in progress.
         """
-        counted, runnable = self.total or self.rehearsal, self.built.runnable
+        counted, runnable = self.counted, self.built.runnable
         if counted is not None and counted.flow == runnable:
             self._picture = counted.picture.html
         elif runnable is not None and (not runnable.steps or not self._picture):

@@ -73,7 +73,7 @@ def design_view(model: DesignModel) -> dict[str, Any]:
 
 def sample_view(model: DesignModel) -> dict[str, Any]:
     """Describe the sample that the counts refer to."""
-    sample, counted = model.sample, model.total or model.rehearsal
+    sample, counted = model.sample, model.counted
     return {
         "events": model.total.events if model.total is not None else sample.events,
         "all": model.history.events,
@@ -160,7 +160,7 @@ def _placeholder(option: Option, default: Any) -> str:
 
 def _counts(model: DesignModel, place: int) -> dict[str, Any] | None:
     """Count the outcomes at a step, with an example event for each; None if the step did not run."""
-    rehearsal, runnable = model.total or model.rehearsal, model.built.runnable
+    rehearsal, runnable = model.counted, model.built.runnable
     if rehearsal is None or runnable is None or place >= min(len(rehearsal.steps), len(runnable.steps)):
         return None
     # while a change is being replayed, the previous counts stay, greyed
@@ -294,7 +294,7 @@ def _render(node: Node, variables: Mapping[str, Any]) -> Any:
         return json.loads(node.json)
     if isinstance(node, Template):
         return node.render_row(lambda path: value_at(variables, path))
-    value = row_form(node, whole=False).evaluate_at(lambda leaf: _at(variables, leaf))
+    value = row_form(node).evaluate_at(lambda leaf: _at(variables, leaf))
     if value is MISSING:
         raise EvaluationError(f"{node} is missing")
     return value

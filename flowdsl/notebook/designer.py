@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.errors import FlowError
+from flowdsl.errors import FlowError, text_of_error
 from flowdsl.log.source import LogLike
 from flowdsl.notebook.design_model import DesignModel
 from flowdsl.notebook.design_view import design_view
@@ -207,9 +207,7 @@ class FlowDesigner:
             self._draw(settled=True)
 
     def _show_error(self, error: Exception) -> None:
-        self._status = {
-            "error": str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
-        }
+        self._status = {"error": text_of_error(error)}
         self._panel.draw({**self._panel.view, **self._status})
 
     def _draw(self, *, settled: bool = False) -> None:
@@ -223,7 +221,7 @@ class FlowDesigner:
 
 def designed_text(model: DesignModel) -> str:
     """Return the designed flow, and its picture as text with the counts of its last run."""
-    counted = model.total or model.rehearsal
+    counted = model.counted
     drawn = counted is not None and counted.flow == model.built.runnable
     return (
         f"{designed_code(model)}\n\n{counted.picture.text}".rstrip()

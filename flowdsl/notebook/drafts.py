@@ -154,13 +154,8 @@ def build_draft(draft: Draft) -> DraftResult:
 
 def plain_options(step: Operator) -> dict[str, Any]:
     """Return the non-default options of a step for a form: as in YAML, but a template as rows."""
-    defaults = {field.name: field.default for field in dataclasses.fields(step)}
-    options = {}
-    for name, option in step.options().items():
-        value = getattr(step, name)
-        if value != defaults[name]:
-            options[option.yaml] = _plain(value, option)
-    return options
+    declared = step.options()
+    return {declared[name].yaml: _plain(value, declared[name]) for name, value in step.changed.items()}
 
 
 def _plain(value: Any, option: Option) -> Any:

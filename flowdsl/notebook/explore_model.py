@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -89,8 +89,7 @@ class ExploreModel:
             if text.isdigit() and int(text) in seqs:
                 self.open(int(text))
             else:
-                at = int(np.searchsorted(seqs, self.seq_no or 0))
-                self.open(int(seqs[min(at, len(seqs) - 1)]))
+                self.open(int(seqs[min(self._place(seqs), len(seqs) - 1)]))
 
     def choose(self, **changes: Any) -> None:
         """Change the filter, and list the events that match it."""
@@ -104,15 +103,17 @@ class ExploreModel:
         seqs = self.matches
         if ending is not None:
             seqs = np.intersect1d(seqs, self._ending_seqs(ending), assume_unique=True)
-        now = self.seq_no or 0
-        at = int(np.searchsorted(seqs, now, "right" if forward else "left")) - (0 if forward else 1)
+        at = self._place(seqs, "right") if forward else self._place(seqs) - 1
         return int(seqs[at]) if 0 <= at < len(seqs) else None
 
     def turn(self, pages: int) -> None:
         """Move by some pages in the list, and open the event there."""
         if len(self.matches):
-            at = int(np.searchsorted(self.matches, self.seq_no or 0)) + pages
+            at = self._place(self.matches) + pages
             self.open(int(self.matches[min(max(at, 0), len(self.matches) - 1)]))
+
+    def _place(self, seqs: Seqs, side: Literal["left", "right"] = "left") -> int:
+        return int(np.searchsorted(seqs, self.seq_no or 0, side))
 
     def open(self, seq_no: int) -> None:
         """Open an event at the step where it ended."""
@@ -220,7 +221,7 @@ class ExploreModel:
         return distinct(np.concatenate(found)) if found else journal.seqs[:0]
 
     def _rows(self) -> list[dict[str, Any]]:
-        at = int(np.searchsorted(self.matches, self.seq_no or 0))
+        at = self._place(self.matches)
         start = max(min(at - LISTED // 2, len(self.matches) - LISTED), 0)
         events = self.journal.events(self.matches[start : start + LISTED])
         ends = [[row[end] for end in _ENDS if row[end] is not None] for row in events]

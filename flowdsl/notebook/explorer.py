@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.errors import FlowError
+from flowdsl.errors import FlowError, text_of_error
 from flowdsl.log.source import LogLike
 from flowdsl.notebook.explore_model import FILTERS, EventFilter, ExploreModel
 from flowdsl.notebook.latest_task import Cancelled, LatestOnlyExecutor
@@ -123,8 +123,7 @@ class Explorer:
                 self._draw()
 
     def _show_error(self, error: Exception) -> None:
-        shown = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
-        self._panel.draw({**self._panel.view, "busy": None, "error": shown})
+        self._panel.draw({**self._panel.view, "busy": None, "error": text_of_error(error)})
 
     def _draw(self) -> None:
         self._panel.draw(self.model.view())

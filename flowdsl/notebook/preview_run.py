@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 from flowdsl.diagrams.picture import Picture
 from flowdsl.diagrams.results import result_diagram
 from flowdsl.engine.trace import Trace
-from flowdsl.errors import FlowWarning
+from flowdsl.errors import without_warnings
 from flowdsl.notebook.log_sample import LOOKED_AT
 from flowdsl.notebook.outcome_kinds import OutcomeKind, Seqs, endings_of, keeps_endings
 from flowdsl.results.error_counts import cause_counts
@@ -65,8 +64,7 @@ def rehearse(flow: FlowSpec, source: EventSource, graph: EntityGraph | None) -> 
     samples = _SampleReading()
     trace = Trace(keeps_endings, readings=[samples])
     options = whole_log(flow, source, graph)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FlowWarning)
+    with without_warnings():
         result = run(options, MemoryStore(), progress=False, outcomes=trace)
     return PreviewResult(
         flow,
@@ -93,8 +91,7 @@ def count_all(
             raise CancelledError
         on_progress(done, total)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FlowWarning)
+    with without_warnings():
         result = run(whole_log(flow, source, graph), NoStore(), progress=progress)
     return PreviewResult(flow, result.manifest["events"], *_steps_and_picture(result))
 

@@ -296,16 +296,20 @@ class Operator:
         """Refuse options that do not fit together with a `BuildError`; each by itself is of its type."""
 
     @classmethod
-    def guess_option(cls, word: str, known: Mapping[str, str] | None = None) -> str | None:
+    def guess_option(cls, word: str, known: Mapping[str, str]) -> str | None:
         """Return a hint at the option that is meant by a word; `known` has what options are called, by the
         name that they have in YAML.
         """
-        named = {option.yaml: name for name, option in cls.options().items()} if known is None else known
         for option in cls.options().values():
-            if word in (option.yaml, *option.synonyms) and option.yaml in named:
-                return f"did you mean {named[option.yaml]!r}?"
-        longer = [name for name in named.values() if name.startswith(f"{word}_") or name.endswith(f"_{word}")]
-        return did_you_mean(word, named.values()) or (f"did you mean {longer[0]!r}?" if longer else None)
+            if word in (option.yaml, *option.synonyms) and option.yaml in known:
+                return f"did you mean {known[option.yaml]!r}?"
+        near = did_you_mean(word, known.values())
+        if near is not None:
+            return near
+        for name in known.values():
+            if name.startswith(f"{word}_") or name.endswith(f"_{word}"):
+                return f"did you mean {name!r}?"
+        return None
 
     @classmethod
     def refuse_options(cls, options: Iterable[str], known: Sequence[str]) -> None:

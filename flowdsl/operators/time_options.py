@@ -114,6 +114,8 @@ def _read_clock(value: Any, what: str) -> Clock:
 
 def _guess_clock(text: str) -> str | None:
     """Return the time of day that is meant by a loose one: `9`, `9.30`, `9 pm`, `24:00`."""
+    if _CLOCK.fullmatch(text):
+        return text
     loose = _LOOSE_CLOCK.fullmatch(text.strip())
     if loose is None:
         return None
@@ -129,12 +131,12 @@ def _guess_hours(value: Any) -> str | None:
     parts = re.split(r"\s*(?:-|–|—|\bto\b)\s*", value) if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or len(parts) != 2 or not all(isinstance(p, str) for p in parts):
         return None
-    meant = [part if _CLOCK.fullmatch(part) else _guess_clock(part) for part in parts]
+    meant = list(map(_guess_clock, parts))
     return f"{meant[0]}-{meant[1]}" if all(meant) else None
 
 
 def _read_hours(value: Any, what: str) -> tuple[Clock, Clock]:
-    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(time, Clock) for time in value):
+    if isinstance(value, tuple) and [*map(type, value)] == [Clock, Clock]:
         return value
     begin, dash, end = value.partition("-") if isinstance(value, str) else ("", "", "")
     begin, end = begin.strip(), end.strip()

@@ -133,8 +133,7 @@ def _text(text: str) -> str:
         return text
     if ('"' in text or "\\" in text) and "'" not in text and _SHOWN.fullmatch(text):
         return f"'{text}'"
-    quoted = "".join(c if _SHOWN.fullmatch(c) and c not in _ESCAPED else _escape(c) for c in text)
-    return f'"{quoted}"'
+    return f'"{"".join(map(_escape, text))}"'
 
 
 def _stands_alone(text: str) -> bool:
@@ -147,6 +146,8 @@ def _stands_alone(text: str) -> bool:
 def _escape(character: str) -> str:
     if character in _ESCAPED:
         return _ESCAPED[character]
+    if _SHOWN.fullmatch(character):
+        return character
     code = ord(character)
     if code < 0x100:
         return f"\\x{code:02x}"

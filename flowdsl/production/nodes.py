@@ -116,33 +116,14 @@ def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, lis
 class _Open:
     """List or mapping whose end was not read yet."""
 
-    place: str
-    value: list[Item] | dict[str, Item]
+    item: Item
     anchor: str | None
-    keys: dict[str, str] = field(default_factory=dict)
-    repeated: dict[str, str] = field(default_factory=dict)
-    overwritten: list[Item] = field(default_factory=list)
-    strange: str | None = None
-    odd: str | None = None
-    tag: str | None = None
+    # those of the item
+    keys: dict[str, str]
+    repeated: dict[str, str]
+    overwritten: list[Item]
+    # the last key that was read, until its value comes
     key: str | None = None
-    size: int = 1
-    height: int = 1
-
-    def item(self) -> Item:
-        """Return the complete item."""
-        return Item(
-            self.value,
-            self.place,
-            self.keys,
-            self.size,
-            self.height,
-            repeated=self.repeated,
-            odd=self.odd,
-            tag=self.tag,
-            overwritten=self.overwritten,
-            strange=self.strange,
-        )
 
 
 class _NodeBuilder:
@@ -167,7 +148,7 @@ class _NodeBuilder:
             self._begin(event, place, [] if kind == "SequenceStartEvent" else {})
         elif kind in ("SequenceEndEvent", "MappingEndEvent"):
             done = self._open.pop()
-            self._add(done.item(), done.anchor)
+            self._add(done.item, done.anchor)
         elif kind == "AliasEvent":
             self._alias(event.anchor, place)
         elif kind == "DocumentStartEvent" and self.root is not None:
@@ -184,7 +165,11 @@ class _NodeBuilder:
         if event.anchor is not None:
             # known from here on, and complete when it ends: what refers to it before holds itself
             self._anchors[event.anchor] = None
-        self._open.append(_Open(place, value, event.anchor, odd=odd, tag=tag))
+        keys: dict[str, str] = {}
+        repeated: dict[str, str] = {}
+        overwritten: list[Item] = []
+        item = Item(value, place, keys, repeated=repeated, odd=odd, tag=tag, overwritten=overwritten)
+        self._open.append(_Open(item, event.anchor, keys, repeated, overwritten))
 
     def _scalar(self, event: Any, place: str) -> None:
         text, tag, style = event.value, event.tag, event.style or ""
@@ -237,16 +222,17 @@ class _NodeBuilder:
             self.root = item
             return
         around = self._open[-1]
-        if isinstance(around.value, dict) and around.key is None:
+        whole = around.item
+        if isinstance(whole.value, dict) and around.key is None:
             self._add_key(around, item)
             return
-        around.size += item.size
-        around.height = max(around.height, item.height + 1)
-        if isinstance(around.value, list):
-            around.value.append(item)
+        whole.size += item.size
+        whole.height = max(whole.height, item.height + 1)
+        if isinstance(whole.value, list):
+            whole.value.append(item)
         else:
-            self._add_value(around, around.value, item)
-        self._check_size(around.size, item.place)
+            self._add_value(around, whole.value, item)
+        self._check_size(whole.size, item.place)
 
     def _add_value(self, around: _Open, values: dict[str, Item], item: Item) -> None:
         """Add the value of the last key.
@@ -267,7 +253,7 @@ class _NodeBuilder:
         key = item.written if self._lenient and item.written is not None else item.value
         if not isinstance(key, str):
             if self._lenient:
-                around.strange = around.strange or item.place
+                around.item.strange = around.item.strange or item.place
             else:
                 self._refuse_key(item)
             around.key = f"\0{item.place}"

@@ -32,12 +32,17 @@ def check_options(operator: type[Operator], item: Item, problems: list[FlowError
         problems.append(_not_a_mapping(operator, item))
         return None
     declared = operator.yaml_options()
-    given = {key: value for key, value in item.value.items() if _is_given(value, declared.get(key))}
-    wrong = {key: error for key in given if (error := _problem(operator, key, item))}
-    problems.extend(wrong.values())
-    if any(_is_needed(operator, key) for key in wrong):
-        return None
-    return {key: value.plain() for key, value in given.items() if key not in wrong}
+    options, lost = {}, False
+    for key, value in item.value.items():
+        if not _is_given(value, declared.get(key)):
+            continue
+        problem = _problem(operator, key, item)
+        if problem is None:
+            options[key] = value.plain()
+        else:
+            problems.append(problem)
+            lost = lost or _is_needed(operator, key)
+    return None if lost else options
 
 
 def _not_a_mapping(operator: type[Operator], item: Item) -> FlowError:
@@ -67,7 +72,7 @@ def _problem(operator: type[Operator], key: str, item: Item) -> FlowError | None
             place=item.keys[key],
             allowed=", ".join(declared),
             hint=missing_space_hint(key, declared)
-            or operator.guess_option(key, {name: name for name in declared})
+            or operator.guess_option(key, dict(zip(declared, declared, strict=True)))
             or unknown_hint(key, declared),
         )
     schema = declared[key].schema

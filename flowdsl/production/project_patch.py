@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from flowdsl.errors import ExportError, FlowWarning, LoadError
+from flowdsl.errors import ExportError, LoadError, without_warnings
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator
 from flowdsl.production.export import portable_flows
@@ -55,8 +54,7 @@ def patch_text(text: str, project: ProjectSpec) -> str | None:
 
 
 def _load(text: str, rules: Rules, skip_invalid: bool) -> ProjectSpec:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FlowWarning)
+    with without_warnings():
         return load_text(text, rules=rules, skip_invalid=skip_invalid)
 
 
@@ -106,8 +104,10 @@ def _merge_project(document: dict[str, Any], base: ProjectSpec, project: Project
 
 
 def _merge_other(document: dict[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in document.items() if key in new or key not in old}
-    return kept | {key: value for key, value in new.items() if key not in old or old[key] != value}
+    merged = dict(document)
+    for key in old.keys() - new.keys():
+        merged.pop(key, None)
+    return merged | {key: value for key, value in new.items() if key not in old or old[key] != value}
 
 
 def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
@@ -211,8 +211,8 @@ def _merge_step(written: dict[str, Any], old: list[Operator], new: Operator) -> 
 
 def _options(written: dict[str, Any], old: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the target options in the order of the text; unchanged ones keep their text."""
-    ordered = [key for key in written if key in wanted] + [key for key in wanted if key not in written]
-    return {
-        key: written[key] if key in written and old.get(key) == wanted[key] else wanted[key]
-        for key in ordered
-    }
+    options = {key: value for key, value in written.items() if key in wanted} | wanted
+    for key in written.keys() & wanted.keys():
+        if old.get(key) == wanted[key]:
+            options[key] = written[key]
+    return options

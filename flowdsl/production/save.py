@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 from flowdsl.arguments import flag_of
-from flowdsl.errors import BuildError, ExportError, FlowError, FlowWarning, LoadError
+from flowdsl.errors import BuildError, ExportError, FlowError, LoadError, without_warnings
 from flowdsl.paths import path_of
 from flowdsl.production.export import project_to_yaml, whole_text
 from flowdsl.production.parser import BYTES
@@ -55,8 +54,7 @@ def _text_of(file: Path) -> str | None:
 def _project_of(text: str, file: Path) -> ProjectSpec:
     """Return the project in an existing file; rejected flows keep their text."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FlowWarning)
+        with without_warnings():
             return load_text(text, file.name, skip_invalid=True)
     except LoadError as error:
         raise _no_flows(file, error) from None

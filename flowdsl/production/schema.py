@@ -16,9 +16,10 @@ from flowdsl.operators.cap import KeyCap
 from flowdsl.operators.deliver import SINK, Deliver
 from flowdsl.operators.options import Option, holding, mapping_schema, text_schema
 from flowdsl.production.editor_schema import fields_of, for_editors, with_examples
+from flowdsl.production.loader import FLOW_KEYS
 from flowdsl.production.project_spec import BACKENDS, SEEKS
-from flowdsl.production.sinks import class_of, options_of
-from flowdsl.production.test_schema import NULL_SAYS, TESTS
+from flowdsl.production.sinks import options_of
+from flowdsl.production.test_schema import NULL_SAYS, TESTS, object_schema
 from flowdsl.sinks.registry import SINKS
 
 FILE: Final = Path(__file__).parents[1] / "schema.json"
@@ -30,7 +31,6 @@ _KINDS: Final[Mapping[EventKind, str]] = {
     "entity.updated": "an entity with other fields than before",
     "entity.deleted": "an entity that is no longer there",
 }
-_FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
 
 
 @answered
@@ -91,7 +91,7 @@ def _document(sinks: Sequence[str]) -> dict[str, Any]:
             "if": {
                 "type": "object",
                 "not": {"required": ["events"]},
-                "anyOf": [{"required": [key]} for key in _FLOW_KEYS],
+                "anyOf": [{"required": [key]} for key in FLOW_KEYS],
             },
             "then": _ref("flow"),
             "else": _ref("project"),
@@ -170,7 +170,7 @@ def _description(option: Option) -> str:
 
 
 def _project() -> dict[str, Any]:
-    events = _object(
+    events = object_schema(
         "Events",
         "the log, the flows that run on it, and who reads it",
         {
@@ -209,7 +209,7 @@ def _flow() -> dict[str, Any]:
         "items": _ref("step"),
         "examples": [_FLOW_EXAMPLE["pipeline"]],
     }
-    return _object(
+    return object_schema(
         "Flow",
         "what is to happen on events of a kind",
         {
@@ -218,7 +218,9 @@ def _flow() -> dict[str, Any]:
             "trigger": _ref("trigger"),
             "pipeline": pipeline,
         },
-        ("name", "trigger", "pipeline"),
+        "name",
+        "trigger",
+        "pipeline",
         examples=[_FLOW_EXAMPLE],
     )
 
@@ -246,7 +248,7 @@ def _trigger() -> dict[str, Any]:
             ("entity", "an entity", "link_type"),
         )
     ]
-    return _object(
+    return object_schema(
         "Trigger",
         "which events the flow is for",
         {
@@ -254,7 +256,7 @@ def _trigger() -> dict[str, Any]:
             "link_type": _text("Link type", "the link type that a link must have", "likes", optional=True),
             "entity_type": _text("Entity type", "the type that an entity must have", "post", optional=True),
         },
-        ("kind",),
+        "kind",
         allOf=families,
         examples=[{"kind": "link.created", "link_type": "likes"}],
     )
@@ -272,7 +274,7 @@ def _step(sinks: Sequence[str]) -> dict[str, Any]:
         }
         for operator, example in shown.items()
     ]
-    step = _object(
+    step = object_schema(
         "Step",
         f"one step: one of {', '.join(OPERATORS)}",
         {name: _ref(name) for name in OPERATORS},
@@ -298,10 +300,10 @@ def _sink() -> dict[str, Any]:
         "description": "what sort of sink it is",
         "type": "string",
         "enum": list(SINKS),
-        "enumDescriptions": [class_of(kind).summary for kind in SINKS],
+        "enumDescriptions": [sink.summary for sink in SINKS.values()],
         "examples": ["in_app"],
     }
-    return _object(
+    return object_schema(
         "Sink",
         "a sink, as flows name it",
         {
@@ -311,7 +313,8 @@ def _sink() -> dict[str, Any]:
             "config": {**_config({"url": "https://example.org/hook"}), "defaultSnippets": []},
             "cap": _nullable(_sink_cap()),
         },
-        ("name", "type"),
+        "name",
+        "type",
         allOf=[
             {
                 "if": mapping_schema("type", const=kind),
@@ -348,7 +351,7 @@ def _sink_config(kind: str) -> dict[str, Any]:
     return {
         **_config(shown or _examples(options)),
         "title": f"{kind}: config",
-        "description": f"what this type wants to know: {class_of(kind).summary}",
+        "description": f"what this type wants to know: {SINKS[kind].summary}",
         "properties": properties,
         "additionalProperties": False,
     }
@@ -362,11 +365,11 @@ def _consumer() -> dict[str, Any]:
         "default": "latest",
         "examples": ["last_acknowledged"],
     }
-    return _object(
+    return object_schema(
         "Consumer",
         "someone who reads the log",
         {"name": _text("Name", "what it is called", "flow-runtime"), "seek": seek},
-        ("name",),
+        "name",
         examples=[_CONSUMER_EXAMPLE],
     )
 
@@ -379,7 +382,7 @@ def _backend() -> dict[str, Any]:
         "default": "memory",
         "examples": ["memory"],
     }
-    backend = _object("Backend", "what keeps the events", {"type": kind, "config": _config({})})
+    backend = object_schema("Backend", "what keeps the events", {"type": kind, "config": _config({})})
     return {**_nullable(backend), "examples": [{"type": "memory"}]}
 
 
@@ -395,20 +398,6 @@ def _config(example: dict[str, Any]) -> dict[str, Any]:
 def _text(title: str, description: str, example: str, *, optional: bool = False) -> dict[str, Any]:
     described = {"title": title, "description": description, **text_schema(example)}
     return _nullable(described) if optional else described
-
-
-def _object(
-    title: str, description: str, properties: Mapping[str, Any], required: tuple[str, ...] = (), **more: Any
-) -> dict[str, Any]:
-    return {
-        "title": title,
-        "description": description,
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(required),
-        "additionalProperties": False,
-        **more,
-    }
 
 
 def _list_schema(title: str, description: str, name: str, example: dict[str, Any]) -> dict[str, Any]:

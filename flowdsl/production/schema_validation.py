@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flowdsl.arguments import is_integer, is_number
-from flowdsl.errors import did_you_mean
+from flowdsl.errors import FlowError, did_you_mean
 from flowdsl.production.nodes import Item
 from flowdsl.text import short_repr
 
@@ -31,8 +31,6 @@ _WORDS: Final = {
     "object": "a mapping",
     "null": "null",
 }
-Refuse = Callable[..., None]
-"""Takes the part, what is wrong with it, and what an error has besides."""
 
 
 def expected_type(item: Item, declared: Mapping[str, Any]) -> str | None:
@@ -49,31 +47,25 @@ def declared_types(declared: Mapping[str, Any]) -> list[str]:
     return [named] if isinstance(named, str) else list(named)
 
 
-def check_shape(
-    item: Item,
-    declared: Mapping[str, Any],
-    what: str,
-    refuse: Refuse,
-    *,
-    parts: bool = True,
-    null_says: Collection[str] = (),
-) -> None:
-    """Report what a JSON Schema does not allow, for the keywords used in our declarations.
-
-    `what` names the part; what is in it is named `what: key`, or with `parts=False` by its key alone. Null
-    stands for what is not given, except under the keys of `null_says`.
-    """
-    _ShapeCheck(refuse, null_says).check(item, declared, what, parts=parts)
-
-
 @dataclass(frozen=True)
-class _ShapeCheck:
-    """Check of parts against schemas, which reports to one place."""
+class ShapeCheck:
+    """Check of parts of a document, which adds what is wrong to `problems`.
 
-    refuse: Refuse
-    null_says: Collection[str]
+    Null stands for what is not given, except under the keys of `null_says`.
+    """
+
+    problems: list[FlowError]
+    null_says: Collection[str] = ()
+
+    def refuse(self, item: Item, what: str, **more: Any) -> None:
+        """Add a problem of a part."""
+        self.problems.append(FlowError(what, **{"place": item.place, **more}))
 
     def check(self, item: Item, declared: Mapping[str, Any], what: str, *, parts: bool = True) -> None:
+        """Report what a JSON Schema does not allow, for the keywords used in our declarations.
+
+        `what` names the part; what is in it is named `what: key`, or with `parts=False` by its key alone.
+        """
         expected = expected_type(item, declared)
         if "enum" in declared:
             self._choice(item, declared["enum"], what)

@@ -13,7 +13,7 @@ from flowdsl.operators.options import Option
 from flowdsl.production.loader import place_of
 from flowdsl.production.nodes import Item, read_mapping
 from flowdsl.production.project_spec import SinkConfig
-from flowdsl.production.schema_validation import check_shape
+from flowdsl.production.schema_validation import ShapeCheck
 from flowdsl.sinks.registry import SINKS
 from flowdsl.sinks.sqlite_sink import PATH
 from flowdsl.text import short_repr
@@ -25,14 +25,9 @@ if TYPE_CHECKING:
 _IN_FOLDER: Final = "a path below the folder of the sinks, without .."
 
 
-def class_of(kind: str) -> type[Sink]:
-    """Return the class of a type of sinks."""
-    return SINKS[kind]
-
-
 def options_of(kind: str) -> dict[str, Option]:
     """Return the options of a type of sinks by name."""
-    return {option.yaml: option for option in class_of(kind).options}
+    return {option.yaml: option for option in SINKS[kind].options}
 
 
 def config_schema(kind: str) -> dict[str, Any]:
@@ -50,16 +45,13 @@ def config_schema(kind: str) -> dict[str, Any]:
 def check_config(kind: str, item: Item) -> list[FlowError]:
     """Return the problems of a sink's configuration: unknown keys, and values that the sink rejects."""
     problems: list[FlowError] = []
-
-    def refuse(where: Item, what: str, **more: Any) -> None:
-        problems.append(FlowError(what, **{"place": where.place, **more}))
-
-    check_shape(item, config_schema(kind), kind, refuse)
+    shape = ShapeCheck(problems)
+    shape.check(item, config_schema(kind), kind)
     path = item.value.get("path")
     if problems:
         return problems
     if path is not None and isinstance(path.value, str) and _leads_out(path.value):
-        refuse(
+        shape.refuse(
             path, f"{kind}: path {short_repr(path.value, 200)} leads out of the folder", allowed=_IN_FOLDER
         )
         return problems
@@ -86,7 +78,7 @@ def _make(kind: str, options: Mapping[str, Any]) -> Sink:
 
 
 def _construct(kind: str, options: Mapping[str, Any]) -> Sink:
-    sink = class_of(kind)
+    sink = SINKS[kind]
     if kind in SINKS.own:
         return sink(**options)
     try:
@@ -141,14 +133,14 @@ def _build(
         given = own[config.name]
         if isinstance(given, Sink):
             return given
-        return class_of("custom")(given)  # type: ignore[call-arg]
+        return SINKS["custom"](given)  # type: ignore[call-arg]
     if config.type == "custom":
         raise SinkError(
             "it is custom, and there is no function for it",
             hint=f"project.build_sinks(custom={{{config.name!r}: function}}) hands one over, in Python",
         )
     options = _options(config)
-    if PATH in class_of(config.type).options or (config.type == "push" and "path" in options):
+    if PATH in SINKS[config.type].options or (config.type == "push" and "path" in options):
         options["path"] = _path(options.get("path"), config.name, folder)
     if config.type == "counter" and graph is not None:
         options["graph"] = graph

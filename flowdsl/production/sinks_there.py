@@ -93,7 +93,6 @@ class InAppThere(SinkThere):
     """
 
     type: ClassVar[str] = "in_app"
-    summary: ClassVar[str] = "notifications as production shows them"
 
     def notifications(self, recipient: str) -> list[dict[str, Any]]:
         """Return the notifications of one recipient, newest first."""
@@ -120,7 +119,6 @@ class PushThere(SinkThere):
     """Messages to each device of a recipient: always with title and body, `data` unchanged."""
 
     type: ClassVar[str] = "push"
-    summary: ClassVar[str] = "messages as production sends them to devices"
 
     def _take(self, delivery: Delivery) -> Outcome:
         if delivery.recipient is None:
@@ -139,7 +137,6 @@ class WebhookThere(SinkThere):
     """Requests with the payload as their body."""
 
     type: ClassVar[str] = "webhook"
-    summary: ClassVar[str] = "requests as production makes them"
 
     def _take(self, delivery: Delivery) -> Outcome:
         url = self.config.get("url")
@@ -153,7 +150,6 @@ class WebSocketThere(SinkThere):
     """Payloads for the connections of a recipient, or for all if there is none."""
 
     type: ClassVar[str] = "web_socket"
-    summary: ClassVar[str] = "payloads as production hands them to connections"
 
     def _take(self, delivery: Delivery) -> Outcome:
         self.calls.append({"recipient_id": delivery.recipient, "payload": delivery.payload})
@@ -171,7 +167,6 @@ class CounterThere(SinkThere):
     """
 
     type: ClassVar[str] = "counter"
-    summary: ClassVar[str] = "numbers as production counts them"
 
     def __init__(self, config: Mapping[str, Any], graph: EntityGraph | None = None) -> None:
         super().__init__(config)
@@ -227,7 +222,6 @@ class NothingThere(SinkThere):
     """Sink that production does not have: every delivery to it fails."""
 
     type: ClassVar[str] = "feed"
-    summary: ClassVar[str] = "a sink that production lacks"
 
     def _take(self, delivery: Delivery) -> Outcome:
         return _fails(f"production has no sink {short_repr(delivery.sink)}")

@@ -11,7 +11,7 @@ from flowdsl.events import event_row, timestamp_us
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.operators.options import DURATION_PATTERN
 from flowdsl.production.nodes import Item
-from flowdsl.production.schema_validation import Refuse, check_shape
+from flowdsl.production.schema_validation import ShapeCheck
 from flowdsl.production.test_schema import NULL_SAYS, START, TEST
 
 _ZONE: Final = re.compile(r"([Zz]|[+-]\d\d:?\d\d)$")
@@ -29,13 +29,10 @@ def check_tests(item: Item, problems: list[FlowError]) -> None:
 def read_test(item: Item, problems: list[FlowError]) -> dict[str, Any]:
     """Read one test as a plain mapping without unset keys, and append its errors to `problems`"""
     before = len(problems)
-
-    def refuse(where: Item, what: str, **more: Any) -> None:
-        problems.append(FlowError(what, **{"place": where.place, **more}))
-
-    check_shape(item, TEST, "a test", refuse, parts=False, null_says=NULL_SAYS)
+    shape = ShapeCheck(problems, NULL_SAYS)
+    shape.check(item, TEST, "a test", parts=False)
     if len(problems) == before:
-        _check_meaning(item, refuse)
+        _check_meaning(item, shape)
     if isinstance(item.value, dict) and "name" in item.value and isinstance(item.value["name"].value, str):
         for problem in problems[before:]:
             problem.what = f"test {item.value['name'].value!r}: {problem.what}"
@@ -60,28 +57,28 @@ def production_event(event: Mapping[str, Any]) -> dict[str, Any]:
 # -- checks beyond the schema ------------------------------------------------------------------------
 
 
-def _check_meaning(item: Item, refuse: Refuse) -> None:
+def _check_meaning(item: Item, shape: ShapeCheck) -> None:
     """Report invalid moments, and events that lack fields of their kind."""
-    start = _moment(item.value.get("start"), 0, refuse) or timestamp_us(START)
+    start = _moment(item.value.get("start"), 0, shape) or timestamp_us(START)
     for event in item.value["events"].value:
-        _moment(event.value.get("at"), start, refuse)
+        _moment(event.value.get("at"), start, shape)
         try:
             event_row(production_event(_convert(event, TEST["properties"]["events"]["items"])))
         except DataError as error:
-            refuse(event, f"an event: {error.what}", allowed=error.allowed, hint=error.hint)
+            shape.refuse(event, f"an event: {error.what}", allowed=error.allowed, hint=error.hint)
     for name in ("deliveries", "drops", "failures"):
         listed = item.value.get(name)
         for one in listed.value or () if listed is not None else ():
-            _moment(one.value.get("at"), start, refuse)
+            _moment(one.value.get("at"), start, shape)
 
 
-def _moment(item: Item | None, start: int, refuse: Refuse) -> int | None:
+def _moment(item: Item | None, start: int, shape: ShapeCheck) -> int | None:
     if item is None or item.value is None:
         return None
     try:
         return moment(item.value, start)
     except (BuildError, DataError) as error:
-        refuse(item, error.what, allowed=error.allowed, hint=error.hint)
+        shape.refuse(item, error.what, allowed=error.allowed, hint=error.hint)
         return None
 
 

@@ -40,9 +40,10 @@ def _anything(title: str, description: str, *examples: Any) -> dict[str, Any]:
     return _field(title, description, {}, *examples)
 
 
-def _object(
+def object_schema(
     title: str, description: str, properties: dict[str, Any], *required: str, **more: Any
 ) -> dict[str, Any]:
+    """Return the schema of a mapping with these keys and no others."""
     return {
         "title": title,
         "description": description,
@@ -72,7 +73,7 @@ _LINK = {
     "link_id": _id("Link id", "the link's own id, where it has one", "l-1"),
     "metadata": _anything("Metadata", "what else the link says", {"weight": 2}),
 }
-_EVENT = _object(
+_EVENT = object_schema(
     "Event",
     "one event of the log, with the fields of its kind",
     {
@@ -90,7 +91,7 @@ _EVENT = _object(
     },
     "kind",
 )
-_GRAPH = _object(
+_GRAPH = object_schema(
     "Graph",
     "entities and links as they are before the first event",
     {
@@ -110,7 +111,7 @@ _GRAPH = _object(
         "links": _list(
             "Links",
             "the links, in the order in which they were made",
-            _object("Link", "one link", _LINK, "link_type", "source_id", "target_id"),
+            object_schema("Link", "one link", _LINK, "link_type", "source_id", "target_id"),
             [{"link_type": "follows", "source_id": "ann", "target_id": "bob"}],
             default=[],
         ),
@@ -133,7 +134,7 @@ _STEP = _field(
     "filter",
 )
 _COUNT = _field("Count", "how often", {"type": "integer", "minimum": 0}, 3, default=1)
-_DELIVERY = _object(
+_DELIVERY = object_schema(
     "Delivery",
     "one delivery that is to happen",
     {
@@ -162,7 +163,7 @@ _DELIVERY = _object(
     },
     "sink",
 )
-_DROP = _object(
+_DROP = object_schema(
     "Drop",
     "contexts that are to be dropped",
     {
@@ -172,7 +173,7 @@ _DROP = _object(
         "count": _COUNT,
     },
 )
-_FAILURE = _object(
+_FAILURE = object_schema(
     "Failure",
     "contexts that are to fail",
     {
@@ -182,7 +183,7 @@ _FAILURE = _object(
         "count": _COUNT,
     },
 )
-TEST: Final = _object(
+TEST: Final = object_schema(
     "Test",
     "events and a graph, and what is to come of them",
     {

@@ -15,7 +15,7 @@ from flowdsl.errors import BuildError, FlowError, did_you_mean
 from flowdsl.events import KINDS
 from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.crashes import CrashReason
-from flowdsl.expressions.durations import Duration, parse_production_duration
+from flowdsl.expressions.durations import parse_production_duration
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.crashes import Construct, crashes_at_once, imports_itself
 from flowdsl.expressions.templates.invalid import BrokenTemplate
@@ -30,6 +30,7 @@ from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
+from flowdsl.production.loader import FLOW_KEYS
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.project_spec import SEEKS, Backend, ConsumerOptions, ProjectSpec, SinkConfig
 from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
@@ -39,8 +40,6 @@ from flowdsl.sinks.registry import production_types
 from flowdsl.text import short_repr
 
 DOCUMENT_KEYS: Final = ("entities", "links", "validation_rules", "events", "sinks")
-FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
-SHAPES: Final = "a project (events: {flows: […]}), a list of flows, or a flow (name, trigger, pipeline)"
 _ACTIONS: Final = ("list", "get", "create", "update", "delete")
 _ENTITY_ACTIONS: Final = (*_ACTIONS, "list_links", "create_link", "delete_link")
 _LINK_TEXTS: Final = ("link_type", "source_type", "target_type", "forward_route_name", "reverse_route_name")
@@ -178,15 +177,10 @@ class ProductionReader(Shapes):
     ) -> list[Operator]:
         """Compile the steps of a well-formed flow; errors are noted."""
         if trigger.kind not in KINDS:
+            what = f"{short_repr(trigger.kind)} is not a kind of event"
             hint = did_you_mean(trigger.kind, KINDS)
             self.problems.append(
-                FlowError(
-                    f"{short_repr(trigger.kind)} is not a kind of event",
-                    flow=name,
-                    place=kind.place,
-                    allowed=", ".join(KINDS),
-                    hint=hint,
-                )
+                FlowError(what, flow=name, place=kind.place, allowed=", ".join(KINDS), hint=hint)
             )
         steps = []
         for number, (operator, item, compile_step) in enumerate(listed):
@@ -220,19 +214,19 @@ class ProductionReader(Shapes):
     def _deduplicate(self, item: Item) -> Callable[[], Operator]:
         given = self._struct(item, "deduplicate", ("key", "window"), ("key", "window"))
         key, window = self._path(given["key"]), self._text(given["window"])
-        return lambda: Deduplicate((key,), _duration(window))
+        return lambda: Deduplicate((key,), parse_production_duration(window))
 
     def _batch(self, item: Item) -> Callable[[], Operator]:
         given = self._struct(item, "batch", ("key", "window", "min_count"), ("key", "window"))
         key, window = self._path(given["key"]), self._text(given["window"])
         least = self._count(given["min_count"]) if "min_count" in given else 1
-        return lambda: Batch((key,), _duration(window), least)
+        return lambda: Batch((key,), parse_production_duration(window), least)
 
     def _rate_limit(self, item: Item) -> Callable[[], Operator]:
         given = self._struct(item, "rate_limit", ("max", "per", "strategy"), ("max", "per"))
         most, per = self._count(given["max"]), self._text(given["per"])
         strategy = self._text(given.get("strategy"), "drop")
-        return lambda: RateLimit(most, _duration(per), strategy)
+        return lambda: RateLimit(most, parse_production_duration(per), strategy)
 
     def _map(self, item: Item) -> Callable[[], Operator]:
         given = self._struct(item, "map", ("template",), ("template",))
@@ -258,10 +252,6 @@ def _required_keys(item: Item) -> tuple[str, ...]:
     """Return the keys that production requires; flowdsl requires none of them in a part of a document."""
     needed = ("entities", "links")
     return needed if isinstance(item.value, dict) and any(key in item.value for key in needed) else ()
-
-
-def _duration(text: str) -> Duration:
-    return parse_production_duration(text)
 
 
 def _template(value: Any) -> Node:

@@ -45,7 +45,7 @@ class Shapes:
         if item is None or is_empty(item):
             return []
         if not isinstance(item.value, list):
-            self._try(lambda: self._raise(item, f"{what} is {item.kind}", "a list"))
+            self._refused(item, f"{what} is {item.kind}", "a list")
             return []
         found = []
         for one in item.value:
@@ -54,9 +54,6 @@ class Shapes:
             if len(self.problems) == before:
                 found.append(read_one)
         return found  # type: ignore[return-value]
-
-    def _raise(self, item: Item, what: str, allowed: str) -> None:
-        raise self._refused(item, what, allowed)
 
     def _struct(
         self, item: Item, what: str, fields: Sequence[str], required: Sequence[str] = ()

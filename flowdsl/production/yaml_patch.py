@@ -49,7 +49,7 @@ def splice(text: str, value: Any) -> str:
 
 
 def as_written(text: str) -> Any:
-    """Return the value of the text, every scalar in the form in which `spliced` compares it."""
+    """Return the value of the text, every scalar in the form in which `splice` compares it."""
     root = compose(text)
     _shared_nodes(root)
     return _plain(root)
@@ -236,7 +236,8 @@ class _Splicer:
             lines = [inline(value)]
         if node.start_mark.index == node.end_mark.index:
             # there is nothing; its mark is where the next thing begins
-            self._check_key_or_dash(end - 1)
+            if self.text[end - 1] not in ":-":
+                raise PatchError
             start, lines[0] = end, f" {lines[0]}"
         elif len(lines) > 1 and not block and not isinstance(value, str):
             # from one line to several: below the key
@@ -244,10 +245,6 @@ class _Splicer:
             return _Edit(len(self.text[:start].rstrip()), end, below)
         first, *rest = lines
         return _Edit(start, end, first + self._lines_below(rest, node.start_mark.column if block else column))
-
-    def _check_key_or_dash(self, at: int) -> None:
-        if self.text[at] not in ":-":
-            raise PatchError
 
     def _lines_below(self, lines: Sequence[str], column: int) -> str:
         return "".join(f"{self.newline}{line}" for line in self._at_column(lines, column))
@@ -304,21 +301,23 @@ def _same(old: Any, new: Any) -> bool:
 
 def _within(node: Any) -> Iterator[Any]:
     yield node
-    if node.id != "scalar":
-        for inner in node.value:
-            for one in inner if isinstance(inner, tuple) else (inner,):
-                yield from _within(one)
+    for inner in _children(node):
+        yield from _within(inner)
+
+
+def _children(node: Any) -> list[Any]:
+    """Return the items of a list, or the keys and values of a mapping."""
+    if node.id == "scalar":
+        return []
+    return node.value if node.id == "sequence" else list(itertools.chain.from_iterable(node.value))
 
 
 def _check_ends(node: Any, around: frozenset[int]) -> None:
     """Reject a node that contains itself."""
-    if node.id == "scalar":
-        return
     if id(node) in around:
         raise PatchError
-    for inner in node.value:
-        for one in inner if isinstance(inner, tuple) else (inner,):
-            _check_ends(one, around | {id(node)})
+    for inner in _children(node):
+        _check_ends(inner, around | {id(node)})
 
 
 def _shared_nodes(root: Any) -> set[int]:

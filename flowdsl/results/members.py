@@ -6,13 +6,12 @@ No run keeps them, as there may be as many as events. They are found by running 
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from flowdsl.engine.trace import ABSORBED, Trace
-from flowdsl.errors import FlowWarning, ReplayError
+from flowdsl.errors import ReplayError, without_warnings
 from flowdsl.progress import Progress, track
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
@@ -29,11 +28,9 @@ def window_members(options: Options, flow: int | None = None, progress: Progress
     `branch`, and `into`, `into_branch`, the event and branch that the window went on with.
     """
     trace = Trace(lambda step, outcome: outcome == ABSORBED and (flow is None or flow in step.flows))
-    with warnings.catch_warnings():
-        # the replay itself has already warned
-        warnings.simplefilter("ignore", FlowWarning)
-        with track(progress, options.source.count(), "members") as follower:
-            run(options, NoStore(), progress=follower.advance_to, outcomes=trace)
+    # the replay itself has already warned
+    with without_warnings(), track(progress, options.source.count(), "members") as follower:
+        run(options, NoStore(), progress=follower.advance_to, outcomes=trace)
     found = trace.frame().select("flow", "step", "seq_no", "branch", "into", "into_branch")
     return found if flow is None else found.filter(pl.col("flow") == flow)
 

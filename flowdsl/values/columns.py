@@ -229,6 +229,13 @@ class Column:
             wide=None if self.wide is None else self.wide[index],
         )
 
+    def having(self, **parts: Any) -> Column:
+        """Return the column with other tags or storages in place of these."""
+        changed = Column(self.size, self.tags)
+        for name in self.__slots__:
+            setattr(changed, name, parts.get(name, getattr(self, name)))
+        return changed
+
     def tag_array(self) -> Tags:
         """Return the tags as an array, even if all are the same."""
         if isinstance(self.tags, np.ndarray):

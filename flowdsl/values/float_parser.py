@@ -68,16 +68,7 @@ def as_read(column: Column) -> Column:
         nested = _nested_as_read(nested)
     if floats is column.floats and nested is column.nested:
         return column
-    return Column(
-        column.size,
-        column.tags,
-        texts=column.texts,
-        ints=column.ints,
-        floats=floats,
-        bools=column.bools,
-        nested=nested,
-        wide=column.wide,
-    )
+    return column.having(floats=floats, nested=nested)
 
 
 def _floats_as_read(floats: Any, there: Any) -> Any:

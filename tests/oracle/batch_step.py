@@ -178,7 +178,7 @@ def _is_zone(name: str) -> bool:
 def _value(one: Any, look_up: Callable[[Any], Any]) -> Any:
     expression = one.expression if isinstance(one, Aggregate) else one
     try:
-        return row_form(expression, whole=False).evaluate_at(look_up)
+        return row_form(expression).evaluate_at(look_up)
     except EvaluationError as failure:
         raise FailedError from failure
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from flowdsl.expressions.conditions import Condition, EvaluationError
 from flowdsl.expressions.conditions.scalar import row_form
+from flowdsl.expressions.conditions.semantics import kind
+from flowdsl.expressions.conditions.typecheck import wrong_type
 from flowdsl.expressions.conditions.udf import evaluate_function
 from flowdsl.values.columns import Column
 from flowdsl.values.paths import Path
@@ -37,7 +39,10 @@ def holds(condition: Condition, lookup: Callable[[Path], Any], names: Sequence[s
     Raises `EvaluationError` where the condition fails.
     """
     if condition.expression is not None:
-        return bool(row_form(condition.expression, whole=True).evaluate_at(lookup))
+        value = row_form(condition.expression).evaluate_at(lookup)
+        if not isinstance(value, bool):
+            raise EvaluationError(wrong_type("a condition", ("boolean",), condition.expression, kind(value)))
+        return value
     row = OneRow(lookup, names)
     if condition.foreign is not None:
         return bool(condition.foreign.evaluate(row)[0][0])

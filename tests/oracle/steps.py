@@ -99,9 +99,7 @@ class Step:
         return value
 
     def _asked(self, call: GraphCall, context: Context) -> Any:
-        ids = [
-            _id_or_none(row_form(node, whole=False).evaluate_at(self.look_up(context))) for node in call.ids
-        ]
+        ids = [_id_or_none(row_form(node).evaluate_at(self.look_up(context))) for node in call.ids]
         graph = self.place.graph
         if call.function == "linked":
             return None not in ids and ids[1] in graph.linked(ids[0], call.link_type, "forward")
@@ -174,7 +172,7 @@ class ForEachStep(Step):
     def take(self, context: Context) -> None:
         options, place = self.options, self.place
         try:
-            items = row_form(options.path, whole=False).evaluate_at(self.look_up(context))
+            items = row_form(options.path).evaluate_at(self.look_up(context))
         except EvaluationError as failure:
             raise FailedError from failure
         if items is MISSING or items is None or items == []:
@@ -325,7 +323,7 @@ class MapStep(Step):
         try:
             if isinstance(node, Template):
                 return node.render_row(context.__getitem__)
-            value = row_form(node, whole=False).evaluate_at(self.look_up(context))
+            value = row_form(node).evaluate_at(self.look_up(context))
         except (RenderError, EvaluationError) as failure:
             raise FailedError from failure
         if value is MISSING:

@@ -148,7 +148,7 @@ def evaluate(expression: Expression, rows: Rows) -> tuple[Column, Failures | Non
     return evaluate_values(expression, rows)
 
 
-def list_names(expression: Expression, rows: Rows) -> list[Any]:
+def list_values(expression: Expression, rows: Rows) -> list[Any]:
     """Return the value of an expression in each row, or the `EvaluationError` of why it has none."""
     column, failures = evaluate(expression, rows)
     values: list[Any] = column.values()

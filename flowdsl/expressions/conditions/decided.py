@@ -4,23 +4,17 @@ function's range.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.conditions.nodes import Compare, ConditionLiteral, Expression, FunctionCall, ListOf
+from flowdsl.expressions.conditions.semantics import ORDERS
 from flowdsl.expressions.conditions.typecheck import clip_text, phrase
 
 KindOf = Callable[[Expression], str | None]
 """Returns the type of an expression; None if it depends on the event."""
-_ORDERS: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 _TURNED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -110,7 +104,7 @@ def _in_bounds(side: Expression, constant: ConditionLiteral, sign: str) -> bool 
         beyond = (least is not None and value < least) or (most is not None and value > most)
         broken = isinstance(side, FunctionCall) and FUNCTIONS[side.function].natural and value % 1
         return (sign == "!=") if beyond or broken else None
-    ends = [None if end is None else _ORDERS[sign](end, value) for end in bounds]
+    ends = [None if end is None else ORDERS[sign](end, value) for end in bounds]
     # a comparison that holds at the worst end holds for all values in between
     worst, best = ends if sign in (">", ">=") else reversed(ends)
     return True if worst else False if best is False else None

@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flowdsl.expressions.conditions.graph_query import GraphQuery
-from flowdsl.expressions.conditions.semantics import OperandTypeError, kind, within_64_bits
-from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clip_text
+from flowdsl.expressions.conditions.semantics import OperandTypeError, kind
+from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clip_text, within_64_bits
 from flowdsl.values.missing import MISSING
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from flowdsl.expressions.conditions.declaration import PATH, Function
 from flowdsl.expressions.conditions.expression import MAX_DEPTH as MAX_DEPTH
 from flowdsl.expressions.conditions.expression import Expression as Expression
 from flowdsl.expressions.conditions.functions import FUNCTIONS, guess_function
+from flowdsl.expressions.conditions.semantics import kind
 from flowdsl.expressions.conditions.typecheck import (
     Scalar,
     check_text,
     clip_text,
     constant,
-    constant_kind,
     require,
 )
 from flowdsl.values.paths import Path
@@ -45,7 +45,7 @@ class ConditionLiteral(Expression):
     def __post_init__(self) -> None:
         value = constant(self.value)
         object.__setattr__(self, "value", value)
-        object.__setattr__(self, "kind", constant_kind(value))
+        object.__setattr__(self, "kind", kind(value))
 
     def _key(self) -> tuple[str, str]:
         return type(self.value).__name__, repr(self.value)

@@ -31,7 +31,7 @@ from flowdsl.expressions.conditions.nodes import (
     Or,
     Reference,
 )
-from flowdsl.expressions.conditions.typecheck import EvaluationError
+from flowdsl.expressions.conditions.typecheck import EvaluationError, within_64_bits
 from flowdsl.values.paths import Path
 
 Leaf = Path | GraphCall
@@ -64,7 +64,7 @@ _OPERATORS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
     ast.Not: lambda value: not semantics.truth("'not'", value),
 }
 # operands that must be booleans are wrapped in a function that checks this
-_CHECKS: Final = {"and": "'and'", "or": "'or'", "condition": "a condition"}
+_CHECKS: Final = {"and": "'and'", "or": "'or'"}
 
 
 class _Callables(dict[str, Callable[..., Any]]):
@@ -93,9 +93,7 @@ class RowForm:
     def evaluate(self, found: Sequence[Any]) -> Any:
         """Return the value, given the values of the leaves; raise `EvaluationError` if there is none."""
         evaluator = _evaluator()
-        evaluator.names = self.lists | {
-            _name(i): semantics.within_64_bits(value) for i, value in enumerate(found)
-        }
+        evaluator.names = self.lists | {_name(i): within_64_bits(value) for i, value in enumerate(found)}
         return evaluator.eval("", self.tree)
 
     def evaluate_at(self, lookup: Lookup) -> Any:
@@ -111,21 +109,20 @@ def operands(expression: Expression, lookup: Lookup) -> list[tuple[str, Any]]:
         if text is None or text in found:
             continue
         try:
-            found[text] = row_form(part, whole=False).evaluate_at(lookup)
+            found[text] = row_form(part).evaluate_at(lookup)
         except EvaluationError as failure:
             found[text] = failure
     return list(found.items())
 
 
 @functools.lru_cache(maxsize=512)
-def row_form(expression: Expression, *, whole: bool) -> RowForm:
-    """Return the scalar form of an expression; as a `whole` condition its value must be a boolean."""
+def row_form(expression: Expression) -> RowForm:
+    """Return the scalar form of an expression."""
     calls = sorted((leaf for leaf in expression.leaves if isinstance(leaf, GraphCall)), key=str)
     paths = sorted(leaf for leaf in expression.leaves if isinstance(leaf, tuple))
     leaves: tuple[Leaf, ...] = (*paths, *calls)
     builder = _SimpleevalBuilder({leaf: _name(i) for i, leaf in enumerate(leaves)})
-    tree = builder.check("condition", expression) if whole else builder.build(expression)
-    return RowForm(tree, leaves, builder.lists)
+    return RowForm(builder.build(expression), leaves, builder.lists)
 
 
 class _SimpleevalBuilder:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from flowdsl.expressions.conditions.typecheck import division_by_zero, wrong_type
+from flowdsl.expressions.conditions.typecheck import division_by_zero, within_64_bits, wrong_type
 from flowdsl.values.missing import MISSING
 
 _ORDERED: Final = ("number", "text", "boolean")
-_ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -59,16 +58,6 @@ def kind(value: Any) -> str:
     return "object" if isinstance(value, Mapping) else "array"
 
 
-def within_64_bits(value: Any) -> Any:
-    """Return the value; integers beyond 64 bits become floats."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
-    return value
-
-
 def equal(left: Any, right: Any) -> bool:
     """Return True if two values have the same type and value; arrays and objects are compared deeply, missing
     never equals.
@@ -106,7 +95,7 @@ def compare(sign: str, left: Any, right: Any) -> bool:
     if sign in ("==", "!="):
         return equal(left, right) == (sign == "==")
     what = kind(left)
-    return what in _ORDERED and what == kind(right) and bool(_ORDERS[sign](left, right))
+    return what in _ORDERED and what == kind(right) and bool(ORDERS[sign](left, right))
 
 
 def compute(sign: str, left: Any, right: Any) -> Any:

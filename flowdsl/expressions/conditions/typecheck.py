@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from flowdsl.errors import ConditionError
 from flowdsl.text import clip
@@ -70,11 +70,7 @@ def clip_text(expression: object, longest: int = 80) -> str:
 
 def constant(value: Scalar) -> Scalar:
     """Normalize a constant: integers beyond 64 bits become floats; infinite numbers are rejected."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        try:
-            value = float(value)
-        except OverflowError:
-            value = math.inf
+    value = within_64_bits(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConditionError("a number in a condition is too large, or is none", allowed="finite numbers")
     if isinstance(value, str):
@@ -82,13 +78,14 @@ def constant(value: Scalar) -> Scalar:
     return value
 
 
-def constant_kind(value: Scalar) -> str:
-    """Return the type of a constant."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    return "text" if isinstance(value, str) else "number"
+def within_64_bits(value: Any) -> Any:
+    """Return the value; integers beyond 64 bits become floats."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    return value
 
 
 def check_text(text: str) -> None:

@@ -110,7 +110,7 @@ class _Evaluation:
 
     def constant(self, node: Expression) -> Evaluated:
         try:
-            return ConstantOperand(row_form(node, whole=False).evaluate(())), None
+            return ConstantOperand(row_form(node).evaluate(())), None
         except EvaluationError as failure:
             return ConstantOperand(None), Failures.where(np.ones(self.size, np.bool_), str(failure))
 
@@ -249,7 +249,7 @@ class _Evaluation:
         index = np.flatnonzero(spread(where, self.size))
         if not len(index):
             return result
-        form = row_form(node, whole=False)
+        form = row_form(node)
         columns = [self.leaf(leaf).take(index) for leaf in form.leaves]
         first, group = _distinct(columns)
         found = [column.take(first).values() for column in columns]
@@ -275,16 +275,7 @@ def _where(present: Where, result: Column, function: Function) -> Column:
     if function.result == "boolean" and result.tags is Tag.BOOL and result.bools is not None:
         return boolean(result.bools & mask)
     tags = np.where(mask, result.tag_array(), np.uint8(Tag.MISSING))
-    return Column(
-        result.size,
-        tags,
-        texts=result.texts,
-        ints=result.ints,
-        floats=result.floats,
-        bools=result.bools,
-        nested=result.nested,
-        wide=result.wide,
-    )
+    return result.having(tags=tags)
 
 
 def _take(operand: Operand, index: Index) -> Column:

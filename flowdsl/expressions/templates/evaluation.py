@@ -395,6 +395,4 @@ def ordering(op: str, left: float, right: float) -> bool:
 
 def _plain(value: Any) -> Any:
     """Convert a value of the context to JSON, which has no NaN and no infinities."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

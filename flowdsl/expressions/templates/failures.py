@@ -98,8 +98,7 @@ def values_in(value: Any) -> int:
     while pending:
         inner = pending.pop()
         count += 1
-        if count > MAX_ITEMS:
-            raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
+        check_items(count)
         if isinstance(inner, list):
             pending += inner
         elif isinstance(inner, dict):
@@ -109,8 +108,25 @@ def values_in(value: Any) -> int:
 
 def check_size(value: Any) -> Any:
     """Return the value; fail if a text or array exceeds its limit."""
-    if isinstance(value, str) and len(value) > MAX_TEXT:
-        raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
-    if isinstance(value, list) and len(value) > MAX_ITEMS:
-        raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
+    if isinstance(value, str):
+        check_characters(len(value))
+    elif isinstance(value, list):
+        check_items(len(value))
     return value
+
+
+def too_long() -> str:
+    """Return why a text is refused that has more characters than a text may have."""
+    return f"the template makes a text of more than {MAX_TEXT:,} characters"
+
+
+def check_characters(count: int) -> None:
+    """Fail if a text has more characters than a text may have."""
+    if count > MAX_TEXT:
+        raise RenderAbortError(too_long())
+
+
+def check_items(count: int) -> None:
+    """Fail if an array has more items than an array may have."""
+    if count > MAX_ITEMS:
+        raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")

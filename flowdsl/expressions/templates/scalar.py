@@ -15,10 +15,10 @@ from flowdsl.expressions.templates.environments import Environment, Loop
 from flowdsl.expressions.templates.evaluation import Evaluator, Lookup
 from flowdsl.expressions.templates.failures import (
     MAX_INCLUDED,
-    MAX_TEXT,
     RenderAbortError,
     RenderCrashError,
     RenderError,
+    check_characters,
 )
 from flowdsl.expressions.templates.nodes import (
     BlockTag,
@@ -80,8 +80,7 @@ class _Out:
     def write(self, text: str) -> None:
         """Append a text."""
         self.size += len(text)
-        if self.size > MAX_TEXT:
-            raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+        check_characters(self.size)
         self.pieces.append(text)
 
 

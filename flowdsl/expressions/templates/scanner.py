@@ -61,7 +61,7 @@ class Scanner:
         """Raise an error for the farthest position."""
         token = _TOKEN.match(self.text, self.farthest)
         what = f"unexpected `{token.group().strip() or ' '}`" if token else "the template ends too early"
-        self.refuse(what, self.farthest, allowed=" ".join(_list_labels(self.expected)), hint=hint)
+        self.refuse(what, self.farthest, allowed=", ".join(self.expected[:8]), hint=hint)
 
     def refuse(self, what: str, at: int, *, allowed: str | None = None, hint: str | None = None) -> NoReturn:
         """Raise an error for a position."""
@@ -75,8 +75,3 @@ def template_error(
     line = text.count("\n", 0, at) + 1
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return TemplateError(f"{what}, at {line}:{column} of the template", allowed=allowed or None, hint=hint)
-
-
-def _list_labels(labels: list[str]) -> list[str]:
-    shown = labels[:8]
-    return [f"{label}," for label in shown[:-1]] + shown[-1:]

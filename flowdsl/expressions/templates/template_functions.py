@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flowdsl.expressions.templates.failures import MAX_ITEMS, RenderAbortError, RenderCrashError, RenderError
+from flowdsl.expressions.templates.failures import (
+    RenderCrashError,
+    RenderError,
+    check_items,
+)
 from flowdsl.expressions.templates.filters.arguments import Arguments
 from flowdsl.expressions.templates.values import MOST_U64
 
@@ -32,8 +37,8 @@ def _range(args: Arguments) -> list[int]:
         raise RenderError(f"`range` starts at {start}, beyond its end {end}")
     if start < end and (step == 0 or start - (start - end) // step * step > MOST_U64):
         raise RenderCrashError("a `range` without end")
-    if start < end and (end - start) / step > MAX_ITEMS:
-        raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
+    if start < end:
+        check_items(math.ceil((end - start) / step))
     return list(range(start, end, step or 1))
 
 

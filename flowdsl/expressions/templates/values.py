@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from flowdsl.expressions.templates.failures import (
     MAX_ITEMS,
-    MAX_TEXT,
     RenderAbortError,
     RenderCrashError,
     RenderError,
+    check_characters,
 )
 
 Number = int | float
@@ -169,8 +169,7 @@ def _print_into(value: Any, out: list[str], size: int) -> int:
         text = value if isinstance(value, str) else "[object]" if isinstance(value, dict) else _scalar(value)
         out.append(text)
         size += len(text)
-    if size > MAX_TEXT:
-        raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+    check_characters(size)
     return size
 
 
@@ -210,8 +209,7 @@ class _JsonWriter:
         else:
             self.out.append(join_values(value) or ("null" if value is None else _scalar(value)))
         self.size += len(self.out[-1]) + 1
-        if self.size > MAX_TEXT:
-            raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+        check_characters(self.size)
 
     def _write_items(
         self, opening: str, closing: str, keys: list[str], items: list[Any], line: str | None

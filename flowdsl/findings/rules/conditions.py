@@ -108,10 +108,9 @@ def condition_quoted_left(step: StepView) -> Iterator[Violation]:
         found.left[:1] not in tuple("\"'0123456789-") and found.left not in ("true", "false", "null")
     ):
         return
+    hint = None
     if found.right and found.right_path is not None:
-        hint: str | None = f"turn it around: {found.right} {found.operator} {found.left}"
-    else:
-        hint = None
+        hint = f"turn it around: {found.right} {found.operator} {found.left}"
     yield step.remark(
         f"the left side is always a path in production, and there is no variable {found.left}",
         hint,
@@ -123,14 +122,10 @@ def condition_quoted_left(step: StepView) -> Iterator[Violation]:
 def condition_quoted_operator(step: StepView) -> Iterator[Violation]:
     """Report an operator within quotes, at which production splits the condition."""
     text = step.text("condition")
-    found = _filed(step)
-    if found is None or production_condition(_bare(text)) is None:
+    found, meant = _filed(step), production_condition(_bare(text))
+    if found is None or meant is None:
         return
-    meant = production_condition(_bare(text))
-    if meant is not None and (meant.operator, meant.left.count(" ")) != (
-        found.operator,
-        found.left.count(" "),
-    ):
+    if (meant.operator, meant.left.count(" ")) != (found.operator, found.left.count(" ")):
         yield step.remark(
             f"production splits {text!r} at the {found.operator!r} in quotes: the left side is "
             f"{found.left!r}",
@@ -148,16 +143,11 @@ def number_spelling(step: StepView) -> Iterator[Violation]:
         value = float(found.right)
         whole = value.is_integer() and abs(value) < 1e16
         # JSON spellings of a whole number, and of any other
-        if found.right != (str(int(value)) if whole else json.dumps(value)):
-            hint = (
-                f"write {int(value)}, if the events hold whole numbers"
-                if whole
-                else f"write {json.dumps(value)}"
-            )
+        spelled = str(int(value)) if whole else json.dumps(value)
+        if found.right != spelled:
             yield step.remark(
-                f"production compares text: {found.right} is not equal to "
-                f"{int(value) if whole else json.dumps(value)}",
-                hint,
+                f"production compares text: {found.right} is not equal to {spelled}",
+                f"write {spelled}, if the events hold whole numbers" if whole else f"write {spelled}",
                 "condition",
             )
 

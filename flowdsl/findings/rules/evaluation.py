@@ -73,9 +73,9 @@ def types_compared(view: TemplateView) -> Iterator[Violation]:
         left, right = kind_of(value.left, view), kind_of(value.right, view)
         kinds = {left, right}
         if len(kinds - {None}) == 2 and "object" not in kinds:
-            what = f"{with_article(str(left))} and {with_article(str(right))} are never equal"
+            sides = f"{with_article(str(left))} and {with_article(str(right))}"
+            what = f"{sides} are never equal"
             if kinds == {"number", "text"}:
-                sides = f"{with_article(str(left))} and {with_article(str(right))}"
                 what = f"`{value.op}` between {sides} is false, as its opposite is"
             yield view.remark(what, "compare values of one type")
         elif None in kinds and any(map(_numeric, (value.left, value.right))):

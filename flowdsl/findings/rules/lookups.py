@@ -133,14 +133,18 @@ def entity_id(step: StepView) -> Iterator[Violation]:
 def maybe_missing(view: TemplateView) -> Iterator[Violation]:
     """Report a template that reads a value that may be missing, and fails without it."""
     for path in sorted(view.leaf.sure_paths):
-        root = path[0]
-        what = view.step.known.get(root)
-        if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
-            yield view.remark(
-                f"{path_text(path)!r} is not always there ({root!r} is {what}), and where it is not the "
-                "event fails",
-                _safer(path, what),
-            )
+        message = _miss_message(view.step, path)
+        if message is not None:
+            yield view.remark(message, _safer(path, view.step.known[path[0]]))
+
+
+def _miss_message(step: StepView, path: Path) -> str | None:
+    """Return the message for a path that may have no value; None if it surely has one."""
+    what = step.known.get(path[0])
+    if what not in UNCERTAIN or (len(path) == 1 and what == LINKED):
+        return None
+    there = f"{path_text(path)!r} is not always there ({path[0]!r} is {what})"
+    return f"{there}, and where it is not the event fails"
 
 
 def _safer(path: Path, what: str) -> str:
@@ -154,12 +158,7 @@ def _safer(path: Path, what: str) -> str:
 def key_may_miss(step: StepView) -> Iterator[Violation]:
     """Report a step that reads a key or id that may be missing, and fails without it."""
     for option, path in step.read:
-        root = path[0]
-        what = step.known.get(root)
-        if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
-            yield step.remark(
-                f"{path_text(path)!r} is not always there ({root!r} is {what}), and where it is not the "
-                "event fails",
-                f"let only events through that have it: filter {path_text(path)} exists",
-                option,
-            )
+        message = _miss_message(step, path)
+        if message is not None:
+            hint = f"let only events through that have it: filter {path_text(path)} exists"
+            yield step.remark(message, hint, option)

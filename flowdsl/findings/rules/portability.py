@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
 from flowdsl.expressions.durations import parse_duration, parse_production_duration
 from flowdsl.expressions.templates.filters import FILTERS
 from flowdsl.expressions.templates.visitors import filter_calls
-from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.base import Violation, rule, violation_of
 from flowdsl.findings.views import FlowView, ProjectView, StepView
 from flowdsl.operators import OPERATORS
 
@@ -27,15 +27,8 @@ def not_portable(flow: FlowView) -> Iterator[Violation]:
         portable(flow.flow)
     except FlowError as error:
         for problem in getattr(error, "problems", (error,)):
-            yield _violation(flow, problem)
-
-
-def _violation(flow: FlowView, problem: FlowError) -> Violation:
-    number = re.match(r"[0-9]+", problem.step or "")
-    step = int(number[0]) if number else None
-    where = flow.place if step is None else flow.steps[step].place
-    hints = [f"allowed: {problem.allowed}" if problem.allowed else None, problem.hint]
-    return Violation(where, problem.what, "; ".join(filter(None, hints)) or None, step)
+            found = violation_of(problem, flow.place)
+            yield found if found.step is None else replace(found, where=flow.steps[found.step].place)
 
 
 def _unknown_there(step: StepView) -> Iterator[Violation]:

@@ -10,9 +10,9 @@ from flowdsl.expressions.templates.hints import word_hint
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.exported_conditions import exported_conditions
 from flowdsl.findings.views import BATCH, StepView, TemplateView
+from flowdsl.production.export_errors import BATCH_PARTS
 from flowdsl.values.paths import Path, path_text
 
-_BATCH_PARTS = ("count", "key", "items")
 _OWN = {
     "event": (
         "the event itself is not a variable there",
@@ -60,7 +60,7 @@ def batch_name(step: StepView) -> Iterator[Violation]:
 def batch_part(step: StepView) -> Iterator[Violation]:
     """Report a part of a batch that production lacks: it has `count`, `key` and `items` only."""
     for path, place in _all_reads(step):
-        if step.known.get(path[0]) == BATCH and len(path) > 1 and path[1] not in _BATCH_PARTS:
+        if step.known.get(path[0]) == BATCH and len(path) > 1 and path[1] not in BATCH_PARTS:
             yield Violation(
                 place,
                 f"production's batch has no {path[1]!r}",

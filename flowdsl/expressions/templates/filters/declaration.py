@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.expressions.templates.filters.arguments import Arguments, text_of
+from flowdsl.registry import lazy_function
 
 if TYPE_CHECKING:
     import polars as pl
@@ -94,6 +95,11 @@ OWN: Final[dict[str, Filter]] = {
 """Filters of flowdsl by name, filled by the modules of this package."""
 
 Run = Callable[[Any, Arguments], Any]
+
+
+def column_form(name: str) -> ValueColumn:
+    """Return the form of a filter for columns by its name in `vectorized.filters`."""
+    return lazy_function("flowdsl.expressions.templates.vectorized.filters", name)
 
 
 def value_filter(

@@ -7,10 +7,9 @@ from typing import Any
 
 from flowdsl.expressions.templates import rust_text
 from flowdsl.expressions.templates.failures import (
-    MAX_ITEMS,
-    MAX_TEXT,
-    RenderAbortError,
     RenderError,
+    check_characters,
+    check_items,
     values_in,
 )
 from flowdsl.expressions.templates.filters.arguments import Arguments, list_of
@@ -53,8 +52,7 @@ def join(value: Any, args: Arguments) -> str:
     for item in items:
         texts.append(format_value(item))
         size += len(texts[-1]) + len(separator)
-        if size > MAX_TEXT + len(separator):
-            raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+        check_characters(size - len(separator))
     return separator.join(texts)
 
 
@@ -185,8 +183,7 @@ def concat(value: Any, args: Arguments) -> list[Any]:
         raise RenderError("`concat` needs the argument `with`")
     more = args.any("with")
     added = more if isinstance(more, list) else [more]
-    if len(items) + len(added) > MAX_ITEMS:
-        raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
+    check_items(len(items) + len(added))
     values_in(items + added)
     return items + added
 

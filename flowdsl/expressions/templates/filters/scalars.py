@@ -8,7 +8,7 @@ from typing import Any
 
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
 from flowdsl.expressions.templates.filters.arguments import Arguments, float_of
-from flowdsl.expressions.templates.filters.declaration import value_filter
+from flowdsl.expressions.templates.filters.declaration import column_form, value_filter
 from flowdsl.expressions.templates.values import (
     LEAST_I64,
     MOST_I64,
@@ -19,7 +19,6 @@ from flowdsl.expressions.templates.values import (
     number,
     saturate,
 )
-from flowdsl.registry import lazy_function
 from flowdsl.values.white_space import WHITE_SPACE
 
 _FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
@@ -29,11 +28,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
-@value_filter(
-    "abs",
-    result="number",
-    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "absolute"),
-)
+@value_filter("abs", result="number", column=column_form("absolute"))
 def absolute(value: Any, args: Arguments) -> int | float:
     """Return the absolute value."""
     found = number(value)
@@ -51,12 +46,7 @@ def pluralize(value: Any, args: Arguments) -> str:
     return plural if abs(abs(found) - 1.0) > 2.220446049250313e-16 else singular
 
 
-@value_filter(
-    "round",
-    optional=("method", "precision"),
-    result="number",
-    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "round_column"),
-)
+@value_filter("round", optional=("method", "precision"), result="number", column=column_form("round_column"))
 def round_value(value: Any, args: Arguments) -> float | None:
     """Round to `precision` places by `method`: `common` (halves away from zero), `ceil` or `floor`."""
     found = float_of("round", value)
@@ -165,11 +155,7 @@ def to_float(value: Any, args: Arguments) -> float | None:
     return float(given)
 
 
-@value_filter(
-    "length",
-    result="number",
-    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "length"),
-)
+@value_filter("length", result="number", column=column_form("length"))
 def length(value: Any, args: Arguments) -> int:
     """Return the number of characters, items or members."""
     if isinstance(value, (str, list, dict)):
@@ -191,7 +177,7 @@ def json_encode(value: Any, args: Arguments) -> str:
     return json_text(value, pretty=args.any("pretty") is True)
 
 
-@value_filter("as_str", column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "as_str"))
+@value_filter("as_str", column=column_form("as_str"))
 def as_str(value: Any, args: Arguments) -> str:
     """Convert to the text that is printed."""
     return format_value(value)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from flowdsl.expressions.templates import rust_text
-from flowdsl.expressions.templates.failures import MAX_ITEMS, MAX_TEXT, RenderAbortError
+from flowdsl.expressions.templates.failures import (
+    MAX_TEXT,
+    check_characters,
+    check_items,
+)
 from flowdsl.expressions.templates.filters.arguments import Arguments, text_of
-from flowdsl.expressions.templates.filters.declaration import TextColumn, text_filter, value_filter
+from flowdsl.expressions.templates.filters.declaration import (
+    TextColumn,
+    column_form,
+    text_filter,
+    value_filter,
+)
 from flowdsl.expressions.templates.graphemes import graphemes
 from flowdsl.expressions.templates.slugs import slug
-from flowdsl.registry import lazy_function
 from flowdsl.values.white_space import WHITE_SPACE
 
 if TYPE_CHECKING:
@@ -26,10 +35,12 @@ _STRICT = [chr(byte) if byte in _LETTERS else f"%{byte:02X}" for byte in range(2
 _LOOSE = [chr(byte) if byte in _LETTERS | frozenset(b"%-./_~") else f"%{byte:02X}" for byte in range(256)]
 
 
-def _replace(*pairs: tuple[str, str]) -> TextColumn:
+def _translate(letters: Mapping[int, str]) -> TextColumn:
+    """Return `str.translate` for columns; what a letter becomes may hold only letters before it."""
+
     def change(texts: pl.Series) -> pl.Series:
-        for old, new in pairs:
-            texts = texts.str.replace_all(old, new, literal=True)
+        for letter, new in letters.items():
+            texts = texts.str.replace_all(chr(letter), new, literal=True)
         return texts
 
     return change
@@ -42,9 +53,6 @@ def _capitalize(texts: pl.Series) -> pl.Series:
         {"head": texts.str.head(1).str.to_uppercase(), "tail": texts.str.slice(1).str.to_lowercase()}
     )
     return parts.select(pl.concat_str("head", "tail").alias("text")).to_series()
-
-
-_XML_PAIRS: Final = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"))
 
 
 @text_filter("lower", lambda texts: texts.str.to_lowercase())
@@ -78,25 +86,25 @@ def title(text: str) -> str:
     return "".join([*out, text[at:]])
 
 
-@text_filter("escape", _replace(*_XML_PAIRS, ("'", "&#x27;"), ("/", "&#x2F;")))
+@text_filter("escape", _translate(_HTML))
 def escape(text: str) -> str:
     """Escape `& < > " ' /` as HTML entities."""
     return text.translate(_HTML)
 
 
-@text_filter("escape_xml", _replace(*_XML_PAIRS, ("'", "&apos;")))
+@text_filter("escape_xml", _translate(_XML))
 def escape_xml(text: str) -> str:
     """Escape `& < > " '` as XML entities."""
     return text.translate(_XML)
 
 
-@text_filter("addslashes", _replace(("\\", "\\\\"), ('"', '\\"'), ("'", "\\'")))
+@text_filter("addslashes", _translate(_SLASHES))
 def addslashes(text: str) -> str:
     """Put a backslash before quotes and backslashes."""
     return text.translate(_SLASHES)
 
 
-@text_filter("linebreaksbr", _replace(("\r\n", "<br>"), ("\n", "<br>")))
+@text_filter("linebreaksbr", lambda texts: texts.str.replace_all("\r?\n", "<br>"))
 def linebreaksbr(text: str) -> str:
     """Replace line breaks by `<br>`."""
     return text.replace("\r\n", "<br>").replace("\n", "<br>")
@@ -168,11 +176,7 @@ def trim_end_matches(value: Any, args: Arguments) -> str:
     return text[:end]
 
 
-@value_filter(
-    "truncate",
-    optional=("length", "end"),
-    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "truncate"),
-)
+@value_filter("truncate", optional=("length", "end"), column=column_form("truncate"))
 def truncate(value: Any, args: Arguments) -> str:
     """Keep the first `length` characters as readers see them, and append `end` if there were more."""
     text = text_of("truncate", value)
@@ -190,20 +194,13 @@ def wordcount(value: Any, args: Arguments) -> int:
     return sum(bool(word) for word in spaced.split(" "))
 
 
-@value_filter(
-    "replace",
-    "from",
-    "to",
-    column=lazy_function("flowdsl.expressions.templates.vectorized.filters", "replace"),
-)
+@value_filter("replace", "from", "to", column=column_form("replace"))
 def replace(value: Any, args: Arguments) -> str:
     """Replace every `from` by `to`."""
     text = text_of("replace", value)
     old, new = args.text("from"), args.text("to")
     if len(text) + (len(text) + 1) * max(0, len(new) - len(old)) > MAX_TEXT:
-        count = text.count(old)
-        if len(text) + count * (len(new) - len(old)) > MAX_TEXT:
-            raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+        check_characters(len(text) + text.count(old) * (len(new) - len(old)))
     return text.replace(old, new)
 
 
@@ -212,8 +209,7 @@ def split(value: Any, args: Arguments) -> list[str]:
     """Split the text at `pat`."""
     text, pattern = text_of("split", value), _pattern(args)
     count = len(text) + 1 if not pattern else text.count(pattern)
-    if count >= MAX_ITEMS:
-        raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
+    check_items(count + 1)
     # splitting at the empty text gives an empty part at both ends
     return ["", *text, ""] if not pattern else text.split(pattern)
 
@@ -225,8 +221,7 @@ def indent(value: Any, args: Arguments) -> str:
     prefix, first, blank = args.text("prefix", "    "), args.flag("first", False), args.flag("blank", False)
     *ended, rest = text.split("\n")
     lines = [line.removesuffix("\r") for line in ended] + ([rest] if rest else [])
-    if len(text) + len(lines) * len(prefix) > MAX_TEXT:
-        raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+    check_characters(len(text) + len(lines) * len(prefix))
     out: list[str] = []
     for count, line in enumerate(lines):
         wanted = (blank or bool(trim_start(line))) if count else first

@@ -8,8 +8,7 @@ import numpy as np
 
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.templates.values import Number, calculate
-from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand, call_each
-from flowdsl.expressions.templates.vectorized.printer import by_tag
+from flowdsl.expressions.templates.vectorized.outcomes import call_each
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Floats, Ints, Mask, Tag
 
@@ -57,24 +56,13 @@ class NumberColumns:
         )
 
 
-def numbers_of(operand: Operand, size: int, name: str) -> tuple[NumberColumns, Failures | None]:
-    """Convert an operand to numbers; other values fail, except missing ones, which have failed before."""
-    if isinstance(operand, GroupIndex):
-        value = operand.value
-        whole = isinstance(value, int)
-        ints, floats = (
-            np.full(size, value if whole else 0, np.int64),
-            np.full(size, np.nan if whole else value),
-        )
-        return NumberColumns(ints, floats, np.full(size, whole)), None
-    ints = operand.ints if operand.ints is not None else np.zeros(size, np.int64)
-    floats = operand.floats if operand.floats is not None else np.ones(size, np.float64)
-    failed = [
-        Failures.where(np.ones(size, np.bool_) if mask is None else mask, wrong_kind(name, tag))
-        for tag, mask in by_tag(operand)
-        if tag in _KINDS
-    ]
-    return NumberColumns(ints, floats, operand.is_(Tag.INT)), first_failures(failed)
+def numbers_of(values: Column, name: str) -> tuple[NumberColumns, Failures | None]:
+    """Convert values to numbers; others fail, except missing ones, which have failed before."""
+    ints = values.ints if values.ints is not None else np.zeros(values.size, np.int64)
+    floats = values.floats if values.floats is not None else np.ones(values.size, np.float64)
+    there = values.present()
+    failed = [Failures.where(values.is_(tag), wrong_kind(name, tag)) for tag in _KINDS if tag in there]
+    return NumberColumns(ints, floats, values.is_(Tag.INT)), first_failures(failed)
 
 
 def wrong_kind(name: str, tag: Tag) -> str:

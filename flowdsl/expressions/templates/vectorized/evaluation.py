@@ -33,7 +33,7 @@ from flowdsl.expressions.templates.vectorized import predicates
 from flowdsl.expressions.templates.vectorized.arithmetic import NumberColumns, calculated, numbers_of
 from flowdsl.expressions.templates.vectorized.comparison import equality_column, is_one_of
 from flowdsl.expressions.templates.vectorized.filters import filter_column
-from flowdsl.expressions.templates.vectorized.groups import distinct
+from flowdsl.expressions.templates.vectorized.groups import call_each_distinct
 from flowdsl.expressions.templates.vectorized.outcomes import (
     GroupIndex,
     NotColumnar,
@@ -208,7 +208,7 @@ class RowBatch:
         else:
             found = self.by_rows(expr, lambda evaluator: evaluator.number(expr))
         name = value.text if isinstance(value, Ident) and plain else ""
-        numbers, failures = numbers_of(found.operand, self.size, name)
+        numbers, failures = numbers_of(as_column(found.operand, self.size), name)
         return numbers, first_failures([found.failures, failures])
 
     def _calculate(self, math: Math) -> tuple[NumberColumns, Failures | None]:
@@ -303,18 +303,15 @@ class RowBatch:
         read = [ident for part in all_exprs(expr) for ident in idents(part.value)]
         paths = list(dict.fromkeys(ident.path for ident in read))
         names = [name for name in dict.fromkeys(ident.root for ident in read) if name in self.names]
-        columns = [*map(self.column, paths), *map(self.names.__getitem__, names)]
-        first, inverse = distinct(columns, self.size)
-        values = [column.take(first).values() for column in columns]
-        given = list(zip(*values, strict=True)) if values else [()] * len(first)
 
         def ask(row: tuple[Any, ...]) -> Any:
             context, own = zip(paths, row, strict=False), zip(names, row[len(paths) :], strict=True)
             known = {name: value for name, value in own if value is not MISSING}
             return question(Evaluator(dict(context).__getitem__, known))
 
-        answers, failures = call_each(ask, given)
-        return RenderOutcome(column_of(answers).take(inverse), failures.take(inverse) if failures else None)
+        columns = [*map(self.column, paths), *map(self.names.__getitem__, names)]
+        answers, inverse, failures = call_each_distinct(columns, self.size, ask)
+        return RenderOutcome(column_of(answers).take(inverse), failures)
 
 
 def _is_columnar(call: TemplateCall) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, call_each, column_of
-from flowdsl.values.columns import Column, DictionaryColumn
+from flowdsl.values.columns import Column, DictionaryColumn, gather_values
 from flowdsl.values.json_types import MISSING, Index, Tag
 
 
@@ -89,12 +90,25 @@ def _keys(column: Column) -> dict[str, pl.Series]:
     return {"tag": pl.Series(column.tag_array()), "json": column.to_json()}
 
 
+def call_each_distinct(
+    columns: Sequence[Column], size: int, question: Callable[[tuple[Any, ...]], Any]
+) -> tuple[list[Any], Index, Failures | None]:
+    """Call a function with each distinct set of values; return the results, the result that each row has, and
+    the failures of the rows.
+    """
+    first, inverse = distinct(columns, size)
+    values = [column.take(first).values() for column in columns]
+    given = list(zip(*values, strict=True)) if values else [()] * len(first)
+    answers, failures = call_each(question, given)
+    return answers, inverse, gather_values(failures, inverse)
+
+
 def per_distinct(column: Column, change: Callable[[Any], Any]) -> RenderOutcome:
     """Map each distinct value of a column once."""
-    first, inverse = distinct([column], column.size)
-    values = column.take(first).values()
-    answers, failures = call_each(lambda value: value if value is MISSING else change(value), values)
-    return RenderOutcome(column_of(answers).take(inverse), failures.take(inverse) if failures else None)
+    answers, inverse, failures = call_each_distinct(
+        [column], column.size, lambda row: row[0] if row[0] is MISSING else change(row[0])
+    )
+    return RenderOutcome(column_of(answers).take(inverse), failures)
 
 
 def text_changed(column: Column, change: Callable[[pl.Series], pl.Series]) -> Column:

@@ -99,13 +99,4 @@ def finite(column: Column) -> Column:
     if not odd.any():
         return column
     tags = np.where(odd, np.uint8(Tag.NULL), column.tag_array())
-    return Column(
-        column.size,
-        tags,
-        texts=column.texts,
-        ints=column.ints,
-        floats=column.floats,
-        bools=column.bools,
-        nested=column.nested,
-        wide=column.wide,
-    )
+    return column.having(tags=tags)

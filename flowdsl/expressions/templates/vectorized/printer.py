@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.expressions.row_source import Failures
-from flowdsl.expressions.templates.failures import MAX_TEXT
+from flowdsl.expressions.templates.failures import MAX_TEXT, too_long
 from flowdsl.expressions.templates.values import format_value, json_float, plain_float
 from flowdsl.expressions.templates.vectorized.groups import text_measured
 from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Operand
@@ -18,8 +18,6 @@ from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Floats, Ints, Mask, Tag
 from flowdsl.values.masks import as_mask
 from flowdsl.values.orders import distinct
-
-TOO_LONG = f"the template makes a text of more than {MAX_TEXT:,} characters"
 
 
 def format_column(operand: Operand) -> str | pl.Series:
@@ -129,7 +127,7 @@ def limit_texts(texts: pl.Series) -> tuple[pl.Series, Failures | None]:
         return texts, None
     long = (texts.str.len_chars() > MAX_TEXT).fill_null(value=False)
     kept = pl.select(pl.when(long).then(pl.lit("")).otherwise(texts).alias("text")).to_series()
-    return kept, Failures.where(long.to_numpy(), TOO_LONG)
+    return kept, Failures.where(long.to_numpy(), too_long())
 
 
 def truthy_column(column: Column) -> Mask:

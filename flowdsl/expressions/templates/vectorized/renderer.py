@@ -14,10 +14,10 @@ from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates.nodes import Body, Expr, Ident, If, Node, Output, Raw, Section, Set, Text
 from flowdsl.expressions.templates.scalar import render_rows
 from flowdsl.expressions.templates.vectorized.evaluation import RowBatch
-from flowdsl.expressions.templates.vectorized.groups import distinct, intern_rows
-from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_column, call_each
+from flowdsl.expressions.templates.vectorized.groups import call_each_distinct, distinct, intern_rows
+from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_column
 from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts, repeat_text
-from flowdsl.values.columns import Column
+from flowdsl.values.columns import Column, gather_values
 from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.paths import Path
 
@@ -27,17 +27,14 @@ _PIECES = 200
 
 def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
     """Render by the scalar form, once for each distinct set of inputs."""
-    columns = [rows.column(path) for path in paths]
-    first, inverse = distinct(columns, rows.size)
-    values = [column.take(first).values() for column in columns]
-    given = list(zip(*values, strict=True)) if values else [()] * len(first)
 
     def text_of(row: tuple[Any, ...]) -> str:
         return render_rows(body, dict(zip(paths, row, strict=True)).__getitem__)
 
-    answers, failures = call_each(text_of, given)
+    columns = [rows.column(path) for path in paths]
+    answers, inverse, failures = call_each_distinct(columns, rows.size, text_of)
     texts = pl.Series([text if isinstance(text, str) else "" for text in answers], dtype=pl.String)
-    return texts[inverse], failures.take(inverse) if failures else None
+    return texts[inverse], failures
 
 
 def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
@@ -51,7 +48,7 @@ def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Se
         first, inverse = distinct([column], rows.size)
         if len(first) * 2 < rows.size:
             texts, failures = _Printer(batch.take(first)).text(body)
-            return texts[inverse], failures.take(inverse) if failures else None
+            return texts[inverse], gather_values(failures, inverse)
     return _Printer(batch).text(body)
 
 
