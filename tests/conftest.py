@@ -6,8 +6,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+import flowdsl as fd
 
 settings.register_profile(
     "everyday",
@@ -29,3 +34,12 @@ settings.load_profile(os.environ.get("FLOWDSL_HYPOTHESIS", "everyday"))
 
 # jsonschema imports it where JupyterLab brought it, for a format that no schema here has, and it takes two seconds
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["memory", "folder"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param == "memory":
+        yield fd.MemoryEventLog()
+        return
+    with fd.ParquetEventLog(tmp_path / "log", "none") as log:
+        yield log

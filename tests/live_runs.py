@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -51,6 +52,16 @@ class Kept(DurableSink):
 
 class Crash(BaseException):
     """The process ends here."""
+
+
+def waited(until: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Wait until something is so; False if it takes too long."""
+    end = time.monotonic() + seconds
+    while not until():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def said_live(deliveries: Sequence[Delivery]) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracle.conditions import holds
+from oracle.values import FailedError, look_up
 
 from flowdsl.expressions.conditions import Condition, EvaluationError, evaluate, nodes, parse_expression
 from flowdsl.expressions.conditions.nodes import (
@@ -57,20 +58,7 @@ class Table:
         return Table([self.contexts[i] for i in index.tolist()], self.interner)
 
 
-def look_up(context, path):
-    value = context
-    for part in path:
-        if not isinstance(value, dict) or part not in value:
-            return MISSING
-        value = value[part]
-    return value
-
-
 # -- a plain reading of the rules -------------------------------------------------------------------------
-
-
-class FailedError(Exception):
-    pass
 
 
 def type_of(value):

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from oracle.conditions import holds
+from oracle.values import look_up
 
 from flowdsl.errors import BuildError
 from flowdsl.expressions.conditions import Condition, EvaluationError, parse_expression
@@ -32,12 +33,7 @@ CONTEXT = {
 
 
 def at(path):
-    value = CONTEXT
-    for part in path:
-        if not isinstance(value, dict) or part not in value:
-            return MISSING
-        value = value[part]
-    return value
+    return look_up(CONTEXT, path)
 
 
 class Row:

@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 from hypothesis import given
 from strategies import SLIPS_ARE_LIKELY, flow_lists
+from test_explain import LIKE
 
 import flowdsl as fd
-from flowdsl import Flow, on, var
+from flowdsl import Flow, on
 from flowdsl.api.design import Designer
 from flowdsl.notebook import log_sample
 from flowdsl.notebook.design_model import DesignModel
@@ -43,15 +44,6 @@ LOG = [
     like(1, "ann"), like(2, "eve"), like(3, "bob"), like(4, "ann"), like(5, "ann", "p2"),
     {"timestamp": "2026-01-01T00:00:06Z", "event": fd.entity_created("post", "p3", {"author_id": "eve", "title": "Tea"})},
 ]  # fmt: skip
-LIKE = (
-    on("link.created", link_type="likes", name="like")
-    .resolve("target_id", via="owns", direction="reverse", as_="owner")
-    .where(var.source_id != var.owner.id)
-    .deduplicate("source_id", window="1h")
-    .batch("target_id", window="1m")
-    .map(recipient_id="{{ owner.id }}", title="{{ batch.count }} for {{ owner.name }}")
-    .deliver("in-app", "push")
-)
 HISTORY = SampledLog(LOG, GRAPH)
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SLIPS_ARE_LIKELY, Case, cases
+from test_explain import FEED
 
 import flowdsl as fd
 from flowdsl import on, var
@@ -27,13 +28,6 @@ FLOW = (
     .batch("target_id", window="1m")
     .map(recipient_id="{{ owner.id }}", title="{{ batch.count }} for {{ owner.name }}")
     .deliver("in-app")
-)
-FAN = (
-    on("entity.created", entity_type="post", name="feed")
-    .fan_out("data.author_id", via="follows", direction="reverse", as_="follower")
-    .where("follower.name != 'Bob'")
-    .map(to="{{ follower.id }}")
-    .deliver("feed")
 )
 GRAPH = fd.EntityGraph(
     {"user": {"ann": {"name": "Ann"}, "bob": {"name": "Bob"}, "eve": {"name": NASTY}}},
@@ -188,7 +182,7 @@ def test_a_filter_that_nothing_fits_leaves_the_open_event(explorer: Explorer):
 
 
 def test_branches_are_followed_one_by_one():
-    explorer = FAN.explore(LOG, GRAPH)
+    explorer = FEED.explore(LOG, GRAPH)
     view = shown(explorer)
     assert view["branches"] == [{"name": "1", "end": "delivered"}, {"name": "0", "end": "filtered"}]
     assert [step["outcome"] for step in view["path"]] == [

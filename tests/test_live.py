@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from live_runs import waited
 
 import flowdsl as fd
 from flowdsl import FlowWarning, LiveError, Runtime, link_created, on, sinks
@@ -28,30 +29,12 @@ told = on("link.created").map(title="{{ source_id }}").deliver("in-app").named("
 once = on("link.created").deduplicate("target_id", window="1h").map(title="{{ source_id }}").deliver("in-app")
 
 
-@pytest.fixture(params=["memory", "folder"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    if request.param == "memory":
-        yield fd.MemoryEventLog()
-        return
-    with fd.ParquetEventLog(tmp_path / "log", "none") as log:
-        yield log
-
-
 def like(fan: str, post: str = "post", **more: Any) -> dict[str, Any]:
     return link_created("likes", fan, post, **more)
 
 
 def titles(runtime: Runtime, sink: str = "in-app") -> list[str]:
     return [delivery.payload["title"] for delivery in runtime.sinks[sink].deliveries]
-
-
-def waited(until: Callable[[], bool], seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while not until():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 # -- running -------------------------------------------------------------------------------------------

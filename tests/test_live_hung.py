@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from live_runs import waited
 
 import flowdsl as fd
 from flowdsl import Runtime, link_created, on, sinks
@@ -27,15 +27,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "WAITING", 20)
     monkeypatch.setattr(dispatcher, "TOGETHER", 10)
     monkeypatch.setattr(dispatcher, "STUCK_AFTER", 0.05)
-
-
-@pytest.fixture(params=["memory", "folder"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    if request.param == "memory":
-        yield fd.MemoryEventLog()
-        return
-    with fd.ParquetEventLog(tmp_path / "log", "none") as log:
-        yield log
 
 
 class Gate:
@@ -58,15 +49,6 @@ class HungInApp(sinks.InApp):
     def apply(self, deliveries: Sequence[Delivery], consumer: str, batch: int) -> Any:
         self.gate.wait(60)
         return super().apply(deliveries, consumer, batch)
-
-
-def waited(until: Callable[[], bool], seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while not until():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def fill(log: Any, runtime: Runtime, count: int, begin: int = 0) -> list[str]:

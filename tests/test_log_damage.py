@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from log_rows import read
 
 from flowdsl.errors import DataError, FlowWarning
 from flowdsl.events import entity_created
@@ -31,12 +32,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         log.ack("mailer", 17)
         log.mark_clock(AT)
     return tmp_path / "log"
-
-
-def read(folder: Path) -> dict[int, str]:
-    """The number and id of each event, or the `DataError` of reading."""
-    with ParquetEventLog(folder) as log:
-        return {row["seq_no"]: row["entity_id"] for batch in log.read() for row in batch.to_pylist()}
 
 
 WHOLE = {i + 1: str(i) for i in range(LAST)}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from log_rows import read
 
 import flowdsl as fd
 from flowdsl.errors import DataError, FlowError
@@ -60,11 +61,6 @@ def run(code: str, *arguments: object) -> list[str]:
     return done.stdout.splitlines()
 
 
-def numbered(folder: Path) -> dict[int, str]:
-    with ParquetEventLog(folder) as log:
-        return {row["seq_no"]: row["entity_id"] for batch in log.read() for row in batch.to_pylist()}
-
-
 @pytest.mark.parametrize("durability", ["commit", "none"])
 def test_a_forked_child_does_not_write_beside_its_parent_and_nothing_is_lost(
     tmp_path: Path, durability: str
@@ -85,7 +81,7 @@ append(log, "after")
     assert [
         line for line in refused if not re.match("child refused: .*is being written by process", line)
     ] == []
-    kept = numbered(tmp_path)
+    kept = read(tmp_path)
     assert list(kept) == list(range(1, 36))
     for line in lines:
         if line.startswith(("parent", "after")):
@@ -188,7 +184,7 @@ print("ok", ok)
 """
     lines = run(code, tmp_path)
     assert lines[-1] == "ok 4"
-    assert list(numbered(tmp_path)) == list(range(1, len(lines)))
+    assert list(read(tmp_path)) == list(range(1, len(lines)))
     assert ParquetEventLog(tmp_path).verify().ok
 
 
@@ -236,7 +232,7 @@ def test_a_removed_lock_lets_no_second_writer_in_and_the_first_notices(tmp_path:
         with pytest.raises(DataError, match=r"writer\.lock"):
             log.seal()
     with ParquetEventLog(tmp_path) as log:
-        assert log.append(entity_created("user", "three", {})) == len(numbered(tmp_path))
+        assert log.append(entity_created("user", "three", {})) == len(read(tmp_path))
         assert log.verify().ok
 
 
@@ -252,7 +248,7 @@ def test_a_removed_folder_is_noticed_before_anything_is_acknowledged(tmp_path: P
         with pytest.raises(DataError):
             log.ack("mailer", 1)
         assert not log.verify().ok
-    assert numbered(folder) == {1: "second0"}
+    assert read(folder) == {1: "second0"}
 
 
 def test_a_removed_tail_is_noticed_and_written_anew_with_all_that_was_acknowledged(tmp_path: Path) -> None:
@@ -263,7 +259,7 @@ def test_a_removed_tail_is_noticed_and_written_anew_with_all_that_was_acknowledg
             log.append(entity_created("user", "refused", {}))
         assert log.append(entity_created("user", 5, {})) == 6
         assert log.verify().ok
-    assert numbered(tmp_path) == {i + 1: str(i) for i in range(6)}
+    assert read(tmp_path) == {i + 1: str(i) for i in range(6)}
 
 
 @pytest.mark.parametrize(
@@ -430,4 +426,4 @@ def test_a_lock_that_goes_before_its_log_at_the_end_of_the_program_is_let_go_in_
     # an error of a finalizer is one of this test
     del log
     gc.collect()
-    assert numbered(tmp_path) == {1: "one"}
+    assert read(tmp_path) == {1: "one"}

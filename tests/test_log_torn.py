@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from pathlib import Path
 
 import polars as pl
 import pytest
+from log_rows import read_quietly
 
-from flowdsl.errors import DataError, FlowWarning
+from flowdsl.errors import DataError
 from flowdsl.events import entity_created
 from flowdsl.log import ParquetEventLog
 from flowdsl.log import segments as writing
@@ -22,12 +22,6 @@ def made(folder: Path, durability: str = "commit", rows: int = 10) -> Path:
         for i in range(rows):
             log.append(entity_created("user", i, {}), AT)
     return folder
-
-
-def read(folder: Path) -> dict[int, str]:
-    with ParquetEventLog(folder) as log, warnings.catch_warnings():
-        warnings.simplefilter("ignore", FlowWarning)
-        return {row["seq_no"]: row["entity_id"] for batch in log.read() for row in batch.to_pylist()}
 
 
 def gaps(folder: Path) -> list[tuple[int, int]]:
@@ -59,7 +53,7 @@ def test_damage_before_whole_records_is_named_with_its_numbers(
     with ParquetEventLog(folder) as log:
         log.verify(repair=True)
         assert log.verify().ok
-    assert read(folder) == {i + 1: str(i) for i in range(10) if i + 1 != line}
+    assert read_quietly(folder) == {i + 1: str(i) for i in range(10) if i + 1 != line}
     assert gaps(folder) == [(line, line)]
 
 
@@ -70,12 +64,12 @@ def test_the_end_that_a_power_cut_took_of_a_log_without_syncs_is_named_and_the_l
     (folder / "tail.log").write_bytes(b"".join(lines(folder)[:8]))
     assert [(d.first, d.last) for d in ParquetEventLog(folder).verify().damage] == [(8, 10)]
     with pytest.raises(DataError):
-        read(folder)
+        read_quietly(folder)
     with ParquetEventLog(folder, "none") as log:
         assert log.append(entity_created("user", "after", {}), AT) == 11
         assert log.verify().ok
     assert gaps(folder) == [(8, 10)]
-    assert list(read(folder)) == [1, 2, 3, 4, 5, 6, 7, 11]
+    assert list(read_quietly(folder)) == [1, 2, 3, 4, 5, 6, 7, 11]
 
 
 def test_the_same_end_of_a_log_with_syncs_is_damage(tmp_path: Path) -> None:
@@ -89,7 +83,7 @@ def test_the_tail_of_another_log_is_refused_and_set_aside(tmp_path: Path) -> Non
     folder, other = made(tmp_path / "log"), made(tmp_path / "other", rows=30)
     shutil.copy(other / "tail.log", folder / "tail.log")
     with pytest.raises(DataError, match=r"tail\.log is that of another log"):
-        read(folder)
+        read_quietly(folder)
     assert "is that of another log" in str(ParquetEventLog(folder).verify())
     with ParquetEventLog(folder) as log:
         log.verify(repair=True)
@@ -107,11 +101,11 @@ def test_segments_of_a_log_of_which_all_else_is_gone_are_not_taken_for_plain_fil
     for name in ("log.sqlite", "log.sqlite-journal", "tail.log", "writer.lock"):
         (folder / name).unlink(missing_ok=True)
     with pytest.raises(DataError, match=r"log\.sqlite is missing"):
-        read(folder)
+        read_quietly(folder)
     with ParquetEventLog(folder) as log:
         log.verify(repair=True)
         assert log.identity == identity
-    assert read(folder) == {i + 1: str(i) for i in range(10)}
+    assert read_quietly(folder) == {i + 1: str(i) for i in range(10)}
 
 
 def test_a_log_of_which_only_the_lock_is_left_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
@@ -128,7 +122,7 @@ def test_a_log_of_which_only_the_lock_is_left_is_not_taken_for_a_new_one(tmp_pat
         assert log.verify().ok
         assert log.append(entity_created("user", "after", {}), AT) == 11
     assert gaps(folder) == [(1, 10)]
-    assert read(folder) == {11: "after"}
+    assert read_quietly(folder) == {11: "after"}
 
 
 def test_the_other_events_of_a_segment_that_overlaps_known_ones_are_taken_in(tmp_path: Path) -> None:
@@ -145,12 +139,12 @@ def test_the_other_events_of_a_segment_that_overlaps_known_ones_are_taken_in(tmp
     for path, content in old.items():
         path.write_bytes(content)
     with pytest.raises(DataError, match="events 11 to 30 are in no file that counts"):
-        read(folder)
+        read_quietly(folder)
     with ParquetEventLog(folder) as log:
         log.verify(repair=True)
         assert log.verify().ok
     assert gaps(folder) == []
-    assert read(folder) == {i + 1: str(i) for i in range(30)}
+    assert read_quietly(folder) == {i + 1: str(i) for i in range(30)}
 
 
 def test_an_append_that_died_between_its_segments_and_the_catalog_is_not_taken_in(
@@ -184,4 +178,4 @@ def test_an_append_that_died_between_its_segments_and_the_catalog_is_not_taken_i
                 log.verify(repair=True)
                 assert log.verify().ok
             assert log.append(entity_created("user", "after", {}), AT) == 11
-        assert read(folder) == whole | {11: "after"}, how
+        assert read_quietly(folder) == whole | {11: "after"}, how

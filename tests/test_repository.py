@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import flowdsl
-from tests.house.imports import import_cycles
+from tests.house.imports import import_cycles, part_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowdsl"
@@ -79,10 +79,6 @@ def tracked_files() -> list[Path]:
             for path in ((ROOT / top).rglob("*") if (ROOT / top).is_dir() else [ROOT / top])
         ]
     return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
-
-
-def part_of(module: str) -> str:
-    return module.split(".")[1]
 
 
 def test_imports_go_one_way():

@@ -9,21 +9,13 @@ from event_tables import failures, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 from local_clock import EPOCH, MICROSECOND, micros, shown
+from test_rules_28_values import replayed, values_of
 
 import flowdsl as fd
 from flowdsl import fn, on, var
 from flowdsl.expressions.conditions import parse_expression
 from flowdsl.expressions.conditions.scalar import row_form
 from flowdsl.values.zones import zone_names
-
-
-def replayed(rows, **payload):
-    table = "".join(f"\n | {n} | {json.dumps(row)} |" for n, row in enumerate(rows))
-    return fd.replay(on("link.created").map(**payload).deliver("s"), log_of("| at | data |" + table))
-
-
-def values_of(expression, rows):
-    return [json.loads(payload)["x"] for payload in replayed(rows, x=expression).deliveries["payload"]]
 
 
 # a gap of half an hour, a day that there was not, a fold: by hand

@@ -42,15 +42,6 @@ slow = (
 )  # fmt: skip
 
 
-@pytest.fixture(params=["memory", "folder"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    if request.param == "memory":
-        yield fd.MemoryEventLog()
-        return
-    with fd.ParquetEventLog(tmp_path / "log", "none") as log:
-        yield log
-
-
 def like(log: Any, fan: str, post: str = "post", at: str = "10:00", **more: Any) -> None:
     log.append(link_created("likes", fan, post, **more), timestamp=f"2026-01-01T{at}:00Z")
 

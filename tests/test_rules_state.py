@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from event_tables import drops, failures, log_of, sent
 
@@ -200,56 +202,38 @@ RENAMED = """
 """
 
 
+LIKES = on("link.created")
+
+
+def names(steps: fd.Flow, table: str = RENAMED) -> list[Any]:
+    """When which name of the fan is sent."""
+    flow = steps.map(name="{{ fan.name }}").deliver("s")
+    return sent(fd.replay(flow, log_of(table)), "name")
+
+
 def test_rule_06_a_step_after_a_timer_sees_the_graph_of_that_moment() -> None:
-    flow = (
-        on("link.created")
-        .batch("target_id", window="5s")
-        .resolve("source_id", as_="fan")
-        .map(name="{{ fan.name }}")
-        .deliver("s")
-    )
-    assert sent(fd.replay(flow, log_of(RENAMED)), "name") == [(6, "new")]
+    assert names(LIKES.batch("target_id", window="5s").resolve("source_id", as_="fan")) == [(6, "new")]
 
 
 def test_rule_06_variables_set_earlier_stay() -> None:
-    flow = (
-        on("link.created")
-        .resolve("source_id", as_="fan")
-        .batch("target_id", window="5s")
-        .map(name="{{ fan.name }}")
-        .deliver("s")
-    )
-    assert sent(fd.replay(flow, log_of(RENAMED)), "name") == [(6, "old")]
+    assert names(LIKES.resolve("source_id", as_="fan").batch("target_id", window="5s")) == [(6, "old")]
 
 
 def test_rule_06_an_event_at_the_very_moment_is_not_yet_seen() -> None:
-    flow = (
-        on("link.created")
-        .batch("target_id", window="2s")
-        .resolve("source_id", as_="fan")
-        .map(name="{{ fan.name }}")
-        .deliver("s")
-    )
-    assert sent(fd.replay(flow, log_of(RENAMED)), "name") == [(3, "old")]
+    assert names(LIKES.batch("target_id", window="2s").resolve("source_id", as_="fan")) == [(3, "old")]
 
 
 def test_rule_06_what_a_queue_releases_sees_the_graph_of_that_moment() -> None:
-    flow = (
-        on("link.created")
-        .rate_limit(1, per="4s", strategy="queue")
-        .resolve("source_id", as_="fan")
-        .map(name="{{ fan.name }}")
-        .deliver("s")
-    )
-    log = log_of("""
+    released = LIKES.rate_limit(1, per="4s", strategy="queue").resolve("source_id", as_="fan")
+    table = """
         at | kind           | type  | id  | data
         0  | entity.created | user  | ann | {"name": "old"}
         1  | link.created   | likes | -   | -
         1  | link.created   | likes | -   | -
         3  | entity.updated | user  | ann | {"name": "new"}
         9  | entity.updated | user  | ann | {"name": "last"}
-    """)
-    assert sent(fd.replay(flow, log), "name") == [(1, "old"), (5, "new")]
+    """
+    assert names(released, table) == [(1, "old"), (5, "new")]
 
 
 def test_rule_06_nothing_later_changes_an_earlier_result() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from test_templates_oracle import Failed, PythonRows, by_columns, by_rows
+from oracle.rows import PythonRows
+from test_templates_oracle import Failed, by_columns, by_rows
 
 from flowdsl.expressions.templates import Template
 from flowdsl.values.columns import Column

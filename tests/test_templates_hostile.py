@@ -10,7 +10,8 @@ import sys
 from typing import Any
 
 import pytest
-from test_templates_oracle import PythonRows, look_up
+from oracle.rows import PythonRows
+from oracle.values import look_up
 
 from flowdsl.errors import TemplateError
 from flowdsl.expressions.templates import Template, grammar, rust_text, scanner, template_functions

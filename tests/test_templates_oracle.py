@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from oracle.rows import PythonRows
+from oracle.values import look_up
 
 from flowdsl.errors import TemplateError
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
-from flowdsl.values.columns import Column
-from flowdsl.values.json_types import MISSING
 
 CHILD = """
 import json, pathlib, sys, tempfile, pytera
@@ -67,32 +67,6 @@ def _crashes(template: Template, context: dict[str, Any]) -> bool:
     except RenderError as failure:
         return isinstance(failure, RenderCrashError)
     return False
-
-
-def look_up(context: Any, path: Sequence[str]) -> Any:
-    """What a context has at a path."""
-    for step in path:
-        if not isinstance(context, dict) or step not in context:
-            return MISSING
-        context = context[step]
-    return context
-
-
-class PythonRows:
-    """Contexts in Python, as rows."""
-
-    def __init__(self, contexts: Sequence[dict[str, Any]]) -> None:
-        self.contexts = contexts
-
-    @property
-    def size(self) -> int:
-        return len(self.contexts)
-
-    def column(self, path: tuple[str, ...]) -> Column:
-        return Column.of([look_up(context, path) for context in self.contexts])
-
-    def take(self, index: Any) -> PythonRows:
-        return PythonRows([self.contexts[at] for at in index.tolist()])
 
 
 class Failed(str):

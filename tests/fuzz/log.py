@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+from log_rows import read
 
 from flowdsl.errors import FlowError, FlowWarning
 from flowdsl.events import entity_created
@@ -109,13 +110,13 @@ def _refused_in_a_child(log: ParquetEventLog) -> int:
 def _judge(folder: Path, promised: dict[int, str], dropped: set[int]) -> None:
     """Whatever was promised is there, or an error says that it is not; after a repair each number lost is in a named gap."""
     try:
-        assert _read(folder).items() >= promised.items()
+        assert read(folder).items() >= promised.items()
         return
     except FlowError:
         pass
     with ParquetEventLog(folder) as log:
         log.verify(repair=True)
-        kept = _read(folder)
+        kept = read(folder)
         catalog = log._log.catalog()
         assert catalog is not None
         gaps = [(gap.first, gap.last) for gap in catalog.gaps()]
@@ -131,8 +132,3 @@ def _judge(folder: Path, promised: dict[int, str], dropped: set[int]) -> None:
         assert again.ok, str(again)
         following = log.append(entity_created("user", "after", {}), AT)
         assert following > max([*promised, *dropped, 0]), "a number given twice"
-
-
-def _read(folder: Path) -> dict[int, str]:
-    with ParquetEventLog(folder) as log:
-        return {row["seq_no"]: row["entity_id"] for batch in log.read() for row in batch.to_pylist()}

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from oracle.rows import PythonRows
+
 from flowdsl.errors import TemplateError
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError
-from flowdsl.values.columns import Column
-from flowdsl.values.json_types import MISSING
-from flowdsl.values.paths import Path
 
 NAMES = ["a", "b", "o.x", "o.y", "o", "l", "missing", "o.nope.z"]
 KEYS = ["x", "y", "~", "a]b", "'q", "0", "", "x.y", "/", "é", "nope"]
@@ -59,30 +58,15 @@ def check(rng: random.Random) -> int:
         return 1
     contexts = [_context(rng) for _ in range(rng.randint(1, 6))]
     alone = [_alone(template, context) for context in contexts]
-    texts, failures = template.render(_Rows(contexts))
+    texts, failures = template.render(PythonRows(contexts))
     failed = failures.mask.tolist() if failures else [False] * len(contexts)
     together = [None if lost else made for made, lost in zip(texts.to_list(), failed, strict=True)]
     assert together == alone, f"{text!r} over {contexts!r}: {together!r} beside {alone!r}"
     return len(contexts)
 
 
-class _Rows:
-    def __init__(self, contexts: list[dict[str, Any]]) -> None:
-        self.contexts = contexts
-
-    @property
-    def size(self) -> int:
-        return len(self.contexts)
-
-    def column(self, path: Path) -> Column:
-        return Column.of([_at(context, path) for context in self.contexts])
-
-    def take(self, index: Any) -> _Rows:
-        return _Rows([self.contexts[i] for i in index])
-
-
 def _alone(template: Template, context: dict[str, Any]) -> str | None:
-    rows = _Rows([context])
+    rows = PythonRows([context])
     try:
         if template.lenient:
             # one context is read as production reads it, too
@@ -91,14 +75,6 @@ def _alone(template: Template, context: dict[str, Any]) -> str | None:
         return template.render_row(lambda path: rows.column(path).values()[0])
     except RenderError:
         return None
-
-
-def _at(value: Any, path: Path) -> Any:
-    for step in path:
-        if not isinstance(value, dict) or step not in value:
-            return MISSING
-        value = value[step]
-    return value
 
 
 def _context(rng: random.Random) -> dict[str, Any]:
