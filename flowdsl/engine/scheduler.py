@@ -7,22 +7,41 @@ that a result does not depend on the threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, last_moment, run_steps
 from flowdsl.kernels.outcome import Until
 
 WORKERS = 2
+# slices that are run or wait to be, so that no thread waits for a slice that takes long
+AHEAD = WORKERS + 1
 # contexts in the first slice of flows that fan out, and the greatest number of branches of a slice
-FEWEST, MOST_BRANCHES = 1 << 10, 1 << 20
+FEWEST, MOST_BRANCHES = 1 << 10, 3 << 18
 # fewer contexts are processed sooner than threads start
 ALONE_BELOW = 1 << 11
 
 Steps = Sequence[StepExecutor]
-Job = Callable[[Recorder], None]
+
+
+class _Job(NamedTuple):
+    """A slice on its way through a branch; steps without state have counts of their own in it."""
+
+    steps: Steps
+    twins: Steps
+    recorder: Recorder
+    done: Future[None]
+
+    def join(self, recorder: Recorder) -> None:
+        """Wait for the end, and take over what came of it."""
+        self.done.result()
+        recorder.join(self.recorder)
+        if self.twins is not self.steps:
+            for one, twin in zip(self.steps, self.twins, strict=True):
+                one.counts.add(twin.counts)
 
 
 class Worker:
@@ -43,64 +62,58 @@ class Worker:
         trace: OutcomeSink | None = None,
     ) -> None:
         """Take a chunk's contexts through all branches, timers firing up to a clock (µs)."""
-        if not self._fans:
-            self._run_jobs([contexts], clock, pool, recorder, trace)
-            return
-        at = 0
-        while True:
-            size = self._slice
-            pieces = [
-                contexts.slice(start, start + size)
-                for start in range(at, min(at + WORKERS * size, len(contexts)), size)
-            ]
-            at += WORKERS * size
-            last = at >= len(contexts)
-            before = self._extra()
-            self._run_jobs(pieces or [contexts], clock if last else None, pool, recorder, trace)
-            self._adapt(sum(map(len, pieces)), self._extra() - before)
-            if last:
-                return
+        alone = self._alone or len(contexts) < ALONE_BELOW or (not self._fans and len(self._branches) == 1)
+        waiting: deque[tuple[int, list[_Job]]] = deque()
+        jobs: list[_Job] = []
+        for piece, until in self._slices(contexts, clock):
+            if alone:
+                before = self._extra()
+                for steps, _ in self._branches:
+                    run_steps(steps, piece, until, recorder, trace)
+                self._adapt(len(piece), self._extra() - before)
+                continue
+            jobs = self._submit(piece, until, pool, recorder, jobs)
+            waiting.append((len(piece), jobs))
+            if len(waiting) == AHEAD:
+                self._settle(*waiting.popleft(), recorder)
+        for size, rest in waiting:
+            self._settle(size, rest, recorder)
 
-    def _run_jobs(
+    def _slices(self, contexts: ContextBatch, clock: int) -> Iterator[tuple[ContextBatch, Until]]:
+        """Yield the contexts in slices that bound their branches, the last ones shared by all threads."""
+        at = 0
+        while self._fans:
+            left = len(contexts) - at
+            size = min(self._slice, max(left // WORKERS, self._slice // 2, FEWEST))
+            if size >= left:
+                break
+            piece = contexts.slice(at, at + size)
+            at += size
+            yield piece, Until(last_moment(piece))
+        yield contexts.slice(at, len(contexts)), Until(clock)
+
+    def _submit(
         self,
-        pieces: list[ContextBatch],
-        clock: int | None,
+        piece: ContextBatch,
+        until: Until,
         pool: ThreadPoolExecutor,
         recorder: Recorder,
-        trace: OutcomeSink | None,
-    ) -> None:
-        if self._alone or sum(map(len, pieces)) < ALONE_BELOW:
-            for steps, _ in self._branches:
-                _in_turn(steps, pieces, clock, recorder, trace)
-            return
-        jobs, twins = self._jobs(pieces, clock)
-        if len(jobs) == 1:
-            jobs[0](recorder)
-            return
-        recorders = [recorder.branch() for _ in jobs]
-        for _ in pool.map(_run, jobs, recorders):
-            pass
-        for branch in recorders:
-            recorder.join(branch)
-        for steps, counted in twins:
-            for one, other in zip(steps, counted, strict=True):
-                one.counts.add(other.counts)
+        before: Sequence[_Job],
+    ) -> list[_Job]:
+        """Start a job for each branch; one with state waits for its job `before`."""
+        jobs = []
+        for number, (steps, stateless) in enumerate(self._branches):
+            twins = [one.twin() for one in steps] if stateless else steps
+            earlier = before[number].done if before and not stateless else None
+            own = recorder.branch()
+            jobs.append(_Job(steps, twins, own, pool.submit(_run, twins, piece, until, own, earlier)))
+        return jobs
 
-    def _jobs(
-        self, pieces: list[ContextBatch], clock: int | None
-    ) -> tuple[list[Job], list[tuple[Steps, Steps]]]:
-        """Return a job for each branch, or for each piece of one without state, whose steps have twins."""
-        jobs: list[Job] = []
-        twins: list[tuple[Steps, Steps]] = []
-        for steps, stateless in self._branches:
-            if len(pieces) == 1 or not stateless:
-                jobs.append(partial(_in_turn, steps, pieces, clock))
-                continue
-            for number, piece in enumerate(pieces, 1):
-                twin = [one.twin() for one in steps]
-                twins.append((steps, twin))
-                jobs.append(partial(_in_turn, twin, [piece], clock if number == len(pieces) else None))
-        return jobs, twins
+    def _settle(self, contexts: int, jobs: Sequence[_Job], recorder: Recorder) -> None:
+        before = self._extra()
+        for job in jobs:
+            job.join(recorder)
+        self._adapt(contexts, self._extra() - before)
 
     def _extra(self) -> int:
         return sum(one.counts.extra_branches for one in self._fans)
@@ -110,18 +123,10 @@ class Worker:
         self._slice = max(FEWEST, min(4 * self._slice, bearable))
 
 
-def _run(job: Job, recorder: Recorder) -> None:
-    job(recorder)
-
-
-def _in_turn(
-    steps: Steps,
-    pieces: list[ContextBatch],
-    clock: int | None,
-    recorder: Recorder,
-    trace: OutcomeSink | None = None,
+def _run(
+    steps: Steps, piece: ContextBatch, until: Until, recorder: Recorder, earlier: Future[None] | None
 ) -> None:
-    *early, last = pieces
-    for piece in early:
-        run_steps(steps, piece, Until(last_moment(piece)), recorder, trace)
-    run_steps(steps, last, Until(last_moment(last) if clock is None else clock), recorder, trace)
+    if earlier is not None:
+        # it was submitted before, so that a thread runs it already
+        earlier.result()
+    run_steps(steps, piece, until, recorder)

@@ -17,7 +17,7 @@ from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.masks import where_present
-from flowdsl.values.orders import stable_order
+from flowdsl.values.orders import sort_stably, stable_order
 
 # sequence numbers so far apart are searched rather than looked up in a table
 _SPARSE: Final = 64
@@ -34,11 +34,32 @@ class EntityEvents:
 
 
 @dataclass(frozen=True)
+class Succession:
+    """Which events of links are the first and the last of their key, and the sequence number of the next one
+    of the same key after each.
+    """
+
+    first: Index
+    last: Index
+    next: Seqs
+
+    @classmethod
+    def of(cls, keys: Ints, seqs: Seqs) -> Succession:
+        """Find them among events in the order of the log."""
+        ordered, order = sort_stably(keys)
+        others = np.concatenate([[True], ordered[1:] != ordered[:-1], [True]])
+        again = np.flatnonzero(~others)
+        following = np.full(len(seqs), ALIVE, np.int64)
+        following[order.take(again - 1)] = seqs.take(order.take(again))
+        return cls(order[others[:-1]], order[others[1:]], following)
+
+
+@dataclass(frozen=True)
 class LinkEvents:
     """Events of links, in the order of the log, with their rows in the chunk.
 
     `kinds` count the link types that are looked up; all other types, and none, are the number behind them.
-    `made` are creations, the others deletions.
+    `keys` are numbers of the keys of their links, `made` creations, the others deletions.
     """
 
     rows: Index
@@ -46,8 +67,10 @@ class LinkEvents:
     sources: Codes
     targets: Codes
     link_ids: pl.Series
+    keys: Ints
     made: Mask
     seqs: Seqs
+    succession: Succession
     documents: Callable[[Index], Documents]
     """The metadata of some of them."""
 
@@ -64,21 +87,14 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
     deletion that names no id but its type and its ends, whichever comes first.
     """
     kinds, seqs, made = events.kinds, events.seqs, events.made
-    identity = identities.numbers(kinds, events.sources, events.targets, events.link_ids)
-    order = stable_order(identity)
-    others = identity.take(order)
-    others = np.concatenate([[True], others[1:] != others[:-1], [True]])
-    # the events of one identity follow each other: each but the last one ends with the next
-    first, last, next_ones = order[others[:-1]], order[others[1:]], np.flatnonzero(~others)
-    ends = np.full(len(seqs), ALIVE, np.int64)
-    ends[order.take(next_ones - 1)] = seqs.take(order.take(next_ones))
-    held, held_kinds = identities.holders(identity[first])
+    first, last, ends = events.succession.first, events.succession.last, events.succession.next
+    held, held_kinds = identities.holders(events.keys[first])
     # at most one link without an id is between two ends, and it has the key of the deletion
     nameless = np.zeros(0, np.int64)
     if identities.any_ids and not made.all():
         nameless = np.flatnonzero(~made & ~where_present(events.link_ids))
         if len(nameless):
-            np.minimum(ends, _next_nameless(events, nameless), out=ends)
+            ends = np.minimum(ends, _next_nameless(events, nameless))
     met = [ends[made], seqs[first[(held != NOBODY) & (held_kinds == identities.others)]]]
     links = np.where(made, 0, NOBODY)
     for kind, table in enumerate(tables):
@@ -89,7 +105,7 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
             documents = events.documents(new) if table.documented else None
             start = table.add(events.sources[new], events.targets[new], seqs[new], ends[new], documents)
             links[new] = start + np.arange(len(new))
-    identities.hold(identity[last], links[last], kinds[last])
+    identities.hold(events.keys[last], links[last], kinds[last])
     unmet: Mask = ~made
     if unmet.any():
         ended_by = np.concatenate(met)

@@ -55,6 +55,22 @@ class LinkKeyTables(StateObject):
         """Number of keys."""
         return len(self.ids) - 1 + sum(map(len, self.pairs.values()))
 
+    def numbers(
+        self, types: Sequence[str], kinds: Ints, sources: Codes, targets: Codes, link_ids: pl.Series
+    ) -> Ints:
+        """Return the key of each link, known or new; `kinds` are numbers of `types`, and links of other types
+        have ids.
+        """
+        result, spaces = np.zeros(len(kinds), np.int64), len(types) + 1
+        named = where_present(link_ids)
+        if named.any():
+            result[named] = self.ids.intern(link_ids.filter(pl.Series(named))).astype(np.int64) * spaces
+        for kind in distinct(kinds[~named]).tolist():
+            rows = np.flatnonzero(~named & (kinds == kind))
+            codes = self.pair_codes(types[kind], sources[rows], targets[rows])
+            result[rows] = codes.astype(np.int64) * spaces + kind + 1
+        return result
+
     def pair_codes(self, kind: str, sources: Codes, targets: Codes) -> Codes:
         """Return the codes of pairs of ids, for links of one type."""
         with self.lock:
@@ -219,29 +235,14 @@ class LinkKeys(StateObject):
         links, kinds = np.divmod(held, self._spaces)
         return bool((links < np.array([*sizes, ALL])[kinds]).all())
 
-    def numbers(self, kinds: Ints, sources: Codes, targets: Codes, link_ids: pl.Series) -> Ints:
-        """Return the key of each link, known or new; `kinds` are numbers of link types, links of other types
-        have ids.
-        """
-        result = np.zeros(len(kinds), np.int64)
-        named = where_present(link_ids)
-        if named.any():
-            self.any_ids = True
-            codes = self._tables.ids.intern(link_ids.filter(pl.Series(named)))
-            self._room(0, len(self._tables.ids))
-            result[named] = codes.astype(np.int64) * self._spaces
-        for kind in distinct(kinds[~named]).tolist():
-            rows = np.flatnonzero(~named & (kinds == kind))
-            codes = self._tables.pair_codes(self._kinds[kind], sources[rows], targets[rows])
-            self._room(kind + 1, int(codes.max()) + 1)
-            result[rows] = codes.astype(np.int64) * self._spaces + kind + 1
-        return result
-
     def holders(self, identities: Ints) -> tuple[Ints, Ints]:
-        """Return the link of each key, as its number and its type; `NOBODY` if there is none."""
+        """Return the link of each key, known or new, as its number and its type; `NOBODY` if there is none."""
         held = np.full(len(identities), NOBODY, np.int64)
         for space, rows in self._by_space(identities):
-            held[rows] = self._holders[space][identities[rows] // self._spaces]
+            self.any_ids |= space == 0
+            places = identities[rows] // self._spaces
+            self._room(space, int(places.max()) + 1)
+            held[rows] = self._holders[space][places]
         return np.where(held >= 0, held // self._spaces, NOBODY), held % self._spaces
 
     def hold(self, identities: Ints, links: Ints, kinds: Ints) -> None:

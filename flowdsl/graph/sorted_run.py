@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index, Ints, Mask
-from flowdsl.values.orders import inverse, ranges
+from flowdsl.values.orders import ranges
 
 ALIVE = np.iinfo(np.int64).max
 # below this size, keys are found by search; above it, by a table of start positions
@@ -17,17 +18,35 @@ SEARCHED_BELOW = 4096
 Seqs = npt.NDArray[np.int64]
 
 
+class Order:
+    """An order of the links of a block, which the copies of a run share."""
+
+    def __init__(self, links: Ints) -> None:
+        self.links = links
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.int32]:
+        """Where each link goes."""
+        places = np.empty(len(self.links), np.int32)
+        places[self.links] = np.arange(len(self.links), dtype=np.int32)
+        return places
+
+
 class LinkRun:
     """Links of a block in an order of their own, with the sequence numbers at which each begins and ends."""
 
     def __init__(self, order: Ints, born: Seqs, died: Seqs) -> None:
-        self.order = order
+        self._order = Order(order)
         self.died = died.take(order)
         self.last_born = int(born.max(initial=-1))
         # of links from before the first event it need not be kept when each began
         self._born = born.take(order) if self.last_born >= 0 else None
         self.deaths = int(np.count_nonzero(died != ALIVE))
-        self._place: Index | None = None
+
+    @property
+    def order(self) -> Ints:
+        """The links in this order."""
+        return self._order.links
 
     def fork(self) -> Self:
         """Return a copy-on-write fork."""
@@ -38,9 +57,7 @@ class LinkRun:
 
     def kill(self, at: Ints, seqs: Seqs | int) -> None:
         """End the links at these places of the block, none of which has ended, at these sequence numbers."""
-        if self._place is None:
-            self._place = inverse(self.order)
-        self.died[self._place[at]] = seqs
+        self.died[self._order.places.take(at)] = seqs
         self.deaths += len(at)
 
     def born(self, place: Ints) -> Seqs:

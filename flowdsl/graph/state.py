@@ -17,6 +17,7 @@ import polars as pl
 from flowdsl.graph.changes import (
     EntityEvents,
     LinkEvents,
+    Succession,
     change_links,
     first_mentions,
     following,
@@ -393,14 +394,19 @@ class GraphState(StateObject):
             kinds[of_type[rows]] = number
         if events.is_most(len(rows)):
             events.prepare(("source_id", "target_id"))
+        sources, targets = events.codes_at("source_id", rows), events.codes_at("target_id", rows)
+        link_ids, seqs = link_ids[rows], frame["seq_no"].to_numpy()[rows]
+        keys = self.tables.numbers(list(self.links), kinds, sources, targets, link_ids)
         return LinkEvents(
             rows,
             kinds,
-            events.codes_at("source_id", rows),
-            events.codes_at("target_id", rows),
-            link_ids[rows],
+            sources,
+            targets,
+            link_ids,
+            keys,
             created[rows],
-            frame["seq_no"].to_numpy()[rows],
+            seqs,
+            Succession.of(keys, seqs),
             metadata_of(events, rows),
         )
 

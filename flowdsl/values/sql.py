@@ -6,13 +6,16 @@ The database has no tables and opens no files. To make one takes 20 ms, and a cu
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+# rows that one of DuckDB's threads takes at a time; a frame in one batch would be left to one thread
+_BATCH: Final = 1 << 14
 
 # by process: after a fork the child has the parent's database without the threads that run it
 _databases: dict[int, duckdb.DuckDBPyConnection] = {}
@@ -36,7 +39,10 @@ def query_arrow(sql: str, **frames: pl.DataFrame) -> pa.Table:
     with _database().cursor() as cursor:
         for name, frame in frames.items():
             # views of texts, not copies
-            cursor.register(name, frame.to_arrow(compat_level=pl.CompatLevel.newest()))
+            table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+            if table.num_rows > _BATCH:
+                table = type(table).from_batches(table.to_batches(max_chunksize=_BATCH))
+            cursor.register(name, table)
         return cursor.sql(sql).to_arrow_table()
 
 
