@@ -98,6 +98,8 @@ class LocalExecutor:
         calls_functions = any(step.paths is None for step in plan.steps)
         alone = trace is not None or bool(graph.fetchers) or calls_functions
         self._workers = [Worker(steps_of, alone=alone) for steps_of in branches]
+        # what is known of a chunk as a whole must be known before the next one
+        self._overlaps = not (alone or self._may_stop or self.caps)
 
     def run(
         self,
@@ -135,6 +137,7 @@ class LocalExecutor:
                 progress(len(events) + more)
                 if self.stopped is not None:
                     return
+            self._settle_workers()
         self.events += sum(passed)
         self._mark_clock(marks, self._behind)
 
@@ -176,6 +179,7 @@ class LocalExecutor:
             return
         events.prepare(self.plan.id_columns)
         self._chunk(events, ReplayRange(), marks, ahead, pool)
+        self._settle_workers()
 
     def move_clock(self, clock: int) -> None:
         """Move the clock (µs) without an event: timers fire up to it."""
@@ -304,7 +308,12 @@ class LocalExecutor:
         moving, still = without_ahead(times, seq, ahead) if ahead.height else (times, None)
         clock = self._clock(moving, seq, marks)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
-        unmet = self.graph.advance(chunk.events, read)
+        changes = self.graph.read(chunk.events) if read is None else read
+        # what is on its way sees the graph as it is
+        overlap = self._overlaps and self._compaction is None and not self.graph.changed_by(changes)
+        if not overlap:
+            self._settle_workers()
+        unmet = self.graph.advance(chunk.events, changes)
         runs = span.runs(chunk, times)
         through = len(seq)
         if self._may_stop and (crash := self._crash(chunk, runs, int(clock[-1]), pool)) is not None:
@@ -318,13 +327,15 @@ class LocalExecutor:
         if len(unmet := unmet[unmet < through]):
             self.recorder.note_unmatched(chunk, unmet)
         if not self._may_stop:
-            self._run_flows(chunk, runs, int(clock[-1]), pool, self.recorder, self._trace)
-        self.graph.commit()
+            self._run_flows(chunk, runs, int(clock[-1]), pool, self.recorder, self._trace, overlap=overlap)
+        if not overlap:
+            self.graph.commit()
         if self.began is None:
             self.began = int(clock[0])
         self.clock, self.position = int(clock[through - 1]), int(seq[through - 1])
         self.events += through
-        self._compact()
+        if not overlap:
+            self._compact()
 
     # -- where production may stop ---------------------------------------------------------------------
 
@@ -360,10 +371,17 @@ class LocalExecutor:
         pool: ThreadPoolExecutor,
         recorder: Recorder,
         trace: OutcomeSink | None = None,
+        *,
+        overlap: bool = False,
     ) -> None:
         for (entry, _), worker in zip(self._entries, self._workers, strict=True):
-            worker.run(_trigger(entry, chunk, runs, self._roots(entry)), clock, pool, recorder, trace)
+            contexts = _trigger(entry, chunk, runs, self._roots(entry))
+            worker.run(contexts, clock, pool, recorder, trace, overlap=overlap)
         self._settle(recorder, trace)
+
+    def _settle_workers(self) -> None:
+        for worker in self._workers:
+            worker.settle(self.recorder)
 
     def _run_until(
         self,

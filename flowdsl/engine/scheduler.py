@@ -1,5 +1,5 @@
-"""Runs a chunk's contexts through branches of steps: in slices that bound their branches, on two threads
-where order inside a step does not matter.
+"""Runs contexts through branches of steps, in slices that bound their branches, on two threads where order
+inside a step does not matter.
 
 What each piece of work records is kept apart and put together in the order of the flows and of the events, so
 that a result does not depend on the threads.
@@ -52,6 +52,8 @@ class Worker:
         self._alone = alone
         self._fans = [one for steps in branches for one in steps if one.step.fans_out]
         self._slice = FEWEST
+        # slices on their way, with the number of their contexts
+        self._waiting: deque[tuple[int, list[_Job]]] = deque()
 
     def run(
         self,
@@ -60,24 +62,37 @@ class Worker:
         pool: ThreadPoolExecutor,
         recorder: Recorder,
         trace: OutcomeSink | None = None,
+        *,
+        overlap: bool = False,
     ) -> None:
-        """Take a chunk's contexts through all branches, timers firing up to a clock (µs)."""
-        alone = self._alone or len(contexts) < ALONE_BELOW or (not self._fans and len(self._branches) == 1)
-        waiting: deque[tuple[int, list[_Job]]] = deque()
-        jobs: list[_Job] = []
+        """Take a chunk's contexts through all branches, timers firing up to a clock (µs).
+
+        With `overlap` some may still be on their way when it ends: `settle` waits for them.
+        """
+        # one branch as a whole has nothing beside it
+        alone = self._alone or len(contexts) < ALONE_BELOW or (len(self._branches) == 1 and not self._fans)
+        if alone:
+            self.settle(recorder)
         for piece, until in self._slices(contexts, clock):
             if alone:
                 before = self._extra()
                 for steps, _ in self._branches:
                     run_steps(steps, piece, until, recorder, trace)
                 self._adapt(len(piece), self._extra() - before)
-                continue
-            jobs = self._submit(piece, until, pool, recorder, jobs)
-            waiting.append((len(piece), jobs))
-            if len(waiting) == AHEAD:
-                self._settle(*waiting.popleft(), recorder)
-        for size, rest in waiting:
-            self._settle(size, rest, recorder)
+            else:
+                self.settle(recorder, most=AHEAD if self._fans else WORKERS)
+                self._waiting.append((len(piece), self._submit(piece, until, pool, recorder)))
+        if not overlap:
+            self.settle(recorder)
+
+    def settle(self, recorder: Recorder, most: int = 1) -> None:
+        """Wait until fewer than so many slices are on their way, and take over what came of the others."""
+        while len(self._waiting) >= most:
+            before = self._extra()
+            contexts, jobs = self._waiting.popleft()
+            for job in jobs:
+                job.join(recorder)
+            self._adapt(contexts, self._extra() - before)
 
     def _slices(self, contexts: ContextBatch, clock: int) -> Iterator[tuple[ContextBatch, Until]]:
         """Yield the contexts in slices that bound their branches, the last ones shared by all threads."""
@@ -93,27 +108,16 @@ class Worker:
         yield contexts.slice(at, len(contexts)), Until(clock)
 
     def _submit(
-        self,
-        piece: ContextBatch,
-        until: Until,
-        pool: ThreadPoolExecutor,
-        recorder: Recorder,
-        before: Sequence[_Job],
+        self, piece: ContextBatch, until: Until, pool: ThreadPoolExecutor, recorder: Recorder
     ) -> list[_Job]:
-        """Start a job for each branch; one with state waits for its job `before`."""
+        """Start a job for each branch; one with state waits for that of the slice before."""
         jobs = []
         for number, (steps, stateless) in enumerate(self._branches):
             twins = [one.twin() for one in steps] if stateless else steps
-            earlier = before[number].done if before and not stateless else None
+            earlier = self._waiting[-1][1][number].done if self._waiting and not stateless else None
             own = recorder.branch()
             jobs.append(_Job(steps, twins, own, pool.submit(_run, twins, piece, until, own, earlier)))
         return jobs
-
-    def _settle(self, contexts: int, jobs: Sequence[_Job], recorder: Recorder) -> None:
-        before = self._extra()
-        for job in jobs:
-            job.join(recorder)
-        self._adapt(contexts, self._extra() - before)
 
     def _extra(self) -> int:
         return sum(one.counts.extra_branches for one in self._fans)

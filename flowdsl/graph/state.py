@@ -227,6 +227,10 @@ class GraphState(StateObject):
             self._entity_events(events) if entities else None, self._link_events(events) if links else None
         )
 
+    def changed_by(self, read: GraphEvents) -> bool:
+        """Return True if lookups are others after these changes."""
+        return self.needs.before or read.entities is not None or read.links is not None
+
     def advance(self, events: EventRows, read: GraphEvents | None = None) -> Index:
         """Apply the changes of a chunk's events; return the rows of deletions that matched nothing.
 
