@@ -19,6 +19,7 @@ from flowdsl.engine.crashes import Crash, Stopped
 from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, run_steps
 from flowdsl.engine.range import BEGINNING, CHUNK, LARGE_CHUNK, ReplayRange, micros
 from flowdsl.engine.recipient_filter import RecipientFilter
+from flowdsl.engine.scans import scan
 from flowdsl.engine.scheduler import WORKERS, Worker
 from flowdsl.engine.sink_caps import SinkCaps
 from flowdsl.engine.state import State, StepState, flows_of
@@ -120,14 +121,18 @@ class LocalExecutor:
         marks, ahead = source.clock_marks(), source.ahead_marks()
         wanted = self.plan.event_columns if columns is None else columns
         passed: list[int] = []
-        frames = source.chunks(
-            wanted,
-            chunk_size or _chunk_size(source, self.plan),
-            self.position,
-            self._interest(marks, ahead, span, passed.append, whole=judge is not None),
+        interest = self._interest(marks, ahead, span, passed.append, whole=judge is not None)
+        size = chunk_size or _chunk_size(source, self.plan)
+        whole = judge is None and self.position == 0 and span.endless
+        key = (wanted, size, self.plan.interest, self.plan.id_columns, self.graph.scanned) if whole else None
+        prepared = scan(
+            source,
+            (self.graph.interner, self.graph.tables),
+            key,
+            lambda: self._prepare(source.chunks(wanted, size, self.position, interest), span),
         )
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
-            for events, read in self._prepare(frames, span):
+            for events, read in prepared:
                 if judge is not None:
                     ahead = judge(events.frame, self.clock)
                 self._chunk(events, span, marks, ahead, pool, read)

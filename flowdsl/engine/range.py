@@ -34,6 +34,11 @@ class ReplayRange:
         bounds = (self.start, self.stop, self.start_time, self.stop_time, self.only)
         return all(bound is None for bound in bounds)
 
+    @property
+    def endless(self) -> bool:
+        """Return True if no end is given."""
+        return self.stop is None and self.stop_time is None
+
     def cut(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
         """Return the part of a frame that is not behind the end, and whether the end was reached."""
         stops = np.zeros(frame.height, np.bool_)

@@ -6,7 +6,7 @@ once, and later changes cannot leak into earlier answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -226,6 +226,11 @@ class GraphState(StateObject):
         return GraphEvents(
             self._entity_events(events) if entities else None, self._link_events(events) if links else None
         )
+
+    @property
+    def scanned(self) -> Hashable:
+        """All of the graph that `read` depends on, but for the integers of ids and of link keys."""
+        return tuple(self.links), self.needs.entities, self.needs.before, self.frozen
 
     def changed_by(self, read: GraphEvents) -> bool:
         """Return True if lookups are others after these changes."""

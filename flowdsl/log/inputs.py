@@ -19,6 +19,7 @@ from flowdsl.log.frames import frame_table
 from flowdsl.log.guess import guess
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.rows import rows_frame
+from flowdsl.log.scan_cache import cache_of
 from flowdsl.log.source import EventSource, LogLike, is_source
 from flowdsl.log.sources import FrameTable, ParquetFiles, files_of
 from flowdsl.log.table import EventTable
@@ -71,7 +72,7 @@ def open_log(log: LogLike) -> EventSource:
             return _open_path(path_of(log))
         table = frame_table(log)
         if table is not None:
-            return EventTable(table)
+            return EventTable(table, cache_of(log))
     except NotAnEventTableError as error:
         raise _with_proposal(error, log) from None
     if isinstance(log, Iterable) and not isinstance(log, (Mapping, bytes)):

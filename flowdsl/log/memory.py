@@ -25,6 +25,7 @@ from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.position import consumer_name
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import frame_of
+from flowdsl.log.scan_cache import ScanCache
 from flowdsl.log.table import marks_frame, merge_small, report_rows, split
 from flowdsl.pluralize import count_text
 from flowdsl.progress import ProgressReporter, run_in_background
@@ -68,6 +69,7 @@ class MemoryEventLog(EventLog):
         self._ahead: list[tuple[int, int]] = []
         self._changed = threading.Condition()
         self._process = os.getpid()
+        self._scans = 0, ScanCache()
 
     def after_fork(self) -> None:
         """Replace locks that a thread of the parent process may hold.
@@ -171,6 +173,13 @@ class MemoryEventLog(EventLog):
     @property
     def in_memory(self) -> bool:
         return True
+
+    @property
+    def scan_cache(self) -> ScanCache:
+        """Cache for scans of the events that are in the log now."""
+        if self._scans[0] != self._last:
+            self._scans = self._last, ScanCache()
+        return self._scans[1]
 
     def count(self) -> int | None:
         with self._changed:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flowdsl.log.pushdown import ScanFilter
+    from flowdsl.log.scan_cache import ScanCache
 
 _SCAN: Final = 1 << 20
 READ: Final = 1 << 16
@@ -46,8 +47,9 @@ class EventTable:
     `metadata` is not JSON is an event without it, so that nothing depends on the columns asked for.
     """
 
-    def __init__(self, raw: RawTable) -> None:
+    def __init__(self, raw: RawTable, scan_cache: ScanCache | None = None) -> None:
         self._raw = raw
+        self.scan_cache = scan_cache
         self._shaper = SchemaCoercer()
         self._sorted: tuple[frozenset[str], SortedTable] | None = None
         self.broken = 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from flowdsl.engine.executor import OutcomeSink
 from flowdsl.engine.extension import fit_state
@@ -16,6 +17,7 @@ from flowdsl.events import EVENT_COLUMNS
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource
+from flowdsl.log.scan_cache import ScanCache
 from flowdsl.progress import ProgressReporter, Tick, run_in_background, track
 from flowdsl.results.dispatch import Dispatching
 from flowdsl.results.engine import RunRequest, RunTotals
@@ -26,6 +28,10 @@ from flowdsl.text import type_text
 
 # the share of the progress bar for gathering the final graph
 _GATHERING: Final = 0.3
+
+
+# by the cache of the log, whose scans belong to it
+_empty_graphs: WeakKeyDictionary[ScanCache, EntityGraph] = WeakKeyDictionary()
 
 
 class LocalEngine:
@@ -103,12 +109,20 @@ def _both(hand_over: Callable[[], None], tick: Tick) -> Tick:
     return ticked
 
 
+def _graph_of(options: Options) -> EntityGraph:
+    """Return the graph before the first event; without one, the same empty one for each replay of a log."""
+    cache: ScanCache | None = getattr(options.source, "scan_cache", None)
+    if options.graph is not None or cache is None:
+        return options.graph or EntityGraph()
+    return _empty_graphs.setdefault(cache, EntityGraph())
+
+
 def _begin(
     plan: Plan, options: Options, recorder: TableRecorder, outcomes: OutcomeSink | None
 ) -> LocalExecutor:
     state = options.state
     if state is None:
-        graph = run_in_background(lambda: (options.graph or EntityGraph()).start(plan.needs, plan.rules))
+        graph = run_in_background(lambda: _graph_of(options).start(plan.needs, plan.rules))
         return LocalExecutor(plan, graph, recorder, outcomes, gates=options.gates)
     if not isinstance(state, State):
         raise ReplayError(f"state is {type_text(state)}", allowed="result.state of an earlier replay")
