@@ -186,6 +186,23 @@ SIZES = {
 }
 
 
+@given(case=cases(), chunk_size=st.sampled_from([2, None]), framed=st.booleans())
+def test_rule_20_what_an_earlier_replay_read_of_the_same_events_changes_nothing(
+    case: Case, chunk_size: int | None, framed: bool
+) -> None:
+    numbered = [{**event, "seq_no": number} for number, event in enumerate(case.world.events, 1)]
+    case = replace(case, world=replace(case.world, events=numbered))
+    graph, log = graph_of(case), fd.MemoryEventLog()
+    log.append(numbered)
+    events = pl.DataFrame(pa.Table.from_batches(list(log.read()))) if framed and numbered else log
+    alone = replace(case, flows=case.flows[:1], caps={})
+    for now, as_of in ((case, "event"), (alone, "event"), (case, "end")):
+        expected = interpreted(now, as_of=as_of)
+        for _ in range(2):
+            result = fd.replay(now.flows, events, graph, caps=now.caps, as_of=as_of, chunk_size=chunk_size)
+            assert_same(said_by_engine(result, now.flows), expected)
+
+
 @given(case=cases())
 def test_rule_20_a_second_run_changes_not_a_byte(case: Case) -> None:
     """The graph is shared by runs, and none leaves a trace in it."""

@@ -18,7 +18,7 @@ SEARCHED_BELOW = 4096
 Seqs = npt.NDArray[np.int64]
 
 
-class Order:
+class LinkOrder:
     """An order of the links of a block, which the copies of a run share."""
 
     def __init__(self, links: Ints) -> None:
@@ -26,7 +26,7 @@ class Order:
 
     @cached_property
     def places(self) -> npt.NDArray[np.int32]:
-        """Where each link goes."""
+        """Place of each link in it."""
         places = np.empty(len(self.links), np.int32)
         places[self.links] = np.arange(len(self.links), dtype=np.int32)
         return places
@@ -36,7 +36,7 @@ class LinkRun:
     """Links of a block in an order of their own, with the sequence numbers at which each begins and ends."""
 
     def __init__(self, order: Ints, born: Seqs, died: Seqs) -> None:
-        self._order = Order(order)
+        self._order = LinkOrder(order)
         self.died = died.take(order)
         self.last_born = int(born.max(initial=-1))
         # of links from before the first event it need not be kept when each began

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,15 @@ class EventRows(StateObject):
 
     def __len__(self) -> int:
         return self.frame.height
+
+    def fork(self) -> EventRows:
+        """Return the same rows, with what was read of them; what the fork reads is its own."""
+        forked = copy(self)
+        for name in ("_codes", "_of_types", "_columns"):
+            setattr(forked, name, dict(getattr(self, name)))
+        forked._asked = Counter()
+        forked._documents = {name: documents.fork() for name, documents in self._documents.items()}
+        return forked
 
     def held_codes(self) -> Iterator[Codes]:
         return iter(self._codes.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,12 @@ class Documents(StateObject):
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def fork(self) -> Documents:
+        """Return the same documents, with what was read of them; what the fork reads is its own."""
+        forked = copy(self)
+        forked._columns, forked._read = dict(self._columns), dict(self._read)
+        return forked
 
     @property
     def cells(self) -> bool:

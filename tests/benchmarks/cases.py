@@ -39,6 +39,11 @@ def _flowdsl(make: Callable[[], Run], name: str = "flowdsl", kind: str = "flowds
     return [Side(name, kind, make())] if own.available() else []
 
 
+def _again(make: Callable[[], Run]) -> list[Side]:
+    """Give the side that replays the same frame each time."""
+    return _flowdsl(make, "flowdsl, again", "again")
+
+
 def _scale(quick: bool) -> float:
     return 0.1 if quick else 1.0
 
@@ -47,6 +52,7 @@ def workload_a(count: int, quick: bool) -> Iterator[Case]:
     """A like is told to the owner of the post, from memory and from Parquet."""
     data = likes_data.likes(count, scale=_scale(quick))
     sides = _sides("hand-written", likes.sides(data)) + _flowdsl(lambda: own.likes(data))
+    sides += _again(lambda: own.likes(data, again=True))
     yield Case("A", "likes told to owners, from memory", count, sides)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "likes.parquet"
@@ -65,6 +71,7 @@ def workload_b(count: int, quick: bool) -> Iterator[Case]:
             _sides("hand-written", plain)
             + _sides("expert", expert)
             + _flowdsl(lambda data=data: own.feed(data))
+            + _again(lambda data=data: own.feed(data, again=True))
         )
         title = (
             "posts fanned out over links that come and go" if ends else "posts fanned out over static links"
@@ -88,6 +95,7 @@ def workload_d(count: int, quick: bool) -> Iterator[Case]:
     """Conditions and templates over JSON text."""
     events = orders_data.orders(count, count * 3 // 10)
     sides = _sides("hand-written", orders.sides(events)) + _flowdsl(lambda: own.orders(events))
+    sides += _again(lambda: own.orders(events, again=True))
     yield Case("D", "conditions and templates over JSON text", events.num_rows, sides)
 
 
@@ -152,12 +160,9 @@ def workload_i(count: int, quick: bool) -> Iterator[Case]:
     """A small log over the whole graph, as someone who plays with a flow replays it."""
     data = likes_data.likes(count, days=1.0)
     kept = {"polars inner": likes.sides(data)["polars inner"]}
-    yield Case(
-        "I",
-        "10,000 events over the graph of A",
-        count,
-        _sides("hand-written", kept) + _flowdsl(lambda: own.likes(data)),
-    )
+    sides = _sides("hand-written", kept) + _flowdsl(lambda: own.likes(data))
+    sides += _again(lambda: own.likes(data, again=True))
+    yield Case("I", "10,000 events over the graph of A", count, sides)
 
 
 WORKLOADS: dict[str, Callable[[int, bool], Iterator[Case]]] = {

@@ -41,7 +41,7 @@ class Design:
         start = self.step(on("link.created", link_type="likes"))
         flow = start.map(recipient_id="{{ target_id }}", title=self.title).deliver(SINK)
         log = in_memory(events)
-        return lambda: _with_step(fd.replay(flow, log))
+        return lambda: _with_step(fd.replay(flow, log()))
 
 
 def _with_step(result: Any) -> Outcome:
@@ -191,7 +191,7 @@ def mentioned(events: pa.Table) -> Callable[[], Outcome]:
         .deliver(SINK)
     )
     log = in_memory(events)
-    return lambda: _with_step(fd.replay(flow, log))
+    return lambda: _with_step(fd.replay(flow, log()))
 
 
 def check_mentioned(events: pa.Table, people: pl.Series) -> Outcome:
@@ -225,7 +225,7 @@ def asked(data: Feed, events: pa.Table, name: str, link_type: str) -> Callable[[
     )
     graph, log = fd.EntityGraph(entities={"user": data.users}, links=data.links), in_memory(events)
 
-    return lambda: _with_step(fd.replay(flow, log, graph))
+    return lambda: _with_step(fd.replay(flow, log(), graph))
 
 
 def check_asked(data: Feed, events: pa.Table, name: str, link_type: str) -> Outcome:
@@ -279,4 +279,4 @@ def digests(events: pa.Table, collect: str | None) -> Callable[[], Outcome]:
         .deliver(SINK)
     )
     log = in_memory(events)
-    return lambda: _with_step(fd.replay(flow, log))
+    return lambda: _with_step(fd.replay(flow, log()))

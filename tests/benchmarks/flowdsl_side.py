@@ -36,9 +36,12 @@ def available() -> bool:
     return hasattr(fd, "replay") and hasattr(fd, "EntityGraph")
 
 
-def in_memory(events: pa.Table) -> Any:
-    """The log as the Polars sides have it before the clock starts: a Polars frame."""
-    return pl.DataFrame(events)
+def in_memory(events: pa.Table, again: bool = False) -> Callable[[], Any]:
+    """Give the log as the Polars sides have it before the clock starts, a Polars frame: with `again` the same each time, of which
+    flowdsl keeps what it has read; else one that it has not seen.
+    """
+    frame = pl.DataFrame(events)
+    return (lambda: frame) if again else frame.clone
 
 
 def likes_graph(users: pa.Table, posts: pa.Table, links: pa.Table) -> Any:
@@ -77,16 +80,16 @@ def outcome(result: Any, sinks: Sequence[str], columns: dict[str, str]) -> Outco
     return Outcome(tables, counts)
 
 
-def likes(data: Likes, log: Path | None = None) -> Run:
+def likes(data: Likes, log: Path | None = None, again: bool = False) -> Run:
     """Workload A, over memory or over a Parquet file."""
     import flowdsl as fd
 
     flow, graph = likes_flow(), _graph_of(data)
-    source = str(log) if log else in_memory(data.events)
-    return lambda: outcome(fd.replay(flow, source, graph), ["in-app"], COLUMNS)
+    source = (lambda: str(log)) if log else in_memory(data.events, again)
+    return lambda: outcome(fd.replay(flow, source(), graph), ["in-app"], COLUMNS)
 
 
-def feed(data: Feed) -> Run:
+def feed(data: Feed, again: bool = False) -> Run:
     """Workload B."""
     import flowdsl as fd
     from flowdsl import on
@@ -98,8 +101,8 @@ def feed(data: Feed) -> Run:
         .deliver("feed")
     )
     graph = fd.EntityGraph(entities={"user": data.users}, links=data.links)
-    events = in_memory(data.events)
-    return lambda: outcome(fd.replay(flow, events, graph), ["feed"], {**COLUMNS, "kind": "kind"})
+    events = in_memory(data.events, again)
+    return lambda: outcome(fd.replay(flow, events(), graph), ["feed"], {**COLUMNS, "kind": "kind"})
 
 
 def step(name: str, events: pa.Table) -> Run:
@@ -117,10 +120,10 @@ def step(name: str, events: pa.Table) -> Run:
     title = "{{ batch.count }} likes" if name == "batch" else "a like"
     flow = steps[name]().map(recipient_id="{{ target_id }}", title=title).deliver("in-app")
     log = in_memory(events)
-    return lambda: outcome(fd.replay(flow, log), ["in-app"], DELIVERED)
+    return lambda: outcome(fd.replay(flow, log()), ["in-app"], DELIVERED)
 
 
-def orders(events: pa.Table) -> Run:
+def orders(events: pa.Table, again: bool = False) -> Run:
     """Workload D."""
     import flowdsl as fd
     from flowdsl import on
@@ -132,8 +135,8 @@ def orders(events: pa.Table) -> Run:
         .map(recipient_id="{{ owner.id }}", title="{{ owner.profile.city }}: {{ data.amount }}")
         .deliver("in-app")
     )
-    log = in_memory(events)
-    return lambda: outcome(fd.replay(flow, log), ["in-app"], COLUMNS)
+    log = in_memory(events, again)
+    return lambda: outcome(fd.replay(flow, log()), ["in-app"], COLUMNS)
 
 
 def many_flows(count: int) -> list[Any]:
@@ -191,4 +194,4 @@ def many(data: Likes, count: int) -> Run:
 
     flows, graph = many_flows(count), _graph_of(data)
     sinks, log = [flow.sink for flow in FLOWS[:count]], in_memory(data.events)
-    return lambda: outcome(fd.replay(flows, log, graph), sinks, COLUMNS)
+    return lambda: outcome(fd.replay(flows, log(), graph), sinks, COLUMNS)

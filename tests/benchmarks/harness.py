@@ -18,8 +18,8 @@ Run = Callable[[], Outcome]
 class Side:
     """One way of doing the job.
 
-    The kind is `hand-written`, `expert` (knows the trick of the workload), `flowdsl`, `part` (does less, as a
-    yardstick) or `reference` (checks the others and is not timed).
+    The kind is `hand-written`, `expert` (knows the trick of the workload), `flowdsl`, `again` (flowdsl over events that it has
+    read before), `part` (does less, as a yardstick) or `reference` (checks the others and is not timed).
     """
 
     name: str
