@@ -11,7 +11,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.log import document_paths, event_rows
+from flowdsl.log import document_paths, event_rows, memory, scan_cache
 from flowdsl.values import json_extraction
 
 
@@ -141,6 +141,28 @@ def test_changes_back_and_forth_are_all_seen() -> None:
     for amount in (1, 30, 2, 40, 3, 50):
         events[1, "data"] = f'{{"amount": {amount}, "owner_id": "a"}}'
         assert titles(events, graph).count(f"Ann: {amount}") == (amount > 10)
+
+
+def test_objects_of_python_may_change_and_are_read_each_time() -> None:
+    order = {"amount": 20, "owner_id": "a"}
+    events = orders(1).with_columns(data=pl.Series([order], dtype=pl.Object))
+    graph = people()
+    assert titles(events, graph) == ["Ann: 20"]
+    order["amount"] = 30
+    assert titles(events, graph) == ["Ann: 30"]
+
+
+def test_what_is_read_of_very_many_events_is_not_kept(
+    work: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (scan_cache, memory):
+        monkeypatch.setattr(module, "MOST", 39)
+    for events in (orders(), log_of(orders())):
+        graph = people()
+        titles(events, graph)
+        work.clear()
+        titles(events, graph)
+        assert work
 
 
 def test_events_that_are_appended_to_a_log_are_seen() -> None:

@@ -123,13 +123,12 @@ class LocalExecutor:
         passed: list[int] = []
         interest = self._interest(marks, ahead, span, passed.append, whole=judge is not None)
         size = chunk_size or _chunk_size(source, self.plan)
-        whole = judge is None and self.position == 0 and span.endless
-        key = (wanted, size, self.plan.interest, self.plan.id_columns, self.graph.scanned) if whole else None
         prepared = scan(
             source,
             (self.graph.interner, self.graph.tables),
-            key,
+            (wanted, size, self.plan.interest, self.plan.id_columns, self.graph.scanned),
             lambda: self._prepare(source.chunks(wanted, size, self.position, interest), span),
+            whole=self.position == 0 and span.endless,
         )
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
             for events, read in prepared:

@@ -1,4 +1,4 @@
-"""Scans of a log: its chunks as the flows need them, or those that an earlier scan of events in memory left."""
+"""Scans of a log: its chunks, prepared for flows, or those that an earlier scan of events in memory left."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from typing import Any, TypeAlias
 
 from flowdsl.graph.state import GraphEvents
 from flowdsl.log.event_rows import EventRows
-from flowdsl.log.scan_cache import MOST, Scan, ScanCache
+from flowdsl.log.scan_cache import Scan, ScanCache
 from flowdsl.log.source import EventSource
 
 Prepared: TypeAlias = Iterator[tuple[EventRows, GraphEvents]]
 
 
 def scan(
-    source: EventSource, owners: tuple[Any, ...], key: Hashable, prepare: Callable[[], Prepared]
+    source: EventSource,
+    owners: tuple[Any, ...],
+    key: Hashable,
+    prepare: Callable[[], Prepared],
+    *,
+    whole: bool,
 ) -> Prepared:
-    """Yield the chunks that `prepare` yields, or those that it did before for the same owners and key, if the
-    log has kept them.
+    """Yield the chunks that `prepare` yields, or those of an earlier scan of the `whole` log for the same
+    owners and key, if the log has kept it.
 
-    The key, if any, says all that the chunks of the whole log depend on.
+    The key says all else that the chunks depend on.
     """
     cache: ScanCache | None = getattr(source, "scan_cache", None)
-    if cache is None or key is None or (source.count() or 0) > MOST:
+    if cache is None or not whole:
         yield from prepare()
         return
     kept = cache.find(owners, key)

@@ -28,20 +28,18 @@ Steps = Sequence[StepExecutor]
 
 
 class _Job(NamedTuple):
-    """A slice on its way through a branch; steps without state have counts of their own in it."""
+    """A slice on its way through a branch; `twins` run in place of steps that have no state."""
 
-    steps: Steps
-    twins: Steps
-    recorder: Recorder
     done: Future[None]
+    recorder: Recorder
+    twins: list[tuple[StepExecutor, StepExecutor]]
 
     def join(self, recorder: Recorder) -> None:
         """Wait for the end, and take over what came of it."""
         self.done.result()
         recorder.join(self.recorder)
-        if self.twins is not self.steps:
-            for one, twin in zip(self.steps, self.twins, strict=True):
-                one.counts.add(twin.counts)
+        for step, twin in self.twins:
+            step.counts.add(twin.counts)
 
 
 class Worker:
@@ -113,10 +111,13 @@ class Worker:
         """Start a job for each branch; one with state waits for that of the slice before."""
         jobs = []
         for number, (steps, stateless) in enumerate(self._branches):
-            twins = [one.twin() for one in steps] if stateless else steps
-            earlier = self._waiting[-1][1][number].done if self._waiting and not stateless else None
-            own = recorder.branch()
-            jobs.append(_Job(steps, twins, own, pool.submit(_run, twins, piece, until, own, earlier)))
+            own, twins, earlier = recorder.branch(), [], None
+            if stateless:
+                twins = [(one, one.twin()) for one in steps]
+                steps = [twin for _, twin in twins]
+            elif self._waiting:
+                earlier = self._waiting[-1][1][number].done
+            jobs.append(_Job(pool.submit(_run, steps, piece, until, own, earlier), own, twins))
         return jobs
 
     def _extra(self) -> int:

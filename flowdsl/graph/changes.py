@@ -35,8 +35,8 @@ class EntityEvents:
 
 @dataclass(frozen=True)
 class Succession:
-    """Which events of links are the first and the last of their key, and the sequence number of the next one
-    of the same key after each.
+    """First and last events of each link key, and the sequence number of the event of the same key that comes
+    next after each.
     """
 
     first: Index

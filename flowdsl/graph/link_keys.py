@@ -236,7 +236,7 @@ class LinkKeys(StateObject):
         return bool((links < np.array([*sizes, ALL])[kinds]).all())
 
     def holders(self, identities: Ints) -> tuple[Ints, Ints]:
-        """Return the link of each key, as its number and its type; `NOBODY` if there is none. Keys may be new."""
+        """Return the link of each key, which may be new, as its number and its type; `NOBODY` for none."""
         held = np.full(len(identities), NOBODY, np.int64)
         for space, rows in self._by_space(identities):
             self.any_ids |= space == 0

@@ -25,7 +25,7 @@ from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.position import consumer_name
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import frame_of
-from flowdsl.log.scan_cache import ScanCache
+from flowdsl.log.scan_cache import MOST, ScanCache
 from flowdsl.log.table import marks_frame, merge_small, report_rows, split
 from flowdsl.pluralize import count_text
 from flowdsl.progress import ProgressReporter, run_in_background
@@ -175,11 +175,11 @@ class MemoryEventLog(EventLog):
         return True
 
     @property
-    def scan_cache(self) -> ScanCache:
-        """Cache for scans of the events that are in the log now."""
+    def scan_cache(self) -> ScanCache | None:
+        """Cache for scans of the events that are in the log now; None for very many."""
         if self._scans[0] != self._last:
             self._scans = self._last, ScanCache()
-        return self._scans[1]
+        return self._scans[1] if len(self) <= MOST else None
 
     def count(self) -> int | None:
         with self._changed:

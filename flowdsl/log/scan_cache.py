@@ -1,4 +1,4 @@
-"""What scans of events in memory have made of them, kept for the next scan that asks for the same.
+"""Cache for scans of events in memory: what one has made of them is kept for the next that asks for the same.
 
 People replay one flow after another over the same events. Integers for their ids and the values of their JSON
 are most of the work, and the same each time.
@@ -54,9 +54,9 @@ class ScanCache:
 
 class _Known(NamedTuple):
     frame: weakref.ref[Any]
-    # the columns as they were, and where: while they are held no others can lie there
-    columns: pl.DataFrame | None
-    places: Hashable
+    # the columns that may change, as they were: while they are held no others lie in their places
+    columns: pl.DataFrame
+    places: list[Hashable]
     cache: ScanCache
 
 
@@ -65,32 +65,28 @@ _known: dict[int, _Known] = {}
 
 def cache_of(frame: Any) -> ScanCache | None:
     """Return the cache for scans of a frame as it is now; None for those whose changes would go unnoticed."""
-    if not isinstance(frame, pl.DataFrame | pa.Table):
-        return None
-    number, columns = id(frame), None
     if isinstance(frame, pl.DataFrame):
         columns = frame[[name for name in frame.columns if name in SCHEMA]]
-    places = None if columns is None else _places(columns)
+    elif isinstance(frame, pa.Table):
+        columns = pl.DataFrame()
+    else:
+        return None
+    # Python objects may change where they lie
+    if len(frame) > MOST or pl.Object in columns.dtypes:
+        return None
+    number, places = id(frame), [_place(column) for column in columns]
     known = _known.get(number)
     if known is None or known.frame() is not frame or known.places != places:
-        reference = weakref.ref(frame, lambda gone: _forget(number, gone))
+        reference = weakref.ref(frame, lambda _: _known.pop(number, None))
         known = _known[number] = _Known(reference, columns, places, ScanCache())
     return known.cache
 
 
-def _forget(number: int, frame: weakref.ref[Any]) -> None:
-    known = _known.get(number)
-    if known is not None and known.frame is frame:
-        del _known[number]
-
-
-def _places(frame: pl.DataFrame) -> Hashable:
-    return tuple(
-        (series.name, str(series.dtype), *map(_places_of_chunk, series.get_chunks()))
-        for series in frame.get_columns()
-    )
-
-
-def _places_of_chunk(chunk: pl.Series) -> Hashable:
-    array = chunk.to_physical().to_arrow(compat_level=pl.CompatLevel.newest())
-    return len(array), array.offset, *(buffer and buffer.address for buffer in array.buffers())
+def _place(column: pl.Series) -> Hashable:
+    """Return the name and type of a column, and where its values lie in memory."""
+    place: list[Hashable] = [column.name, str(column.dtype)]
+    for chunk in column.get_chunks():
+        values = chunk.to_physical().to_arrow(compat_level=pl.CompatLevel.newest())
+        place += [len(values), values.offset]
+        place += [buffer.address for buffer in values.buffers() if buffer is not None]
+    return tuple(place)
