@@ -95,12 +95,15 @@ class LocalExecutor:
         self.steps = list(chain.from_iterable(chain.from_iterable(branches)))
         self._timed = [one for one in self.steps if one.step.timed]
         self._trace = trace
-        # a trace, functions of the user and fetchers expect a single thread
-        calls_functions = any(step.paths is None for step in plan.steps)
-        alone = trace is not None or bool(graph.fetchers) or calls_functions
+        alone = self._runs_alone()
         self._workers = [Worker(steps_of, alone=alone) for steps_of in branches]
         # what is known of a chunk as a whole must be known before the next one
         self._overlaps = not (alone or self._may_stop or self.caps)
+
+    def _runs_alone(self) -> bool:
+        """Return True if a trace, functions of the user or fetchers expect a single thread."""
+        calls_functions = any(step.paths is None for step in self.plan.steps)
+        return self._trace is not None or bool(self.graph.fetchers) or calls_functions
 
     def run(
         self,
@@ -307,16 +310,32 @@ class LocalExecutor:
         pool: ThreadPoolExecutor,
         read: GraphEvents | None = None,
     ) -> None:
+        changes = read or self.graph.read(events)
+        if self._overlaps and self._compaction is None and not self.graph.changed_by(changes):
+            # what is still on its way sees the same graph
+            self._run_chunk(events, span, marks, ahead, pool, changes, overlap=True)
+            return
+        self._settle_workers()
+        self._run_chunk(events, span, marks, ahead, pool, changes)
+        self.graph.commit()
+        self._compact()
+
+    def _run_chunk(
+        self,
+        events: EventRows,
+        span: ReplayRange,
+        marks: pl.DataFrame,
+        ahead: pl.DataFrame,
+        pool: ThreadPoolExecutor,
+        changes: GraphEvents,
+        *,
+        overlap: bool = False,
+    ) -> None:
         times = micros(events.frame)
         seq = events.frame["seq_no"].to_numpy()
         moving, still = without_ahead(times, seq, ahead) if ahead.height else (times, None)
         clock = self._clock(moving, seq, marks)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
-        changes = self.graph.read(chunk.events) if read is None else read
-        # what is on its way sees the graph as it is
-        overlap = self._overlaps and self._compaction is None and not self.graph.changed_by(changes)
-        if not overlap:
-            self._settle_workers()
         unmet = self.graph.advance(chunk.events, changes)
         runs = span.runs(chunk, times)
         through = len(seq)
@@ -332,14 +351,10 @@ class LocalExecutor:
             self.recorder.note_unmatched(chunk, unmet)
         if not self._may_stop:
             self._run_flows(chunk, runs, int(clock[-1]), pool, self.recorder, self._trace, overlap=overlap)
-        if not overlap:
-            self.graph.commit()
         if self.began is None:
             self.began = int(clock[0])
         self.clock, self.position = int(clock[through - 1]), int(seq[through - 1])
         self.events += through
-        if not overlap:
-            self._compact()
 
     # -- where production may stop ---------------------------------------------------------------------
 

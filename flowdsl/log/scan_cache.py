@@ -52,7 +52,7 @@ class ScanCache:
         return scans if len(kept_for) == len(owners) and all(map(is_, kept_for, owners)) else {}
 
 
-class _Known(NamedTuple):
+class _KnownFrame(NamedTuple):
     frame: weakref.ref[Any]
     # the columns that may change, as they were: while they are held no others lie in their places
     columns: pl.DataFrame
@@ -60,26 +60,30 @@ class _Known(NamedTuple):
     cache: ScanCache
 
 
-_known: dict[int, _Known] = {}
+_known: dict[int, _KnownFrame] = {}
 
 
 def cache_of(frame: Any) -> ScanCache | None:
     """Return the cache for scans of a frame as it is now; None for those whose changes would go unnoticed."""
-    if isinstance(frame, pl.DataFrame):
-        columns = frame[[name for name in frame.columns if name in SCHEMA]]
-    elif isinstance(frame, pa.Table):
-        columns = pl.DataFrame()
-    else:
+    if not isinstance(frame, pl.DataFrame | pa.Table) or len(frame) > MOST:
         return None
+    columns = _changeable(frame)
     # Python objects may change where they lie
-    if len(frame) > MOST or pl.Object in columns.dtypes:
+    if pl.Object in columns.dtypes:
         return None
     number, places = id(frame), [_place(column) for column in columns]
     known = _known.get(number)
     if known is None or known.frame() is not frame or known.places != places:
         reference = weakref.ref(frame, lambda _: _known.pop(number, None))
-        known = _known[number] = _Known(reference, columns, places, ScanCache())
+        known = _known[number] = _KnownFrame(reference, columns, places, ScanCache())
     return known.cache
+
+
+def _changeable(frame: pl.DataFrame | pa.Table) -> pl.DataFrame:
+    """Return the columns of events that may be changed; none of an Arrow table."""
+    if isinstance(frame, pa.Table):
+        return pl.DataFrame()
+    return frame[[name for name in frame.columns if name in SCHEMA]]
 
 
 def _place(column: pl.Series) -> Hashable:
