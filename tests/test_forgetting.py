@@ -232,7 +232,8 @@ def test_a_copy_that_is_put_off_is_what_the_index_was_whatever_becomes_of_it(
 @given(seed=st.randoms(use_true_random=False))
 def test_copies_of_the_keys_of_links_are_what_those_were(copied_in_pieces: None, seed: random.Random) -> None:
     kinds = ["likes", "owns"]
-    keys, known = LinkKeys(LinkKeyTables(), kinds), dict[int, tuple[int, int]]()
+    tables = LinkKeyTables()
+    keys, known = LinkKeys(tables, kinds), dict[int, tuple[int, int]]()
     forks: list[tuple[LinkKeys, dict[int, tuple[int, int]]]] = []
     for number in range(1, 40):
         target, state = seed.choice(forks) if forks and seed.random() < 0.2 else (keys, known)
@@ -240,7 +241,9 @@ def test_copies_of_the_keys_of_links_are_what_those_were(copied_in_pieces: None,
         kind = np.array([seed.randrange(2) for _ in rows])
         sources, targets = (np.array([seed.randrange(1, 3 + number) for _ in rows], np.int32) for _ in "st")
         ids = pl.Series([seed.choice([None, f"l{seed.randrange(number)}"]) for _ in rows], dtype=pl.String)
-        identities = target.numbers(kind, sources, targets, ids)
+        identities = tables.numbers(kinds, kind, sources, targets, ids)
+        # makes room for new ones
+        target.holders(identities)
         links = np.array([seed.choice([-1, number]) for _ in rows])
         once = np.unique(identities, return_index=True)[1]
         target.hold(identities[once], links[once], kind[once])
