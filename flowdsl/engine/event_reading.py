@@ -96,11 +96,15 @@ class EventReading:
 
     def traces(self) -> list[StepTrace]:
         """Return all that was seen of the event."""
+        return self.own_traces()
+
+    def own_traces(self) -> list[StepTrace]:
+        """Return all that was seen of the event itself."""
         return [seen for stage in self.stages.values() for seen in stage.values()]
 
     def of_flow(self, number: int) -> list[StepTrace]:
         """Return all that was seen of the event in one flow, branch by branch."""
-        seen = [one for one in EventReading.traces(self) if number in one.stage.flows]
+        seen = [one for one in self.own_traces() if number in one.stage.flows]
         return sorted(seen, key=lambda one: (one.branch, one.stage.number))
 
     def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
@@ -170,13 +174,12 @@ class EventReading:
 
     def _read_delivered(self, stage: CompiledStep, delivered: Deliveries) -> None:
         mine = self._mine(stage, delivered.contexts)
-        texts, refused = delivered.recipient.take(mine.rows).values(), delivered.refused or {}
-        capped = delivered.capped or {}
+        texts = delivered.recipient.take(mine.rows).values()
         for i, branch in enumerate(mine.branches):
             seen = self._put(stage, branch, "delivered", moment=mine.moments[i])
             seen.recipient_id = texts[i] if isinstance(texts[i], str) else None
-            seen.refused_by = tuple(sink for sink, mask in refused.items() if mask[mine.rows[i]])
-            seen.capped_by = tuple(sink for sink, mask in capped.items() if mask[mine.rows[i]])
+            seen.refused_by = tuple(sink for sink, mask in delivered.refused.items() if mask[mine.rows[i]])
+            seen.capped_by = tuple(sink for sink, mask in delivered.capped.items() if mask[mine.rows[i]])
 
     def _mine(
         self, stage: CompiledStep, contexts: ContextBatch, rows: Index | None = None, *, bound: bool = False
@@ -261,7 +264,7 @@ class FollowedReading(EventReading):
 
     def traces(self) -> list[StepTrace]:
         """Return all that was seen of the event, and of the batches after the steps that made them."""
-        found = super().traces()
+        found = self.own_traces()
         for absorbed, branch, reading in self._absorbed.values():
             step, flows = absorbed.stage.number, set(absorbed.stage.flows)
             batch = [one for one in reading.traces() if one.is_after(step, branch)]

@@ -11,7 +11,7 @@ import polars as pl
 
 from flowdsl.batches.payload import Payload
 from flowdsl.flow.plan import CompiledStep
-from flowdsl.kernels.outcome import Deliveries, Refused, StepOutcome, dropped_rows
+from flowdsl.kernels.outcome import Refused, StepOutcome, dropped_rows
 from flowdsl.sinks.base import GENERIC
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Mask, Tag
@@ -39,19 +39,13 @@ def apply_preferences(
     refused = _find_refused(asked, handed.payload, handed.recipient)
     if not refused:
         return outcome
-    contexts, none = handed.contexts, np.zeros(len(handed.contexts), np.bool_)
-    nobody = np.logical_and.reduce([refused.get(sink, none) for sink in step.sinks])
+    handed = replace(handed, refused=refused)
+    nobody = handed.reach_none(step.sinks)
     taken = np.flatnonzero(~nobody)
-    delivered = None
-    if len(taken):
-        some = {sink: mask[taken] for sink, mask in refused.items()}
-        delivered = Deliveries(
-            contexts.take(taken), handed.payload.take(taken), handed.recipient.take(taken), some
-        )
-    outcome = replace(outcome, delivered=delivered, refused=refused)
+    outcome = replace(outcome, delivered=handed.take(taken) if len(taken) else None, refused=refused)
     if not step.last:
         return outcome
-    dropped = dropped_rows(contexts, np.flatnonzero(nobody), "preference")
+    dropped = dropped_rows(handed.contexts, np.flatnonzero(nobody), "preference")
     return replace(outcome, passed=outcome.passed.take(taken), dropped=dropped)
 
 

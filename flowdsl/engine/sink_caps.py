@@ -171,7 +171,7 @@ def _coming(one: _Held, sink: str, place: int, interner: Interner) -> _Coming:
     """
     delivered, contexts = one.delivered, one.delivered.contexts
     counted = delivered.recipient.is_(Tag.TEXT)
-    refused = (delivered.refused or {}).get(sink)
+    refused = delivered.refused.get(sink)
     if refused is not None:
         counted = counted & ~refused
     rows = np.flatnonzero(counted)
@@ -198,22 +198,15 @@ def _reduce(
 
     Contexts that no sink takes end at the last deliver step, as with preferences.
     """
-    outcome, delivered, step = one.outcome, one.delivered, one.step
+    outcome, step = one.outcome, one.step
     counts.capped.update({sink: int(np.count_nonzero(mask)) for sink, mask in capped.items()})
-    none = np.zeros(len(delivered.contexts), np.bool_)
-    refused = dict(delivered.refused or {})
+    refused = dict(one.delivered.refused)
     for sink, mask in capped.items():
-        refused[sink] = mask | refused.get(sink, none)
-    nobody = np.logical_and.reduce([refused.get(sink, none) for sink in step.sinks])
+        refused[sink] = mask | refused.get(sink, np.False_)
+    delivered = replace(one.delivered, refused=refused, capped=capped)
+    nobody = delivered.reach_none(step.sinks)
     rows = np.flatnonzero(~nobody)
-    reached = Deliveries(
-        delivered.contexts.take(rows),
-        delivered.payload.take(rows),
-        delivered.recipient.take(rows),
-        {sink: mask[rows] for sink, mask in refused.items()},
-        {sink: mask[rows] for sink, mask in capped.items()},
-    )
-    outcome = replace(outcome, delivered=reached if len(rows) else None)
+    outcome = replace(outcome, delivered=delivered.take(rows) if len(rows) else None)
     if not step.last:
         return (), outcome
     dropped = dropped_rows(delivered.contexts, np.flatnonzero(nobody), "capped")

@@ -70,8 +70,7 @@ class BatchItems(StateObject):
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> BatchItems:
         offsets = fields["offsets"]
-        ends = len(offsets) and offsets[0] == 0 and offsets[-1] == len(fields["codes"])
-        source.check(ends and (np.diff(offsets) >= 0).all(), "not lists side by side")
+        source.check_lists(offsets, len(fields["codes"]))
         levels = {f"opened_in {level}": len(numbers) for level, numbers in enumerate(fields["opened_in"])}
         source.agree(lists=len(offsets) - 1, opened_by=len(fields["opened_by"]), **levels)
         return cls(Later.of(CodeLists(fields.pop("codes"), fields.pop("offsets"))), **fields)

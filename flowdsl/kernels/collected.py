@@ -46,8 +46,7 @@ class CollectedValues(StateObject):
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> CollectedValues:
         values, offsets = fields["values"], fields["offsets"]
         if offsets is not None:
-            ends = len(offsets) and offsets[0] == 0 and offsets[-1] == len(values)
-            source.check(ends and (np.diff(offsets) >= 0).all(), "not lists side by side")
+            source.check_lists(offsets, len(values))
         return cls(values, offsets)
 
     def __len__(self) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -113,15 +113,28 @@ class Deliveries:
     contexts: ContextBatch
     payload: Payload
     recipient: Column
-    refused: Refused | None = None
-    capped: Refused | None = None
+    refused: Refused = field(default_factory=dict)
+    capped: Refused = field(default_factory=dict)
+
+    def take(self, index: Index) -> Deliveries:
+        """Return the deliveries of the contexts at `index`."""
+        refused, capped = (
+            {sink: mask[index] for sink, mask in masks.items()} for masks in (self.refused, self.capped)
+        )
+        contexts, payload = self.contexts.take(index), self.payload.take(index)
+        return Deliveries(contexts, payload, self.recipient.take(index), refused, capped)
+
+    def reach_none(self, sinks: Sequence[str]) -> Mask:
+        """Return a mask of the contexts that reach none of the sinks."""
+        none = np.zeros(len(self.contexts), np.bool_)
+        nobody: Mask = np.logical_and.reduce([self.refused.get(sink, none) for sink in sinks])
+        return nobody
 
     @property
     def kept_by(self) -> Mapping[str, Refused]:
         """Masks of the contexts that do not reach a sink, by reason and sink."""
-        refused, capped = self.refused or {}, self.capped or {}
-        preference = {s: mask & ~capped[s] if s in capped else mask for s, mask in refused.items()}
-        masks = {"preference": preference, "capped": capped}
+        preference = {s: mask & ~self.capped.get(s, np.False_) for s, mask in self.refused.items()}
+        masks = {"preference": preference, "capped": self.capped}
         return {reason: found for reason, sinks in masks.items() if (found := _some(sinks))}
 
 

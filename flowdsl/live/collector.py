@@ -119,7 +119,7 @@ class LiveRecorder:
         fields_of = _rows(contexts, delivered.payload, delivered.recipient)
         rows = list(zip(fields_of, _branches(contexts), places, strict=True))
         for place, sink in enumerate(step.sinks):
-            held_back = (delivered.refused or {}).get(sink)
+            held_back = delivered.refused.get(sink)
             let_through = rows if held_back is None else list(compress(rows, ~held_back))
             collected = self.delivered_rows.setdefault(sink, [])
             for flow in step.flows:

@@ -26,7 +26,6 @@ from flowdsl.operators.time_options import (
     EVERY,
     ON_DAY,
     ZONE,
-    ZONE_NAME,
     Clock,
     DurationOrPath,
     Zone,
@@ -34,7 +33,9 @@ from flowdsl.operators.time_options import (
     check_zone_variable,
     check_zones,
     clock_text,
+    default_zone_option,
     schedule_of,
+    zone_option,
 )
 from flowdsl.rules import Rules
 from flowdsl.values.local_time import Every
@@ -54,6 +55,7 @@ BATCH = ValueShape(
 )
 # the length of production's window nearest to one of a calendar
 _LENGTHS: Mapping[str, str] = {"hour": "1h", "day": "24h", "week": "168h", "month": "720h"}
+_OF_EVERY = ("at", "on", "tz", "default_tz")
 _ENDS = ("window", "quiet", "every")
 
 
@@ -82,10 +84,7 @@ class Batch(Operator):
     shown: ClassVar[tuple[str, ...]] = ("window",)
     option_rules: ClassVar[Mapping[str, Any]] = {
         "anyOf": [mapping_schema(name) for name in _ENDS],
-        "allOf": [
-            {"if": mapping_schema(name), "then": mapping_schema("every")}
-            for name in ("at", "on", "tz", "default_tz")
-        ],
+        "allOf": [{"if": mapping_schema(name), "then": mapping_schema("every")} for name in _OF_EVERY],
     }
 
     key: tuple[Path, ...] = option(
@@ -137,20 +136,10 @@ class Batch(Operator):
         default=None,
         synonyms=("day", "weekday"),
     )
-    tz: Zone | None = option(
-        ZONE,
-        "the time zone of `every`, or the path to it; UTC if not given",
-        portable=False,
-        default=None,
-        synonyms=("timezone", "time_zone", "zone"),
+    tz: Zone | None = zone_option(
+        "the time zone of `every`, or the path to it; UTC if not given", portable=False
     )
-    default_tz: str | None = option(
-        ZONE_NAME,
-        "the time zone where the path has none",
-        portable=False,
-        default=None,
-        synonyms=("default_zone", "default_timezone"),
-    )
+    default_tz: str | None = default_zone_option("the time zone where the path has none", portable=False)
     collect: Collect = option(
         COLLECT,
         "what `batch` has of its contexts: names, each with an expression",
@@ -258,7 +247,7 @@ class Batch(Operator):
                 hint=hint,
             )
         if self.every is None:
-            for name in ("at", "on", "tz", "default_tz"):
+            for name in _OF_EVERY:
                 if getattr(self, name) is not None:
                     raise BuildError(
                         f"batch: {name} says nothing without every",

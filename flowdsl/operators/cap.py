@@ -29,7 +29,14 @@ from flowdsl.operators.options import (
     text_schema,
 )
 from flowdsl.operators.scope import Scope
-from flowdsl.operators.time_options import ZONE, ZONE_NAME, Zone, check_zone_variable, check_zones
+from flowdsl.operators.time_options import (
+    ZONE,
+    Zone,
+    check_zone_variable,
+    check_zones,
+    default_zone_option,
+    zone_option,
+)
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.values.json_types import Mask
@@ -104,17 +111,11 @@ class KeyCap(Operator):
         default=(),
         synonyms=("by", "keys"),
     )
-    tz: Zone | None = option(
-        ZONE,
-        "the time zone of days, weeks and months, or the path to one; UTC if not given",
-        default=None,
-        synonyms=("timezone", "time_zone", "zone"),
+    tz: Zone | None = zone_option(
+        "the time zone of days, weeks and months, or the path to one; UTC if not given"
     )
-    default_tz: str | None = option(
-        ZONE_NAME,
-        "the time zone where the path has none; without it the event fails",
-        default=None,
-        synonyms=("default_zone", "default_timezone"),
+    default_tz: str | None = default_zone_option(
+        "the time zone where the path has none; without it the event fails"
     )
 
     @classmethod

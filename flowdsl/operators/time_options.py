@@ -15,6 +15,7 @@ from flowdsl.operators.options import (
     OptionType,
     as_path,
     choice,
+    option,
     text_schema,
 )
 from flowdsl.operators.scope import Scope
@@ -180,6 +181,20 @@ ZONE: Final = OptionType(
     "paths",
 )
 ZONE_NAME: Final = OptionType("text", text_schema("Europe/Berlin"), _read_zone_name, offers="examples")
+
+
+def zone_option(doc: str, *, portable: bool = True) -> Any:
+    """Declare the option `tz`."""
+    synonyms = ("timezone", "time_zone", "zone")
+    return option(ZONE, doc, portable=portable, default=None, synonyms=synonyms)
+
+
+def default_zone_option(doc: str, *, portable: bool = True) -> Any:
+    """Declare the option `default_tz`."""
+    synonyms = ("default_zone", "default_timezone")
+    return option(ZONE_NAME, doc, portable=portable, default=None, synonyms=synonyms)
+
+
 CLOCK: Final = OptionType(
     "text",
     text_schema("09:00", pattern=f"^{_CLOCK_PATTERN}$", says="a local time of day in quotes"),

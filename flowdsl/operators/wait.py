@@ -26,8 +26,6 @@ from flowdsl.operators.time_options import (
     DURATION_OR_PATH,
     HOURS,
     ON_DAY,
-    ZONE,
-    ZONE_NAME,
     Clock,
     DurationOrPath,
     Zone,
@@ -35,8 +33,10 @@ from flowdsl.operators.time_options import (
     check_zone_variable,
     check_zones,
     clock_text,
+    default_zone_option,
     hours_text,
     schedule_of,
+    zone_option,
 )
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
@@ -109,17 +109,9 @@ class Wait(Operator):
         "what happens outside of the hours: `hold` (until they begin) or `drop`",
         default="hold",
     )
-    tz: Zone | None = option(
-        ZONE,
-        "the time zone, or the path to its name; UTC if not given",
-        default=None,
-        synonyms=("timezone", "time_zone", "zone"),
-    )
-    default_tz: str | None = option(
-        ZONE_NAME,
-        "the time zone where the path has none; if not given, the context fails",
-        default=None,
-        synonyms=("default_zone", "default_timezone"),
+    tz: Zone | None = zone_option("the time zone, or the path to its name; UTC if not given")
+    default_tz: str | None = default_zone_option(
+        "the time zone where the path has none; if not given, the context fails"
     )
 
     @classmethod

@@ -106,7 +106,7 @@ class TableRecorder:
     def _write_deliveries(self, step: CompiledStep, delivered: Deliveries) -> None:
         part = _delivery_part(step, delivered, self.event_columns)
         self.store.add(deliveries_table(step.number, step.flows), part)
-        refused = delivered.refused or {}
+        refused = delivered.refused
         for sink in step.sinks:
             lost = int(np.count_nonzero(refused[sink])) if sink in refused else 0
             for flow in step.flows:
@@ -243,7 +243,7 @@ def step_meta(step: CompiledStep) -> dict[str, Any]:
 
 
 def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Iterable[str]) -> TablePart:
-    contexts, payload, refused = delivered.contexts, delivered.payload, delivered.refused or {}
+    contexts, payload, refused = delivered.contexts, delivered.payload, delivered.refused
     time = contexts.chunk.column(("event", "timestamp_us"), contexts.rows)
     columns: list[pl.Series] = [
         pl.Series("seq_no", contexts.seq),

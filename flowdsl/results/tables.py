@@ -105,14 +105,18 @@ def all_deliveries(
     sinks = sorted({sink for step in steps for sink in step["sinks"]})
     for number, part in _iter_parts(store, steps, None):
         tick(part.rows * len(part.meta["sinks"]))
-        placed = part.frame.with_columns(payload_json(part), **_fixed_columns(part, number, names))
-        # fields of other flows may have the same name and another type: only the JSON text goes on
-        placed = placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
-        frames.append(_by_sink(placed, part, pl.Enum(sinks)))
+        frames.append(_by_sink(_with_payload(part, number, names), part, pl.Enum(sinks)))
     extra = {"sink": pl.Enum(sinks), "payload": pl.String, **(more or {})}
     joined = _in_order(frames, extra, "__sink")
     columns = in_reading_order(["sink", "payload"])
     return joined.with_columns(pl.col("sink").cast(pl.String)).select(*columns, *(more or ()))
+
+
+def _with_payload(part: TablePart, flow: int, names: Sequence[str]) -> pl.DataFrame:
+    """Return the fixed columns of a part, and its payloads as JSON text in place of their fields."""
+    placed = part.frame.with_columns(payload_json(part), **_fixed_columns(part, flow, names))
+    # fields of other flows may have the same name and another type
+    return placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
 
 
 def _by_sink(placed: pl.DataFrame, part: TablePart, sinks: pl.Enum) -> pl.DataFrame:
@@ -147,13 +151,9 @@ def deliveries_with_origin(
     frames = []
     for place, step in enumerate(mine):
         for _, part in _iter_parts(store, [{**step, "flows": [flow]}], sink, tick):
-            placed = part.frame.with_columns(
-                payload_json(part),
-                **_fixed_columns(part, flow, names),
-                origin=pl.coalesce(*(c for c in (OPENED_BY, "seq_no") if c in part.frame.columns)),
-                place=pl.lit(place, pl.Int32),
-            )
-            frames.append(placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))]))
+            origin = pl.coalesce(*(c for c in (OPENED_BY, "seq_no") if c in part.frame.columns))
+            placed = _with_payload(part, flow, names)
+            frames.append(placed.with_columns(origin=origin, place=pl.lit(place, pl.Int32)))
     extra = {"payload": pl.String, "origin": pl.Int64, "place": pl.Int32}
     return _in_order(frames, extra).select(*FIXED, *extra)
 

@@ -67,6 +67,11 @@ class StateReader:
         if not holds:
             self.refuse(what)
 
+    def check_lists(self, offsets: Any, count: int) -> None:
+        """Raise an error unless lists lie side by side in `count` values: `offsets[i] … offsets[i + 1]-1`."""
+        ends = len(offsets) and offsets[0] == 0 and offsets[-1] == count
+        self.check(ends and (offsets[:-1] <= offsets[1:]).all(), "not lists side by side")
+
 
 class FieldKind:
     """Type of a field: how its values are written, read and checked."""
