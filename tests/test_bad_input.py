@@ -12,7 +12,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.expressions.templates import failures, template_functions
+from flowdsl.expressions.templates import failures
 
 AT = "2026-01-01T00:00:00Z"
 FLOW = on("link.created").map(title="{{ source_id }}").deliver("in-app")
@@ -185,7 +185,7 @@ def test_what_is_nested_deeper_than_anybody_writes_is_refused(deep: Callable[[],
 def test_a_template_that_loops_too_often_fails_at_its_event_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(template_functions, "MAX_ITEMS", 100)
+    monkeypatch.setattr(failures, "MAX_ITEMS", 100)
     monkeypatch.setattr(failures, "MAX_STEPS", 1_000)
     long = "{% for i in range(end=101) %}x{% endfor %}"
     nested = "{% for i in range(end=50) %}{% for j in range(end=50) %}x{% endfor %}{% endfor %}"

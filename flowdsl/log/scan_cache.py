@@ -67,11 +67,15 @@ def cache_of(frame: Any) -> ScanCache | None:
     """Return the cache for scans of a frame as it is now; None for those whose changes would go unnoticed."""
     if not isinstance(frame, pl.DataFrame | pa.Table) or len(frame) > MOST:
         return None
-    columns = _changeable(frame)
+    columns, number = _changeable(frame), id(frame)
     # Python objects may change where they lie
     if pl.Object in columns.dtypes:
         return None
-    number, places = id(frame), [_place(column) for column in columns]
+    try:
+        places = [_place(column) for column in columns]
+    except pa.ArrowInvalid:
+        # Arrow has no such type
+        return None
     known = _known.get(number)
     if known is None or known.frame() is not frame or known.places != places:
         reference = weakref.ref(frame, lambda _: _known.pop(number, None))
