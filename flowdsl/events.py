@@ -502,12 +502,9 @@ def _kind_of(inner: Mapping[str, Any], place: str | None) -> tuple[str, bool]:
 def _check_text(value: Any, name: str, place: str | None) -> str | None:
     if not isinstance(value, str):
         return json_text(value, name, place)
+    _shallow(value, name, place)
     try:
         json_value(value)
-    except RecursionError:
-        raise _refusal(
-            f"{name} is nested deeper than {MAX_NESTING} levels", place, "keep deep values as text"
-        ) from None
     except ValueError as error:
         raise _refusal(
             f"{name} is text that is not JSON ({error})", place, "in a row of an event table it is JSON text"

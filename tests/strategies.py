@@ -48,7 +48,7 @@ scalars = st.sampled_from(
 )  # fmt: skip
 id_values = ids | st.sampled_from([1, None, "", 2.5, True, ["a"]])
 more = st.fixed_dictionaries(
-    {}, optional={"x": scalars, "y": st.lists(scalars, max_size=2), "z": st.just({})}
+    {}, optional={"x": scalars, "y": st.lists(scalars, max_size=2), "z": st.just({}), "a\0b": st.just(1)}
 )
 # objects in lists, and lists in lists
 items = st.fixed_dictionaries(
@@ -379,7 +379,7 @@ def payloads(draw: st.DrawFn, flow: Flow) -> Any:
     """The template of a payload: mostly an object."""
     if draw(st.integers(0, 9)) == 0:
         return draw(templates(flow) | st.lists(leaves(flow), max_size=2))
-    names = st.sampled_from(["recipient_id", "title", "n", "seq_no", "deep", "a b"])
+    names = st.sampled_from(["recipient_id", "title", "n", "seq_no", "payload.seq_no", "deep", "a b"])
     nested = (
         leaves(flow) | st.dictionaries(names, leaves(flow), max_size=2) | st.lists(leaves(flow), max_size=2)
     )

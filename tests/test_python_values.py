@@ -209,7 +209,7 @@ def test_an_id_that_is_missing_in_pandas_is_null(nothing: Any):
     assert not fd.EntityGraph(links=[link]).has_link_ids("likes")
     [batch] = log.read()
     assert batch["link_id"].to_pylist() == [None]
-    with pytest.raises(fd.DataError, match="is not an id"):
+    with pytest.raises(fd.DataError, match="row 0 has no id"):
         fd.EntityGraph({"user": {nothing: {}}})
 
 

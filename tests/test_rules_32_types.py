@@ -170,3 +170,26 @@ def test_rule_32_many_rows_have_the_types_of_few(values):
     many = fd.replay(MAIL, log).to_polars("mail")["value"]
     assert many.dtype == few.dtype
     assert many[: len(few)].to_list() == few.to_list()
+
+
+def test_rule_32_an_object_with_the_character_0_in_a_name_is_json_text(tmp_path):
+    values = [{"a\0b": 1}, {"x": [{"a\0b": 2}]}]
+    flow = MAIL.with_step(0, template={"value": var.data.value, "whole": {"is": var.data}})
+    texts = [json.dumps(value, separators=(",", ":")) for value in values]
+    for options in ({}, {"chunk_size": 1}, {"out": tmp_path / "out"}):
+        found = fd.replay(flow, orders(values), **options)
+        assert found["mail"]["value"].tolist() == texts
+        assert found.to_arrow("mail")["value"].to_pylist() == texts
+    assert fd.read_result(tmp_path / "out")["mail"]["value"].tolist() == texts
+    assert live(values, flow)["value"].tolist() == texts
+    with pytest.raises(fd.BuildError, match="holds the character 0"):
+        on("link.created").map({"a\0b": "x"})
+
+
+def test_rule_32_a_field_has_a_column_of_its_own_whatever_others_are_called(tmp_path):
+    template = {"step": "a", "payload.step": "b", "sink": "c", "payload.sink": "d", "": "e"}
+    flow = MAIL.with_step(0, template=template)
+    replayed = fd.replay(flow, orders([1]), out=tmp_path / "out")["mail"]
+    for frame in (replayed, fd.read_result(tmp_path / "out")["mail"], live([1], flow)):
+        columns = ["payload.payload.step", "payload.step", "payload.payload.sink", "payload.sink", ""]
+        assert frame[columns].values.tolist() == [list("abcde")]

@@ -16,7 +16,7 @@ from flowdsl.events import MAX_NESTING, id_text, json_text, too_deep
 from flowdsl.frames import MixedColumnError, is_frame, is_whole, rows_in, rows_of_frame, to_polars
 from flowdsl.log.validation import bad_json
 from flowdsl.progress import Tick, count_items, noop, run_in_background
-from flowdsl.text import short_repr, type_text
+from flowdsl.text import type_text
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.python_values import encode_json, is_missing
 
@@ -93,9 +93,7 @@ def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
     frame = frame.with_columns(
         _decode(frame[name], what) for name, dtype in frame.schema.items() if dtype == pl.Binary
     )
-    if ids.null_count():
-        raise DataError(f"{what}: row {ids.is_null().arg_max()} has no id", hint="every entity needs an id")
-    _refuse_duplicates(ids, what)
+    _check_ids(ids, what)
     return ids, Documents(frame.with_columns(ids.alias("id")).to_struct("entity"), cells=True)
 
 
@@ -116,8 +114,8 @@ def _from_rows(rows: Sequence[Any], what: str, tick: Tick = noop) -> tuple[pl.Se
 def _from_items(
     keys: Iterable[Any], items: Iterable[tuple[Any, Any]], what: str, tick: Tick
 ) -> tuple[pl.Series, Documents]:
-    ids = pl.Series([_id_text(key, what) for key in keys], dtype=pl.String)
-    _refuse_duplicates(ids, what)
+    ids = pl.Series([id_text(key, "id", what) for key in keys], dtype=pl.String)
+    _check_ids(ids, what)
     return ids, Documents(_json_texts(count_items(items, tick), what))
 
 
@@ -251,16 +249,9 @@ def id_texts(series: pl.Series, what: str, first: int = 0) -> pl.Series:
     return series
 
 
-def _id_text(value: object, what: str) -> str:
-    text = id_text(value, "id", what)
-    if text is None:
-        raise DataError(
-            f"{what}: {short_repr(value)} is not an id", allowed="text that is not empty, or an integer"
-        )
-    return text
-
-
-def _refuse_duplicates(ids: pl.Series, what: str) -> None:
+def _check_ids(ids: pl.Series, what: str) -> None:
+    if ids.null_count():
+        raise DataError(f"{what}: row {ids.is_null().arg_max()} has no id", hint="every entity needs an id")
     hashes = np.sort(ids.hash().to_numpy())
     if not (hashes[1:] == hashes[:-1]).any():
         return

@@ -288,6 +288,10 @@ def _check_keys(values: Mapping[Any, Any], place: str) -> None:
         if not isinstance(key, str):
             raise BuildError(f"map: the key {key!r} is not text")
         _check_unicode(key, place)
+        if "\0" in key:
+            raise BuildError(
+                f"map: the key {key!r} holds the character 0, which no column can have in its name"
+            )
 
 
 def _template(text: str, place: str) -> Template:

@@ -15,7 +15,7 @@ from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import FIELD, Store, StoredPart, TablePart
 from flowdsl.results.table_writer import BRANCH, OPENED_BY, REFUSED
-from flowdsl.sinks.frame import FIXED, in_reading_order, repeats_recipient
+from flowdsl.sinks.frame import FIXED, field_columns, in_reading_order, repeats_recipient
 from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
 from flowdsl.values.json_decoder import decode, kind_of_texts
@@ -53,7 +53,7 @@ def sink_table(
     mine = [step for step in steps if sink in step["sinks"]]
     pieces = [piece for step in mine for piece in store.parts(step["table"])]
     fields = dict.fromkeys(chain(*(step["fields"] for step in mine), *(p.meta["fields"] for p in pieces)))
-    named = {field_name(name): name for name in fields}
+    named = field_columns(fields)
     if columns is not None:
         _check_columns(sink, columns, [*FIXED, *named])
     ordered = _is_ordered(mine, pieces)
@@ -160,11 +160,6 @@ def deliveries_with_origin(
 
 def _number(step: DeliverRow) -> int:
     return int(step["table"].rpartition("-")[2])
-
-
-def field_name(name: str) -> str:
-    """Return the column of a payload field: its name, unless a fixed column or `sink` has it."""
-    return f"payload.{name}" if name in FIXED or name == "sink" else name
 
 
 def payload_json(part: TablePart) -> pl.Series:

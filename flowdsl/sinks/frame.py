@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import polars as pl
@@ -33,6 +33,8 @@ FIXED: Final[dict[str, Any]] = {
     "event_time": MOMENT,
 }
 _OWN: Final = {**FIXED, "key": pl.String}
+# the columns of tables of deliveries, which no field of a payload has
+TAKEN: Final = frozenset((*FIXED, "sink"))
 
 
 class Frame(Sink):
@@ -130,22 +132,34 @@ class Frame(Sink):
 def _frame(
     deliveries: Sequence[Delivery], rows: Sequence[dict[str, Any]], kinds: dict[str, Kind]
 ) -> pd.DataFrame:
-    columns = [
-        pl.Series(
-            name,
-            [getattr(d, "recipient" if name == "recipient_id" else name) for d in deliveries],
-            dtype=dtype,
+    columns = {
+        name: pl.Series(
+            [getattr(d, "recipient" if name == "recipient_id" else name) for d in deliveries], dtype=dtype
         )
         for name, dtype in _OWN.items()
-    ]
-    for name, kind in kinds.items():
-        if repeats_recipient(name, kind):
-            continue
-        column = column_of_kind([row.get(name) for row in rows], complete(kind, NOTHING))
-        columns.append(column.alias(storable(f"payload.{name}" if name in _OWN else name)))
-    frame = pl.DataFrame(columns)
-    payload = [name for name in frame.columns if name not in _OWN]
-    return to_pandas(frame.select(*in_reading_order(payload), "key"))
+    }
+    fields = field_columns(
+        (name for name, kind in kinds.items() if not repeats_recipient(name, kind)), {*TAKEN, "key"}
+    )
+    for column, name in fields.items():
+        columns[column] = column_of_kind([row.get(name) for row in rows], complete(kinds[name], NOTHING))
+    return to_pandas(pl.DataFrame(columns).select(*in_reading_order(fields), "key"))
+
+
+def field_columns(fields: Iterable[str], taken: Collection[str] = TAKEN) -> dict[str, str]:
+    """Return the columns of a payload's fields: each has its name, or `payload.<name>` where that is taken.
+
+    >>> field_columns(["title", "step", "payload.step"])
+    {'title': 'title', 'payload.payload.step': 'step', 'payload.step': 'payload.step'}
+    """
+    fields, found = dict.fromkeys(fields), dict[str, str]()
+    for name in fields:
+        # what no column can have in its name is replaced
+        column = storable(name).replace("\0", "�")
+        while column in taken or column in found or (column != name and column in fields):
+            column = f"payload.{column}"
+        found[column] = name
+    return found
 
 
 def in_reading_order(payload: Iterable[str]) -> list[str]:

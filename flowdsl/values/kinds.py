@@ -86,8 +86,10 @@ def join_all_kinds(kinds: Iterable[Kind]) -> Kind:
 
 
 def object_kind(fields: dict[str, Kind]) -> Kind:
-    """Return the kind of objects with these fields; beyond a number of fields it is plain JSON."""
-    return fields if len(fields) <= MAX_FIELDS else SEVERAL
+    """Return the kind of objects with these fields; beyond a number of fields it is plain JSON, as is a name
+    with the character 0, which no column can have.
+    """
+    return fields if len(fields) <= MAX_FIELDS and "\0" not in "".join(fields) else SEVERAL
 
 
 def complete(kind: Kind, hint: Kind) -> Kind:
@@ -144,7 +146,7 @@ def kind_of_series(series: pl.Series) -> Kind:
         return _empty_kind(dtype)
     if isinstance(dtype, pl.Struct):
         inside = series.drop_nulls().struct
-        return {field.name: kind_of_series(inside.field(field.name)) for field in dtype.fields}
+        return object_kind({field.name: kind_of_series(inside.field(field.name)) for field in dtype.fields})
     if isinstance(dtype, pl.List):
         return [kind_of_series(series.list.explode(empty_as_null=False, keep_nulls=False))]
     if dtype == pl.Int64:
@@ -157,7 +159,7 @@ def kind_of_series(series: pl.Series) -> Kind:
 def _empty_kind(dtype: Any) -> Kind:
     # objects of the template have their fields even where all of them are null
     if isinstance(dtype, pl.Struct):
-        return {field.name: _empty_kind(field.dtype) for field in dtype.fields}
+        return object_kind({field.name: _empty_kind(field.dtype) for field in dtype.fields})
     return NOTHING
 
 
