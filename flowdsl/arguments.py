@@ -30,7 +30,7 @@ def whole_number(
     if not isinstance(value, (bool, type)) and hasattr(value, "__index__"):
         # an array has it, and raises unless it is a single number
         with contextlib.suppress(TypeError):
-            number = int(value.__index__())
+            number = int(value.__index__())  # pyright: ignore[reportAttributeAccessIssue]
     if number is None or not least <= number <= most:
         bound = "up, of 63 bits" if most == MOST else f"to {most}"
         raise error(f"{name} is {short_repr(value)}", allowed=f"a whole number from {least} {bound}")

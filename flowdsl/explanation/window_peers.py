@@ -99,7 +99,7 @@ class Arrivals:
         """Return all contexts with the key of one branch of the event."""
         if branch not in self.own:
             return None
-        row = np.flatnonzero(self.seq == self.watched)[self.own.index(branch)]
+        row = int(np.flatnonzero(self.seq == self.watched)[self.own.index(branch)])
         rows = self._rows_of(self.keys[row])
         return self._beside(rows, np.flatnonzero(rows == row))
 

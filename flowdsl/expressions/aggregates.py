@@ -25,9 +25,10 @@ AGGREGATES: Final = {
 }
 """Functions of all values of an expression in a window; those that are missing are left out."""
 OF_NUMBERS: Final = ("sum", "min", "max")
-_OTHERS: Final = dict.fromkeys(
-    ("avg", "average", "mean"), "collect sum(…) and count(…), and divide after the batch"
-) | dict.fromkeys(("list", "collect", "array", "all"), "an expression without a function gives the list")
+_OTHERS: Final[dict[str, str]] = {
+    **dict.fromkeys(("avg", "average", "mean"), "collect sum(…) and count(…), and divide after the batch"),
+    **dict.fromkeys(("list", "collect", "array", "all"), "an expression without a function gives the list"),
+}
 _USAGE: Final = ", ".join(f"{name}(…)" for name in AGGREGATES)
 
 

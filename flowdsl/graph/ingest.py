@@ -129,7 +129,7 @@ def _json_texts(rows: Iterable[tuple[Any, Any]], what: str) -> pl.Series:
             deep = too_deep(text)
         except RecursionError:
             # Python's limit on nesting may come first
-            deep = True
+            text, deep = "", True
         except (TypeError, ValueError) as error:
             raise DataError(
                 f"{what}: {key!r} is not JSON: {error}",

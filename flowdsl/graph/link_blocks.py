@@ -162,8 +162,9 @@ class LinkBlock:
             np.concatenate([getattr(part, name) for part in parts])
             for name in ("numbers", "source", "target", "born", "died")
         )
-        documents = [part.documents for part in parts]
-        joined = None if None in documents else reduce(partial(Documents.concat, hints=()), documents)
+        documents = [part.documents for part in parts if part.documents is not None]
+        every = len(documents) == len(parts)
+        joined = reduce(partial(Documents.concat, hints=()), documents) if every else None
         return LinkBlock(numbers, source, target, born, died, joined, bounded=bounded)
 
 

@@ -67,7 +67,7 @@ class LinkKeyTables(StateObject):
             result[named] = self.ids.intern(link_ids.filter(pl.Series(named))).astype(np.int64) * spaces
         for kind in distinct(kinds[~named]).tolist():
             rows = np.flatnonzero(~named & (kinds == kind))
-            codes = self.pair_codes(types[kind], sources[rows], targets[rows])
+            codes = self.pair_codes(types[int(kind)], sources[rows], targets[rows])
             result[rows] = codes.astype(np.int64) * spaces + kind + 1
         return result
 

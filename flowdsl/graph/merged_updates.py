@@ -108,7 +108,7 @@ def _fold(
     return out.scatter(rows, documents)
 
 
-def _merge_runs(texts: pl.Series, places: Index, run: Ints, merges: Mask) -> pl.Series:
+def _merge_runs(texts: pl.Series, places: Ints, run: Ints, merges: Mask) -> pl.Series:
     """Return the documents of the rows that merge; `texts` are the objects at `places`, each of a run."""
     ends = np.searchsorted(run, run, side="right")
     found = query_documents(

@@ -272,8 +272,8 @@ class GraphState(StateObject):
         frame, rows, ids, deleted = events.frame, changes.rows, changes.ids, changes.deleted
         types = self._type_codes(changes.types)
         merging = self._merging(events, rows, types)
-        if self.needs.before or merging.any():
-            current = self._current(ids, types)
+        asked = self.needs.before or merging.any()
+        current = self._current(ids, types) if asked else np.zeros(0, np.int32)
         if self.needs.before:
             self.before[rows] = current
             if self.frozen:

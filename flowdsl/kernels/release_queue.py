@@ -55,7 +55,7 @@ class _SortedRun(Arrays):
     @classmethod
     def merged(cls, runs: Sequence[_SortedRun]) -> _SortedRun:
         """Return the rows of some runs in order."""
-        every = cls.concat(runs)
+        every = _SortedRun.concat(runs)
         return every if len(runs) < 2 else cls.sorted(every.refs, every.due, every.rank, every.since)
 
 

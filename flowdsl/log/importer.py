@@ -384,7 +384,9 @@ class EventImporter:
         at = raw[ROW]
         wrong = faults(raw, shaped)
         for i, why in sorted(wrong.items()):
-            self.problems.add(block.place, block.rows[at[i]], "broken", why, excerpt_of(block, at[i]))
+            self.problems.add(
+                block.place, int(block.rows[at[i]]), "broken", why, excerpt_of(block, int(at[i]))
+            )
         shaped = drop_rows(shaped.with_columns(at), wrong)
         if shaped.height:
             self._refuse_unlike(block.place, numbered="seq_no" in shaped.columns)

@@ -62,7 +62,7 @@ def map_block(block: TextBlock, shape: RowShape, times: TimeReader, problems: Ro
             stamp = row_in_python(frame.select("timestamp"), i)["timestamp"]
             broken.setdefault(int(at[i]), f"timestamp {short_repr(stamp)} cannot be read")
         for i, (problem, why) in sorted(odd.items()):
-            problems.add(block.place, block.rows[at[i]], problem, why, excerpt_of(block, int(at[i])))
+            problems.add(block.place, int(block.rows[at[i]]), problem, why, excerpt_of(block, int(at[i])))
         frame = frame.with_columns(read.alias("timestamp"))
     events = _split(frame, kinds, source)
     if shape.parts:

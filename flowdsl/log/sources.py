@@ -338,8 +338,9 @@ class _RowGroups:
     def numbers(self, group: int) -> tuple[int, int] | None:
         """Return the least and the greatest number of a group; None where that is not known."""
         found = self._statistics(group, "seq_no")
-        known = found is not None and found.has_min_max and found.null_count == 0
-        return (int(found.min), int(found.max)) if known else None
+        if found is None or not found.has_min_max or found.null_count != 0:
+            return None
+        return int(found.min), int(found.max)
 
     def _rows_at_once(self, group: int, columns: Iterable[int]) -> int:
         """Return how many rows of a group are read together, by what these columns take up."""

@@ -156,7 +156,7 @@ class EventTable:
         late = set(order.rows(shaped[self._key]).tolist()) - reasons.keys()
         again = repeated.rows(shaped["event_id"]) if "event_id" in shaped.columns else {}
         problems: list[tuple[int, Problem, str]] = [(row, "broken", why) for row, why in reasons.items()]
-        problems += [(row, "out of order", f"{self._key} is less than one before it") for row in late]
+        problems.extend((row, "out of order", f"{self._key} is less than one before it") for row in late)
         for row, name in again.items():
             if row not in reasons:
                 problems.append((row, "duplicate", f"event_id {name!r} repeats an earlier one"))

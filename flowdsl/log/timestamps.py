@@ -50,7 +50,7 @@ class TimeReader:
         note: bool = True,
     ) -> None:
         self._note = note
-        self._unit = unit
+        self._unit: TimeUnit | None = unit
         # the unit by the size of the first counts
         self._found: TimeUnit | None = None
         self._formats = formats

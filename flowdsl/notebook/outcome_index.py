@@ -140,11 +140,13 @@ class OutcomeIndex:
                     # warn about rows of the log once, at the end
                     warnings.simplefilter("ignore", FlowWarning)
                 result = run(part, NoStore(), progress=_from(events, follower), outcomes=trace)
+            if stop is None:
+                return result
             events += result.manifest["events"]
-            if stop is not None and result.state is not None:
+            if result.state is not None:
                 self._states.append(result.state)
                 options = dataclasses.replace(options, state=result.state, graph=None)
-        return result
+        raise AssertionError("the last stretch has no end")
 
     def _stops(self, stretch: int) -> Iterator[int | None]:
         """Return the end of each section: the first event of the next one, or None for the end of the log."""

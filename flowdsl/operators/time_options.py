@@ -289,7 +289,7 @@ def _every_meant(on: str | int) -> str:
 
 def check_duration_variable(method: str, option: str, duration: DurationOrPath | None, scope: Scope) -> None:
     """Raise an error for a path that is not a variable and looks like a duration in words."""
-    if not isinstance(duration, tuple) or len(duration) > 1 or duration[0] in scope:
+    if not isinstance(duration, tuple) or len(duration) != 1 or duration[0] in scope:
         return
     raise BuildError(
         f"{method}: {option} {duration[0]!r} is not a duration, and there is no such variable at this step",
@@ -300,7 +300,7 @@ def check_duration_variable(method: str, option: str, duration: DurationOrPath |
 
 def check_zone_variable(method: str, tz: Zone | None, scope: Scope) -> None:
     """Raise an error for a path that is not a variable and looks like a misspelled zone."""
-    if not isinstance(tz, tuple) or len(tz) > 1 or tz[0] in scope:
+    if not isinstance(tz, tuple) or len(tz) != 1 or tz[0] in scope:
         return
     if _OFFSET.match(tz[0]):
         raise BuildError(

@@ -86,13 +86,14 @@ class StepExportScope:
         self.refuse(f"production has no {path_text(path)!r}: {why}", allowed=self._known(), hint=hint)
 
     def _check_batch(self, path: Path) -> None:
-        if len(path) > 1 and path[1] not in BATCH_PARTS:
+        name, *below = path
+        if below and below[0] not in BATCH_PARTS:
             self.refuse(
-                f"production's batch has no {path[1]!r}",
+                f"production's batch has no {below[0]!r}",
                 allowed=", ".join(f"_batch.{part}" for part in BATCH_PARTS),
                 hint="use _batch.count, _batch.key or _batch.items",
             )
-        elif path[0] == "batch" and self.scope.variables.get("_batch") is not BATCH:
+        elif name == "batch" and self.scope.variables.get("_batch") is not BATCH:
             self.refuse(
                 "production names the batch '_batch', and here that is another variable",
                 hint="give that variable another name",

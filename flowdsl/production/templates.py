@@ -87,7 +87,7 @@ def _lower_value(node: Expression, names: StepExportScope) -> Node:
 
 
 def _is_text(node: Expression, names: StepExportScope) -> bool:
-    if not isinstance(node, Reference) or len(node.path) > 1:
+    if not isinstance(node, Reference) or len(node.path) != 1:
         return False
     return names.scope.variables[node.path[0]] is TEXT
 

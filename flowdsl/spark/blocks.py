@@ -123,5 +123,6 @@ def outputs_in(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch | Non
 
 
 def _are_blocks(batch: pa.RecordBatch) -> Mask:
-    mask: Mask = pc.is_in(batch.column("name"), _NAMES).to_numpy(zero_copy_only=False)
+    named = pc.is_in(batch.column("name"), _NAMES)  # pyright: ignore[reportAttributeAccessIssue]
+    mask: Mask = named.to_numpy(zero_copy_only=False)
     return mask

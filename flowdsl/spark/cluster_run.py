@@ -287,7 +287,8 @@ class ClusterRun:
         from pyspark.sql.pandas.types import to_arrow_schema
         from pyspark.sql.types import StructType
 
-        return replace(job, schema=to_arrow_schema(StructType.fromDDL(ddl), timezone="UTC"))
+        columns: Any = StructType.fromDDL(ddl)
+        return replace(job, schema=to_arrow_schema(columns, timezone="UTC"))
 
     def _tell(self, ranges: Ranges) -> None:
         if ranges.events > _MANY:

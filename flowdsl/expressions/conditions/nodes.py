@@ -183,7 +183,7 @@ class FunctionCall(Expression):
         return cls(function, tuple(argument for _, argument in sorted(given.items())))
 
     @cached_property
-    def children(self) -> tuple[Expression, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def children(self) -> tuple[Expression, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Arguments; for a function that compares with `before`, also the same path in `before`."""
         if not _function(self.function).with_before:
             return self.arguments
