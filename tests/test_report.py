@@ -318,7 +318,14 @@ def hostile_result() -> fd.Result:
         on("link.created", link_type=name, name=f"flow {name}", description=name)
         .fan_out("source_id", via=name, as_="other")
         .resolve("target_id", as_="gone", required=False)
-        .map({name: "{{ source_id }}", "recipient_id": "{{ target_id }}", "title": "{{ other_id }}"})
+        # the name of a field has no character 0
+        .map(
+            {
+                name.replace("\0", ""): "{{ source_id }}",
+                "recipient_id": "{{ target_id }}",
+                "title": "{{ other_id }}",
+            }
+        )
         .deliver(f"sink {name}")
         for name in HOSTILE
     ]
