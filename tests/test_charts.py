@@ -21,9 +21,10 @@ from flowdsl.charts.dots import DotPanel, dot_chart
 from flowdsl.charts.formats import micros, share_text, short_text, span_text
 from flowdsl.charts.lines import line_chart
 from flowdsl.charts.ticks import number_ticks, time_ticks
-from flowdsl.diagrams.palette import DARK, LIGHT, contrast
+from flowdsl.diagrams.palette import DARK, LIGHT
 from flowdsl.diagrams.text_width import width
 from flowdsl.pluralize import count_text
+from tests.contrast import contrast
 
 SVG = "{http://www.w3.org/2000/svg}"
 DAY = 86_400_000_000

@@ -20,9 +20,10 @@ from flowdsl.diagrams.crossings import order_nodes
 from flowdsl.diagrams.diagram import Annotation, Diagram, FlowDiagram, Outflow
 from flowdsl.diagrams.flows import flow_chain, flow_diagram
 from flowdsl.diagrams.lane_layout import draw_lanes
-from flowdsl.diagrams.palette import DARK, FAMILIES, LEAVES, LIGHT, TONES, contrast
+from flowdsl.diagrams.palette import DARK, FAMILIES, LEAVES, LIGHT, TONES
 from flowdsl.diagrams.picture import Picture
 from flowdsl.diagrams.text_width import elide_text, printable, width, wrap_text
+from tests.contrast import contrast
 
 GOLDEN = Path(__file__).parent / "golden" / "pictures"
 SVG = "{http://www.w3.org/2000/svg}"

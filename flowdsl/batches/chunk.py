@@ -16,7 +16,7 @@ import polars as pl
 from flowdsl.events import JSON_COLUMNS
 from flowdsl.log.event_rows import EventRows
 from flowdsl.values.columns import Column
-from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index, Ints
 from flowdsl.values.orders import inverse
 from flowdsl.values.paths import Path
@@ -30,13 +30,11 @@ Micros = npt.NDArray[np.int64]
 class Chunk:
     """Events of a chunk, their clock, the graph as it changes over them, and rows of earlier chunks."""
 
-    def __init__(
-        self, events: EventRows, clock: Micros, graph: GraphState, interner: Interner, *, seq_before: int = 0
-    ) -> None:
+    def __init__(self, events: EventRows, clock: Micros, graph: GraphState, *, seq_before: int = 0) -> None:
         self.fresh = len(events)
         self.clock = clock
         self.graph = graph
-        self.interner = interner
+        self.interner = graph.interner
         self.seq = events.frame["seq_no"].to_numpy() if self.fresh else np.zeros(0, np.int64)
         self.seq_before = seq_before
         self._parts = [events]

@@ -282,7 +282,7 @@ class ContextBatch:
 
     def detach(self, events: EventRows) -> ContextBatch:
         """Copy the contexts into a chunk of their own, which keeps nothing of this one alive."""
-        alone = Chunk(events, np.zeros(len(self), np.int64), self.chunk.graph, self.chunk.interner)
+        alone = Chunk(events, np.zeros(len(self), np.int64), self.chunk.graph)
         held = {name: self.variable(name) for name in self.names()}
         for variable in held.values():
             if variable is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
@@ -36,7 +36,7 @@ from flowdsl.log.event_rows import EventRows
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.scope import TRIGGER_VARIABLES
 from flowdsl.progress import Tick, noop, wait_with_progress
-from flowdsl.values.json_types import Ints, Mask
+from flowdsl.values.json_types import Index, Ints, Mask
 
 ALL_AT_ONCE = 1 << 62
 # fewer events are prepared sooner than a thread starts
@@ -45,6 +45,28 @@ PREPARED_APART = 1 << 14
 # `clock`
 Judge = Callable[[pl.DataFrame, int], pl.DataFrame]
 ExecutorFactory = Callable[..., StepExecutor]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What holds for a log as it is read: the range, the clock marks, the events that do not move the clock,
+    and the threads.
+    """
+
+    span: ReplayRange
+    marks: pl.DataFrame
+    ahead: pl.DataFrame
+    pool: ThreadPoolExecutor
+
+
+@dataclass(frozen=True)
+class ChunkRun:
+    """The run of the flows over a chunk: on which of its events, or all, and up to when timers fire (µs)."""
+
+    chunk: Chunk
+    runs: Mask | None
+    horizon: int
+    pool: ThreadPoolExecutor
 
 
 class LocalExecutor:
@@ -134,10 +156,11 @@ class LocalExecutor:
             whole=self.position == 0 and span.endless,
         )
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
+            reading = Reading(span, marks, ahead, pool)
             for events, read in prepared:
                 if judge is not None:
-                    ahead = judge(events.frame, self.clock)
-                self._chunk(events, span, marks, ahead, pool, read)
+                    reading = replace(reading, ahead=judge(events.frame, self.clock))
+                self._run_chunk(events, reading, read)
                 self._coded = tuple(events.mostly_coded)
                 more = sum(passed.pop() for _ in range(len(passed)))
                 self.events += more
@@ -185,7 +208,7 @@ class LocalExecutor:
         if not len(events):
             return
         events.prepare(self.plan.id_columns)
-        self._chunk(events, ReplayRange(), marks, ahead, pool)
+        self._run_chunk(events, Reading(ReplayRange(), marks, ahead, pool))
         self._settle_workers()
 
     def move_clock(self, clock: int) -> None:
@@ -259,7 +282,7 @@ class LocalExecutor:
         for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
             frame, ended = span.cut(frame)
             events = EventRows(readable(frame), self.graph.interner)
-            chunk = Chunk(events, np.zeros(len(events), np.int64), self.graph, self.graph.interner)
+            chunk = Chunk(events, np.zeros(len(events), np.int64), self.graph)
             if len(unmet := self.graph.advance(events)):
                 self.recorder.note_unmatched(chunk, unmet)
             self.graph.commit()
@@ -301,64 +324,52 @@ class LocalExecutor:
         """End the log: windows close and queues empty as if time went on."""
         self._advance(FOREVER, ending=True)
 
-    def _chunk(
-        self,
-        events: EventRows,
-        span: ReplayRange,
-        marks: pl.DataFrame,
-        ahead: pl.DataFrame,
-        pool: ThreadPoolExecutor,
-        read: GraphEvents | None = None,
-    ) -> None:
+    def _run_chunk(self, events: EventRows, reading: Reading, read: GraphEvents | None = None) -> None:
         changes = read or self.graph.read(events)
         if self._overlaps and self._compaction is None and not self.graph.changed_by(changes):
             # what is still on its way sees the same graph
-            self._run_chunk(events, span, marks, ahead, pool, changes, overlap=True)
+            self._run_events(events, reading, changes, overlap=True)
             return
         self._settle_workers()
-        self._run_chunk(events, span, marks, ahead, pool, changes)
+        self._run_events(events, reading, changes)
         self.graph.commit()
         self._compact()
 
-    def _run_chunk(
-        self,
-        events: EventRows,
-        span: ReplayRange,
-        marks: pl.DataFrame,
-        ahead: pl.DataFrame,
-        pool: ThreadPoolExecutor,
-        changes: GraphEvents,
-        *,
-        overlap: bool = False,
+    def _run_events(
+        self, events: EventRows, reading: Reading, changes: GraphEvents, *, overlap: bool = False
     ) -> None:
         times = micros(events.frame)
         seq = events.frame["seq_no"].to_numpy()
-        moving, still = without_ahead(times, seq, ahead) if ahead.height else (times, None)
-        clock = self._clock(moving, seq, marks)
-        chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
-        unmet = self.graph.advance(chunk.events, changes)
-        runs = span.runs(chunk, times)
+        moving, still = without_ahead(times, seq, reading.ahead)
+        clock = self._clock(moving, seq, reading.marks)
+        chunk = Chunk(events, clock, self.graph, seq_before=self.position)
+        unmet = self.graph.advance(events, changes)
+        run = ChunkRun(chunk, reading.span.runs(chunk, times), int(clock[-1]), reading.pool)
         through = len(seq)
-        if self._may_stop and (crash := self._crash(chunk, runs, int(clock[-1]), pool)) is not None:
+        if self._may_stop and (crash := self._crash(run)) is not None:
             through = int(np.searchsorted(seq, crash.seq_no)) + 1
-            self._run_until(crash, chunk, runs, int(clock[through - 1]), pool)
+            self._run_until(crash, replace(run, horizon=int(clock[through - 1])))
         late = np.flatnonzero(times[:through] < clock[:through])
-        if len(late):
-            self.recorder.note_late(chunk, late)
-        if still is not None and len(still := still[still < through]):
-            self.recorder.note_ahead(chunk, still)
-        if len(unmet := unmet[unmet < through]):
-            self.recorder.note_unmatched(chunk, unmet)
+        self._note(chunk, late, still[still < through], unmet[unmet < through])
         if not self._may_stop:
-            self._run_flows(chunk, runs, int(clock[-1]), pool, self.recorder, self._trace, overlap=overlap)
+            self._run_flows(run, self.recorder, self._trace, overlap=overlap)
         if self.began is None:
             self.began = int(clock[0])
         self.clock, self.position = int(clock[through - 1]), int(seq[through - 1])
         self.events += through
 
+    def _note(self, chunk: Chunk, late: Index, ahead: Index, unmatched: Index) -> None:
+        """Write down the events that are late, dated in the future, or delete what is not there."""
+        if len(late):
+            self.recorder.note_late(chunk, late)
+        if len(ahead):
+            self.recorder.note_ahead(chunk, ahead)
+        if len(unmatched):
+            self.recorder.note_unmatched(chunk, unmatched)
+
     # -- where production may stop ---------------------------------------------------------------------
 
-    def _crash(self, chunk: Chunk, runs: Mask | None, horizon: int, pool: ThreadPoolExecutor) -> Crash | None:
+    def _crash(self, run: ChunkRun) -> Crash | None:
         """Take a chunk through the flows if production does not stop in it; the crash, and nothing done, if
         it does.
         """
@@ -366,7 +377,7 @@ class LocalExecutor:
         recorder = self.recorder.branch()
         for one in self.steps:
             one.kernel, one.counts = one.kernel.fork(), StepCounts()
-        self._run_flows(chunk, runs, horizon, pool, recorder)
+        self._run_flows(run, recorder)
         crash = min((one.counts.crash for one in self.steps if one.counts.crash is not None), default=None)
         undone = crash is not None or self._trace is not None
         for one, (kernel, counts) in zip(self.steps, before, strict=True):
@@ -379,49 +390,35 @@ class LocalExecutor:
             self.recorder.join(recorder)
         elif crash is None:
             # the trace has nothing of it yet
-            self._run_flows(chunk, runs, horizon, pool, self.recorder, self._trace)
+            self._run_flows(run, self.recorder, self._trace)
         return crash
 
     def _run_flows(
-        self,
-        chunk: Chunk,
-        runs: Mask | None,
-        clock: int,
-        pool: ThreadPoolExecutor,
-        recorder: Recorder,
-        trace: OutcomeSink | None = None,
-        *,
-        overlap: bool = False,
+        self, run: ChunkRun, recorder: Recorder, trace: OutcomeSink | None = None, *, overlap: bool = False
     ) -> None:
         for (entry, _), worker in zip(self._entries, self._workers, strict=True):
-            contexts = _trigger(entry, chunk, runs, self._roots(entry))
-            worker.run(contexts, clock, pool, recorder, trace, overlap=overlap)
+            contexts = self._trigger(entry, run)
+            worker.run(contexts, run.horizon, run.pool, recorder, trace, overlap=overlap)
         self._settle(recorder, trace)
 
     def _settle_workers(self) -> None:
         for worker in self._workers:
             worker.settle(self.recorder)
 
-    def _run_until(
-        self,
-        crash: Crash,
-        chunk: Chunk,
-        runs: Mask | None,
-        horizon: int,
-        pool: ThreadPoolExecutor,
-    ) -> None:
+    def _run_until(self, crash: Crash, run: ChunkRun) -> None:
         """Take what is before a crash through the flows; of its event the flows after its flow see
         nothing.
         """
         for entry, branches in self._entries:
-            triggered = _trigger(entry, chunk, runs, self._roots(entry))
+            triggered = self._trigger(entry, run)
             for branch in branches:
                 flow = branch[0].step.flows[0]
                 last = crash.seq_no if flow <= crash.flow else crash.seq_no - 1
                 for one in branch if flow == crash.flow else ():
                     one.stop = crash
                 contexts = triggered.take(np.flatnonzero(triggered.seq <= last))
-                Worker([branch], alone=True).run(contexts, horizon, pool, self.recorder, self._trace)
+                worker = Worker([branch], alone=True)
+                worker.run(contexts, run.horizon, run.pool, self.recorder, self._trace)
         step = next(s for s in self.plan.steps if s.flows[0] == crash.flow and s.number == crash.step)
         self.stopped = Stopped(
             crash.seq_no,
@@ -465,6 +462,15 @@ class LocalExecutor:
                 run_steps(branch, nothing, Until(horizon, ending), self.recorder, self._trace)
         self._settle(self.recorder, self._trace)
 
+    def _trigger(self, entry: Entry, run: ChunkRun) -> ContextBatch:
+        """Return a context for each event that a trigger takes."""
+        mask = _meets(entry, run.chunk.events)
+        if run.runs is not None:
+            mask = mask & run.runs
+        rows = np.flatnonzero(mask)
+        before = {"before": EntityVariable(run.chunk.graph.before.take(rows))} if entry.before else None
+        return ContextBatch(run.chunk, rows, roots=self._roots(entry), variables=before)
+
     def _roots(self, entry: Entry) -> frozenset[str]:
         own = ("event",) if self.plan.rules.event_variable else ()
         return frozenset({*TRIGGER_VARIABLES[entry.trigger.kind], *own})
@@ -478,9 +484,7 @@ class LocalExecutor:
     def empty_chunk(self, graph: GraphState | None = None) -> Chunk:
         """Return a chunk without events, over the graph as it is."""
         events = EventRows(empty_events().drop(JSON_COLUMNS), self.graph.interner)
-        return Chunk(
-            events, np.zeros(0, np.int64), graph or self.graph, self.graph.interner, seq_before=self.position
-        )
+        return Chunk(events, np.zeros(0, np.int64), graph or self.graph, seq_before=self.position)
 
     def _compact(self) -> None:
         if self._compaction is None:
@@ -525,6 +529,8 @@ def _ramp(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 def without_ahead(times: Micros, seq: Ints, ahead: pl.DataFrame) -> tuple[Micros, Ints]:
     """Return times with the clock itself in place of what does not move it, and where that is."""
+    if not ahead.height:
+        return times, np.zeros(0, np.int64)
     numbers = ahead["seq_no"].to_numpy()
     place = np.searchsorted(numbers, seq).clip(0, len(numbers) - 1)
     rows = np.flatnonzero(numbers[place] == seq)
@@ -552,12 +558,3 @@ def _meets(entry: Entry, events: EventRows) -> Mask:
         return mask
     name, wanted = entry.trigger.filter
     return mask & events.of_type(name, wanted)
-
-
-def _trigger(entry: Entry, chunk: Chunk, runs: Mask | None, roots: frozenset[str]) -> ContextBatch:
-    mask = _meets(entry, chunk.events)
-    if runs is not None:
-        mask = mask & runs
-    rows = np.flatnonzero(mask)
-    before = {"before": EntityVariable(chunk.graph.before.take(rows))} if entry.before else None
-    return ContextBatch(chunk, rows, roots=roots, variables=before)

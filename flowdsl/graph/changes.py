@@ -17,7 +17,7 @@ from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.masks import where_present
-from flowdsl.values.orders import sort_stably, stable_order
+from flowdsl.values.orders import sort_stably
 
 # sequence numbers so far apart are searched rather than looked up in a table
 _SPARSE: Final = 64
@@ -157,18 +157,15 @@ def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:
 
 def following(keys: Ints) -> tuple[Index, Index]:
     """Return the rows that are not the first of their key, and for each the row of the same key before it."""
-    order = stable_order(keys)
-    ordered = keys.take(order)
+    ordered, order = sort_stably(keys)
     again = np.flatnonzero(ordered[1:] == ordered[:-1])
     return order[again + 1], order[again]
 
 
 def first_mentions(keys: Ints, deleted: Mask) -> tuple[Mask, Mask]:
     """Mark the first row of each key, and the rows whose previous row of the same key is not a deletion."""
-    order = stable_order(keys)
-    ordered = keys.take(order)
-    again = np.concatenate([[False], ordered[1:] == ordered[:-1]])
+    later, earlier = following(keys)
     first, alive = np.ones(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
-    first[order] = ~again
-    alive[order[1:]] = again[1:] & ~deleted[order[:-1]]
+    first[later] = False
+    alive[later] = ~deleted[earlier]
     return first, alive

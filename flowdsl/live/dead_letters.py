@@ -58,21 +58,7 @@ LETTERS: Final = (
     + ", settled integer not null default 0, crc integer not null)",
     "create index if not exists letters_open on letters (settled, seq_no)",
 )
-COLUMNS: Final = (
-    *EVENT_COLUMNS,
-    "flow",
-    "step",
-    "operator",
-    "branch",
-    "error",
-    "variables",
-    "sink",
-    "recipient_id",
-    "payload",
-    "attempts",
-    "failed_at",
-    "key",
-)
+COLUMNS: Final = (*(name for name in DeadLetter._fields[1:] if name != "delivery"), "key")
 _TYPES: Final[dict[str, Any]] = {
     **{name: pl.Int64 if name in _INTEGERS else pl.String for name in COLUMNS},
     "timestamp": MOMENT,

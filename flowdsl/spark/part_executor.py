@@ -12,7 +12,7 @@ import polars as pl
 
 from flowdsl.batches.chunk import Chunk
 from flowdsl.engine.executor import StepExecutor
-from flowdsl.engine.local import ExecutorFactory, LocalExecutor, without_ahead
+from flowdsl.engine.local import ChunkRun, ExecutorFactory, LocalExecutor, Reading, without_ahead
 from flowdsl.engine.range import BEGINNING, micros
 from flowdsl.engine.scheduler import Worker
 from flowdsl.flow.plan import Plan
@@ -74,7 +74,7 @@ class PartExecutor(LocalExecutor):
         clock = np.zeros(len(events), np.int64)
         unmet = self.graph.advance(events)
         if reported and len(unmet):
-            self.recorder.note_unmatched(Chunk(events, clock, self.graph, self.graph.interner), unmet)
+            self.recorder.note_unmatched(Chunk(events, clock, self.graph), unmet)
         self.graph.commit()
 
     def take_range(self, frame: pl.DataFrame, own: Mask, job: Job, pool: ThreadPoolExecutor) -> Ints:
@@ -84,18 +84,13 @@ class PartExecutor(LocalExecutor):
         events = self._read(frame, own)
         seq = events.frame["seq_no"].to_numpy()
         times = np.where(own, micros(events.frame), BEGINNING)
-        moving, still = without_ahead(times, seq, job.ahead) if job.ahead.height else (times, None)
+        moving, still = without_ahead(times, seq, job.ahead)
         clock = self._clock(np.where(own, moving, BEGINNING), seq, job.marks)
-        chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
+        chunk = Chunk(events, clock, self.graph, seq_before=self.position)
         unmet = self.graph.advance(events)
         runs = job.span.runs(chunk, times)
         late = np.flatnonzero(own & (times < clock))
-        if len(late):
-            self.recorder.note_late(chunk, late)
-        if still is not None and len(still := still[own[still]]):
-            self.recorder.note_ahead(chunk, still)
-        if len(unmet := unmet[own[unmet]]):
-            self.recorder.note_unmatched(chunk, unmet)
+        self._note(chunk, late, still[own[still]], unmet[own[unmet]])
         self._take_chunk(chunk, own if runs is None else runs & own, pool)
         return clock
 
@@ -111,7 +106,7 @@ class PartExecutor(LocalExecutor):
         graph. Where links are shared out it says which of them are of `links` of this shard.
         """
         events = self._read(frame, own)
-        chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
+        chunk = Chunk(events, clock, self.graph, seq_before=self.position)
         changes = None if links is None else links.changes
         unmet = self.graph.advance(events if changes is None else EventRows(changes, self.graph.interner))
         if links is not None and len(unmet := unmet[links.mask[unmet]]):
@@ -120,7 +115,7 @@ class PartExecutor(LocalExecutor):
 
     def take_whole(self, frame: pl.DataFrame, job: Job, pool: ThreadPoolExecutor) -> None:
         """Take the next events of the whole log through the flows."""
-        self._chunk(self._read(frame, None), job.span, job.marks, job.ahead, pool)
+        self._run_chunk(self._read(frame, None), Reading(job.span, job.marks, job.ahead, pool))
 
     def end(self, job: Job) -> None:
         """End the log."""
@@ -158,7 +153,7 @@ class PartExecutor(LocalExecutor):
         return events
 
     def _take_chunk(self, chunk: Chunk, runs: Mask, pool: ThreadPoolExecutor) -> None:
-        self._run_flows(chunk, runs, int(chunk.clock[-1]), pool, self.recorder)
+        self._run_flows(ChunkRun(chunk, runs, int(chunk.clock[-1]), pool), self.recorder)
         self.graph.commit()
         self.clock, self.position = int(chunk.clock[-1]), int(chunk.seq[-1])
         self._compact()
