@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -49,14 +50,14 @@ def people() -> fd.EntityGraph:
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the functions that read documents and ids, as they are called."""
+    """The functions that read documents and ids, and their threads, as they are called."""
     calls: list[str] = []
 
     def noting(owner: Any, name: str) -> None:
         called = getattr(owner, name)
 
         def noted(*arguments: Any, **named: Any) -> Any:
-            calls.append(name)
+            calls.append(f"{name} on {threading.current_thread().name}")
             return called(*arguments, **named)
 
         monkeypatch.setattr(owner, name, noted)

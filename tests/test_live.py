@@ -125,6 +125,25 @@ def test_run_until_idle_waits_for_a_runtime_that_runs(log: Any) -> None:
         assert len(titles(runtime.run_until_idle())) == 1000
 
 
+def test_run_until_idle_waits_for_timers_that_a_runtime_has_not_looked_at_yet(log: Any) -> None:
+    now = dt.datetime(2026, 3, 2, 10, tzinfo=dt.UTC)
+    flow = on("link.created").batch("target_id", window="1h").map(title="{{ batch.count }}").deliver("in-app")
+    with Runtime(flow, log, clock=lambda: now) as runtime:
+        for hour in range(1, 6):
+            log.append(like("ann") | {"timestamp": now})
+            assert len(titles(runtime.run_until_idle())) == hour - 1
+            now += dt.timedelta(hours=1)
+            assert len(titles(runtime.run_until_idle())) == hour
+
+
+def test_run_until_idle_waits_for_the_dead_letters_of_a_runtime_that_runs(log: Any) -> None:
+    fails = on("link.created").map(title="{{ metadata.note }}").deliver("in-app")
+    with Runtime(fails, log) as runtime:
+        for count in range(1, 6):
+            log.append(like("ann"))
+            assert len(runtime.run_until_idle().dead_letters) == count
+
+
 # -- where it begins -----------------------------------------------------------------------------------
 
 

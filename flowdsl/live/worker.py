@@ -78,6 +78,8 @@ class LiveWorker:
         self.patience = PATIENCE
         # whether a caller waits until the run is idle
         self.awaited = False
+        # while the run sleeps: its next deadline, one value for each sleep
+        self._sleep_until: tuple[int | None] | None = None
         # who hears of the events that are run, on the thread of the run
         self.on_progress: Tick = noop
         self._setting = setting
@@ -104,9 +106,19 @@ class LiveWorker:
 
     @property
     def idle(self) -> bool:
-        """True if everything in the log has reached the sinks."""
+        """True if the run sleeps, no timer is due, and all that is in the log has reached the sinks or is
+        among the dead letters.
+        """
+        asleep = self._sleep_until
         return (
-            self.place.seq_no >= self._setting.log.last_seq_no() and self.dispatch.done >= self.place.number
+            asleep is not None
+            and (asleep[0] is None or asleep[0] > self._setting.now())
+            and self.place.seq_no >= self._setting.log.last_seq_no()
+            and self.dispatch.done >= self.place.number
+            and not self.recorder.unspelled
+            and (self._written is None or self._written.done())
+            # it did not wake up meanwhile
+            and self._sleep_until is asleep
         )
 
     def work(self, stop: threading.Event, *, until_idle: bool) -> None:
@@ -184,7 +196,9 @@ class LiveWorker:
         deadline = self.local.next_deadline()
         if deadline is not None:
             nap = min(nap, max((deadline - self._setting.now()) / 1e6, 0.0))
+        self._sleep_until = (deadline,)
         self._setting.log.wait(self.place.seq_no, nap)
+        self._sleep_until = None
 
     # -- from time to time -----------------------------------------------------------------------------
 

@@ -93,8 +93,11 @@ def _changeable(frame: pl.DataFrame | pa.Table) -> pl.DataFrame:
 def _place(column: pl.Series) -> Hashable:
     """Return the name and type of a column, and where its values lie in memory."""
     place: list[Hashable] = [column.name, str(column.dtype)]
+    # Arrow gets these as they lie
+    plain = column.dtype == pl.String or column.dtype.is_temporal() or column.dtype.is_integer()
     for chunk in column.get_chunks():
-        values = chunk.to_physical().to_arrow(compat_level=pl.CompatLevel.newest())
+        physical = chunk if plain else chunk.to_physical()
+        values = physical.to_arrow(compat_level=pl.CompatLevel.newest())
         place += [len(values), values.offset]
         place += [buffer.address for buffer in values.buffers() if buffer is not None]
     return tuple(place)

@@ -285,8 +285,9 @@ class _Repeats:
 
 def _with_all(frame: pl.DataFrame, names: Collection[str], more: Sequence[pl.Series] = ()) -> pl.DataFrame:
     """Return these columns, null where the table lacks one, and others."""
-    absent = {name: pl.lit(None, SCHEMA[name]) for name in names if name not in frame.columns}
-    whole = (frame.with_columns(**absent) if absent else frame).hstack([*more])
+    absent = [name for name in names if name not in frame.columns]
+    nulls = [pl.Series(name, [None], SCHEMA[name]).new_from_index(0, frame.height) for name in absent]
+    whole = frame.hstack([*nulls, *more])
     return whole[[*names, *(series.name for series in more)]]
 
 
