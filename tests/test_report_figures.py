@@ -203,6 +203,19 @@ def test_what_preferences_refuse_is_nobodys():
 # -- samples ------------------------------------------------------------------------------------------
 
 
+def test_days_of_which_a_cap_stops_everything_are_nobodys_worst():
+    likes = log_of("""
+            at | source | target
+             0 | ann    | bob
+         86400 | ann    | bob
+        172800 | ann    | eve
+        259200 | ann    | eve
+    """)  # fmt: skip
+    both = on("link.created", name="both").map(title="x").deliver("in-app", "push")
+    result = fd.replay(both, likes, caps={"in-app": fd.Cap(1, per="month")})
+    assert_figures(result.report().figures, result)
+
+
 def test_samples_are_the_first_the_last_the_longest_the_shortest_and_rare_shapes():
     titles = ["medium one", "tiny", "medium two", "tiny", "a very long title indeed", "medium six"]
     log = [

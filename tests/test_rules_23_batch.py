@@ -137,6 +137,20 @@ def test_rule_23_a_sum_beyond_all_numbers_fails() -> None:
     assert result.errors["error"].tolist() == ["sum(metadata.amount) is beyond what a number can be"]
 
 
+@pytest.mark.parametrize("chunk_size", [1, None])
+def test_rule_23_a_sum_beyond_all_numbers_fails_beside_a_window_of_text(chunk_size: int | None) -> None:
+    flow = LIKED.batch("metadata.window", window="1h", collect={"total": fn.sum(var.metadata.amount)})
+    found = [("far", 1.7e308), ("text", "x"), ("far", 1.7e308)]
+    log = amounts(*(amount for _, amount in found))
+    for envelope, (window, _) in zip(log, found, strict=True):
+        envelope["event"]["metadata"]["window"] = window
+    result = fd.replay(flow.map(t=var.batch.total).deliver("s"), log, chunk_size=chunk_size)
+    assert sorted(result.errors["error"].str.partition(")")[2]) == [
+        " is beyond what a number can be",
+        " takes numbers, and one of its values is text",
+    ]
+
+
 def test_rule_23_an_expression_that_fails_for_a_member_fails_that_member_only() -> None:
     flow = LIKED.batch("target_id", window="1h", collect={"doubled": "metadata.amount * 2"})
     assert batched(flow, amounts(1, "x", 3), "doubled", "count") == [(3, [2, 6], 2)]

@@ -15,7 +15,7 @@ from flowdsl.batches.hoist import hoist
 from flowdsl.expressions.aggregates import Aggregate, Collected
 from flowdsl.expressions.conditions import evaluate
 from flowdsl.expressions.conditions.nodes import Reference
-from flowdsl.expressions.row_source import Failures
+from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.kernels.batch_items import json_lists
 from flowdsl.kernels.batch_members import ValuesAt
 from flowdsl.kernels.keys import typed_spelling
@@ -240,7 +240,6 @@ def _ranks(values: Column) -> Ints:
 def _sum(inside: _Inside) -> Outcome:
     """Return the sums: integers exactly, floats in order, and both together where there are both."""
     values, size = inside.values, len(inside.counts)
-    wrong = inside.no_numbers()
     whole, floating = values.is_(Tag.INT), values.is_(Tag.FLOAT)
     wide = values.wide
     digits: dict[int, int] = {}
@@ -252,7 +251,7 @@ def _sum(inside: _Inside) -> Outcome:
             digits[window] = digits.get(window, 0) + int(wide[row])
     wholes = _whole_sums(values, inside.place, whole, size, digits)
     if not floating.any():
-        return CollectedValues(wholes), wrong
+        return CollectedValues(wholes), inside.no_numbers()
     floats, place = values.floats, inside.place
     assert floats is not None
     rows = np.flatnonzero(floating)
@@ -264,10 +263,9 @@ def _sum(inside: _Inside) -> Outcome:
         base = np.where(wholes.is_(Tag.INT), wholes.ints.astype(np.float64), base)
     both = np.where(mixed, base + sums, base)
     result = Column(size, uniform(tags), ints=wholes.ints, floats=both, wide=_only(wholes.wide, ~mixed))
-    if wrong is None:
-        infinite = (tags == Tag.FLOAT) & ~np.isfinite(both)
-        wrong = Failures.where(infinite, f"{inside.text} is beyond what a number can be")
-    return CollectedValues(result), wrong
+    infinite = (tags == Tag.FLOAT) & ~np.isfinite(both)
+    beyond = Failures.where(infinite, f"{inside.text} is beyond what a number can be")
+    return CollectedValues(result), first_failures([inside.no_numbers(), beyond])
 
 
 def _whole_sums(values: Column, place: Ints, whole: Mask, size: int, digits: dict[int, int]) -> Column:

@@ -129,6 +129,8 @@ class DailyCounts:
             for day, (hashes, counts) in part.days.items():
                 found.setdefault(day, []).append((hashes, counts if weight == 1 else weight * counts))
         merged = {day: _positive(*_merge_counts(pieces)[:2]) for day, pieces in sorted(found.items())}
+        # a day of which caps or preferences held back everything
+        merged = {day: left for day, left in merged.items() if len(left[0])}
         return cls(merged, sum(w * part.nobody for part, w in zip(parts, weights, strict=True)))
 
 
