@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from event_tables import counts, drops, failures, log_of, sent
@@ -206,6 +207,16 @@ def test_rule_13_keys_are_compared_as_typed_values() -> None:
     log = log_of("at | data\n" + "\n".join(f'0 | {{"k": {value}}}' for value in values))
     flow = to_s(LIKED.deduplicate("metadata.k", window="3s"))
     assert fd.replay(flow, log)["s"]["seq_no"].tolist() == [1, 2, 3, 5, 6, 8, 9]
+
+
+@pytest.mark.parametrize("step", [LIKED.deduplicate, LIKED.batch], ids=["deduplicate", "batch"])
+def test_rule_13_keys_that_are_numbers_stay_apart_from_texts_that_come_in_a_later_chunk(
+    step: Callable[..., Flow],
+) -> None:
+    values = [*range(40), *(f'"k{number}"' for number in range(40))]
+    log = log_of("at | data\n" + "\n".join(f'0 | {{"k": {value}}}' for value in values))
+    result = fd.replay(to_s(step("metadata.k", window="3s")), log, chunk_size=40)
+    assert len(result["s"]) == 80
 
 
 def test_rule_13_a_window_of_0s_lets_everything_pass() -> None:

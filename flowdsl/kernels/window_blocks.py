@@ -52,15 +52,19 @@ class KeyTable:
 
     def __init__(self, keys: Ints) -> None:
         self.low, self.high = int(keys.min()), int(keys.max())
-        self._at = keys - self.low
-        self._table = np.full(self.high - self.low + 1, -1, np.int64)
+        at = keys - self.low
+        # keys that are text are all even: more of a smaller table stays at hand
+        self._shift = 1 - int(np.bitwise_or.reduce(at) & 1)
+        self._at = at >> self._shift
+        self._table = np.full((self.high - self.low >> self._shift) + 1, -1, np.int32)
         self._ends: list[Ints] = []
         self.held = 0
 
     def hold(self, keys: Ints, ends: Ints) -> None:
         """Hold windows that are open from before; of a key that has another one these count."""
-        mine = np.flatnonzero((keys >= self.low) & (keys <= self.high))
-        self._table[keys.take(mine) - self.low] = self.held + mine
+        at = keys - self.low
+        mine = np.flatnonzero((keys >= self.low) & (keys <= self.high) & (at & self._shift == 0))
+        self._table[at.take(mine) >> self._shift] = self.held + mine
         self._ends.append(ends)
         self.held += len(keys)
 
@@ -68,11 +72,11 @@ class KeyTable:
         """Return the keys, each once, in order."""
         there = np.zeros(len(self._table), np.bool_)
         there[self._at] = True
-        return np.flatnonzero(there) + self.low
+        return self._keys_at(np.flatnonzero(there))
 
     def windows(self, times: Ints, limits: Ints, edges: list[int]) -> Ints:
         """Return the window that each row goes into."""
-        numbers = np.arange(self.held, self.held + len(times))
+        numbers = np.arange(self.held, self.held + len(times), dtype=np.int32)
         # place -1 is the last one
         ends = np.concatenate([*self._ends, limits, [_BEFORE_ALL]])
         windows = np.empty(len(times), np.int64)
@@ -91,4 +95,7 @@ class KeyTable:
     def last_opened(self) -> tuple[Ints, Ints]:
         """Return the keys that opened a window, ascending, and the row that opened the last one of each."""
         at = np.flatnonzero(self._table >= self.held)
-        return at + self.low, self._table.take(at) - self.held
+        return self._keys_at(at), self._table.take(at) - self.held
+
+    def _keys_at(self, places: Ints) -> Ints:
+        return (places << self._shift) + self.low
