@@ -95,7 +95,7 @@ class KeyTable:
     def last_opened(self) -> tuple[Ints, Ints]:
         """Return the keys that opened a window, ascending, and the row that opened the last one of each."""
         at = np.flatnonzero(self._table >= self.held)
-        return self._keys_at(at), self._table.take(at) - self.held
+        return self._keys_at(at), self._table.take(at).astype(np.int64) - self.held
 
     def _keys_at(self, places: Ints) -> Ints:
         return (places << self._shift) + self.low
