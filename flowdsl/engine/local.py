@@ -49,9 +49,7 @@ ExecutorFactory = Callable[..., StepExecutor]
 
 @dataclass(frozen=True)
 class Reading:
-    """What holds for a log as it is read: the range, the clock marks, the events that do not move the clock,
-    and the threads.
-    """
+    """Range of a log that is read, its clock marks, the events that do not move the clock, and the threads."""
 
     span: ReplayRange
     marks: pl.DataFrame
