@@ -13,7 +13,7 @@ import polars as pl
 from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_BY_QUIET, ContextBatch, join_branches, join_closed
 from flowdsl.batches.payload import Payload
-from flowdsl.batches.variables import StoredVariable, Variable, Versions
+from flowdsl.batches.variables import StoredVariable, Versions
 from flowdsl.log.event_rows import EventRows
 from flowdsl.values.columns import gather_values
 from flowdsl.values.json_types import Index, Ints
@@ -53,12 +53,9 @@ class BufferedContexts(StateObject):
         self.events: EventRows = contexts.chunk.keep(contexts.rows)
         self.roots = contexts.event_roots
         self.branches = contexts.branches
-        self.variables: dict[str, Variable] = {}
-        for name in contexts.names():
-            variable = contexts.variable(name)
-            assert variable is not None
+        self.variables = contexts.variables()
+        for variable in self.variables.values():
             variable.settle()
-            self.variables[name] = variable
         self.payload: Payload | None = contexts.payload
         self.closed = contexts.closed
         self.alive = np.ones(len(contexts), np.bool_)

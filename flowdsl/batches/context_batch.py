@@ -143,6 +143,15 @@ class ContextBatch:
         payload = ("_payload",) if self.payload is not None else ()
         return tuple(dict.fromkeys([*sorted(self.event_roots), *self.names(), *payload]))
 
+    def variables(self) -> dict[str, Variable]:
+        """Return the variables set by steps, by their name."""
+        own = self._variables
+        if self._origin is None:
+            return dict(own)
+        parent, index = self._origin
+        above = parent.variables().items()
+        return {**{name: own[name] if name in own else v.take(index) for name, v in above}, **own}
+
     def variable(self, name: str) -> Variable | None:
         """Return the variable that a step has set under this name, or None."""
         if name in self._variables:
@@ -267,7 +276,6 @@ class ContextBatch:
 
     def place(self, moment: Micros, seen: Seen | Later[Seen], closed: npt.NDArray[np.uint8]) -> ContextBatch:
         """Return these contexts at the moment when a timer releases them, seeing the graph as of then."""
-        held = {name: self.variable(name) for name in self.names()}
         return ContextBatch(
             self.chunk,
             self.rows,
@@ -275,7 +283,7 @@ class ContextBatch:
             moment=moment,
             seen=seen,
             branches=self.branches,
-            variables={name: v for name, v in held.items() if v is not None},
+            variables=self.variables(),
             payload=self.payload,
             closed=closed,
         )
@@ -283,10 +291,9 @@ class ContextBatch:
     def detach(self, events: EventRows) -> ContextBatch:
         """Copy the contexts into a chunk of their own, which keeps nothing of this one alive."""
         alone = Chunk(events, np.zeros(len(self), np.int64), self.chunk.graph)
-        held = {name: self.variable(name) for name in self.names()}
-        for variable in held.values():
-            if variable is not None:
-                variable.settle()
+        variables = self.variables()
+        for variable in variables.values():
+            variable.settle()
         return ContextBatch(
             alone,
             np.arange(len(self)),
@@ -294,7 +301,7 @@ class ContextBatch:
             moment=self.moment,
             seen=np.zeros(len(self), np.int32),
             branches=self.branches,
-            variables={name: v for name, v in held.items() if v is not None},
+            variables=variables,
             payload=self.payload,
             closed=self.closed,
         )
@@ -337,10 +344,8 @@ class ContextBatch:
 def _join_variables(parts: Sequence[ContextBatch]) -> dict[str, Variable]:
     held: dict[str, list[Variable]] = {}
     for part in parts:
-        for name in part.names():
-            variable = part.variable(name)
-            if variable is not None:
-                held.setdefault(name, []).append(variable)
+        for name, variable in part.variables().items():
+            held.setdefault(name, []).append(variable)
     return {name: variables[0].concat(variables) for name, variables in held.items()}
 
 

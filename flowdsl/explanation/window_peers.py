@@ -58,8 +58,7 @@ class Arrivals:
     @classmethod
     def at(cls, stage: CompiledStep, rules: Rules, watched: int) -> Arrivals:
         """Build an empty record for a step."""
-        paths = sorted(stage.operator.key_paths)
-        space = KeySpace(paths, rules) if paths else None
+        space = KeySpace.of(sorted(stage.operator.key_paths), rules)
         return cls(stage.number, stage.operator, space, watched, rules.timers)
 
     def add(self, contexts: ContextBatch) -> None:

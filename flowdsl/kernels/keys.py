@@ -46,6 +46,11 @@ class KeySpace(StateObject):
         self._others = Interner()
         self._pairs: list[HashTable] = [HashTable() for _ in paths[1:]]
 
+    @classmethod
+    def of(cls, paths: Sequence[Path], rules: Rules) -> KeySpace | None:
+        """Return the numbers of the values of paths; None without paths, where all contexts have one key."""
+        return cls(paths, rules) if paths else None
+
     def held_codes(self) -> Iterator[Keys]:
         # what its tables know is of use only where a key is
         return iter(())

@@ -209,7 +209,7 @@ class CapKernel(Kernel):
     saved = keeps(_space=OptionalField(ObjectField(KeySpace)), _counts=OneOfField(CapCounts))
 
     def __init__(self, options: KeyCap, rules: Rules) -> None:
-        self._space = KeySpace(options.key, rules) if options.key else None
+        self._space = KeySpace.of(options.key, rules)
         self._zones = ZoneReader(options.tz, options.default_tz)
         self._counts = options.counts()
 

@@ -160,7 +160,7 @@ class NoLimitKernel(Kernel):
     """Passes all contexts that have a key."""
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
-        self._space = KeySpace(options.key, rules) if options.key else None
+        self._space = KeySpace.of(options.key, rules)
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         contexts, _, failed = split_keyed(self._space, contexts)
@@ -173,7 +173,7 @@ class DropKernel(Kernel):
     saved = keeps(_space=OptionalField(ObjectField(KeySpace)), _buckets=ObjectField(Buckets))
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
-        self._space = KeySpace(options.key, rules) if options.key else None
+        self._space = KeySpace.of(options.key, rules)
         kind = DropBucket if rules.exact_tokens else FloatBucket
         self._buckets = Buckets(kind, options.max, max(options.per.microseconds, 1))
 
@@ -202,7 +202,7 @@ class QueueKernel(WaitingKernel):
     )
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
-        self._space = KeySpace(options.key, rules) if options.key else None
+        self._space = KeySpace.of(options.key, rules)
         self._buckets = Buckets(QueueBucket, options.max, options.per.microseconds)
         self._waiting = ReleaseQueue()
 

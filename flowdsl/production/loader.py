@@ -82,7 +82,7 @@ class DocumentReader:
     # -- around the flows ------------------------------------------------------------------------------
 
     def _backend(self, item: Item | None) -> Backend:
-        if item is None or item.value is None:
+        if item is None:
             return Backend()
         given = self._mapping(item, "backend", ("type", "config"))
         kind = self._choice(given.get("type"), "backend: type", BACKENDS) or "memory"
@@ -101,7 +101,7 @@ class DocumentReader:
         return SinkConfig(name, kind, config, cap) if name and kind else None
 
     def _cap(self, item: Item | None) -> Cap | None:
-        if item is None or item.value is None:
+        if item is None:
             return None
         before = len(self.problems)
         given = self._mapping(item, "a sink: cap", ("max", "per", "tz"), ("max", "per"))
@@ -120,7 +120,7 @@ class DocumentReader:
         return ConsumerOptions(name, seek) if name else None
 
     def _config(self, item: Item | None, what: str) -> dict[str, Any]:
-        if item is None or item.value is None:
+        if item is None:
             return {}
         if not isinstance(item.value, dict):
             self.refuse(item.place, f"{what} is {item.kind}", allowed="a mapping")

@@ -52,28 +52,26 @@ def sink_table(
     """
     mine = [step for step in steps if sink in step["sinks"]]
     pieces = [piece for step in mine for piece in store.parts(step["table"])]
-    fields = dict.fromkeys(chain(*(step["fields"] for step in mine), *(p.meta["fields"] for p in pieces)))
-    named = field_columns(fields)
+    fields = (*(step["fields"] for step in mine), *(piece.meta["fields"] for piece in pieces))
+    named = field_columns(dict.fromkeys(chain(*fields)))
     if columns is not None:
         _check_columns(sink, columns, [*FIXED, *named])
+        # other columns are not read, made or sorted
+        named = {column: name for column, name in named.items() if column in columns}
     ordered = _is_ordered(mine, pieces)
-    # other columns are not read, made or sorted
-    asked = {c: name for c, name in named.items() if columns is None or c in columns}
     fixed = FIXED if columns is None else columns
-    needed = {*fixed, *map(FIELD.format, asked.values()), *(() if ordered else _ORDER), "seq_no"}
+    needed = {*fixed, *map(FIELD.format, named.values()), *(() if ordered else _ORDER), "seq_no"}
     parts = list(_iter_parts(store, mine, sink, tick, needed))
-    kinds = _field_kinds(mine, [part for _, part in parts], [*asked.values()])
-    shown = [c for c, name in asked.items() if not repeats_recipient(name, kinds[name])]
-    wanted = in_reading_order(shown) if columns is None else list(columns)
-    kept = {named[c]: kinds[named[c]] for c in wanted if c in named}
+    kinds = _field_kinds(mine, [part for _, part in parts], [*named.values()])
+    if columns is None:
+        columns = in_reading_order(
+            [c for c, name in named.items() if not repeats_recipient(name, kinds[name])]
+        )
+    kept = {named[c]: kinds[named[c]] for c in columns if c in named}
+    frames = [_with_fields(part, flow, names, kept, needed) for flow, part in parts]
     types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
-    frames = []
-    for number, part in parts:
-        more = _fixed_columns(part, number, names, "branch" in wanted).items()
-        placed = part.frame.with_columns_seq(*_fields(part, kept), **{c: e for c, e in more if c in needed})
-        frames.append(placed[[c for c in placed.columns if c in needed or c.startswith(_BRANCH)]])
     joined = _in_order(frames, types, ordered=ordered)
-    return joined.select_seq([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in wanted])
+    return joined.select_seq([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in columns])
 
 
 def _check_columns(sink: str, wanted: Sequence[str], known: Sequence[str]) -> None:
@@ -117,6 +115,16 @@ def _with_payload(part: TablePart, flow: int, names: Sequence[str]) -> pl.DataFr
     placed = part.frame.with_columns(payload_json(part), **_fixed_columns(part, flow, names))
     # fields of other flows may have the same name and another type
     return placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
+
+
+def _with_fields(
+    part: TablePart, flow: int, names: Sequence[str], kinds: dict[str, Kind], needed: Collection[str]
+) -> pl.DataFrame:
+    """Return those of the columns of a part that are needed, with the fields in the types of all parts."""
+    fields = [_of_kind(part, name, kinds[name]) for name in part.meta["fields"] if name in kinds]
+    fixed = {c: made for c, made in _fixed_columns(part, flow, names).items() if c in needed}
+    placed = part.frame.with_columns_seq(*fields, **fixed)
+    return placed[[c for c in placed.columns if c in needed or c.startswith(_BRANCH)]]
 
 
 def _by_sink(placed: pl.DataFrame, part: TablePart, sinks: pl.Enum) -> pl.DataFrame:
@@ -206,11 +214,9 @@ def _iter_parts(
                 tick(part.rows)
 
 
-def _fixed_columns(
-    part: TablePart, flow: int, names: Sequence[str], with_branch: bool = True
-) -> dict[str, pl.Expr]:
+def _fixed_columns(part: TablePart, flow: int, names: Sequence[str]) -> dict[str, pl.Expr]:
     """Return the columns that are the same for all deliveries of a step of a flow, and their branches."""
-    levels = [c for c in part.frame.columns if c.startswith(_BRANCH)] if with_branch else []
+    levels = [c for c in part.frame.columns if c.startswith(_BRANCH)]
     branch = (
         pl.concat_str([pl.col(c).cast(pl.String) for c in levels], separator=".")
         if levels
@@ -348,10 +354,6 @@ def _field_kinds(
 def _part_kind(part: TablePart, name: str) -> Kind:
     series = part.frame[FIELD.format(name)]
     return kind_of_texts(series) if name in part.meta["json"] else kind_of_series(series)
-
-
-def _fields(part: TablePart, kinds: dict[str, Kind]) -> list[pl.Series]:
-    return [_of_kind(part, name, kinds[name]) for name in part.meta["fields"] if name in kinds]
 
 
 def _of_kind(part: TablePart, name: str, kind: Kind) -> pl.Series:
