@@ -16,8 +16,9 @@ from flowdsl.comparison.measures import Effect
 from flowdsl.engine.trace import ABSORBED, Trace, TraceRows
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.log import EventSource
+from flowdsl.log.numbered_events import read_events_at
 from flowdsl.progress import Tick, noop
-from flowdsl.results.table_writer import branch_texts, read_events_at
+from flowdsl.results.table_writer import branch_texts
 from flowdsl.sinks.frame import MOMENT
 from flowdsl.values.json_types import Ints
 from flowdsl.values.orders import distinct

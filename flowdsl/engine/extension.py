@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
-import polars as pl
 
 from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.engine.range import CHUNK
@@ -19,6 +18,7 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
+from flowdsl.log.numbered_events import read_events_at
 from flowdsl.progress import Tick, noop
 from flowdsl.values.orders import distinct
 
@@ -67,21 +67,13 @@ def _complete(held: list[ContextBuffer], columns: Collection[str], source: Event
     wanted = distinct(np.concatenate([np.zeros(0, np.int64), *(h.lacking(columns) for h in held)]))
     if not len(wanted):
         return
-    found = []
-    for frame in source.chunks(columns, CHUNK, int(wanted[0]) - 1):
-        numbers = frame["seq_no"].to_numpy()
-        some = np.flatnonzero(np.isin(numbers, wanted))
-        if len(some):
-            found.append(frame[some])
-        if int(numbers[-1]) >= int(wanted[-1]):
-            break
-    missing = np.setdiff1d(wanted, [n for frame in found for n in frame["seq_no"].to_list()])
+    events = read_events_at(source, wanted, columns).rechunk()
+    missing = np.setdiff1d(wanted, events["seq_no"].to_numpy())
     if len(missing):
         raise DataError(
             f"contexts of event {int(missing[0])} are held, and the log has that event no more: "
             f"the flows read what was not kept of it",
             hint="go on with the flows that held it, or without this state",
         )
-    events = pl.concat(found, how="diagonal_relaxed", rechunk=True)
     for holding in held:
         holding.complete(columns, events)

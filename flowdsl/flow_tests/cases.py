@@ -111,18 +111,11 @@ class FlowTestSpec:
             "events",
             *EXPECTATIONS,
         )
-        silent: dict[str, Any] = {
-            "description": None,
-            "flows": None,
-            "target": None,
-            "open_windows": "flush",
-            "graph": None,
-            "start": START,
-            "drops": None,
-            "failures": [],
+        silent = {
+            field.name: _to_plain(field.default) for field in fields(self) if field.name != "deliveries"
         }
         given = {name: _to_plain(getattr(self, name)) for name in order}
-        return {name: value for name, value in given.items() if name not in silent or value != silent[name]}
+        return {name: value for name, value in given.items() if name == "deliveries" or value != silent[name]}
 
     def to_yaml(self) -> str:
         """Return the test as YAML text to be put below `tests:`.

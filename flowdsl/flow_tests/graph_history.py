@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
-from flowdsl.events import EVENT_COLUMNS
 from flowdsl.graph.living_links import LivingLinks
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of, links_of
 from flowdsl.log import EventSource
 from flowdsl.log.nested_columns import as_json_text
+from flowdsl.log.numbered_events import frames_at
 
 Row = Mapping[str, Any]
 # link type, direction and id
@@ -162,14 +163,8 @@ class GraphHistory:
 def numbered_rows(source: EventSource, seq_nos: list[int]) -> list[Row]:
     """Return the events with these ascending sequence numbers."""
     rows: list[Row] = []
-    if not seq_nos:
-        return rows
-    for frame in source.chunks(EVENT_COLUMNS, _SOME, seq_nos[0] - 1):
-        found = frame.filter(pl.col("seq_no").is_in(seq_nos))
-        if found.height:
-            rows += as_json_text(found).with_columns(pl.col("kind").cast(pl.String)).to_dicts()
-        if frame.height and int(frame["seq_no"][-1]) >= seq_nos[-1]:
-            break
+    for found in frames_at(source, np.array(seq_nos, np.int64)):
+        rows += as_json_text(found).with_columns(pl.col("kind").cast(pl.String)).to_dicts()
     return rows
 
 

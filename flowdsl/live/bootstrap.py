@@ -6,11 +6,10 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from flowdsl.engine.extension import fit_state
 from flowdsl.engine.local import LocalExecutor
-from flowdsl.engine.range import ReplayRange
+from flowdsl.engine.range import BEGINNING, ReplayRange
 from flowdsl.engine.state import State, StepState, flows_of, lost_text
 from flowdsl.errors import LiveError, warn
 from flowdsl.events import EVENT_COLUMNS
@@ -266,16 +265,11 @@ class Bootstrap:
         """
         if found is not None and found.state.position <= after:
             return found.state.graph, found.state.clock, found.state.position
-        nothing: Any = LocalExecutor(
-            self.plan,
-            EntityGraph().start(self.plan.needs, self.plan.rules),
-            LiveRecorder(DeliveryKeys((), self.log)),
-        ).clock
         # ids in codes of its own: what the run does not refer to it may forget
         own = Interner()
         own.private = True
         graph = (self.graph or EntityGraph()).over(own, LinkKeyTables())
-        return graph.start(self.plan.needs, self.plan.rules), nothing, 0
+        return graph.start(self.plan.needs, self.plan.rules), BEGINNING, 0
 
 
 def _match_flows(before: Named, now: Named) -> dict[str, str]:

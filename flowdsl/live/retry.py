@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from flowdsl.engine.local import LocalExecutor
 from flowdsl.engine.range import ReplayRange
 from flowdsl.flow.plan import Plan
@@ -18,9 +16,9 @@ from flowdsl.live.collector import LiveRecorder
 from flowdsl.live.consumer_store import ConsumerStore
 from flowdsl.live.dead_letters import DeadLetter, delivery_of
 from flowdsl.log.base import EventLog
+from flowdsl.log.numbered_events import read_events_at
 from flowdsl.progress import ProgressReporter
 from flowdsl.results.delivery_keys import DeliveryKeys
-from flowdsl.results.table_writer import Seqs
 from flowdsl.sinks.base import Delivery, Sink, check_outcomes
 from flowdsl.values.orders import distinct
 
@@ -129,20 +127,9 @@ def _rerun(
         for row in errors[letter.flow, letter.seq_no]
         if _comes_from(letter, row["branch"], row["step"] + 1)
     }
-    seen = _numbers_in(job.log, seqs)
+    seen = {*read_events_at(job.log, seqs, ())["seq_no"]}
     failed |= {letter.key: "the log has its event no more" for letter in letters if letter.seq_no not in seen}
     return found, failed
-
-
-def _numbers_in(log: EventLog, seqs: Seqs) -> set[int]:
-    """Return which of these sequence numbers the log has."""
-    found: set[int] = set()
-    for chunk in log.chunks((), 1 << 17, int(seqs[0]) - 1):
-        numbers = chunk["seq_no"].to_numpy()
-        found.update(numbers[np.isin(numbers, seqs)].tolist())
-        if int(numbers[-1]) >= int(seqs[-1]):
-            break
-    return found
 
 
 def _comes_from(letter: DeadLetter, branch: str | None, step: int) -> bool:

@@ -7,7 +7,7 @@ request, or when very many are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +19,14 @@ from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_NAMES, ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Versions
-from flowdsl.events import EVENT_COLUMNS
 from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.batch_variable import opening_of
 from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
-from flowdsl.progress import ProgressReporter, Tick, heartbeat, noop
+from flowdsl.log.numbered_events import read_events_at
+from flowdsl.progress import ProgressReporter, heartbeat
 from flowdsl.results.store import FIELD, MemoryStore, Store, TablePart
 from flowdsl.sinks.frame import CLOSED, MOMENT
 from flowdsl.values.columns import Column
@@ -350,23 +350,6 @@ def branch_texts(branches: Any, size: int) -> pl.Series:
     return pl.select(
         pl.concat_str([level.cast(pl.String) for level in levels], separator=".").alias("branch")
     ).to_series()
-
-
-def read_events_at(
-    source: EventSource, seqs: Seqs, columns: Collection[str] = EVENT_COLUMNS, tick: Tick = noop
-) -> pl.DataFrame:
-    """Return the events of these sequence numbers, which ascend, with all columns that the source has."""
-    found = []
-    for chunk in source.chunks(columns, 1 << 17, int(seqs[0]) - 1):
-        numbers = chunk["seq_no"].to_numpy()
-        rows = np.searchsorted(numbers, seqs)
-        rows = rows[(rows < len(numbers)) & (numbers.take(rows, mode="clip") == seqs)]
-        found.append(chunk[rows])
-        tick(chunk.height)
-        if int(numbers[-1]) >= int(seqs[-1]):
-            break
-    joined: pl.DataFrame = pl.concat(found, how="diagonal_relaxed")
-    return joined
 
 
 def error_part(step: CompiledStep, contexts: ContextBatch, failures: Failures) -> TablePart:

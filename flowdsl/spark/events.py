@@ -18,7 +18,7 @@ from flowdsl.events import EVENT_COLUMNS
 from flowdsl.flow.plan import Plan
 from flowdsl.log import EventSource
 from flowdsl.log.columns import SCHEMA, asked_columns, readable
-from flowdsl.results.table_writer import read_events_at
+from flowdsl.log.numbered_events import read_events_at
 from flowdsl.spark.ranges import Cut, Grid, Ranges
 from flowdsl.spark.rows import frame_of, rows_of
 from flowdsl.spark.sources import event_table, events_of_frame, spark_table
