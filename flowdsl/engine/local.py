@@ -551,8 +551,5 @@ def _state_of(run: StepExecutor, labels: Sequence[str]) -> StepState:
 
 def _meets(entry: Entry, events: EventRows) -> Mask:
     """Return which events a trigger takes."""
-    mask = events.of_kinds(entry.trigger.kind)
-    if entry.trigger.filter is None:
-        return mask
-    name, wanted = entry.trigger.filter
-    return mask & events.of_type(name, wanted)
+    mask, wanted = events.of_kinds(entry.trigger.kind), entry.trigger.filter
+    return mask if wanted is None else mask & events.of_type(*wanted)

@@ -249,6 +249,10 @@ class FlowSpec:
         >>> len(on("link.created").map(title="hello").scopes())
         2
         """
+        return [*self._scopes]
+
+    @cached_property
+    def _scopes(self) -> tuple[Scope, ...]:
         scope = Scope.of_trigger(self.trigger.kind, self.rules)
         scopes = [scope]
         for number, step in enumerate(self.steps):
@@ -258,7 +262,7 @@ class FlowSpec:
                 error.located(flow=self.name, step=f"{number} ({step.method})")
                 raise
             scopes.append(scope)
-        return scopes
+        return tuple(scopes)
 
     @property
     def variables(self) -> dict[str, ValueShape]:

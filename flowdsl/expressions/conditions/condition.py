@@ -89,7 +89,7 @@ class Condition:
             hint="compare with var on one side at least" if isinstance(source, bool) else None,
         )
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         """The condition as it was written; for a function, its name and location."""
         if self.foreign is not None:
