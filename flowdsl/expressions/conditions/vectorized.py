@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from flowdsl.expressions.conditions import arithmetic, comparison, semantics
 from flowdsl.expressions.conditions.declaration import Function
@@ -44,7 +43,8 @@ from flowdsl.expressions.conditions.operands import (
 from flowdsl.expressions.conditions.scalar import Leaf, row_form
 from flowdsl.expressions.conditions.typecheck import EvaluationError, division_by_zero
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
-from flowdsl.values.columns import Column, DictionaryColumn
+from flowdsl.values.columns import Column
+from flowdsl.values.distinct_rows import distinct_rows
 from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.paths import Path
 
@@ -251,7 +251,7 @@ class _Evaluation:
             return result
         form = row_form(node)
         columns = [self.leaf(leaf).take(index) for leaf in form.leaves]
-        first, group = _distinct(columns)
+        first, group = distinct_rows(columns, len(index))
         found = [column.take(first).values() for column in columns]
         decided = np.zeros(len(first), result.dtype)
         for position, row in enumerate(zip(*found, strict=True)):
@@ -288,7 +288,7 @@ def _per_distinct(
     function: Function, node: Expression, columns: list[Column]
 ) -> tuple[Column, Failures | None]:
     """Return the results of a function, called once for each distinct combination of values that it takes."""
-    first, group = _distinct(columns)
+    first, group = distinct_rows(columns, len(columns[0]))
     answers: list[Any] = []
     codes = np.zeros(len(first), np.int32)
     messages: list[str] = []
@@ -304,30 +304,3 @@ def _per_distinct(
         codes[position] = len(messages)
     answered = Column.of(answers).take(group)
     return answered, Failures(codes, tuple(messages)).take(group) if messages else None
-
-
-def _distinct(columns: list[Column]) -> tuple[Index, Index]:
-    """Return the first row of each distinct combination of values, and the combination's number per row."""
-    keys: dict[str, Any] = {}
-    for position, column in enumerate(columns):
-        texts = column.texts.codes if isinstance(column.texts, DictionaryColumn) else column.texts
-        # floats by their bits, so that 0.0 and -0.0 differ and NaN equals itself
-        floats = None if column.floats is None else column.floats.view(np.int64)
-        tags = column.tags if isinstance(column.tags, np.ndarray) else None
-        for name, storage in (
-            ("tags", tags),
-            ("texts", texts),
-            ("ints", column.ints),
-            ("floats", floats),
-            ("bools", column.bools),
-            ("nested", column.nested),
-            # texts of numbers that no 64-bit type holds exactly
-            ("wide", column.wide),
-        ):
-            if storage is not None:
-                keys[f"{name}{position}"] = storage
-    groups = pl.DataFrame(keys).with_row_index("row").group_by(list(keys), maintain_order=True).agg("row")
-    rows = groups["row"]
-    group = np.empty(len(columns[0]), np.int64)
-    group[rows.explode().to_numpy()] = np.repeat(np.arange(len(rows)), rows.list.len().to_numpy())
-    return rows.list.first().cast(pl.Int64).to_numpy(), group

@@ -14,10 +14,11 @@ from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates.nodes import Body, Expr, Ident, If, Node, Output, Raw, Section, Set, Text
 from flowdsl.expressions.templates.scalar import render_rows
 from flowdsl.expressions.templates.vectorized.evaluation import RowBatch
-from flowdsl.expressions.templates.vectorized.groups import call_each_distinct, distinct, intern_rows
+from flowdsl.expressions.templates.vectorized.groups import call_each_distinct
 from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_column
 from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts, repeat_text
 from flowdsl.values.columns import Column, gather_values
+from flowdsl.values.distinct_rows import distinct_rows, intern_rows
 from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.paths import Path
 
@@ -45,7 +46,7 @@ def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Se
         and not _prints_one(body)
         and intern_rows(column := batch.column(paths[0])) is not None
     ):
-        first, inverse = distinct([column], rows.size)
+        first, inverse = distinct_rows([column], rows.size)
         if len(first) * 2 < rows.size:
             texts, failures = _Printer(batch.take(first)).text(body)
             return texts[inverse], gather_values(failures, inverse)
