@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import pytest
 import flowdsl as fd
 from flowdsl import on, var
 from flowdsl.frames import is_foreign
+from tests.programs import ROOT, own_environment
 
 HALF = "\ud83d"
 FLOW = on("link.created").map(v=var.metadata.x, t="{{ metadata.x }}").deliver("s")
@@ -143,14 +143,11 @@ def test_what_ends_a_program_is_never_taken_for_an_error_of_a_library():
     )
 
 
-ROOT = Path(__file__).parents[1]
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_file_with_flipped_bits_is_a_typed_error_that_names_it_or_rows(seed: int, tmp_path: Path):
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "flipped_files.py"), str(tmp_path), str(seed), "25"],
-        capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+        capture_output=True, text=True, timeout=300, env=own_environment(), check=False,
     )  # fmt: skip
     if done.returncode < 0:
         pytest.skip(f"a reader of Parquet ended its process with signal {-done.returncode}")

@@ -8,8 +8,6 @@ import itertools
 import json
 import os
 import stat
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +21,8 @@ import flowdsl as fd
 from flowdsl import FlowWarning, LiveError, Runtime, link_created, on, sinks
 from flowdsl.events import entity_created
 from flowdsl.sinks import Delivery, Failure
+from tests.programs import printed
 
-ROOT = Path(__file__).parents[1]
 told = on("link.created").map(title="{{ source_id }}").deliver("in-app").named("told")
 once = on("link.created").deduplicate("target_id", window="1h").map(title="{{ source_id }}").deliver("in-app")
 
@@ -105,11 +103,8 @@ except fd.LiveError as error:
     print(error.what)
 """
     with fd.ParquetEventLog(tmp_path / "log") as log, Runtime(told, log):
-        said = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / "log")], capture_output=True, text=True, check=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-    assert said.stdout == f"the consumer 'flow-runtime' is running already, in process {os.getpid()}\n"
+        said = printed(code, tmp_path / "log")
+    assert said == f"the consumer 'flow-runtime' is running already, in process {os.getpid()}\n"
 
 
 def test_run_until_idle_runs_what_is_there_and_returns(log: Any) -> None:

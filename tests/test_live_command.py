@@ -27,8 +27,8 @@ import pytest
 import flowdsl as fd
 from flowdsl import link_created, sinks
 from flowdsl.cli.main import main
+from tests.programs import own_environment
 
-ROOT = Path(__file__).parents[1]
 FLOWS = """
 events:
   flows:
@@ -66,7 +66,7 @@ def command(folder: Path, *options: str) -> list[str]:
 def ran_apart(folder: Path, *options: str, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(folder, *options), input=given, capture_output=True, text=True, timeout=60,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+        env=own_environment(), check=False,
     )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def ran(folder: Path, *options: str, given: str = "") -> subprocess.CompletedPro
 def running(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         command(folder, *options), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=own_environment(),
     )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -232,10 +232,10 @@ def test_events_that_another_process_appends_are_run(folder: Path) -> None:
 def on_a_terminal(folder: Path, *options: str, columns: int = 80, given: str = "") -> str:
     leader, follower = pty.openpty()
     fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    environment = {name: value for name, value in own_environment().items() if name != "COLUMNS"}
     process = subprocess.Popen(
         command(folder, *options), stdin=subprocess.PIPE, stdout=follower, stderr=follower, text=True,
-        env=environment | {"PYTHONPATH": str(ROOT)},
+        env=environment,
     )  # fmt: skip
     os.close(follower)
     assert process.stdin is not None

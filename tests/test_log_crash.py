@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,8 +15,8 @@ from crash_rounds import MANY, ROUNDS
 from flowdsl.errors import DataError
 from flowdsl.events import entity_created
 from flowdsl.log import ParquetEventLog, recovery
+from tests.programs import begun, printed
 
-ROOT = Path(__file__).parents[1]
 # threads that append one by one and in lists, while the log seals, compacts and keeps positions; each line printed
 # is an append that returned: the number of the last event, and the ids
 APPENDING = """
@@ -54,15 +52,10 @@ keep()
 
 def killed_after(seconds: float, folder: Path, durability: str, begin: int) -> list[str]:
     """The lines of a process that was killed so long after it was ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", APPENDING, str(folder), durability, str(begin)], stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
+    process, lines = begun(APPENDING, folder, durability, begin)
     threading.Timer(seconds, process.send_signal, [signal.SIGKILL]).start()
-    output = process.stdout.read().decode()
-    process.stdout.close()
+    output = lines.read()
+    lines.close()
     assert process.wait() == -signal.SIGKILL
     # the last line may be cut off
     return output.split("\n")[:-1]
@@ -127,12 +120,7 @@ def test_a_log_that_is_made_while_a_reader_looks_is_not_taken_for_one_that_lost_
 
 def test_a_second_process_reads_everything_once_and_in_order_while_it_is_written(tmp_path: Path) -> None:
     folder = tmp_path / "log"
-    reader = subprocess.Popen(
-        [sys.executable, "-c", READING, str(folder)], stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert reader.stdout is not None
-    assert reader.stdout.readline() == "ready\n"
+    reader, _ = begun(READING, folder)
     with ParquetEventLog(folder, "none", seal_rows=50) as log:
         for number in range(400):
             log.append([entity_created("user", f"{number}-{i}", {}) for i in range(1 + number % 4)])
@@ -165,21 +153,14 @@ while True:
 """
     with ParquetEventLog(tmp_path) as log:
         log.append(entity_created("user", "first", {}))
-        reader = subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-        assert reader.stdout is not None
-        assert reader.stdout.readline() == "ready\n"
-        assert float(reader.stdout.readline()) < 0.1, (
-            "waiting for a second took more than a tenth of it as work"
-        )
+        reader, lines = begun(code, tmp_path)
+        assert float(lines.readline()) < 0.1, "waiting for a second took more than a tenth of it as work"
         delays = []
         for _ in range(30):
             time.sleep(0.01)
             log.append(entity_created("user", "x", {}))
             appended = time.time()
-            delays.append(float(reader.stdout.readline()) - appended)
+            delays.append(float(lines.readline()) - appended)
         reader.kill()
         reader.communicate()
     assert sorted(delays)[len(delays) // 2] < 0.02
@@ -226,11 +207,8 @@ try:
 except DataError as error:
     print(error.what)
 """
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-        assert done.stdout.splitlines() == ["1 1 1", f"the log is being written by process {os.getpid()}"]
+        said = printed(code, tmp_path)
+        assert said.splitlines() == ["1 1 1", f"the log is being written by process {os.getpid()}"]
         assert log.position("other") == 1
         with pytest.raises(DataError, match="through another object"):
             ParquetEventLog(tmp_path).retain(max_bytes=1)

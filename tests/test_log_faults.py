@@ -7,7 +7,6 @@ keeps what a power cut would leave at worst: what was synced, under names that w
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 from crash_rounds import MANY
 
 from flowdsl.log import ParquetEventLog
+from tests.programs import own_environment, printed
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -36,11 +36,7 @@ def faulty(folder: Path) -> Path:
 
 
 def rounds(folder: Path, step: int) -> list[dict[str, Any]]:
-    environment = os.environ | {
-        "LD_PRELOAD": str(faulty(folder)),
-        "PYTHONPATH": str(ROOT),
-        "TMPDIR": str(folder),
-    }
+    environment = own_environment() | {"LD_PRELOAD": str(faulty(folder)), "TMPDIR": str(folder)}
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.rounds", str(step)],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=True,
@@ -87,11 +83,7 @@ assert log.last_seq_no() == acknowledged, acknowledged
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 print(acknowledged, log.append(entity_created("user", "after", {})))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "log")], capture_output=True, text=True, check=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    *said, last = done.stdout.splitlines()
+    *said, last = printed(code, tmp_path / "log").splitlines()
     assert "File too large" in said[0]
     assert "cannot be written" in said[0]
     before, after = map(int, last.split())

@@ -6,8 +6,6 @@ import gc
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -19,8 +17,8 @@ from flowdsl.errors import DataError, FlowError
 from flowdsl.events import entity_created
 from flowdsl.live.consumer_store import ConsumerStore
 from flowdsl.log import MemoryEventLog, ParquetEventLog
+from tests.programs import printed
 
-ROOT = Path(__file__).parents[1]
 AT = "2026-01-01T00:00:00Z"
 FORK = """
 import os, sys, warnings
@@ -53,12 +51,7 @@ def forked(work):
 
 def run(code: str, *arguments: object) -> list[str]:
     """What a program of its own prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORK + code, *map(str, arguments)], capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return printed(FORK + code, *arguments).splitlines()
 
 
 @pytest.mark.parametrize("durability", ["commit", "none"])

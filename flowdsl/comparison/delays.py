@@ -117,10 +117,10 @@ def _rows(parts: list[TraceRows]) -> Iterator[pl.DataFrame]:
         )
 
 
-def _times(seqs: list[Ints], source: EventSource, tick: Tick = noop) -> pl.DataFrame:
+def _times(seqs: list[Ints], source: EventSource) -> pl.DataFrame:
     if not seqs:
         return pl.DataFrame(schema={"seq_no": pl.Int64, "event_time": MOMENT})
-    events = read_events_at(source, distinct(np.concatenate(seqs)), ("seq_no", "timestamp"), tick)
+    events = read_events_at(source, distinct(np.concatenate(seqs)), ("seq_no", "timestamp"))
     return events.select(
         pl.col("seq_no").cast(pl.Int64), pl.col("timestamp").cast(MOMENT).alias("event_time")
     )

@@ -48,14 +48,14 @@ def open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def whole_lines(file: BinaryIO, *, utf16: bool = False, size: int | None = None) -> Iterator[bytes]:
+def whole_lines(file: BinaryIO, *, utf16: bool = False) -> Iterator[bytes]:
     """Return the content of a file in pieces that end with lines, without a byte order mark.
 
     With `utf16` a file that begins with the mark of UTF-16 is read as that.
     """
     rest: list[bytes] = []
     held = b""
-    for chunk in _utf8(file, size or PIECE, utf16=utf16):
+    for chunk in _utf8(file, utf16=utf16):
         end = chunk.rfind(b"\n") + 1
         if not end:
             rest.append(chunk)
@@ -116,15 +116,15 @@ def in_threads(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
             yield wait_with_progress(waiting.popleft())
 
 
-def _utf8(file: BinaryIO, size: int, *, utf16: bool) -> Iterator[bytes]:
-    first = file.read(max(size, 64))
+def _utf8(file: BinaryIO, *, utf16: bool) -> Iterator[bytes]:
+    first = file.read(PIECE)
     if utf16 and first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         decode = codecs.getincrementaldecoder("utf-16")("replace").decode
         while first:
             yield decode(first).encode()
-            first = file.read(size)
+            first = file.read(PIECE)
         yield decode(b"", True).encode()
         return
     yield first.removeprefix(codecs.BOM_UTF8)
-    while chunk := file.read(size):
+    while chunk := file.read(PIECE):
         yield chunk

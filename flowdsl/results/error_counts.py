@@ -53,12 +53,10 @@ class _Found:
             self.seq_no, self.row, self.piece = later.seq_no, later.row, later.piece
 
 
-def error_causes(
-    store: Store, names: Sequence[str], recorder: TableRecorder | None, most: int | None = None
-) -> list[Cause]:
-    """Return the causes of all failures, most frequent first, up to `most`."""
+def error_causes(store: Store, names: Sequence[str], recorder: TableRecorder | None) -> list[Cause]:
+    """Return the causes of all failures, most frequent first."""
     found = _count_all(store, recorder)
-    ordered = sorted(found.items(), key=lambda item: (-item[1].count, item[0]))[:most]
+    ordered = sorted(found.items(), key=lambda item: (-item[1].count, item[0]))
     examples = _examples([one for _, one in ordered], recorder)
     return [
         Cause(names[flow], step, one.operator, error, one.count, example)

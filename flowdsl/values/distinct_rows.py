@@ -86,4 +86,9 @@ def _keys(column: Column) -> dict[str, pl.Series]:
         return {"bool": pl.Series(column.bools)}
     if column.tags is Tag.MISSING or column.tags is Tag.NULL:
         return {}
-    return {"tag": pl.Series(column.tag_array()), "json": column.to_json()}
+    keys = {"tag": pl.Series(column.tag_array()), "json": column.to_json()}
+    if column.floats is not None:
+        # JSON has no infinities, and what is no float has any bits
+        bits = np.where(column.is_(Tag.FLOAT), column.floats.view(np.int64), 0)
+        keys["float"] = pl.Series(bits)
+    return keys

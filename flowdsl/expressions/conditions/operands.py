@@ -12,7 +12,7 @@ import numpy.typing as npt
 from flowdsl.expressions.conditions.typecheck import wrong_type
 from flowdsl.expressions.row_source import Failures
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import MISSING, Mask, Tag
+from flowdsl.values.json_types import Mask, Tag, tag_of
 
 NUMBERS: Final = (Tag.INT, Tag.FLOAT)
 KINDS: Final = {
@@ -44,7 +44,7 @@ Tagged = dict[Tag, Where]
 def masks_by_type(operand: Operand) -> Tagged:
     """Return the types that occur, each with a mask of its rows."""
     if isinstance(operand, ConstantOperand):
-        return {_tag_of(operand.value): _EVERYWHERE}
+        return {tag_of(operand.value): _EVERYWHERE}
     tags = operand.tags
     if not isinstance(tags, np.ndarray):
         return {tags: _EVERYWHERE}
@@ -111,14 +111,3 @@ class OperandErrors:
     def failures(self) -> Failures | None:
         """Return all errors, or None if there are none."""
         return None if self.codes is None else Failures(self.codes, tuple(self.messages))
-
-
-def _tag_of(value: Any) -> Tag:
-    if value is MISSING:
-        return Tag.MISSING
-    if value is None:
-        return Tag.NULL
-    for kind, tag in ((bool, Tag.BOOL), (int, Tag.INT), (float, Tag.FLOAT), (str, Tag.TEXT)):
-        if isinstance(value, kind):
-            return tag
-    return Tag.ARRAY

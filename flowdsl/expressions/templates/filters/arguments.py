@@ -32,9 +32,9 @@ class Arguments:
             self._wrong(argument, "text", value)
         return value
 
-    def flag(self, argument: str, default: bool) -> bool:
-        """Return an argument that must be a boolean."""
-        value = self._get(argument, default)
+    def flag(self, argument: str) -> bool:
+        """Return an argument that must be a boolean; False if it is not given."""
+        value = self._get(argument, False)
         if not isinstance(value, bool):
             self._wrong(argument, "a boolean", value)
         return value

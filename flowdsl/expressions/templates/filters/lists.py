@@ -93,7 +93,7 @@ def unique(value: Any, args: Arguments) -> list[Any]:
     items = list_of("unique", value)
     if not items:
         return items
-    exact, attribute = args.flag("case_sensitive", False), args.text("attribute", "")
+    exact, attribute = args.flag("case_sensitive"), args.text("attribute", "")
     lead = member(items[0], attribute)
     if lead is NOTHING:
         raise RenderError(f"`unique` finds no `{attribute}` in the first item")

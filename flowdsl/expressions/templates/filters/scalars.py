@@ -93,7 +93,7 @@ def filesizeformat(value: Any, args: Arguments) -> str:
         raise RenderError(
             f"`filesizeformat` takes a whole number from 0 up, not {format_value(value) or kind(value)}"
         )
-    units = _BINARY_UNITS if args.flag("binary", False) else _UNITS
+    units = _BINARY_UNITS if args.flag("binary") else _UNITS
     size, unit = float(found), 0
     while size >= 1024 and unit < len(units) - 1:
         size /= 1024

@@ -218,7 +218,7 @@ def split(value: Any, args: Arguments) -> list[str]:
 def indent(value: Any, args: Arguments) -> str:
     """Put `prefix` before each line except the first and blank ones."""
     text = text_of("indent", value)
-    prefix, first, blank = args.text("prefix", "    "), args.flag("first", False), args.flag("blank", False)
+    prefix, first, blank = args.text("prefix", "    "), args.flag("first"), args.flag("blank")
     *ended, rest = text.split("\n")
     lines = [line.removesuffix("\r") for line in ended] + ([rest] if rest else [])
     check_characters(len(text) + len(lines) * len(prefix))
