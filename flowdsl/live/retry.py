@@ -43,15 +43,20 @@ def retry_letters(
     """Retry letters; return those that failed again and settle the others. `follower` counts the events
     that are run.
     """
-    wanted = {letter.key: [delivery_of(letter)] for letter in letters if letter.sink is not None}
-    contexts = [letter for letter in letters if letter.sink is None]
-    gone = [letter for letter in contexts if letter.flow not in labels]
-    errors = {letter.key: f"there is no flow {letter.flow!r} any more" for letter in gone}
-    again = [letter for letter in contexts if letter.key not in errors]
+    wanted: dict[str, list[Delivery]] = {}
+    errors: dict[str, str] = {}
+    again: list[DeadLetter] = []
+    for letter in letters:
+        if letter.sink is not None:
+            wanted[letter.key] = [delivery_of(letter)]
+        elif letter.flow in labels:
+            again.append(letter)
+        else:
+            errors[letter.key] = f"there is no flow {letter.flow!r} any more"
     if again:
         found, failed = _rerun(job, labels, again, follower)
         errors |= failed
-        wanted |= {key: deliveries for key, deliveries in found.items() if key not in errors}
+        wanted |= {key: deliveries for key, deliveries in found.items() if key not in failed}
     errors |= _deliver(job.sinks, wanted)
     return _settle(job, consumer, letters, errors)
 

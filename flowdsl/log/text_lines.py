@@ -117,7 +117,7 @@ def in_threads(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
 
 
 def _utf8(file: BinaryIO, *, utf16: bool) -> Iterator[bytes]:
-    first = file.read(PIECE)
+    first = file.read(max(PIECE, 64))
     if utf16 and first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         decode = codecs.getincrementaldecoder("utf-16")("replace").decode
         while first:

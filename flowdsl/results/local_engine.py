@@ -39,34 +39,28 @@ class LocalEngine:
 
     def run(self, plan: Plan, options: Options, store: Store, request: RunRequest) -> RunTotals:
         """Run a plan, write the tables of its result to a store, and return its totals."""
-        columns, source = request.columns, options.source
-        recorder = TableRecorder(
-            store, trace=request.trace, source=None if isinstance(store, FolderStore) else source
-        )
-        if isinstance(store, FolderStore):
-            # failures are written with their whole events as they come, not looked up again later
-            columns = frozenset(EVENT_COLUMNS)
+        source, in_folder = options.source, isinstance(store, FolderStore)
+        # in a folder failures are written with their whole events as they come, not looked up again later
+        recorder = TableRecorder(store, trace=request.trace, source=None if in_folder else source)
+        columns = frozenset(EVENT_COLUMNS) if in_folder else request.columns
         with track(request.progress, source.count()) as follower:
             local = _begin(plan, options, recorder, request.outcomes)
-            if local.position and follower.total is not None:
-                # if a log has lost its oldest events, the number of those before the position is unknown
-                follower.total = follower.total - local.position if local.position <= follower.total else None
-            hand_over = None
+            _leave_out(local.position, follower)
+            dispatching = None
             if request.dispatch:
-                earlier = () if options.state is None else options.state.sources
-                dispatching = Dispatching(plan, local, recorder, request.dispatch, source, earlier)
-                source, hand_over = dispatching.source, dispatching.hand_over
-                columns = columns or plan.event_columns | {*recorder.event_columns}
+                dispatching = Dispatching(plan, local, recorder, request.dispatch, source, _earlier(options))
+                source, columns = (
+                    dispatching.source,
+                    columns or plan.event_columns | {*recorder.event_columns},
+                )
             tick = _prepare_graph(local, options, follower)
-            ticked = tick if hand_over is None else _both(hand_over, tick)
+            ticked = tick if dispatching is None else _both(dispatching.hand_over, tick)
             local.run(source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns)
-            state = local.state()
-            state.base = options.graph if options.state is None else options.state.base
-            state.sources = _sources(options)
+            state = _state_of(local, options)
             if options.open_windows == "flush" and local.stopped is None:
                 local.flush()
-            if hand_over is not None:
-                hand_over()
+            if dispatching is not None:
+                dispatching.hand_over()
         return RunTotals(
             events=local.events,
             position=local.position,
@@ -83,13 +77,32 @@ class LocalEngine:
         )
 
 
+def _leave_out(position: int, follower: ProgressReporter) -> None:
+    """Expect only the events after a position, or any number if the log has lost its oldest ones."""
+    if position and follower.total is not None:
+        follower.total = follower.total - position if position <= follower.total else None
+
+
+def _state_of(local: LocalExecutor, options: Options) -> State:
+    """Return the state of a run, with what a continued replay needs of its options."""
+    state = local.state()
+    state.base = options.graph if options.state is None else options.state.base
+    state.sources = _sources(options)
+    return state
+
+
+def _earlier(options: Options) -> tuple[EventSource, ...]:
+    """Return the logs that the replay continues from."""
+    return () if options.state is None else options.state.sources
+
+
 def _sources(options: Options) -> tuple[EventSource, ...]:
     """Return the logs that a continued replay has to read for the identities of held events; none if the log
     has an identity.
     """
     if getattr(options.source, "identity", None) is not None:
         return ()
-    earlier = () if options.state is None else options.state.sources
+    earlier = _earlier(options)
     return earlier if earlier and earlier[-1] is options.source else (*earlier, options.source)
 
 
