@@ -49,7 +49,7 @@ ExecutorFactory = Callable[..., StepExecutor]
 
 @dataclass(frozen=True)
 class Reading:
-    """Range of a log that is read, its clock marks, the events that do not move the clock, and the threads."""
+    """Range of a log that is read, its clock marks, the events that do not move the clock, and threads."""
 
     span: ReplayRange
     marks: pl.DataFrame
