@@ -59,9 +59,22 @@ _SANS: Final = {sign: hundredths / 100 for hundredths, signs in _BY_WIDTH.items(
 _MONO: Final = 0.605
 _BOLD: Final = 1.12
 _OTHER: Final = 0.72
-# Unicode has pictures of the C0 controls; other controls and direction marks get this one
-_NO_PICTURE: Final = "\ufffd"
-_TURNING: Final = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
+# C1 controls, separators, direction marks, surrogates, and code points without a character
+_INVISIBLE: Final = [
+    *range(0x80, 0xA0),
+    *(0x2028, 0x2029),
+    *(0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    *range(0xD800, 0xE000),
+    *range(0xFDD0, 0xFDF0),
+    *(plane << 16 | last for plane in range(17) for last in (0xFFFE, 0xFFFF)),
+]
+# Unicode has pictures of the C0 controls
+_VISIBLE: Final = {
+    **dict.fromkeys(_INVISIBLE, "\ufffd"),
+    **{code: chr(0x2400 + code) for code in range(0x20)},
+    0x7F: "\u2421",
+    **dict.fromkeys(map(ord, "\n\t"), " "),
+}
 _PILE: Final = re.compile(
     r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{3})"
     r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
@@ -75,9 +88,9 @@ def printable(text: str, most: int = _MOST) -> str:
     >>> printable("a\\x00b\\nc\\u202ed")
     'a␀b c�d'
     """
-    seen = "".join(map(_visible, clip(text, most).replace("\r\n", "\n")))
+    seen = clip(text, most).replace("\r\n", "\n").translate(_VISIBLE)
     # no letter needs more accents; a pile of them would extend far beyond its line
-    return _PILE.sub(r"\1", seen)
+    return seen if seen.isascii() else _PILE.sub(r"\1", seen)
 
 
 def width(text: str, size: float, *, mono: bool = False, bold: bool = False) -> float:
@@ -118,31 +131,6 @@ def wrap_text(text: str, room: float, size: float, lines: int, *, mono: bool = F
         done.append(line)
         line = word
     return [elide_text(one, room, size, mono=mono) for one in (*done, line)]
-
-
-def _visible(sign: str) -> str:
-    code = ord(sign)
-    if sign in "\n\t":
-        return " "
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    return _NO_PICTURE if _is_invisible(code) else sign
-
-
-def _is_invisible(code: int) -> bool:
-    """Return True for a C1 control, a separator, a direction mark, a surrogate, and code points without a
-    character.
-    """
-    return (
-        0x80 <= code < 0xA0
-        or code in (0x2028, 0x2029)
-        or code in _TURNING
-        or 0xD800 <= code < 0xE000
-        or code & 0xFFFE == 0xFFFE
-        or 0xFDD0 <= code <= 0xFDEF
-    )
 
 
 def _cells(sign: str) -> float:
