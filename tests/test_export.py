@@ -18,7 +18,6 @@ import flowdsl as fd
 from flowdsl import Flow, fn, on, var
 from flowdsl.api.project import Project
 from flowdsl.errors import ExportError
-from flowdsl.expressions.conditions import parse_expression
 from flowdsl.production.emitter import block_lines, inline
 from flowdsl.production.export import PART_LINE, SCHEMA_LINE
 from flowdsl.production.nodes import read_text
@@ -169,6 +168,12 @@ def test_the_problems_of_all_flows_of_a_project_come_at_once():
 # -- Python ---------------------------------------------------------------------------------------------
 
 
+def pasted(flow: Flow) -> Flow:
+    """What the text of a flow is as code; it does not say its name."""
+    found: Flow = eval(f"({flow})", {"on": on, "var": var, "fn": fn})
+    return found
+
+
 def built(flow: Flow) -> Flow:
     names: dict[str, Any] = {}
     exec(flow.to_python(), names)
@@ -185,6 +190,7 @@ def test_python_builds_an_equal_flow(case: Case) -> None:
             assert "Python function" in str(error) or "null" in str(error)  # noqa: PT017
             continue
         assert built(flow) == flow, source
+        assert (pasted(flow).trigger, pasted(flow).steps) == (flow.trigger, flow.steps)
         assert built(flow).to_python() == source
 
 
@@ -202,8 +208,10 @@ def test_python_builds_an_equal_flow(case: Case) -> None:
 def test_every_expression_has_python_that_carries_it(condition):
     flow = on("link.created").where(condition)
     assert built(flow) == flow
-    typed = on("link.created").map(value=parse_expression(condition))
-    assert built(typed) == typed
+    typed = on("link.created").map(value=var(condition), parts=[1, {"class": var(condition)}])
+    assert built(typed) == typed == pasted(typed)
+    keyword = on("link.created").map({"class": var(condition)})
+    assert built(keyword) == keyword == pasted(keyword)
 
 
 def test_python_reads_as_one_would_write_it():

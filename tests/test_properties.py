@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from oracle import interpret
 from oracle.comparing import branch_text, bytes_of, said_by_engine, said_by_oracle
 from oracle.frames import assert_holds
-from oracle.values import microseconds
+from oracle.values import microseconds, moment_text
 from strategies import SECOND, SLIPS_ARE_LIKELY, START, Case, cases
 
 import flowdsl as fd
@@ -63,6 +63,28 @@ def test_the_engine_says_what_the_rules_say(case: Case, keep: bool) -> None:
     assert_same(
         said_by_engine(replayed(case, open_windows=windows(keep)), case.flows), interpreted(case, keep=keep)
     )
+
+
+@given(
+    case=cases(),
+    start=st.sampled_from(["0002-01-01T00:00:00Z", "1912-02-29T00:00:00Z", "1969-12-31T23:59:58Z",
+                           "2262-04-11T23:47:16Z", "9990-12-31T23:00:00Z"]),
+    keep=st.booleans(),
+    chunk_size=st.sampled_from([1, 3, None]),
+)  # fmt: skip
+def test_the_rules_hold_at_any_time(case: Case, start: str, keep: bool, chunk_size: int | None) -> None:
+    moved = moved_by(microseconds(start) - START, case)
+    result = replayed(moved, open_windows=windows(keep), chunk_size=chunk_size)
+    assert_same(said_by_engine(result, case.flows), interpreted(moved, keep=keep))
+
+
+def moved_by(distance: int, case: Case) -> Case:
+    """The same events, so many microseconds later."""
+    events = [
+        {**event, "timestamp": moment_text(microseconds(event["timestamp"]) + distance)}
+        for event in case.world.events
+    ]
+    return replace(case, world=replace(case.world, events=events))
 
 
 @given(case=cases(), keep=st.booleans(), chunk_size=st.sampled_from([1, 2, 3, 7]))

@@ -501,3 +501,22 @@ def test_rule_23_a_result_that_was_read_back_says_that_it_has_no_members(tmp_pat
     fd.replay(LIKED.batch("target_id", window="5m").map(t="x").deliver("s"), THREE).to_parquet(tmp_path / "r")
     with pytest.raises(fd.ReplayError, match=r"read back has no members(.|\n)*hint: replay again"):
         fd.read_result(tmp_path / "r").members  # noqa: B018
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, None])
+@pytest.mark.parametrize(
+    ("options", "closed_by"),
+    [
+        ({"window": "1h"}, "timer"),
+        ({"quiet": "1h"}, "quiet"),
+        ({"every": "day", "tz": "Asia/Tokyo"}, "timer"),
+    ],
+)
+def test_rule_23_windows_before_1970_close_when_they_are_due(
+    options: Any, closed_by: str, chunk_size: int | None
+) -> None:
+    days = ["1965-05-01T09:00:00Z", "1965-05-01T09:30:00Z", "1965-05-02T09:00:00Z"]
+    log = [{"timestamp": day, "event": fd.link_created("likes", n, "p")} for n, day in enumerate(days)]
+    flow = LIKED.batch("target_id", **options)
+    found = batched(flow, log, "count", "closed_by", chunk_size=chunk_size)
+    assert found == [(2, 2, closed_by), (3, 1, "end")]

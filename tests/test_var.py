@@ -53,7 +53,8 @@ from flowdsl.expressions.var import unwrap, var
     ],
 )
 def test_what_is_built_equals_what_is_written(built, text):
-    assert unwrap(built) == parse_expression(text)
+    assert unwrap(built) == unwrap(var(text)) == parse_expression(text)
+    assert repr(var(text)) == repr(built)
     assert Condition.of(built) == Condition.of(text)
     assert hash(Condition.of(built)) == hash(Condition.of(text))
 

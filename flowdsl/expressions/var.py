@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 from flowdsl.errors import BuildError
 from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.grammar import parse_expression
 from flowdsl.expressions.conditions.graph_calls import GraphCall, call_of, part_of
 from flowdsl.expressions.conditions.nodes import (
     And,
@@ -40,6 +41,8 @@ class Var:
     var('owner.id != source_id')
     >>> (var.data.amount * 2 > 10) & ~fn.exists(var.data["odd key"])
     var('data.amount * 2 > 10 and not exists(data["odd key"])')
+
+    Called with text, `var` reads it as an expression: `var("owner.id != source_id")`.
 
     Names of the form `__x__` are Python's own; write `var["__x__"]` for such a path.
     """
@@ -173,11 +176,14 @@ class Var:
     def __len__(self) -> NoReturn:
         raise BuildError(f"{self!r} has no length before an event is seen", hint="write fn.len(x)")
 
-    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+    def __call__(self, *args: object, **kwargs: object) -> Var:
         node = self.__node__
+        if node is None and len(args) == 1 and isinstance(args[0], str) and not kwargs:
+            return Var(parse_expression(args[0]))
         name, of = (node.path[-1], ".".join(node.path[:-1])) if isinstance(node, Reference) else ("", "")
         raise BuildError(
             f"{self!r} cannot be called",
+            allowed='var("owner.id != source_id"), an expression as text' if node is None else None,
             hint=_method_hint(name, of) or "functions are fn.exists, fn.len, fn.lower …",
         )
 

@@ -126,7 +126,7 @@ class BatchRun:
         self.kernel, self.until, self.failed = kernel, until, failed
         self.contexts, self.keys, self.spans, self.values = came.contexts, came.keys, came.spans, came.values
         self.chunk, self.moments = came.contexts.chunk, came.contexts.moment
-        self.latest = max(until.clock, int(self.moments.max(initial=0)))
+        self.latest = int(self.moments.max(initial=until.clock))
         self.found = find_windows(self.keys, self.moments, self.spans, self._carried_in)
         self.carried = self.found.carried
         # numbers ascend in the order in which windows open: timers due at the same moment fire in that order

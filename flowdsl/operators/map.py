@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 from operator import itemgetter
 from typing import Any, ClassVar, Final
 
@@ -176,7 +177,8 @@ class Map(Operator):
         if (
             isinstance(self.template, Fields)
             and self.template.items
-            and all(k.isidentifier() for k, _ in self.template.items)
+            # Python normalizes names beyond ASCII
+            and all(k.isascii() and k.isidentifier() and not iskeyword(k) for k, _ in self.template.items)
         ):
             return "map(" + ", ".join(f"{k}={_plain(v)!r}" for k, v in self.template.items) + ")"
         return f"map({self.plain!r})"

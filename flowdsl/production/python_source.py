@@ -77,8 +77,6 @@ def _imports(flow: FlowSpec, source: str) -> Iterator[str]:
 
     used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
     yield f"from flowdsl import {', '.join(sorted(used & {'on', 'fn', 'var'}))}"
-    if "parse_expression" in used:
-        yield "from flowdsl.expressions.conditions import parse_expression"
     others = {type(step) for step in flow.steps if not is_own(step)}
     yield from sorted(f"from {other.__module__} import {other.__name__}" for other in others)
 
@@ -176,7 +174,7 @@ def _value(node: Node) -> str:
             raise _NoPython
         return _python(node, 0)
     except _NoPython:
-        return f"parse_expression({literal(str(node))})"
+        return f"var({literal(str(node))})"
 
 
 # -- expressions ----------------------------------------------------------------------------------------
