@@ -117,6 +117,9 @@ class LinkBlock:
 
     def kill(self, at: Ints, seqs: Seqs | int) -> None:
         """End the links at these places, none of which has ended, at these sequence numbers."""
+        if not self.died.flags.writeable:
+            # one value for all links of a snapshot
+            self.died = self.died.copy()
         self.died[at] = seqs
         self.ended += len(at)
         for run in self._runs.values():

@@ -85,8 +85,8 @@ class LinkTable(StateObject):
     def of(cls, sources: Codes, targets: Codes) -> LinkTable:
         """Build a table of links that exist before the first event, numbered from 0."""
         table = cls()
-        born = np.broadcast_to(np.int64(-1), len(sources))
-        table.add(sources, targets, born, np.full(len(sources), ALIVE))
+        born, died = (np.broadcast_to(np.int64(seq), len(sources)) for seq in (-1, ALIVE))
+        table.add(sources, targets, born, died)
         return table
 
     @property

@@ -29,12 +29,13 @@ class PairRun(LinkRun):
         links = Pairs.of(sources, targets)
         packed = links.hashes.astype(np.int64) << 32 | np.arange(len(links))
         packed.sort()
-        super().__init__(packed & 0xFFFFFFFF, born, died)
+        order = packed & 0xFFFFFFFF
+        super().__init__(order, born, died)
         self._shift = _BITS - min(len(links).bit_length(), _BITS)
         buckets = packed >> (32 + self._shift)
         counts = np.bincount(buckets, minlength=1 << (_BITS - self._shift))
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        self._pairs = links.pairs.take(self.order)
+        self._pairs = links.pairs.take(order)
 
     def linked(self, asked: Pairs, seen: Seqs) -> Mask:
         """Mark the pairs between which a link of this block is live after `seen`."""
@@ -63,7 +64,7 @@ class PairRun(LinkRun):
         """
         row, place = self._all(asked.hashes)
         found = self._pairs.take(place) == asked.pairs[row]
-        found &= self.died.take(place) == ALIVE
+        found &= self.died(place) == ALIVE
         return row[found], self.order.take(place[found])
 
     def _bounds(self, hashes: Codes) -> tuple[Codes, Codes]:
@@ -82,7 +83,7 @@ class PairRun(LinkRun):
         row, place = self._all(asked.hashes[first])
         mine = self._pairs.take(place) == pairs[row]
         row, place = row[mine], place[mine]
-        born, died = self.born(place), self.died[place]
+        born, died = self.born(place), self.died(place)
         scale = distinct(np.concatenate([born, died, seen]))
         width = len(scale) + 1
         wanted = which * width + np.searchsorted(scale, seen)

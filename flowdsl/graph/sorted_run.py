@@ -22,7 +22,8 @@ class LinkOrder:
     """An order of the links of a block, which the copies of a run share."""
 
     def __init__(self, links: Ints) -> None:
-        self.links = links
+        # of a block of millions they are kept for long
+        self.links = links.astype(np.int32)
 
     @cached_property
     def places(self) -> npt.NDArray[np.int32]:
@@ -37,14 +38,15 @@ class LinkRun:
 
     def __init__(self, order: Ints, born: Seqs, died: Seqs) -> None:
         self._order = LinkOrder(order)
-        self.died = died.take(order)
         self.last_born = int(born.max(initial=-1))
         # of links from before the first event it need not be kept when each began
         self._born = born.take(order) if self.last_born >= 0 else None
         self.deaths = int(np.count_nonzero(died != ALIVE))
+        # nor when each ended, where none has
+        self._died = died.take(order) if self.deaths else None
 
     @property
-    def order(self) -> Ints:
+    def order(self) -> npt.NDArray[np.int32]:
         """The links in this order."""
         return self._order.links
 
@@ -52,21 +54,27 @@ class LinkRun:
         """Return a copy-on-write fork."""
         forked = object.__new__(type(self))
         forked.__dict__.update(self.__dict__)
-        forked.died = self.died.copy()
+        forked._died = None if self._died is None else self._died.copy()
         return forked
 
     def kill(self, at: Ints, seqs: Seqs | int) -> None:
         """End the links at these places of the block, none of which has ended, at these sequence numbers."""
-        self.died[self._order.places.take(at)] = seqs
+        if self._died is None:
+            self._died = np.full(len(self.order), ALIVE)
+        self._died[self._order.places.take(at)] = seqs
         self.deaths += len(at)
 
     def born(self, place: Ints) -> Seqs:
         """Return the beginnings of the links at some places of this run."""
         return np.full(len(place), -1) if self._born is None else self._born.take(place)
 
+    def died(self, place: Index) -> Seqs:
+        """Return the ends of the links at some places of this run."""
+        return np.full(len(place), ALIVE) if self._died is None else self._died.take(place)
+
     def live_at(self, place: Index, seen: Seqs) -> Mask:
         """Mark the places of this run whose link is live after the sequence number `seen` of each."""
-        live: Mask = self.died.take(place) > seen
+        live: Mask = self.died(place) > seen
         if self._born is not None:
             live &= self._born.take(place) <= seen
         return live
@@ -86,11 +94,11 @@ class SortedRun(LinkRun):
         # one sort of (key, position) packed into an integer is several times faster than a stable argsort
         packed = keys.astype(np.int64) << 32 | np.arange(len(keys))
         packed.sort()
-        super().__init__(packed & 0xFFFFFFFF, born, died)
+        order = np.bitwise_and(packed, 0xFFFFFFFF, out=packed)
+        super().__init__(order, born, died)
         self._far_apart = far_apart
         self._searched = far_apart or len(keys) < SEARCHED_BELOW
-        self.keys = keys.take(self.order)
-        self.others = others.take(self.order)
+        self.keys, self.others = keys.take(order), others.take(order)
         self._starts: Ints | None = None
         self._first: Codes | None = None
 
@@ -159,7 +167,7 @@ def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Ints, found:
     keys, which = np.unique(ids[rest], return_inverse=True)
     key_row, place = spread(*run.bounds(keys.astype(np.int32)))
     # sequence numbers that matter, as small integers, so that (key, number) packs into one
-    born, died, asked = run.born(place), run.died[place], seen[rest]
+    born, died, asked = run.born(place), run.died(place), seen[rest]
     scale, small = np.unique(np.concatenate([born, died, asked]), return_inverse=True)
     width = len(scale) + 1
     born, died, asked = np.split(small, [len(born), len(born) + len(died)])
