@@ -282,6 +282,23 @@ def test_a_few_keys_among_many_are_found_without_a_table_of_all() -> None:
     assert most < keys.nbytes // 100
 
 
+def test_links_that_have_not_ended_take_few_bytes_each() -> None:
+    ids = [f"user-{number}" for number in range(300)]
+    links = pl.DataFrame({"source_id": ids}).join(pl.DataFrame({"target_id": ids}), how="cross")
+    followers = on("link.created").fan_out("source_id", via="follows", as_="fan").map(title="x").deliver("s")
+    # what is imported is held, too
+    fd.replay(followers, [], fd.EntityGraph())
+    tracemalloc.start()
+    try:
+        graph = fd.EntityGraph(links=links.with_columns(link_type=pl.lit("follows")))
+        fd.replay(followers, [], graph)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # a number, both ends, and the order, keys and other ends of one direction
+    assert held < 36 * len(links)
+
+
 def test_texts_of_whole_numbers_that_lie_close_together_are_made_once_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
