@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 import flowdsl as fd
@@ -297,6 +298,19 @@ def test_links_that_have_not_ended_take_few_bytes_each() -> None:
         tracemalloc.stop()
     # a number, both ends, and the order, keys and other ends of one direction
     assert held < 36 * len(links)
+
+
+@pytest.mark.parametrize(("keys", "once"), [(2_000, True), (EVENTS, False)])
+def test_people_who_get_several_deliveries_are_written_once_in_a_file(
+    keys: int, once: bool, tmp_path: Path
+) -> None:
+    flow = on("link.created").map(title="hello").deliver("s")
+    fd.replay(flow, likes(keys=keys, apart=MINUTE), out=tmp_path / "out")
+    (file,) = (tmp_path / "out" / "deliveries").rglob("*.parquet")
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    (recipients,) = (column for column in columns if column.path_in_schema == "recipient_id")
+    assert ("RLE_DICTIONARY" in recipients.encodings) == once
 
 
 def test_texts_of_whole_numbers_that_lie_close_together_are_made_once_each(

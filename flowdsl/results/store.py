@@ -34,6 +34,8 @@ META = b"flowdsl"
 FIELD: Final = "payload.{}"  # the column of a payload field
 # values of a column that are checked for repetition
 _LOOKED_AT: Final = 1 << 10
+# bytes of a dictionary from which on the rest of a column would be written without
+_DICTIONARY: Final = 1 << 26
 # most parts that wait to be written
 _WAITING: Final = 2
 
@@ -183,8 +185,13 @@ def _encodings(frame: pl.DataFrame) -> dict[str, Any]:
     texts = {name for name, dtype in frame.schema.items() if dtype == pl.String}
     ascending = {name for name, dtype in frame.schema.items() if dtype == pl.Int64 or dtype.is_temporal()}
     repeating = {name for name in texts if _repeats(frame[name])}
+    # ids hardly compress, and a thousand rows do not tell that most people are among more of them again
+    if "recipient_id" in texts:
+        people = frame.select(pl.approx_n_unique("recipient_id")).item()
+        repeating |= {"recipient_id"} if 4 * people <= 3 * frame.height else set()
     return {
         "use_dictionary": [*({*frame.columns} - ascending - texts | repeating)],
+        "dictionary_pagesize_limit": _DICTIONARY,
         "column_encoding": dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
         # no reader uses the least and the greatest text
         "write_statistics": [*({*frame.columns} - texts)],
