@@ -13,7 +13,8 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
+from numbers import Number
 from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args
 
 from flowdsl.calls import answered
@@ -21,7 +22,7 @@ from flowdsl.errors import DataError, did_you_mean, warn
 from flowdsl.moments import to_micros, to_moment
 from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR, far_number, infinity
-from flowdsl.values.python_values import encode_json, is_missing, is_whole_number
+from flowdsl.values.python_values import encode_json, from_numpy, is_missing, is_whole_number
 
 EventKind = Literal["link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted"]
 KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
@@ -439,14 +440,21 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
     >>> timestamp_us("1970-01-01T01:00:00.0000019+01:00")
     1
     """
+    given = value
     if isinstance(value, str):
         value = _parse(value, place)
+    elif type(value).__module__ == "numpy":
+        value = from_numpy(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
     # NaT of pandas is a datetime, and alone in not being equal to itself
     if not isinstance(value, datetime) or value != value:
         raise _refusal(
-            f"timestamp is {type(value).__name__} {short_repr(value, 40)}, not a datetime or RFC 3339 text",
+            f"timestamp is {type(given).__name__} {short_repr(given, 40)}, not a datetime or RFC 3339 text",
             place,
-            "a count of seconds has a unit that only you know: read_events(…, time_unit='s')",
+            "a count of seconds has a unit that only you know: read_events(…, time_unit='s')"
+            if isinstance(value, Number)
+            else "like 2024-05-01T12:00:00Z",
         )
     if value.tzinfo is None:
         warn("timestamps without a zone are taken as UTC")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +96,25 @@ def test_a_deletion_may_carry_the_link_id_only() -> None:
     assert event_row(link_deleted(link_id="l1")).link_id == "l1"
     with pytest.raises(DataError, match="link_type"):
         link_deleted(source_id="a")
+
+
+@pytest.mark.filterwarnings("ignore:timestamps without a zone")
+@pytest.mark.parametrize(
+    "moment",
+    [
+        np.datetime64("2026-01-01"), np.datetime64("2026-01-01T00:00:00.000000999"), np.datetime64("2026-01", "M"),
+        np.str_("2026-01-01T00:00:00Z"), date(2026, 1, 1), pd.Timestamp("2026-01-01"),
+    ],
+)  # fmt: skip
+def test_moments_of_numpy_and_pandas_and_days_are_timestamps(moment: Any) -> None:
+    assert timestamp_us(moment) == timestamp_us("2026-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize("moment", [np.datetime64("NaT"), np.datetime64("12000-01-01"), pd.NaT, b"2026"])
+def test_what_is_no_moment_has_no_hint_about_counts(moment: Any) -> None:
+    with pytest.raises(DataError, match="not a datetime or RFC 3339 text") as caught:
+        timestamp_us(moment)
+    assert caught.value.hint == "like 2024-05-01T12:00:00Z"
 
 
 def test_timestamps_are_cut_to_microseconds_and_need_no_z() -> None:

@@ -47,6 +47,10 @@ VALUES: dict[str, tuple[Any, str]] = {
     "a NumPy float": (np.float32(1.5), "1.5"),
     "a NumPy boolean": (np.bool_(True), "true"),
     "a NumPy array": (np.array([1, 2]), "[1, 2]"),
+    "a NumPy time": (np.datetime64("2026-01-02T03:04:05.123456000"), "2026-01-02T03:04:05.123456"),
+    "a NumPy duration": (np.timedelta64(90_000_000_000, "ns"), "PT1M30S"),
+    "a NumPy NaT": (np.datetime64("NaT", "ns"), ""),
+    "an array of times": (np.array(["2026-01-02"], "datetime64[ns]"), "[2026-01-02T00:00:00]"),
     "a tuple": ((1, Decimal("2.5")), "[1, 2.5]"),
     "NaN": (float("nan"), ""),
     "NaT": (pd.NaT, ""),
@@ -56,6 +60,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "bytes": (b"x", "data.list[1].v holds bytes; decode them to text"),
     "a set": ({1}, "data.list[1].v holds a set, which has no order; make it a list"),
     "an object": (object(), "data.list[1].v holds a value of type object, which has no JSON form"),
+    "a far time": (
+        np.datetime64("12000-01-01"),
+        "data.list[1].v holds a value of type datetime64, which has no JSON form",
+    ),
+    "months": (
+        np.timedelta64(3, "M"),
+        "data.list[1].v holds a value of type timedelta64, which has no JSON form",
+    ),
     "an infinite decimal": (Decimal("Infinity"), "data.list[1].v holds Infinity, which has no JSON form"),
 }
 SHOWN = on("entity.created").map(text="{{ data.v }}").deliver("out")

@@ -144,6 +144,14 @@ def test_rule_26_yaml_says_the_cap_of_a_sink_strictly():
     assert any("passes over 'cap'" in found.message for found in project.check(target="this-rs"))
 
 
+def test_rule_26_production_has_no_caps_and_the_hint_says_how_to_replay_without_one_of_yaml():
+    project = fd.load(YAML)
+    with pytest.raises(fd.FlowError, match="production has no caps of sinks") as caught:
+        fd.replay(project, log_of(TWO), target="this-rs")
+    assert caught.value.hint == "leave target out, or replay without: caps={'push': None}"
+    assert len(fd.replay(project, log_of(TWO), target="this-rs", caps={"push": None})["push"]) == 5
+
+
 def test_rule_26_the_schema_knows_the_cap_of_a_sink():
     schema = jsonschema.Draft202012Validator(fd.schema())
 

@@ -451,3 +451,10 @@ def test_recipients_are_known_from_the_run_where_it_looked_up_entities(monkeypat
     # an id of two types, of which one is a person's
     log.append(fd.entity_created("user", "c3", {}))
     fd.replay(flow, log, GRAPH)
+
+
+def test_an_event_without_an_id_has_null_for_one_and_that_is_no_slip():
+    log = [{"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("likes", "a", "b")}]
+    flow = finished(LIKED.where("event.id == null"))
+    assert not {found.code for found in flow.check(log=log)} & CODES
+    assert len(fd.replay(flow, log)) == 1

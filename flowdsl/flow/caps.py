@@ -30,7 +30,10 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
         found[name] = cap
     chosen = tuple(CappedSink(name, cap) for name, cap in sorted(found.items()) if cap is not None)
     if chosen and flows[0].rules.name != "flowdsl":
-        raise error("production has no caps of sinks", hint="leave caps or target out")
+        off = ", ".join(f"{one.sink!r}: None" for one in chosen)
+        raise error(
+            "production has no caps of sinks", hint=f"leave target out, or replay without: caps={{{off}}}"
+        )
     return chosen
 
 

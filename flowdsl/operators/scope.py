@@ -25,7 +25,8 @@ ANY = ValueShape("any JSON value")
 TEXT = ValueShape("text", scalar=True)
 NUMBER = ValueShape("number", scalar=True)
 BEFORE = ValueShape("the entity as it was before the event")
-EVENT = ValueShape("the event", {"id": TEXT, "kind": TEXT, "timestamp": TEXT, "seq_no": NUMBER})
+# files and logs may have events without an id, and null is one
+EVENT = ValueShape("the event", {"id": ANY, "kind": TEXT, "timestamp": TEXT, "seq_no": NUMBER})
 
 LINK_VARIABLES: dict[str, ValueShape] = {
     "link_type": TEXT,

@@ -67,6 +67,20 @@ def is_whole_number(value: object) -> TypeGuard[int | Decimal]:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def from_numpy(value: Any) -> Any:
+    """Return what a scalar or an array of NumPy is in Python, where it is anything; digits of times beyond
+    microseconds are cut, which NumPy itself would count in nanoseconds.
+    """
+    kind = value.dtype.kind if hasattr(value, "tolist") else None
+    if kind not in ("M", "m"):
+        return value.tolist() if kind else value
+    if value.ndim:
+        return list(value)
+    fine = value.dtype.str.endswith(("ns]", "ps]", "fs]", "as]"))
+    found = value.astype(f"{kind}8[us]").tolist() if fine else value.tolist()
+    return value if isinstance(found, int) else found
+
+
 def _plain(value: Any, path: str) -> Any:
     if value is None or isinstance(value, (str, bool, int)):
         return value.value if isinstance(value, enum.Enum) else value
@@ -87,19 +101,20 @@ def _plain_scalar(value: Any, path: str) -> Any:
     if isinstance(value, Decimal):
         return _number(value, path)
     if isinstance(value, (dt.date, dt.time, dt.timedelta)):
-        return _time_text(value)
+        return _time_text([value])
     if isinstance(value, UUID):
         return str(value)
     return _foreign(value, path)
 
 
-def _time_text(value: dt.date | dt.time | dt.timedelta) -> str:
+def _time_text(value: Any) -> str | None:
+    """Return the text of the only time in a list or an array."""
     # events can be made without loading Polars
     import polars as pl
 
     from flowdsl.values.json_conversion import as_text
 
-    text: str = as_text(pl.Series([value]))[0]
+    text: str | None = as_text(pl.Series(value))[0]
     return text
 
 
@@ -108,9 +123,15 @@ def _foreign(value: Any, path: str) -> Any:
         raise ValueError(f"{_place(path)}holds bytes; decode them to text")
     if isinstance(value, (set, frozenset)):
         raise ValueError(f"{_place(path)}holds a set, which has no order; make it a list")
-    if hasattr(value, "tolist") and type(value).__module__.partition(".")[0] in ("numpy", "pandas", "polars"):
+    library = type(value).__module__.partition(".")[0]
+    if library == "numpy" and str(getattr(value, "dtype", "")).endswith("[ns]") and not value.ndim:
+        # Python has no nanoseconds, and columns keep them
+        return _time_text(value.reshape(1))
+    if library == "numpy" and (plain := from_numpy(value)) is not value:
+        return _plain(plain, path)
+    if hasattr(value, "tolist") and library in ("pandas", "polars"):
         return _plain(value.tolist(), path)
-    if hasattr(value, "to_list") and type(value).__module__.partition(".")[0] in ("pandas", "polars"):
+    if hasattr(value, "to_list") and library in ("pandas", "polars"):
         return _plain(value.to_list(), path)
     raise ValueError(f"{_place(path)}holds a value of type {type(value).__name__}, which has no JSON form")
 
