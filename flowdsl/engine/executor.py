@@ -130,6 +130,10 @@ class StepExecutor:
         self.counts.seconds += time.perf_counter() - started
         return outcome
 
+    def has_work(self, contexts: ContextBatch) -> bool:
+        """Return True if something may come out: without contexts only timers can do something."""
+        return len(contexts) > 0 or self.step.timed
+
     def holds(self, outcome: StepOutcome) -> bool:
         """Return True if the deliveries wait until the caps of their sinks have counted them."""
         return self._caps is not None and outcome.delivered is not None
@@ -152,6 +156,8 @@ class StepExecutor:
         return pieces
 
     def _outcome(self, contexts: ContextBatch, until: Until) -> StepOutcome:
+        if not self.has_work(contexts):
+            return StepOutcome(contexts)
         outcome = self.kernel.run(contexts, until)
         if self._gates:
             outcome = apply_preferences(self._gates, self.step, outcome)
@@ -240,8 +246,7 @@ def _run_places(
     for place in places:
         step = steps[place]
         entered = passed[step.step.after]
-        if trace is None and not len(entered) and not step.step.timed:
-            # without contexts only timers can do something
+        if trace is None and not step.has_work(entered):
             passed[place] = entered
             continue
         behind = range(place + 1, place + step.step.size)

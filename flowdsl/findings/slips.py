@@ -7,7 +7,7 @@ looks suspicious.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
@@ -40,6 +40,7 @@ from flowdsl.results.store import NoStore
 if TYPE_CHECKING:
     import polars as pl
 
+    from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.operators.base import Operator
     from flowdsl.results.manifest_schema import StepRow
     from flowdsl.results.options import Options
@@ -117,10 +118,19 @@ def _types(options: Options, result: ResultData) -> Iterator[tuple[str, str, str
 def _is_suspect(number: int, flow: FlowSpec, result: ResultData, known: set[str]) -> bool:
     if any(step.entity_types - known for step in flow.steps):
         return True
-    if flow.trigger.filter is not None and not any(
-        step["entered"] for step in result.manifest["steps"] if step["number"] == number and step["step"] == 0
-    ):
-        return True
+    matched_none = flow.trigger.filter is not None and not _triggered_count(number, result)
+    return matched_none or _reads_no_links(flow, result)
+
+
+def _triggered_count(number: int, result: ResultData) -> int:
+    """Return how many contexts entered the first step of a flow."""
+    return sum(
+        step["entered"] for step in result.manifest["steps"] if (step["number"], step["step"]) == (number, 0)
+    )
+
+
+def _reads_no_links(flow: FlowSpec, result: ResultData) -> bool:
+    """Return True if a step follows links of a type that has none."""
     links = result.state.graph.links if result.state is not None else {}
     return any(links[name].next == 0 for step in flow.steps for name, _ in step.links if name in links)
 
@@ -187,20 +197,29 @@ def _recipients(options: Options, result: ResultData) -> Iterator[tuple[str, str
     suspects = [
         (step, flows, SampledRecipients.of(ids))
         for step, flows, ids in _sampled_deliveries(options.flows, result)
-        # most often the first few are enough to decide
-        if all(set(people).isdisjoint(graph.counts_of_types(some)) for some in (ids[:_FEW], ids[_FEW:]))
+        if not _has_some(ids, people, graph)
     ]
     if not suspects:
         return
-    ids = set().union(*(seen.ids for _, _, seen in suspects))
-    run = result.state.graph if result.state is not None else None
-    # a run that looks up entities has all those of the log in its graph
-    in_log = types_in(run, ids) if run and run.needs.entities else entities_in_log(ids, options.source)
+    in_log = _types_in_log(set().union(*(seen.ids for _, _, seen in suspects)), options, result)
     for step, named, seen in suspects:
         counts = counts_of_types(seen.ids, graph, in_log)
         if not any(counts[name] for name in people):
             for flow in named:
                 yield flow.name, flow.steps[step].text, f"{message_of(seen, counts, people)}; {HINT}"
+
+
+def _has_some(ids: pl.Series, people: Iterable[str], graph: EntityGraph) -> bool:
+    """Return True if some of these ids are people of the graph."""
+    # most often the first few are enough to decide
+    return any(not graph.counts_of_types(some).keys().isdisjoint(people) for some in (ids[:_FEW], ids[_FEW:]))
+
+
+def _types_in_log(ids: set[str], options: Options, result: ResultData) -> Mapping[str, set[str]]:
+    """Return the types of the ids that the log makes entities of."""
+    run = result.state.graph if result.state is not None else None
+    # a run that looks up entities has all those of the log in its graph
+    return types_in(run, ids) if run and run.needs.entities else entities_in_log(ids, options.source)
 
 
 def _sampled_deliveries(

@@ -142,8 +142,6 @@ class UntimedBatchKernel(Kernel):
         source.check(int(each.sum()) == self.held, "windows with other members than they count")
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        if not len(contexts):
-            return StepOutcome(contexts)
         contexts, keys, failed = split_keyed(self._space, contexts)
         if not len(contexts):
             return StepOutcome(contexts, failed)

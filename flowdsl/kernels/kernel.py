@@ -13,6 +13,7 @@ import numpy as np
 from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import Versions
+from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.keys import Held, Keys, KeySpace
 from flowdsl.kernels.outcome import Failed, StepOutcome, Until, fail_all, failed_where
@@ -134,15 +135,18 @@ class NoDirectionKernel(Kernel):
         return fail_all(contexts, self._message)
 
 
+def read_keys(space: KeySpace | None, contexts: ContextBatch) -> tuple[Keys, Failures | None]:
+    """Return the key of each context, and which of them have none; without a space of keys all have the same
+    one.
+    """
+    return (np.zeros(len(contexts), np.int64), None) if space is None else space.keys(contexts)
+
+
 def split_keyed(
     space: KeySpace | None, contexts: ContextBatch
 ) -> tuple[ContextBatch, Keys, tuple[Failed, ...]]:
-    """Return the contexts that have a key, with it, and the others as failures; without a space of keys all
-    have the same one.
-    """
-    if space is None:
-        return contexts, np.zeros(len(contexts), np.int64), ()
-    keys, failures = space.keys(contexts)
+    """Return the contexts that have a key, with it, and the others as failures."""
+    keys, failures = read_keys(space, contexts)
     if failures is None:
         return contexts, keys, ()
     good = np.flatnonzero(~failures.mask)

@@ -42,14 +42,10 @@ GIVEN_UP: Final = (
     ),
 )
 _TYPES: Final[dict[str, Any]] = {
-    "flow": pl.String,
+    **dict.fromkeys(GivenUp._fields, pl.String),
     "step": pl.Int32,
-    "operator": pl.String,
-    "key": pl.String,
-    "branch": pl.String,
     "seq_no": pl.Int64,
     "held_since": MOMENT,
-    "what": pl.String,
     "discarded_at": MOMENT,
 }
 
@@ -63,20 +59,17 @@ def given_up(state: State, lost: Iterable[StepState], now: int, until: int | Non
     for step in lost:
         held = step.kernel.members(state.graph.interner)
         keys = held.keys or [None] * len(held.seq)
-        contexts = list(zip(keys, held.branches, held.seq.tolist(), held.since.tolist(), strict=True))
-        if until is not None and contexts:
-            contexts = [context for context in contexts if context[2] <= until]
-            if not contexts:
-                continue
+        contexts = zip(keys, held.branches, held.seq.tolist(), held.since.tolist(), strict=True)
+        given = [
+            (key, branch or "", seq, since, "context")
+            for key, branch, seq, since in contexts
+            if until is None or seq <= until
+        ]
+        if not len(held.seq):
+            given = [(None, "", None, None, step.remembers(state.clock))]
         # the cap of a sink is a step without a flow
         for flow in step.flows or (step.text,):
-            place = (flow, step.number, step.operator)
-            rows += [
-                GivenUp(*place, k, branch or "", seq, since, "context", now)
-                for k, branch, seq, since in contexts
-            ]
-            if not contexts:
-                rows.append(GivenUp(*place, None, "", None, None, step.remembers(state.clock), now))
+            rows += [GivenUp(flow, step.number, step.operator, *one, now) for one in given]
     return rows
 
 

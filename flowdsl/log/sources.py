@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 from math import ceil
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -295,19 +295,24 @@ class _RowGroups:
     def sound(self, names: Collection[str], first: int, last: int) -> frozenset[str]:
         """Return the columns whose statistics prove that no row lacks them."""
         groups = range(first, last + 1)
-        kinds = [self._statistics(group, "kind") for group in groups]
-        if not all(kind and kind.has_min_max and isinstance(kind.min, str) for kind in kinds):
+        needed = self._needed(groups)
+        if needed is None:
             return frozenset()
-        among = [k for k in KINDS if any(kind.min <= k <= kind.max for kind in kinds)]
-        needed: set[str] = set()
-        for kind in among:
-            needed.update((*LINK, "link_id") if kind.startswith("link.") else ENTITY)
         # a link that has its type and both ends needs no link_id, only none that is ""
         whole = all(self._full(groups, name) for name in LINK)
         asked = frozenset(names) - {"kind", "timestamp"}
         return asked - {
             name for name in asked & needed if not self._full(groups, name, gaps=whole and name == "link_id")
         }
+
+    def _needed(self, groups: range) -> set[str] | None:
+        """Return the columns that the kinds of events there need; None where the kinds are not known."""
+        kinds = [self._statistics(group, "kind") for group in groups]
+        if not all(kind and kind.has_min_max and isinstance(kind.min, str) for kind in kinds):
+            return None
+        among = [k for k in KINDS if any(kind.min <= k <= kind.max for kind in kinds)]
+        each = ((*LINK, "link_id") if kind.startswith("link.") else ENTITY for kind in among)
+        return set(chain.from_iterable(each))
 
     def _full(self, groups: range, name: str, gaps: bool = False) -> bool:
         """Return True if a column has no empty text there, and no null unless `gaps` are allowed."""
@@ -383,12 +388,17 @@ def _files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     refuse_table(folder, (path.name for path in everything))
     inside = [f for f in everything if f.is_file() and not is_hidden(f.relative_to(folder))]
     found = [f for f in inside if f.name.lower().endswith(suffixes)]
-    # what services write to a bucket has often no ending, or only that of its compression
-    nameless = (f for f in inside if f.suffix.lower() in ("", ".txt", ".log", *PACKED))
-    if found := found or ([*nameless] if len(suffixes) > 1 else []):
-        return found
+    if not found and len(suffixes) > 1:
+        # what services write to a bucket has often no ending, or only that of its compression
+        found = [f for f in inside if f.suffix.lower() in ("", ".txt", ".log", *PACKED)]
+    if not found:
+        raise _no_files(folder, suffixes)
+    return found
+
+
+def _no_files(folder: Path, suffixes: tuple[str, ...]) -> DataError:
     plain = [suffix for suffix in suffixes if not suffix.endswith(PACKED)]
-    raise DataError(
+    return DataError(
         f"the folder holds no {plain[0] + ' files' if len(plain) == 1 else 'file that can be read'}",
         place=str(folder),
         allowed=", ".join(plain),

@@ -14,7 +14,7 @@ from flowdsl.expressions.durations import Duration, DurationLike, parse_duration
 from flowdsl.expressions.row_source import first_failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.cap_counts import CapCounts, PeriodCounts, SlidingCounts
-from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.kernel import Kernel, read_keys
 from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.kernels.outcome import StepOutcome, Until, failed_where, keep_where
 from flowdsl.kernels.times_read import ZoneReader
@@ -225,11 +225,7 @@ class CapKernel(Kernel):
         return self._counts.take(keys, moments, self._zones.fixed)
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        if not len(contexts):
-            return StepOutcome(contexts)
-        keys, no_key = (
-            (np.zeros(len(contexts), np.int64), None) if self._space is None else self._space.keys(contexts)
-        )
+        keys, no_key = read_keys(self._space, contexts)
         zones, no_zone = self._zones.read(contexts)
         failures = first_failures([no_key, no_zone])
         failed = failed_where(contexts, failures)

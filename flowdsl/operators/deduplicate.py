@@ -177,8 +177,6 @@ class DeduplicateKernel(Kernel):
         return f"{count_text(len(alive), 'key')} seen within {self._window.text}" if alive else ""
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        if not len(contexts):
-            return StepOutcome(contexts)
         contexts, keys, failed = split_keyed(self._space, contexts)
         window = self._window.microseconds
         if window == 0 or not len(contexts):

@@ -152,8 +152,6 @@ class DeliverKernel(Kernel):
         self._recipient = rules.recipient
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        if not len(contexts):
-            return StepOutcome(contexts)
         payload = contexts.payload
         if payload is None:
             # only rules without early checks accept a flow without a `map` before

@@ -106,8 +106,6 @@ class WhereKernel(Kernel):
         self._asks = bool(condition.graph_calls)
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        if not len(contexts):
-            return StepOutcome(contexts)
         if self._condition.paths is None:
             holds, failures = self._condition.evaluate(contexts)
         else:

@@ -4,7 +4,7 @@ counts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowdsl.engine.counts import StepTotals
-    from flowdsl.engine.crashes import Stopped
     from flowdsl.flow.plan import Plan
     from flowdsl.results.engine import RunTotals
 
@@ -55,7 +54,7 @@ def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) 
         "fan_outs": _fan_outs(totals),
         "delivered": _count_deliveries(plan, totals),
         "undelivered": totals.undelivered,
-        "stopped": None if totals.stopped is None else _describe_stop(totals.stopped),
+        "stopped": None if totals.stopped is None else cast("StoppedRow", totals.stopped.to_dict()),
         "log": log,
         "beginning": [],
         "tzdata": TZDATA_VERSION,
@@ -124,17 +123,6 @@ def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[StepRow]:
                 }
             )
     return sorted(rows, key=lambda s: (s["number"], s["step"]))
-
-
-def _describe_stop(stopped: Stopped) -> StoppedRow:
-    return {
-        "seq_no": stopped.seq_no,
-        "flow": stopped.flow,
-        "step": stopped.step,
-        "operator": stopped.operator,
-        "branch": stopped.branch,
-        "reason": stopped.reason,
-    }
 
 
 def _fan_out(flow: int, one: StepTotals) -> FanOutRow:

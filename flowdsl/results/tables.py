@@ -52,8 +52,7 @@ def sink_table(
     """
     mine = [step for step in steps if sink in step["sinks"]]
     pieces = [piece for step in mine for piece in store.parts(step["table"])]
-    fields = (*(step["fields"] for step in mine), *(piece.meta["fields"] for piece in pieces))
-    named = field_columns(dict.fromkeys(chain(*fields)))
+    named = _named_fields(mine, pieces)
     if columns is not None:
         _check_columns(sink, columns, [*FIXED, *named])
         # other columns are not read, made or sorted
@@ -72,6 +71,12 @@ def sink_table(
     types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
     joined = _in_order(frames, types, ordered=ordered)
     return joined.select_seq([pl.col(FIELD.format(named[c]) if c in named else c).alias(c) for c in columns])
+
+
+def _named_fields(steps: Sequence[DeliverRow], pieces: Sequence[TablePart | StoredPart]) -> dict[str, str]:
+    """Return the fields of all payloads by the names of their columns."""
+    fields = (*(step["fields"] for step in steps), *(piece.meta["fields"] for piece in pieces))
+    return field_columns(dict.fromkeys(chain(*fields)))
 
 
 def _check_columns(sink: str, wanted: Sequence[str], known: Sequence[str]) -> None:

@@ -103,16 +103,8 @@ class Column:
     def constant(cls, value: Any, size: int) -> Column:
         """Return a column that repeats one Python value (or `MISSING`) `size` times."""
         one = cls.of([value])
-        return cls(
-            size,
-            one.tags,
-            texts=None if one.texts is None else one.text_series().new_from_index(0, size),
-            ints=None if one.ints is None else np.full(size, one.ints[0]),
-            floats=None if one.floats is None else np.full(size, one.floats[0]),
-            bools=None if one.bools is None else np.full(size, one.bools[0]),
-            nested=None if one.nested is None else one.nested.new_from_index(0, size),
-            wide=None if one.wide is None else one.wide.new_from_index(0, size),
-        )
+        storages = ("texts", "ints", "floats", "bools", "nested", "wide")
+        return cls(size, one.tags, **{name: _repeat(getattr(one, name), size) for name in storages})
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> Column:
@@ -222,11 +214,11 @@ class Column:
             len(index),
             self.tags.take(index) if isinstance(self.tags, np.ndarray) else self.tags,
             texts=gather_values(self.texts, index),
-            ints=None if self.ints is None else self.ints.take(index),
-            floats=None if self.floats is None else self.floats.take(index),
-            bools=None if self.bools is None else self.bools.take(index),
-            nested=None if self.nested is None else self.nested[index],
-            wide=None if self.wide is None else self.wide[index],
+            ints=gather_values(self.ints, index),
+            floats=gather_values(self.floats, index),
+            bools=gather_values(self.bools, index),
+            nested=gather_values(self.nested, index),
+            wide=gather_values(self.wide, index),
         )
 
     def having(self, **parts: Any) -> Column:
@@ -386,6 +378,13 @@ _LONG: Final = (pl.UInt64, pl.Int128, pl.UInt128)
 
 def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _repeat(storage: Any, size: int) -> Any:
+    """Return the one value of a series or an array `size` times; None for None."""
+    if storage is None:
+        return None
+    return storage.new_from_index(0, size) if isinstance(storage, pl.Series) else storage.repeat(size)
 
 
 def _pick(values: Sequence[Any], mask: Mask, dtype: Any) -> pl.Series | None:
