@@ -11,11 +11,10 @@ docs/findings.md.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.cli.console import existing, say, show, show_json
+from flowdsl.cli.console import read_source, say, show, show_json
 from flowdsl.cli.options import add_history, graph_of, log_of, position
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Target
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from flowdsl.findings.base import SEVERITIES
 
     names = list(dict.fromkeys(options.flows))
-    sources = [(_read(given), "stdin" if given == "-" else given) for given in names]
+    sources = list(map(read_source, names))
     kept = SEVERITIES[: SEVERITIES.index(options.least) + 1]
     log, predicted = None, None
     graph = graph_of(options)
@@ -96,13 +95,6 @@ def _print(found: Sequence[Finding], predicted: object) -> None:
         show(str(finding))
     if predicted is not None:
         show(f"\n{predicted}" if found else str(predicted))
-
-
-def _read(given: str) -> bytes:
-    from flowdsl.production.parser import BYTES
-
-    with sys.stdin.buffer if given == "-" else existing(given, "file").open("rb") as file:
-        return file.read(BYTES + 1)
 
 
 def _predict(

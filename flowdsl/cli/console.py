@@ -97,13 +97,18 @@ def load_project(path: str, target: Target | None = None) -> Project:
     Places in messages begin with the path as it was given.
     """
     from flowdsl.api.project import Project
-    from flowdsl.production.parser import BYTES
     from flowdsl.production.yaml import load_bytes
     from flowdsl.rules import rules_of
 
+    return Project.of(load_bytes(*read_source(path), rules=rules_of(target)))
+
+
+def read_source(path: str) -> tuple[bytes, str]:
+    """Return the content of a YAML file, or of stdin for `-`, and its name in messages."""
+    from flowdsl.production.parser import BYTES
+
     with sys.stdin.buffer if path == "-" else existing(path, "file").open("rb") as file:
-        raw = file.read(BYTES + 1)
-    return Project.of(load_bytes(raw, "stdin" if path == "-" else path, rules=rules_of(target)))
+        return file.read(BYTES + 1), "stdin" if path == "-" else path
 
 
 def table_text(frame: pl.DataFrame, total: int | None = None) -> str:

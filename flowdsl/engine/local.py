@@ -279,15 +279,20 @@ class LocalExecutor:
         """Apply the whole log to the graph, and freeze it."""
         for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
             frame, ended = span.cut(frame)
-            events = EventRows(readable(frame), self.graph.interner)
-            chunk = Chunk(events, np.zeros(len(events), np.int64), self.graph)
-            if len(unmet := self.graph.advance(events)):
-                self.recorder.note_unmatched(chunk, unmet)
-            self.graph.commit()
+            self._change_graph(readable(frame))
             progress(frame.height)
             if ended:
                 break
         self.graph.frozen = True
+
+    def _change_graph(self, frame: pl.DataFrame, *, reported: bool = True) -> None:
+        """Apply events to the graph alone; deletions that match nothing are `reported`, or not."""
+        events = EventRows(frame, self.graph.interner)
+        unmet = self.graph.advance(events)
+        if reported and len(unmet):
+            clock = np.zeros(len(events), np.int64)
+            self.recorder.note_unmatched(Chunk(events, clock, self.graph), unmet)
+        self.graph.commit()
 
     def state(self) -> State:
         """Return the state from which a next run continues."""

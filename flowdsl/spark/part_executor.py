@@ -66,16 +66,8 @@ class PartExecutor(LocalExecutor):
         self._workers = [Worker(branches, alone=True) for _, branches in self._entries]
         if job.final_graph:
             for frame in job.all_changes().iter_slices(job.chunk_size):
-                self._change_graph(frame, reported=gathers)
+                self._change_graph(events_of(frame), reported=gathers)
             graph.frozen = True
-
-    def _change_graph(self, frame: pl.DataFrame, *, reported: bool) -> None:
-        events = EventRows(events_of(frame), self.graph.interner)
-        clock = np.zeros(len(events), np.int64)
-        unmet = self.graph.advance(events)
-        if reported and len(unmet):
-            self.recorder.note_unmatched(Chunk(events, clock, self.graph), unmet)
-        self.graph.commit()
 
     def take_range(self, frame: pl.DataFrame, own: Mask, job: Job, pool: ThreadPoolExecutor) -> Ints:
         """Take some of the events of a range through the flows, and return the clock at each; those that are
