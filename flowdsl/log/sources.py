@@ -295,7 +295,7 @@ class _RowGroups:
     def sound(self, names: Collection[str], first: int, last: int) -> frozenset[str]:
         """Return the columns whose statistics prove that no row lacks them."""
         groups = range(first, last + 1)
-        needed = self._needed(groups)
+        needed = self._columns_of_kinds(groups)
         if needed is None:
             return frozenset()
         # a link that has its type and both ends needs no link_id, only none that is ""
@@ -305,7 +305,7 @@ class _RowGroups:
             name for name in asked & needed if not self._full(groups, name, gaps=whole and name == "link_id")
         }
 
-    def _needed(self, groups: range) -> set[str] | None:
+    def _columns_of_kinds(self, groups: range) -> set[str] | None:
         """Return the columns that the kinds of events there need; None where the kinds are not known."""
         kinds = [self._statistics(group, "kind") for group in groups]
         if not all(kind and kind.has_min_max and isinstance(kind.min, str) for kind in kinds):
