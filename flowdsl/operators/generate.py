@@ -58,7 +58,7 @@ def _method(operator: type[Operator]) -> str:
     (parameters.posonlyargs or parameters.args)[0].arg = "self"
     if parameters.kwarg is None:
         parameters.kwarg = ast.arg("unknown", ast.Name("Never"))
-        guard = f"\n            {operator.__name__}.refuse_options(unknown, {_named(signature)!r})"
+        guard = f"\n            {operator.__name__}.refuse_options(unknown, {_option_names(signature)!r})"
     return f'''
     @answered
     def {operator.method}({ast.unparse(parameters)}) -> Self:
@@ -67,16 +67,16 @@ def _method(operator: type[Operator]) -> str:
         from {module} import {operator.__name__}
 
         with self._reading({operator.method!r}):{guard}
-            step = {operator.__name__}.build({_passed(signature)})
+            step = {operator.__name__}.build({_arguments(signature)})
         return self._then(step)
 '''
 
 
-def _named(signature: inspect.Signature) -> tuple[str, ...]:
+def _option_names(signature: inspect.Signature) -> tuple[str, ...]:
     return tuple(n for n, p in signature.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY)
 
 
-def _passed(signature: inspect.Signature) -> str:
+def _arguments(signature: inspect.Signature) -> str:
     parts = []
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:

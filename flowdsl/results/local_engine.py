@@ -115,11 +115,11 @@ def _prepare_graph(local: LocalExecutor, options: Options, follower: ProgressRep
 
 
 def _both(hand_over: Callable[[], None], tick: Tick) -> Tick:
-    def ticked(events: int) -> None:
+    def tick_after(events: int) -> None:
         hand_over()
         tick(events)
 
-    return ticked
+    return tick_after
 
 
 def _graph_of(options: Options) -> EntityGraph:
