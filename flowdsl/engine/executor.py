@@ -156,8 +156,6 @@ class StepExecutor:
         return pieces
 
     def _outcome(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        if not self.has_work(contexts):
-            return StepOutcome(contexts)
         outcome = self.kernel.run(contexts, until)
         if self._gates:
             outcome = apply_preferences(self._gates, self.step, outcome)
@@ -246,8 +244,10 @@ def _run_places(
     for place in places:
         step = steps[place]
         entered = passed[step.step.after]
-        if trace is None and not step.has_work(entered):
+        if not step.has_work(entered):
             passed[place] = entered
+            if trace is not None:
+                trace.write(step.step, entered, StepOutcome(entered))
             continue
         behind = range(place + 1, place + step.step.size)
         if step.step.fans_out:
