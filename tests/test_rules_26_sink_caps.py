@@ -148,7 +148,9 @@ def test_rule_26_production_has_no_caps_and_the_hint_says_how_to_replay_without_
     project = fd.load(YAML)
     with pytest.raises(fd.FlowError, match="production has no caps of sinks") as caught:
         fd.replay(project, log_of(TWO), target="this-rs")
-    assert caught.value.hint == "leave target out, or replay without: caps={'push': None}"
+    assert caught.value.hint == (
+        "leave caps or target out; caps={'push': None} leaves out a cap that YAML has"
+    )
     assert len(fd.replay(project, log_of(TWO), target="this-rs", caps={"push": None})["push"]) == 5
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from flowdsl.errors import FlowError
 from flowdsl.flow.plan import CappedSink, Caps
 from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.text import short_repr, type_text
+
+_WAY_OUT: Final = "leave caps or target out; caps={{{!r}: None}} leaves out a cap that YAML has"
 
 
 def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[FlowError]) -> Caps:
@@ -30,10 +33,7 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
         found[name] = cap
     chosen = tuple(CappedSink(name, cap) for name, cap in sorted(found.items()) if cap is not None)
     if chosen and flows[0].rules.name != "flowdsl":
-        off = ", ".join(f"{one.sink!r}: None" for one in chosen)
-        raise error(
-            "production has no caps of sinks", hint=f"leave target out, or replay without: caps={{{off}}}"
-        )
+        raise error("production has no caps of sinks", hint=_WAY_OUT.format(chosen[0].sink))
     return chosen
 
 

@@ -123,17 +123,22 @@ def _foreign(value: Any, path: str) -> Any:
         raise ValueError(f"{_place(path)}holds bytes; decode them to text")
     if isinstance(value, (set, frozenset)):
         raise ValueError(f"{_place(path)}holds a set, which has no order; make it a list")
-    library = type(value).__module__.partition(".")[0]
-    if library == "numpy" and str(getattr(value, "dtype", "")).endswith("[ns]") and not value.ndim:
-        # Python has no nanoseconds, and columns keep them
-        return _time_text(value.reshape(1))
-    if library == "numpy" and (plain := from_numpy(value)) is not value:
+    plain = _from_library(value)
+    if plain is not value:
         return _plain(plain, path)
-    if hasattr(value, "tolist") and library in ("pandas", "polars"):
-        return _plain(value.tolist(), path)
-    if hasattr(value, "to_list") and library in ("pandas", "polars"):
-        return _plain(value.to_list(), path)
     raise ValueError(f"{_place(path)}holds a value of type {type(value).__name__}, which has no JSON form")
+
+
+def _from_library(value: Any) -> Any:
+    library = type(value).__module__.partition(".")[0]
+    if library == "numpy":
+        # Python has no nanoseconds, and columns keep them
+        fine = str(getattr(value, "dtype", "")).endswith("[ns]") and not value.ndim
+        return _time_text(value.reshape(1)) if fine else from_numpy(value)
+    for method in ("tolist", "to_list") if library in ("pandas", "polars") else ():
+        if hasattr(value, method):
+            return getattr(value, method)()
+    return value
 
 
 def _number(value: Decimal, path: str) -> float | int:
