@@ -17,7 +17,7 @@
 # uses this package, "the latest event" is always one of its own, a cursor that has read up to one of its ids never reads the
 # others again, and a look-back by id finds nothing or everything. A log of that producer alone looks right.
 #
-# Source: https://pypi.org/project/uuid7/ (the layout of the draft); https://www.rfc-editor.org/rfc/rfc9562#section-5.7;
+# Source: the description of uuid7 0.1.0 (the layout of the draft); https://www.rfc-editor.org/rfc/rfc9562#section-5.7;
 # https://github.com/stevesimmons/uuid7/issues/1 (open since 2023).
 set -euo pipefail
 folder=$(mktemp -d)

@@ -34,16 +34,12 @@ def is_nothing(value: object) -> bool:
 
 def _stamps(values: list[Any]) -> pl.Series:
     there = [value for value in values if value is not None]
-    if all(map(_has_zone, there)):
+    if all(isinstance(value, dt.datetime) and value.tzinfo is not None for value in there):
         micros = [None if value is None else timestamp_us(value) for value in values]
         return pl.Series("timestamp", micros, dtype=pl.Int64).cast(TIME)
     if all(map(is_number, there)):
         return pl.Series("timestamp", values, dtype=pl.Int64 if all(map(is_integer, there)) else pl.Float64)
     return pl.Series("timestamp", [_time_text(value) for value in values], dtype=pl.String)
-
-
-def _has_zone(value: object) -> bool:
-    return isinstance(value, dt.datetime) and value.tzinfo is not None
 
 
 def _time_text(value: object) -> str | None:
