@@ -16,6 +16,7 @@ import flowdsl as fd
 from flowdsl import on, var
 from flowdsl.batches.chunk import Chunk
 from flowdsl.engine import local
+from flowdsl.expressions.conditions import vectorized
 from flowdsl.expressions.templates.vectorized import renderer
 from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.bucket_rows import DropRows, QueueRows
@@ -325,6 +326,16 @@ def test_texts_of_whole_numbers_that_lie_close_together_are_made_once_each(
     assert sent["title"].unique().to_list() == ["1 likes"]
     # among the events, and for the last window behind them
     assert printed == [1, 1]
+
+
+def test_values_are_found_in_lists_and_lists_counted_without_python_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = counting(monkeypatch, vectorized, "_per_distinct", 2)
+    tags = pl.Series([f'{{"fans": ["fan-{n}", "fan-{n + n % 2}", {n}]}}' for n in range(EVENTS)])
+    flow = on("link.created").where("source_id in metadata.fans and len(metadata.fans) == 3")
+    assert replayed(flow, likes(keys=7, apart=MINUTE).with_columns(metadata=tags)).height == EVENTS
+    assert asked == []
 
 
 def test_members_of_windows_that_grow_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 from event_tables import failures, log_of, sent
+from hypothesis import given
+from hypothesis import strategies as st
 
 import flowdsl as fd
+from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.expressions.templates.filters import FILTERS
+from flowdsl.expressions.templates.filters.arguments import Arguments
 from tests.plugins import install
 
 SOURCE = """
@@ -68,9 +72,17 @@ def test_a_filter_without_a_form_for_columns_is_called_once_for_each_distinct_va
 
 
 @pytest.mark.parametrize(
-    "name", ["title", "slugify", "striptags", "spaceless", "urlencode", "urlencode_strict"]
+    ("name", "asked"),
+    [
+        ("slugify", 3),
+        ("urlencode", 3),
+        ("urlencode_strict", 3),
+        ("title", 3),
+        ("striptags", 0),
+        ("spaceless", 0),
+    ],
 )
-def test_so_are_those_of_tera(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_so_are_those_of_tera(name: str, asked: int) -> None:
     declared, seen = FILTERS[name], []
     run = declared.run
     assert run is not None
@@ -79,7 +91,62 @@ def test_so_are_those_of_tera(monkeypatch: pytest.MonkeyPatch, name: str) -> Non
         replayed(f"{{{{ metadata.name | {name} }}}}", ['"an \\u00e4 a"', '"b"', '"c c"'] * 50)
     finally:
         object.__setattr__(declared, "run", run)
-    assert len(seen) == 3
+    assert len(seen) == asked
+
+
+TIMES = st.from_regex(
+    r"(1969|20[0-9][0-9])-(0[1-9]|1[0-3])-(0[1-9]|3[01])[T ]([01][0-9]|2[0-4])"
+    r":[0-6][0-9]:(00|59|60)(\.[0-9]{1,9})?(Z|[+-](00|05|14):(00|30|59))?",
+    fullmatch=True,
+)
+FORMATS = [
+    "%Y-%m-%d",
+    "%d.%m.%Y %H:%M",
+    "%s",
+    "%T",
+    "%j %U %V",
+    "%I %P %A",
+    "%c",
+    "%+",
+    "%H %z",
+    "%B %:z %3f",
+]
+
+
+@given(
+    times=st.lists(TIMES | st.sampled_from(["", "today", "2026-03-01"]), min_size=1, max_size=8),
+    pattern=st.sampled_from(FORMATS),
+    zone=st.sampled_from([None, "Asia/Kathmandu", "Europe/Lisbon"]),
+)
+def test_dates_of_a_column_are_those_of_each_time(times: list[str], pattern: str, zone: str | None) -> None:
+    given_zone = {} if zone is None else {"timezone": zone}
+    arguments = Arguments("date", {"format": pattern, **given_zone})
+    written = "".join(f", {name}='{value}'" for name, value in given_zone.items())
+    result = replayed(
+        f"{{{{ metadata.name | date(format='{pattern}'{written}) }}}}", [f'"{time}"' for time in times]
+    )
+    expected, wrong = [], []
+    for number, time in enumerate(times):
+        try:
+            expected.append((number, FILTERS["date"].apply(time, arguments)))
+        except RenderError:
+            wrong.append((number + 1, 0))
+    assert sent(result, "who") == expected
+    assert [where[:2] for where in failures(result)] == wrong
+
+
+def test_times_of_the_same_minute_are_formatted_once_where_seconds_are_not_shown() -> None:
+    declared, seen = FILTERS["date"], []
+    run = declared.run
+    assert run is not None
+    object.__setattr__(declared, "run", lambda value, args: (seen.append(value), run(value, args))[1])
+    times = [f'"2026-03-01T09:{number // 60:02}:{number % 60:02}Z"' for number in range(600)]
+    try:
+        result = replayed("{{ metadata.name | date(format='%H:%M') }}", times)
+    finally:
+        object.__setattr__(declared, "run", run)
+    assert [who for _, who in sent(result, "who")] == [f"09:{number // 60:02}" for number in range(600)]
+    assert len(seen) == 10
 
 
 def test_what_it_raises_is_a_failure_of_the_event(calls: list[Any]) -> None:

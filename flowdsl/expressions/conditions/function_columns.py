@@ -33,9 +33,12 @@ def exists(size: int, path: Column) -> tuple[Column, Where]:
 
 
 def length(size: int, value: Column) -> tuple[Column, Where]:
-    """Return the number of characters of texts; arrays and objects are left open."""
+    """Return the number of characters of texts and of items of arrays; objects are left open."""
+    tags = masks_by_type(value)
     lengths = value.text_series().str.len_chars().cast(pl.Int64).fill_null(0).to_numpy()
-    return Column(size, Tag.INT, ints=lengths), of_type(masks_by_type(value), Tag.ARRAY, Tag.OBJECT)
+    if Tag.ARRAY in tags:
+        lengths = np.where(tags[Tag.ARRAY], JsonLists.of(value).counts, lengths)
+    return Column(size, Tag.INT, ints=lengths), of_type(tags, Tag.OBJECT)
 
 
 def lower(size: int, text: Column) -> tuple[Column, Where]:
@@ -59,14 +62,29 @@ def endswith(size: int, text: Operand, suffix: Operand) -> tuple[Column, Where]:
 
 
 def contains(size: int, whole: Operand, part: Operand) -> tuple[Column, Where]:
-    """Return True where a text contains another, or a constant list a value; all else is left open."""
+    """Return True where a text contains another, or a list a value; values of wrong types, and lists of
+    floats, lists or objects, are left open.
+    """
     if isinstance(whole, ConstantOperand) and isinstance(whole.value, list) and isinstance(part, Column):
         return boolean(member(part, whole.value)), np.False_
-    both = of_type(masks_by_type(whole), Tag.TEXT) & of_type(masks_by_type(part), Tag.TEXT)
+    tags = masks_by_type(whole)
+    both = of_type(tags, Tag.TEXT) & of_type(masks_by_type(part), Tag.TEXT)
     mask = np.zeros(size, np.bool_)
     if np.any(both):
         mask = _find("contains", whole, part) & both
-    return boolean(mask), ~both
+    if Tag.ARRAY not in tags or not isinstance(whole, Column):
+        return boolean(mask), ~both
+    lists = JsonLists.of(whole)
+    known = tags[Tag.ARRAY] & lists.only(*_SIMPLE)
+    return boolean(mask | _among(lists, part)), ~both & ~known
+
+
+def _among(lists: JsonLists, part: Operand) -> Mask:
+    """Return True for the lists that have a value."""
+    rows = np.repeat(np.arange(len(lists.counts)), lists.counts)
+    asked = part if isinstance(part, ConstantOperand) else part.take(rows)
+    same, _ = compare("==", lists.elements, asked, len(rows))
+    return np.bincount(rows[same], minlength=len(lists.counts)) > 0
 
 
 def changed(size: int, now: Operand, before: Operand) -> tuple[Column, Where]:

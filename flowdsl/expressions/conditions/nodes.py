@@ -19,13 +19,7 @@ from flowdsl.expressions.conditions.expression import MAX_DEPTH as MAX_DEPTH
 from flowdsl.expressions.conditions.expression import Expression as Expression
 from flowdsl.expressions.conditions.functions import FUNCTIONS, guess_function
 from flowdsl.expressions.conditions.semantics import kind
-from flowdsl.expressions.conditions.typecheck import (
-    Scalar,
-    check_text,
-    clip_text,
-    constant,
-    require,
-)
+from flowdsl.expressions.conditions.typecheck import Scalar, check_text, clip_text, constant, require
 from flowdsl.values.paths import Path
 
 NAME: Final = re.compile(r"[^\W\d]\w*")

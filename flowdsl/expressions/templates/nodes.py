@@ -8,6 +8,7 @@ operator are flat (`a + b + c` is one `Math`), so that long chains are not deep.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TypeAlias
 
 from flowdsl.values.paths import Path
@@ -17,8 +18,9 @@ from flowdsl.values.paths import Path
 class Ident:
     """Path as written: a root, then names, numbers and paths in brackets.
 
-    `odd` is the index of the first step that Tera may misread as other names. `inner` are the paths that Tera
-    then looks up on the way: those in brackets, and parts of keys that it mistakes for paths in brackets.
+    `path` is the longest prefix of constant names that are not indexes. `odd` is the index of the first step
+    that Tera may misread as other names. `inner` are the paths that Tera then looks up on the way: those in
+    brackets, and parts of keys that it mistakes for paths in brackets.
     """
 
     text: str
@@ -27,23 +29,21 @@ class Ident:
     at: int = field(default=0, compare=False)
     odd: int | None = None
     inner: tuple[Ident, ...] = ()
+    # written once, as every row of a template that is rendered row by row asks for it
+    path: Path = field(init=False, compare=False, repr=False)
 
-    @property
-    def path(self) -> Path:
-        """The longest prefix of constant names that are not indexes."""
-        known = self.steps[: self._known()]
-        return (self.root, *(step for step in known if isinstance(step, str)))
+    def __post_init__(self) -> None:
+        numbered = takewhile(lambda one: one[0] != self.odd and _is_name(one[1]), enumerate(self.steps))
+        object.__setattr__(self, "path", (self.root, *(step for _, step in numbered)))
 
     @property
     def rest(self) -> tuple[str | Ident, ...]:
         """The steps after `path`: from the first that may be an index or is a path in brackets."""
-        return self.steps[self._known() :]
+        return self.steps[len(self.path) - 1 :]
 
-    def _known(self) -> int:
-        for count, step in enumerate(self.steps):
-            if isinstance(step, Ident) or step.isdigit() or count == self.odd:
-                return count
-        return len(self.steps)
+
+def _is_name(step: str | Ident) -> bool:
+    return isinstance(step, str) and not step.isdigit()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Polars is imported at the first use, since most texts are ASCII and do not need 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 WORDS: Final = r"\b[\w'][\w']*\b"
@@ -36,6 +37,8 @@ def replace_all(text: str, pattern: str, by: str) -> str:
 
 def find_all(text: str, pattern: str) -> list[str]:
     """Return every match in order."""
+    if text.isascii():
+        return re.findall(pattern, text, re.ASCII)
     matches: list[str] = _column(text).str.extract_all(pattern)[0].to_list()
     return matches
 

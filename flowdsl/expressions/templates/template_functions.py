@@ -7,11 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flowdsl.expressions.templates.failures import (
-    RenderCrashError,
-    RenderError,
-    check_items,
-)
+from flowdsl.expressions.templates.failures import RenderCrashError, RenderError, check_items
 from flowdsl.expressions.templates.filters.arguments import Arguments
 from flowdsl.expressions.templates.values import MOST_U64
 

@@ -9,30 +9,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any, Final
 
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
 from flowdsl.expressions.templates.filters.arguments import Arguments
-from flowdsl.expressions.templates.filters.declaration import value_filter
+from flowdsl.expressions.templates.filters.declaration import column_form, value_filter
 from flowdsl.expressions.templates.filters.moments import Moment, is_known, read_day, read_time
 from flowdsl.expressions.templates.values import is_i64, kind, number
 
 _CODE = re.compile(r"%(?:([-_0])([A-Za-z])|(\.[369]?f|[369]f|:{0,3}z|#z|[A-Za-z+%]))", re.ASCII)
-_MONTHS: Final = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-_DAYS: Final = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+# by the index of a month or a day
+_MONTHS: Final = "January February March April May June July August September October November December"
+_DAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
 _ALIASES: Final = {
     "%D": "%m/%d/%y",
     "%x": "%m/%d/%y",
@@ -46,39 +35,18 @@ _ALIASES: Final = {
     "%+": "%Y-%m-%dT%H:%M:%S%.f%:z",
     "%h": "%b",
 }
-_NUMBERS: Final = {
-    "Y": (4, "0"),
-    "C": (2, "0"),
-    "y": (2, "0"),
-    "G": (4, "0"),
-    "g": (2, "0"),
-    "q": (1, "0"),
-    "m": (2, "0"),
-    "d": (2, "0"),
-    "e": (2, "_"),
-    "H": (2, "0"),
-    "k": (2, "_"),
-    "I": (2, "0"),
-    "l": (2, "_"),
-    "M": (2, "0"),
-    "S": (2, "0"),
-    "f": (9, "0"),
-    "j": (3, "0"),
-    "U": (2, "0"),
-    "W": (2, "0"),
-    "V": (2, "0"),
-    "u": (1, "0"),
-    "w": (1, "0"),
-    "s": (9, "-"),
-}
-"""Codes that print numbers: how wide, and filled up with zeros or spaces."""
+_NUMBERS: Final = "YCyGgqmdeHkIlMSfjUWVuws"
+"""Codes that print numbers."""
+_WIDTHS: Final = {"Y": 4, "G": 4, "j": 3, "f": 9, "s": 9, "q": 1, "u": 1, "w": 1}
+"""How wide these are, where it is not two digits."""
+_FILLS: Final = {"e": "_", "k": "_", "l": "_", "s": "-"}
+"""What fills them up, where it is no zero."""
 
 
-@value_filter("date", optional=("format", "timezone", "locale"))
+@value_filter("date", optional=("format", "timezone", "locale"), column=column_form("date"))
 def date(value: Any, args: Arguments) -> str:
     """Format a time by `format` (default `%Y-%m-%d`), in `timezone` if given."""
-    pattern = args.text("format", "%Y-%m-%d")
-    _check(pattern)
+    pattern = expand(args.text("format", "%Y-%m-%d"))
     zone = _zone(args.text("timezone")) if "timezone" in args else None
     if isinstance(value, str):
         moment = _of_text(value, zone)
@@ -87,13 +55,19 @@ def date(value: Any, args: Arguments) -> str:
         if not isinstance(found, int) or not is_i64(found):
             raise RenderError(f"`date` takes text or whole seconds, not {kind(value)}")
         moment = _of_seconds(found, zone)
-    return _CODE.sub(lambda code: _format_code(code, moment), _expand(pattern))
+    return _CODE.sub(lambda code: _format_code(code, moment), pattern)
 
 
-def _check(pattern: str) -> None:
+@lru_cache
+def expand(pattern: str) -> str:
+    """Return a format without aliases; raise `RenderError` if it has unknown codes."""
     rest = _CODE.sub(lambda code: "" if _is_known(code) else "%", pattern)
     if "%" in rest:
         raise RenderError(f"`date` cannot read the format {pattern!r}")
+    # two rounds, because aliases such as `%v` contain further aliases
+    for _ in range(2):
+        pattern = _CODE.sub(lambda code: _ALIASES.get(code.group(), code.group()), pattern)
+    return pattern
 
 
 def _is_known(code: re.Match[str]) -> bool:
@@ -103,14 +77,12 @@ def _is_known(code: re.Match[str]) -> bool:
     return plain in _NUMBERS or f"%{plain}" in _ALIASES or plain[-1] in "fz" or plain in "BbAaPpZtn%"
 
 
-def _expand(pattern: str) -> str:
-    def alias(code: re.Match[str]) -> str:
-        return _ALIASES.get(code.group(), code.group())
-
-    # two rounds, because aliases such as `%v` contain further aliases
-    return _CODE.sub(alias, _CODE.sub(alias, pattern))
+def codes_of(pattern: str) -> set[str]:
+    """Return the letters of the codes in a format."""
+    return {code.group()[-1] for code in _CODE.finditer(expand(pattern))}
 
 
+@lru_cache
 def _zone(name: str) -> tzinfo:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -149,15 +121,15 @@ def _format_code(code: re.Match[str], moment: Moment) -> str:
     padding, padded, plain = code.groups()
     name = padded or plain
     if name in _NUMBERS:
-        width, fill = _NUMBERS[name]
-        return _pad(name, _number(name, moment), width, padding or fill)
+        return _pad(name, _number(name, moment), _WIDTHS.get(name, 2), padding or _FILLS.get(name, "0"))
     if name[-1] == "f":
         return _fraction(name, moment.nanoseconds % 1_000_000_000)
     if name[-1] in "zZ":
         return _zone_text(name, moment)
     time = moment.time
-    texts = {"B": _MONTHS[time.month - 1], "A": _DAYS[time.weekday()], "t": "\t", "n": "\n", "%": "%"}
-    texts |= {"b": texts["B"][:3], "a": texts["A"][:3], "p": "AM" if time.hour < 12 else "PM"}
+    month, day = _MONTHS.split()[time.month - 1], _DAYS.split()[time.weekday()]
+    texts = {"B": month, "A": day, "t": "\t", "n": "\n", "%": "%"}
+    texts |= {"b": month[:3], "a": day[:3], "p": "AM" if time.hour < 12 else "PM"}
     return {**texts, "P": texts["p"].lower()}[name]
 
 

@@ -21,7 +21,7 @@ TextColumn = Callable[["pl.Series"], "pl.Series"]
 """Form of a filter of text for a whole column, letter for letter as for one text."""
 ValueColumn = Callable[["Column", Arguments], "Column | None"]
 """Form of a filter for a whole column; returns None for columns or arguments that it leaves to the filter
-itself.
+itself, and a missing value for a row.
 """
 
 

@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.expressions.templates import rust_text
-from flowdsl.expressions.templates.failures import (
-    MAX_TEXT,
-    check_characters,
-    check_items,
-)
+from flowdsl.expressions.templates.failures import MAX_TEXT, check_characters, check_items
 from flowdsl.expressions.templates.filters.arguments import Arguments, text_of
 from flowdsl.expressions.templates.filters.declaration import (
     TextColumn,
@@ -110,13 +106,13 @@ def linebreaksbr(text: str) -> str:
     return text.replace("\r\n", "<br>").replace("\n", "<br>")
 
 
-@text_filter("striptags")
+@text_filter("striptags", lambda texts: texts.str.replace_all(rust_text.TAGS, ""))
 def striptags(text: str) -> str:
     """Remove HTML tags."""
     return rust_text.replace_all(text, rust_text.TAGS, "")
 
 
-@text_filter("spaceless")
+@text_filter("spaceless", lambda texts: texts.str.replace_all(rust_text.SPACE_BETWEEN_TAGS, "><"))
 def spaceless(text: str) -> str:
     """Remove white space between HTML tags."""
     return rust_text.replace_all(text, rust_text.SPACE_BETWEEN_TAGS, "><")

@@ -43,7 +43,6 @@ from flowdsl.expressions.templates.vectorized.outcomes import (
     column_of,
     either,
     finite,
-    has_missing,
 )
 from flowdsl.expressions.templates.vectorized.printer import join_column, limit_texts, truthy_column
 from flowdsl.expressions.templates.visitors import all_exprs, idents
@@ -92,10 +91,8 @@ class RowBatch:
     def there(self, ident: Ident) -> RenderOutcome:
         """Return the values at a path; rows without a value fail."""
         found = self.find(ident)
-        return RenderOutcome(
-            found,
-            Failures.where(found.is_(Tag.MISSING), str(missing(ident))) if has_missing(found) else None,
-        )
+        absent = found.is_(Tag.MISSING)
+        return RenderOutcome(found, Failures.where(absent, str(missing(ident))))
 
     # -- values ----------------------------------------------------------------------------------------
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import polars as pl
 
+from flowdsl.expressions.row_source import first_failures
 from flowdsl.expressions.templates.failures import RenderError, check_size
-from flowdsl.expressions.templates.filters import Filter, filter_of
+from flowdsl.expressions.templates.filters import FILTERS, Filter, filter_of
 from flowdsl.expressions.templates.filters.arguments import Arguments
+from flowdsl.expressions.templates.filters.dates import codes_of
 from flowdsl.expressions.templates.filters.scalars import power_of_ten
-from flowdsl.expressions.templates.filters.text import truncate as truncate_text
 from flowdsl.expressions.templates.nodes import TemplateCall
 from flowdsl.expressions.templates.vectorized.groups import per_distinct, text_changed, text_measured
-from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome
+from flowdsl.expressions.templates.vectorized.outcomes import (
+    RenderOutcome,
+    as_column,
+    either,
+    where,
+)
 from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts
 from flowdsl.values.columns import Column
+from flowdsl.values.json_lists import JsonLists
 from flowdsl.values.json_types import Tag
-from flowdsl.values.masks import as_mask
+from flowdsl.values.masks import where_present
 
 
 def filter_column(column: Column, call: TemplateCall, values: Mapping[str, Any]) -> RenderOutcome:
@@ -29,15 +36,18 @@ def filter_column(column: Column, call: TemplateCall, values: Mapping[str, Any])
     if declared is None or declared.run is None:
         # `default` works on paths only, not in a filter section
         return per_distinct(column, lambda value: _unknown(call.name))
-    changed = _apply_columns(declared, column, args)
-    if changed is None:
-        return per_distinct(column, lambda value: check_size(declared.apply(value, args)))
-    if changed.texts is None:
-        return RenderOutcome(changed)
-    texts, failures = limit_texts(changed.text_series())
-    if failures:
-        changed = Column(changed.size, changed.tags, texts=texts)
-    return RenderOutcome(changed, failures)
+    changed = _apply_columns(declared, column, args) or Column(column.size, Tag.MISSING)
+    failures = None
+    if changed.texts is not None:
+        texts, failures = limit_texts(changed.text_series())
+        changed = changed.having(texts=texts) if failures else changed
+    left = changed.is_(Tag.MISSING) & ~column.is_(Tag.MISSING)
+    if not left.any():
+        return RenderOutcome(changed, failures)
+    others = column if left.all() else where(left, column)
+    made = per_distinct(others, lambda value: check_size(declared.apply(value, args)))
+    both = either(~left, changed, as_column(made.operand, column.size))
+    return RenderOutcome(both, first_failures([failures, made.failures]))
 
 
 def _apply_columns(declared: Filter, column: Column, args: Arguments) -> Column | None:
@@ -66,7 +76,9 @@ def as_str(column: Column, args: Arguments) -> Column | None:
 
 
 def length(column: Column, args: Arguments) -> Column | None:
-    """Count the characters of texts."""
+    """Count the characters of texts, and the items of arrays."""
+    if column.all_(Tag.ARRAY):
+        return Column(column.size, Tag.INT, ints=JsonLists.of(column).counts)
     if not column.all_(Tag.TEXT, Tag.MISSING):
         return None
     lengths = text_measured(column, lambda texts: texts.str.len_chars())
@@ -93,7 +105,25 @@ def truncate(column: Column, args: Arguments) -> Column | None:
         return None
     # the length of any text fits 32 bits
     most, end = min(args.size("length", 255), 2**31), args.text("end", "…")
-    return text_changed(column, lambda texts: _truncate(texts, most, end))
+    changed = text_changed(column, lambda texts: _truncate(texts, most, end))
+    return where(where_present(changed.text_series()), changed)
+
+
+def date(column: Column, args: Arguments) -> Column | None:
+    """Format times: once for all that lie in the same second, minute or hour if the format shows no more."""
+    codes = codes_of(args.text("format", "%Y-%m-%d"))
+    if not column.all_(Tag.TEXT, Tag.MISSING) or "f" in codes:
+        return None
+    kept = "$2:00" if "M" in codes or "timezone" in args else ":00:00"
+    texts = column.text_series().str.replace(_PLAIN, f"$1{'$2$3' if codes & {'s', 'S'} else kept}$4")
+    run = FILTERS["date"].apply
+    # what cannot be read is missing, and so is left to the filter with all that it says
+    made = per_distinct(Column(column.size, column.tags, texts=texts), lambda text: run(text, args))
+    return as_column(made.operand, column.size)
+
+
+# times of this century, whose zones are whole minutes apart: day and hour, minute, second, offset
+_PLAIN: Final = r"^(20[0-9-]{8}T[0-9]{2})(:[0-5][0-9])(:[0-5][0-9])(?:\.[0-9]+)?(Z|[+-][0-9:]{5})$"
 
 
 def _longest(column: Column) -> int:
@@ -109,29 +139,16 @@ def _truncate(texts: pl.Series, length: int, end: str) -> pl.Series:
     plain = (texts.str.len_bytes() == texts.str.len_chars()) & ~texts.str.contains("\r", literal=True)
     frame = pl.DataFrame({"text": texts, "longer": longer, "plain": plain.fill_null(value=False)})
     cut = pl.concat_str(pl.col("text").str.head(length), pl.lit(end))
-    result = frame.select(
-        pl.when(pl.col("longer") & pl.col("plain")).then(cut).otherwise("text").alias("text")
-    ).to_series()
-    rest = np.flatnonzero(as_mask(longer & ~plain))
-    if not len(rest):
-        return result
-    args = Arguments("truncate", {"length": length, "end": end})
-    return result.scatter(
-        rest, pl.Series([truncate_text(text, args) for text in texts.gather(rest).to_list()])
-    )
+    kept = pl.when(~pl.col("longer")).then("text").when("plain").then(cut)
+    return frame.select(kept.alias("text")).to_series()
 
 
 def absolute(column: Column, args: Arguments) -> Column | None:
     """Remove the signs of numbers."""
     if not column.all_(Tag.INT, Tag.FLOAT):
         return None
-    ints, floats = column.ints, column.floats
-    return Column(
-        column.size,
-        column.tags,
-        ints=None if ints is None else np.abs(ints),
-        floats=None if floats is None else np.abs(floats),
-    )
+    parts = {"ints": column.ints, "floats": column.floats}
+    return column.having(**{name: np.abs(part) for name, part in parts.items() if part is not None})
 
 
 def round_column(column: Column, args: Arguments) -> Column | None:

@@ -37,17 +37,13 @@ def per_distinct(column: Column, change: Callable[[Any], Any]) -> RenderOutcome:
 
 def text_changed(column: Column, change: Callable[[pl.Series], pl.Series]) -> Column:
     """Map the texts of a column; interned texts only once each."""
-    return Column(column.size, column.tags, texts=_per_text(column, change))
+    return Column(column.size, column.tags, texts=text_measured(column, change))
 
 
 def text_measured(column: Column, measure: Callable[[pl.Series], pl.Series]) -> pl.Series:
     """Measure the texts of a column; interned texts only once each."""
-    return _per_text(column, measure)
-
-
-def _per_text(column: Column, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
     texts = column.texts
     if not isinstance(texts, DictionaryColumn):
-        return change(column.text_series())
+        return measure(column.text_series())
     first, inverse = distinct_codes(texts.codes)
-    return change(texts.interner.texts(texts.codes.take(first)))[inverse]
+    return measure(texts.interner.texts(texts.codes.take(first)))[inverse]

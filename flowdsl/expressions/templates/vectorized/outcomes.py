@@ -82,13 +82,9 @@ def either(mask: Mask, yes: Column, no: Column) -> Column:
     return Column.concat([yes, no]).take(np.where(mask, 0, len(mask)) + np.arange(len(mask)))
 
 
-def has_missing(column: Column) -> bool:
-    """Return True if any row is missing."""
-    return (
-        column.tags is Tag.MISSING
-        if not isinstance(column.tags, np.ndarray)
-        else bool((column.tags == Tag.MISSING).any())
-    )
+def where(mask: Mask, column: Column) -> Column:
+    """Return the values under a mask; the others are missing."""
+    return column.having(tags=np.where(mask, column.tag_array(), np.uint8(Tag.MISSING)))
 
 
 def finite(column: Column) -> Column:
