@@ -65,7 +65,7 @@ class PairRun(LinkRun):
         row, place = self._all(asked.hashes)
         found = self._pairs.take(place) == asked.pairs[row]
         found &= self.died(place) == ALIVE
-        return row[found], self.order.take(place[found])
+        return row[found], self.order.take(place[found]).astype(np.int64)
 
     def _bounds(self, hashes: Codes) -> tuple[Codes, Codes]:
         buckets = hashes >> self._shift
