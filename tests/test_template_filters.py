@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,19 @@ def replayed(text: str, names: list[str]) -> fd.Result:
     return fd.replay(flow(text), log_of("| at | data |" + rows))
 
 
+@contextmanager
+def called(name: str) -> Iterator[list[Any]]:
+    """The values that a filter is called with meanwhile."""
+    declared, seen = FILTERS[name], []
+    run = declared.run
+    assert run is not None
+    object.__setattr__(declared, "run", lambda value, args: (seen.append(value), run(value, args))[1])
+    try:
+        yield seen
+    finally:
+        object.__setattr__(declared, "run", run)
+
+
 @pytest.mark.parametrize(
     "text", ["{{ metadata.name | initials }}", "{{ metadata.name | initials(sep='-') }}"]
 )
@@ -83,14 +98,8 @@ def test_a_filter_without_a_form_for_columns_is_called_once_for_each_distinct_va
     ],
 )
 def test_so_are_those_of_tera(name: str, asked: int) -> None:
-    declared, seen = FILTERS[name], []
-    run = declared.run
-    assert run is not None
-    object.__setattr__(declared, "run", lambda value, args: (seen.append(value), run(value, args))[1])
-    try:
+    with called(name) as seen:
         replayed(f"{{{{ metadata.name | {name} }}}}", ['"an \\u00e4 a"', '"b"', '"c c"'] * 50)
-    finally:
-        object.__setattr__(declared, "run", run)
     assert len(seen) == asked
 
 
@@ -136,15 +145,9 @@ def test_dates_of_a_column_are_those_of_each_time(times: list[str], pattern: str
 
 
 def test_times_of_the_same_minute_are_formatted_once_where_seconds_are_not_shown() -> None:
-    declared, seen = FILTERS["date"], []
-    run = declared.run
-    assert run is not None
-    object.__setattr__(declared, "run", lambda value, args: (seen.append(value), run(value, args))[1])
     times = [f'"2026-03-01T09:{number // 60:02}:{number % 60:02}Z"' for number in range(600)]
-    try:
+    with called("date") as seen:
         result = replayed("{{ metadata.name | date(format='%H:%M') }}", times)
-    finally:
-        object.__setattr__(declared, "run", run)
     assert [who for _, who in sent(result, "who")] == [f"09:{number // 60:02}" for number in range(600)]
     assert len(seen) == 10
 

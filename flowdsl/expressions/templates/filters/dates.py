@@ -19,9 +19,9 @@ from flowdsl.expressions.templates.filters.moments import Moment, is_known, read
 from flowdsl.expressions.templates.values import is_i64, kind, number
 
 _CODE = re.compile(r"%(?:([-_0])([A-Za-z])|(\.[369]?f|[369]f|:{0,3}z|#z|[A-Za-z+%]))", re.ASCII)
-# by the index of a month or a day
-_MONTHS: Final = "January February March April May June July August September October November December"
-_DAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+_NAMES: Final = "January February March April May June July August September October November December"
+_MONTHS: Final = _NAMES.split()
+_DAYS: Final = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _ALIASES: Final = {
     "%D": "%m/%d/%y",
     "%x": "%m/%d/%y",
@@ -35,7 +35,7 @@ _ALIASES: Final = {
     "%+": "%Y-%m-%dT%H:%M:%S%.f%:z",
     "%h": "%b",
 }
-_NUMBERS: Final = "YCyGgqmdeHkIlMSfjUWVuws"
+_NUMBERS: Final = frozenset("YCyGgqmdeHkIlMSfjUWVuws")
 """Codes that print numbers."""
 _WIDTHS: Final = {"Y": 4, "G": 4, "j": 3, "f": 9, "s": 9, "q": 1, "u": 1, "w": 1}
 """How wide these are, where it is not two digits."""
@@ -127,7 +127,7 @@ def _format_code(code: re.Match[str], moment: Moment) -> str:
     if name[-1] in "zZ":
         return _zone_text(name, moment)
     time = moment.time
-    month, day = _MONTHS.split()[time.month - 1], _DAYS.split()[time.weekday()]
+    month, day = _MONTHS[time.month - 1], _DAYS[time.weekday()]
     texts = {"B": month, "A": day, "t": "\t", "n": "\n", "%": "%"}
     texts |= {"b": month[:3], "a": day[:3], "p": "AM" if time.hour < 12 else "PM"}
     return {**texts, "P": texts["p"].lower()}[name]
