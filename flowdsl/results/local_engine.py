@@ -56,7 +56,7 @@ class LocalEngine:
             tick = _prepare_graph(local, options, follower)
             ticked = tick if dispatching is None else _both(dispatching.hand_over, tick)
             local.run(source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns)
-            state = _state_of(local, options)
+            state = _state_to_continue(local, options)
             if options.open_windows == "flush" and local.stopped is None:
                 local.flush()
             if dispatching is not None:
@@ -83,7 +83,7 @@ def _leave_out(position: int, follower: ProgressReporter) -> None:
         follower.total = follower.total - position if position <= follower.total else None
 
 
-def _state_of(local: LocalExecutor, options: Options) -> State:
+def _state_to_continue(local: LocalExecutor, options: Options) -> State:
     """Return the state of a run, with what a continued replay needs of its options."""
     state = local.state()
     state.base = options.graph if options.state is None else options.state.base
