@@ -2,7 +2,7 @@
 # Debounced at both edges, a single event is sent twice by debounce-fn, and the last one of a burst is never sent by perfect-debounce.
 #
 # One would guess: "leading and trailing" sends the first event at once and the last one when it is quiet again. An event that is
-# first and last is sent once. It is what lodash does, and others took the words from it.
+# first and last is sent once. That is what lodash does.
 #
 # What happens (lodash 4.18.1, es-toolkit 1.53.2, debounce-promise 3.1.2, remeda 2.62.2, debounce-fn 6.0.0, perfect-debounce 2.1.0
 # and @tanstack/pacer 0.22.0 of npm), with a wait of 0.4 s, for a single event, for four within 0.2 s, and for two and a third after
