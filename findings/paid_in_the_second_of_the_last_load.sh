@@ -5,7 +5,7 @@
 # time of change says where to read on. At worst a row comes twice, and the merge is there to make one of it.
 #
 # What happens (dlt 1.31.0 with DuckDB 2.0.1), for an order that is open at 10 and paid later:
-# - Loaded as open, it is paid at 10 as well, and loaded again: it stays open, and no later load mends it. The cursor keeps the
+# - Loaded as open, it is paid at 10 as well, and loaded again: it stays open, until it changes once more. The cursor keeps the
 #   primary keys of the rows at its last time and drops what has one of them, before there is a merge. Without a primary key
 #   it keeps hashes of whole rows, and "paid" comes through; with merge_key instead of primary_key too.
 # - In one load, open at 10 and paid at 11: the first row wins. Which one is arbitrary by the documentation; here it is the first of
