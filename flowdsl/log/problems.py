@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from flowdsl.pluralize import count_text
-from flowdsl.values.masks import where_present
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,27 +90,16 @@ class OutOfOrder:
     """Finder of rows that are out of order, over the pieces of a source."""
 
     def __init__(self) -> None:
-        self._highest: int | None = None
+        self._highest = -(1 << 63)
 
     def rows(self, keys: pl.Series) -> np.ndarray:
         """Return the positions in `keys` (integers or timestamps; nulls are skipped) below the greatest key
         before them.
         """
-        numbers = keys.cast(pl.Int64)
-        low = np.iinfo(np.int64).min
-        values = (numbers.fill_null(low) if numbers.null_count() else numbers).to_numpy()
-        if not len(values):
+        numbers = pl.concat([pl.Series([self._highest]), keys.cast(pl.Int64).alias("")])
+        if numbers.is_sorted():
+            self._highest = numbers[-1]
             return np.empty(0, np.int64)
-        highest = low if self._highest is None else self._highest
-        if values[0] >= highest and (values[1:] >= values[:-1]).all():
-            self._highest = int(values[-1])
-            return np.empty(0, np.int64)
-        before = np.empty_like(values)
-        before[0] = highest
-        np.maximum.accumulate(values[:-1], out=before[1:])
-        np.maximum(before[1:], before[0], out=before[1:])
-        self._highest = int(max(before[-1], values[-1]))
-        late = values < before
-        if numbers.null_count():
-            late &= where_present(numbers)
-        return np.flatnonzero(late)
+        highest = numbers.cum_max().forward_fill()
+        self._highest = highest[-1]
+        return (numbers[1:] < highest[:-1]).arg_true().to_numpy()
