@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 from flowdsl.errors import DataError
 from flowdsl.log.columns import KIND, present
 from flowdsl.log.errors import reading
-from flowdsl.log.sources import TableSlice
 from flowdsl.values.masks import where_present
 from flowdsl.values.orders import distinct
 
@@ -78,7 +77,6 @@ class SortedTable:
         """Sort `frames` by `key`, which is `seq_no` or `timestamp`; their column `__position` breaks ties."""
         self._key = key
         self._schema: dict[str, pl.DataType] = {}
-        self._rows = 0
         self._files: list[Path] = []
         self._whole: pl.DataFrame | None = None
         cuts = sample.cuts()
@@ -90,22 +88,12 @@ class SortedTable:
         with reading(str(self._folder), "sorting needs room for a copy of the events; TMPDIR says where"):
             self._files = self._deal(frames, cuts)
 
-    def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
-        return {"sorted": self._schema}
-
-    def count(self) -> int | None:
-        return self._rows
-
-    def pieces(
-        self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
-    ) -> Iterator[TableSlice]:
+    def frames(self, columns: Collection[str], size: int) -> Iterator[pl.DataFrame]:
+        """Yield these columns of the sorted rows, at most `size` rows at a time."""
         names = present(columns, self._schema)
-        row = 0
         sorted_parts = (self._load(path, names) for path in self._files)
         for part in sorted_parts if self._whole is None else [self._whole.select(names)]:
-            for frame in part.iter_slices(size):
-                yield TableSlice(frame, "sorted", row)
-                row += frame.height
+            yield from part.iter_slices(size)
 
     def _load(self, path: Path, names: list[str]) -> pl.DataFrame:
         with reading(str(path)):
@@ -142,7 +130,6 @@ class SortedTable:
 
     def _admit(self, frame: pl.DataFrame) -> None:
         self._schema = self._schema or dict(frame.drop(POSITION).schema)
-        self._rows += frame.height
         for name, dtype in frame.schema.items():
             if name in self._schema and dtype != self._schema[name]:
                 raise DataError(

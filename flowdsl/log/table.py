@@ -88,11 +88,11 @@ class EventTable:
 
     def clock_marks(self) -> pl.DataFrame:
         """Return an empty table: only logs written by flowdsl have clock marks."""
-        return no_marks()
+        return marks_frame([])
 
     def ahead_marks(self) -> pl.DataFrame:
         """Return an empty table: only live runs mark events."""
-        return no_marks()
+        return marks_frame([])
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
@@ -229,8 +229,7 @@ class EventTable:
             everything = asked | (self._sorted[0] if self._sorted else frozenset())
             self._sorted = None
             self._sorted = (everything, self._sort(sorted(everything), sample))
-        for piece in self._sorted[1].pieces(names, size):
-            yield piece.frame
+        yield from self._sorted[1].frames(names, size)
 
     def _sort(self, names: list[str], sample: KeySample) -> SortedTable:
         with_position = (
@@ -240,8 +239,8 @@ class EventTable:
         table = SortedTable(with_position, self._key, sample)
         if self._numbered:
             repeats = _Repeats()
-            for piece in table.pieces(["seq_no"], _SCAN):
-                repeats.add(piece.frame["seq_no"])
+            for frame in table.frames(["seq_no"], _SCAN):
+                repeats.add(frame["seq_no"])
             refuse_repeated(repeats.found)
         return table
 
@@ -291,19 +290,10 @@ def _with_all(frame: pl.DataFrame, names: Collection[str], more: Sequence[pl.Ser
     return whole[[*names, *(series.name for series in more)]]
 
 
-def no_marks() -> pl.DataFrame:
-    """Return an empty table of clock marks."""
-    return pl.DataFrame(schema={"seq_no": pl.Int64(), "clock": TIME})
-
-
 def marks_frame(marks: Sequence[tuple[int, int]]) -> pl.DataFrame:
     """Return a table of marks of (seq_no, clock in µs)."""
-    if not marks:
-        return no_marks()
-    seq_nos, clocks = zip(*marks, strict=True)
-    return pl.DataFrame(
-        {"seq_no": pl.Series(seq_nos, dtype=pl.Int64), "clock": pl.Series(clocks, dtype=pl.Int64).cast(TIME)}
-    )
+    numbers = pl.DataFrame(marks, schema={"seq_no": pl.Int64, "clock": pl.Int64}, orient="row")
+    return numbers.cast({"clock": TIME})
 
 
 def refuse_repeated(repeated: Iterable[int]) -> None:

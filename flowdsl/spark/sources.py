@@ -16,7 +16,7 @@ import pyarrow as pa
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS
 from flowdsl.log.columns import FIRST_SECOND, LAST_SECOND, SCHEMA, TIME, asked_columns, check_types
-from flowdsl.log.table import no_marks
+from flowdsl.log.table import marks_frame
 from flowdsl.log.validation import ENTITY, LINK
 
 if TYPE_CHECKING:
@@ -137,11 +137,11 @@ class SparkEvents:
 
     def clock_marks(self) -> pl.DataFrame:
         """Return none: only logs that flowdsl wrote have them."""
-        return no_marks()
+        return marks_frame([])
 
     def ahead_marks(self) -> pl.DataFrame:
         """Return none."""
-        return no_marks()
+        return marks_frame([])
 
     @property
     def problems(self) -> pd.DataFrame:
