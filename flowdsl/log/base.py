@@ -65,7 +65,7 @@ class EventLog(ABC):
     @property
     def broken(self) -> int:
         """Number of rows that were skipped because they cannot be events."""
-        return 0
+        return self._problems.counts["broken"]
 
     def append(
         self,
@@ -165,9 +165,9 @@ class EventLog(ABC):
         return Fresh(self._known, problems, among=among)
 
     @property
-    @abstractmethod
     def problem_counts(self) -> dict[str, int]:
         """Number of problems of each sort."""
+        return dict(self._problems.counts)
 
     @abstractmethod
     def last_seq_no(self) -> int:
@@ -320,11 +320,11 @@ class EventLog(ABC):
         """
 
     @property
-    @abstractmethod
     def problems(self) -> pd.DataFrame:
         """Rows that could not be read or are unusual, as a table: `place`, `row`, `problem`, `reason`,
         `text`.
         """
+        return self._problems.frame()
 
     @abstractmethod
     def position(self, consumer: str) -> int:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from flowdsl.errors import DataError
 from flowdsl.log.forks import abandon, hold_forks
@@ -74,10 +74,6 @@ class MissingRange:
     first: int
     last: int
     reason: str
-
-
-class _Run(Protocol):
-    def __call__(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]: ...
 
 
 class Catalog:
@@ -188,16 +184,16 @@ class Catalog:
     ) -> None:
         """Add finished segments, remove others, and record lost numbers, in one transaction."""
         listed, gaps = list(listed), list(gaps)
-        with self._transaction("BEGIN IMMEDIATE") as run:
+        with self._transaction():
             for segment in dropped:
-                run("DELETE FROM segments WHERE name = ?", (segment.name,))
+                self._run("DELETE FROM segments WHERE name = ?", (segment.name,))
             for s in listed:
                 self._put("segments", (s.name, s.first, s.last, s.bytes, s.crc, s.statistics.encode()))
             for gap in gaps:
-                run("DELETE FROM gaps WHERE first >= ? AND last <= ?", (gap.first, gap.last))
+                self._run("DELETE FROM gaps WHERE first >= ? AND last <= ?", (gap.first, gap.last))
                 self._put("gaps", (gap.first, gap.last, gap.reason))
             highest = max([self.last_sealed(), *(s.last for s in listed), *(gap.last for gap in gaps)])
-            run("DELETE FROM counter")
+            self._run("DELETE FROM counter")
             self._put("counter", (highest,))
 
     def numbers_given(self) -> list[int]:
@@ -206,9 +202,9 @@ class Catalog:
 
     def forget_marks(self, last: int) -> None:
         """Remove the marks of events up to `last`, except the clock after that one."""
-        with self._transaction("BEGIN IMMEDIATE") as run:
-            run("DELETE FROM clock_marks WHERE seq_no < ?", (last,))
-            run("DELETE FROM ahead_marks WHERE seq_no <= ?", (last,))
+        with self._transaction():
+            self._run("DELETE FROM clock_marks WHERE seq_no < ?", (last,))
+            self._run("DELETE FROM ahead_marks WHERE seq_no <= ?", (last,))
 
     def positions(self, consumer: str) -> tuple[int, int]:
         """Return the position of a consumer, and the last one that a run of it stored itself; each 0 if
@@ -219,36 +215,34 @@ class Catalog:
 
     def store_position(self, consumer: str, seq_no: int, *, by_run: bool = False) -> None:
         """Store a consumer's position; `by_run` if its own run says it, and not another program."""
-        with self._transaction("BEGIN IMMEDIATE"):
+        with self._transaction():
             stored = seq_no if by_run else self.positions(consumer)[1]
             self._put("consumers", (consumer, seq_no, stored))
 
     def mark_clock(self, seq_no: int, clock: int) -> None:
         """Store that the clock was `clock` (µs since 1970) after the event `seq_no`."""
-        with self._transaction("BEGIN IMMEDIATE"):
+        with self._transaction():
             self._put("clock_marks", (seq_no, clock))
 
-    def clock_marks(self, since: int = 0) -> list[tuple[int, int]]:
+    def clock_marks(self, since: int = 0) -> list[tuple[Any, ...]]:
         """Return (seq_no, clock) of each mark made after the event `since` or later, in the order they were
         made.
         """
-        rows = self._rows("clock_marks", "WHERE seq_no >= ? ORDER BY rowid", (since,))
-        return [(seq_no, clock) for seq_no, clock in rows]
+        return self._rows("clock_marks", "WHERE seq_no >= ? ORDER BY rowid", (since,))
 
     def mark_ahead(self, seq_nos: Iterable[int], clock: int) -> None:
         """Store that these events left the clock at `clock`; the first mark of an event counts."""
-        with self._transaction("BEGIN IMMEDIATE"):
+        with self._transaction():
             for seq_no in seq_nos:
                 self._put("ahead_marks", (seq_no, clock), otherwise="IGNORE")
 
-    def ahead_marks(self, since: int = 0) -> list[tuple[int, int]]:
+    def ahead_marks(self, since: int = 0) -> list[tuple[Any, ...]]:
         """Return (seq_no, clock) of each event from `since` on that did not move the clock, in log order."""
-        rows = self._rows("ahead_marks", "WHERE seq_no >= ? ORDER BY seq_no", (since,))
-        return [(seq_no, clock) for seq_no, clock in rows]
+        return self._rows("ahead_marks", "WHERE seq_no >= ? ORDER BY seq_no", (since,))
 
     def restore(self, rows: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Insert rows of another catalog into their tables."""
-        with self._transaction("BEGIN IMMEDIATE"):
+        with self._transaction():
             for table, some in rows.items():
                 for row in some:
                     self._put(table, row)
@@ -309,13 +303,13 @@ class Catalog:
             )
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[_Run]:
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         with self._errors(), self._lock:
             if begin != _READING:
                 time.sleep(max(self._written + _BREATH - time.monotonic(), 0))
             self._run(begin)
             try:
-                yield self._run
+                yield
                 self._run("COMMIT")
                 if begin != _READING:
                     self._written = time.monotonic()

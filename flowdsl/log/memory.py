@@ -31,8 +31,6 @@ from flowdsl.pluralize import count_text
 from flowdsl.progress import ProgressReporter, run_in_background
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from flowdsl.log.pushdown import ScanFilter
 
 _TAIL: Final = 65_536
@@ -235,18 +233,6 @@ class MemoryEventLog(EventLog):
 
     def ahead_marks(self, since: int = 0) -> pl.DataFrame:
         return _marks_since(self._ahead, since)
-
-    @property
-    def problems(self) -> pd.DataFrame:
-        return self._problems.frame()
-
-    @property
-    def problem_counts(self) -> dict[str, int]:
-        return dict(self._problems.counts)
-
-    @property
-    def broken(self) -> int:
-        return self._problems.counts["broken"]
 
     def position(self, consumer: str) -> int:
         return self._positions.get(consumer_name(consumer), 0)

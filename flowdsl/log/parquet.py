@@ -392,7 +392,7 @@ class ParquetEventLog(EventLog):
 
     @property
     def broken(self) -> int:
-        return self._plain.broken if self._plain else self._problems.counts["broken"]
+        return self._plain.broken if self._plain else super().broken
 
     @property
     def problem_counts(self) -> dict[str, int]:

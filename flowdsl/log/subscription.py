@@ -9,7 +9,6 @@ import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS, event_mapping
 from flowdsl.log.columns import chunk_columns, empty_events, readable
-from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.rows import event_rows
 
 _BATCH: Final = 65_536
@@ -82,7 +81,7 @@ class Subscription:
             chunk = self.take(timeout=None)
             if not chunk.height:
                 raise StopIteration
-            self._ready = iter(event_rows(as_json_text(chunk)))
+            self._ready = iter(event_rows(chunk))
 
     def __repr__(self) -> str:
         return (
