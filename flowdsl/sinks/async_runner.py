@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from flowdsl.errors import SinkError
@@ -26,11 +26,6 @@ class Background:
         # its loop turns in the process that this one was forked off
         self._is_forked = False
         watch(self)
-
-    @property
-    def running(self) -> bool:
-        """True if there is a loop."""
-        return self._loop is not None
 
     def after_fork(self) -> None:
         """Leave the loop to the parent process."""
@@ -55,8 +50,10 @@ class Background:
             future.cancel()
             raise
 
-    def stop(self) -> None:
-        """Cancel what is running and end the thread."""
+    def stop(self, farewell: Callable[[], Coroutine[Any, Any, object]] | None = None) -> None:
+        """Run a farewell if the thread is running, cancel what else is, and end the thread."""
+        if farewell is not None and self._loop is not None:
+            self.run(farewell())
         with self._lock:
             thread, end = self._thread, self._end
             self._loop = self._thread = self._end = None

@@ -13,7 +13,7 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.base import Delivery, Failure, json_text, storable
-from flowdsl.sinks.database import Database, insert, seal_rows
+from flowdsl.sinks.database import Database, insert, parts_of, seal_rows
 from flowdsl.sinks.sqlite_sink import CHECKED, KEYS, PATH, KeptSink, StoredKey
 from flowdsl.text import short_repr, type_text
 
@@ -213,8 +213,7 @@ class Counter(KeptSink[Change]):
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Change]) -> Sequence[Any]:
         values: dict[Key, Number] = {}
         keys = list(dict.fromkeys(row.key for row in rows))
-        for start in range(0, len(keys), _AT_ONCE):
-            some = keys[start : start + _AT_ONCE]
+        for some in parts_of(keys, _AT_ONCE):
             among = (
                 f"where (entity_type, entity_id, field) in (values {', '.join(['(?, ?, ?)'] * len(some))})"
             )

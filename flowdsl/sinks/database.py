@@ -244,10 +244,7 @@ class Database:
         connection.execute("create table if not exists about (name text, version integer, file text)")
         rows = connection.execute("select name, version from about").fetchall()
         if not rows:
-            if (
-                connection.execute("select count(*) from sqlite_schema where type = 'table'").fetchone()[0]
-                > 1
-            ):
+            if _tables(connection) != {"about"}:
                 raise SinkError(f"{self!r} is the database of something else", hint="name a new file")
             connection.execute("insert into about values (?, ?, ?)", (self._name, _VERSION, uuid.uuid4().hex))
         elif rows != [(self._name, _VERSION)]:
@@ -258,10 +255,8 @@ class Database:
             )
         else:
             # all were made together: one that is not there was taken away, with what was in it
-            there = {
-                name for (name,) in connection.execute("select name from sqlite_schema where type = 'table'")
-            }
-            lost = sorted({name for sql in self._schema for name in _TABLE.findall(sql)} - there)
+            made = {name for sql in self._schema for name in _TABLE.findall(sql)}
+            lost = sorted(made - _tables(connection))
             if lost:
                 raise SinkError(f"{self!r} is damaged: it is without {', '.join(lost)}", hint=_REPAIR)
 
@@ -323,6 +318,10 @@ def is_before(changes: int, others: int) -> bool:
     return 0 < (others - changes) % _CHANGES < _CHANGES // 2
 
 
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("select name from sqlite_schema where type = 'table'")}
+
+
 def _user_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("pragma user_version").fetchone()[0])
 
@@ -342,10 +341,15 @@ def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[An
     """Insert rows of one length, many per statement; `into` is the statement up to its values."""
     if not rows:
         return
-    row, at_once = f"({marks(rows[0])})", max(_PARAMETERS // len(rows[0]), 1)
-    for start in range(0, len(rows), at_once):
-        some = rows[start : start + at_once]
+    row = f"({marks(rows[0])})"
+    for some in parts_of(rows, max(_PARAMETERS // len(rows[0]), 1)):
         connection.execute(f"{into} values {', '.join([row] * len(some))}", [v for r in some for v in r])
+
+
+def parts_of(values: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Yield the values in their order, so many at a time."""
+    for start in range(0, len(values), most):
+        yield values[start : start + most]
 
 
 def marks(values: Iterable[object]) -> str:

@@ -18,7 +18,7 @@ from flowdsl.errors import SinkError
 from flowdsl.moments import to_micros, to_moment
 from flowdsl.operators.options import Option, count_schema
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, json_text, storable
-from flowdsl.sinks.database import Database, insert, marks, seal_rows
+from flowdsl.sinks.database import Database, insert, marks, parts_of, seal_rows
 from flowdsl.sinks.recipients import CHECKED as RECIPIENTS_CHECKED
 from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
 from flowdsl.sinks.recipients import Recipients
@@ -376,8 +376,8 @@ class InApp(Recipients, KeptSink[Row]):
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> Sequence[Any]:
         insert(connection, f"insert into notifications ({_COLUMNS}, crc)", seal_rows(rows))
         recipients = list(dict.fromkeys(row[1] for row in rows))
-        for start in range(0, len(recipients), _READ_AT_ONCE):
-            self._forget_old(connection, recipients[start : start + _READ_AT_ONCE])
+        for some in parts_of(recipients, _READ_AT_ONCE):
+            self._forget_old(connection, some)
         return [row[1] for row in rows]
 
     def _take_back(self, connection: sqlite3.Connection, key: StoredKey, undo: Any) -> None:

@@ -22,7 +22,8 @@ class Listener:
     """Connection, the recipients it listens for, and its queue."""
 
     def __init__(self, recipients: frozenset[str] | None) -> None:
-        self.recipients = recipients
+        # None stands for everybody
+        self.recipients: Iterable[str | None] = (None,) if recipients is None else recipients
         self.waiting: asyncio.Queue[str] = asyncio.Queue()
         self.slow = asyncio.Event()
 
@@ -41,13 +42,13 @@ class Listeners:
     def add(self, listener: Listener) -> None:
         """Add a listener."""
         self._everybody.add(listener)
-        for recipient in listener.recipients if listener.recipients is not None else (None,):
+        for recipient in listener.recipients:
             self._for.setdefault(recipient, set()).add(listener)
 
     def remove(self, listener: Listener) -> None:
         """Remove a listener."""
         self._everybody.discard(listener)
-        for recipient in listener.recipients if listener.recipients is not None else (None,):
+        for recipient in listener.recipients:
             listening = self._for.get(recipient, set())
             listening.discard(listener)
             if not listening:

@@ -18,6 +18,7 @@ from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, count_schema, text_schema
 from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, check_deliveries, json_text, storable
+from flowdsl.sinks.database import parts_of
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import (
     ATTEMPTS,
@@ -214,9 +215,7 @@ class Push(Sink):
         >>> Push().close()
         """
         http, self._http = self._http, None
-        if http is not None and self._background.running:
-            self._background.run(http.aclose())
-        self._background.stop()
+        self._background.stop(None if http is None else http.aclose)
         if self._owns:
             self.recipients.close()
 
@@ -339,8 +338,8 @@ class Push(Sink):
         return messages
 
     async def _all(self, messages: Sequence[_Message]) -> None:
-        for start in range(0, len(messages), AT_ONCE):
-            await self._some(messages[start : start + AT_ONCE])
+        for some in parts_of(messages, AT_ONCE):
+            await self._some(some)
 
     async def _some(self, messages: Sequence[_Message]) -> None:
         """Send the messages of one request; if the service rejects it as a whole, find the messages at

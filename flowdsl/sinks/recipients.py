@@ -12,7 +12,7 @@ import polars as pl
 
 from flowdsl.arguments import one_of, texts_of
 from flowdsl.errors import SinkError
-from flowdsl.sinks.database import Database, marks, seal_rows
+from flowdsl.sinks.database import Database, marks, parts_of, seal_rows
 from flowdsl.text import short_repr
 from flowdsl.values.masks import as_mask
 
@@ -24,11 +24,9 @@ SCHEMA: Final = (
     """create table if not exists opted_out (
         recipient text, type text, crc integer not null, primary key (recipient, type)
     ) without rowid""",
-    (
-        "create table if not exists devices (token text primary key, recipient text not null, crc integer "
-        "not "
-        "null) without rowid"
-    ),
+    """create table if not exists devices (
+        token text primary key, recipient text not null, crc integer not null
+    ) without rowid""",
     "create index if not exists devices_of on devices (recipient)",
     """create table if not exists tickets (
         id text primary key, token text not null, sent_at real not null, crc integer not null
@@ -400,8 +398,7 @@ class Recipients:
             asked = set(recipients)
             yield from (row for row in self._database.rows(table) if row[place] in asked)
             return
-        for start in range(0, len(recipients), _AT_ONCE):
-            some = recipients[start : start + _AT_ONCE]
+        for some in parts_of(recipients, _AT_ONCE):
             yield from self._database.rows(table, f"where recipient in ({marks(some)})", some)
 
     def _change(self, sql: str, *values: str, sealing: bool = False) -> None:

@@ -22,7 +22,7 @@ from flowdsl.sinks.base import (
     json_text,
     storable,
 )
-from flowdsl.sinks.database import Database, insert, marks, seal_rows
+from flowdsl.sinks.database import Database, insert, marks, parts_of, seal_rows
 
 Row = TypeVar("Row")
 PATH: Final = Option(
@@ -34,11 +34,9 @@ PATH: Final = Option(
 _OURS: Final = re.compile("[0-9a-f]{32}")
 
 KEYS: Final = (
-    (
-        "create table if not exists keys (key blob primary key, until integer, undo text, crc integer not "
-        "null) "
-        "without rowid"
-    ),
+    """create table if not exists keys (
+        key blob primary key, until integer, undo text, crc integer not null
+    ) without rowid""",
     """create table if not exists stretches (
         low blob primary key, high blob not null, keys blob not null, crc integer not null
     ) without rowid""",
@@ -209,8 +207,7 @@ class KeptSink(DurableSink, Generic[Row]):
         kept: list[tuple[StoredKey, int | None, Row]] = []
         outcomes: list[Outcome] = []
         for delivery in check_deliveries(deliveries):
-            named = delivery.key
-            key = stored_key(named)
+            key = stored_key(delivery.key)
             try:
                 row = self._row(delivery, key)
             except SinkError as error:
@@ -219,9 +216,8 @@ class KeptSink(DurableSink, Generic[Row]):
                 outcomes.append(row)
                 continue
             outcomes.append(None)
-            until = None
-            if named.endswith(PROVISIONAL):
-                until = to_micros(delivery.event_time)
+            provisional = delivery.key.endswith(PROVISIONAL)
+            until = to_micros(delivery.event_time) if provisional else None
             kept.append((key, until, row))
         return kept, outcomes
 
@@ -276,8 +272,7 @@ class KeptSink(DurableSink, Generic[Row]):
     def _read_stored(self, connection: sqlite3.Connection, keys: Sequence[StoredKey]) -> dict[Any, _Known]:
         """Return what is stored of these keys."""
         found: dict[Any, _Known] = {}
-        for start in range(0, len(keys), _AT_ONCE):
-            some = keys[start : start + _AT_ONCE]
+        for some in parts_of(keys, _AT_ONCE):
             rows = self._database.rows_in(connection, "keys", f"where key in ({marks(some)})", some)
             found.update((key, _Known(until, undo)) for key, until, undo in rows)
             left = [key for key in some if isinstance(key, bytes) and key not in found]
@@ -361,8 +356,7 @@ def change_by_id(database: Database, sql: str, recipient: str, ids: Sequence[str
 
     def change(connection: sqlite3.Connection) -> int:
         changed = 0
-        for start in range(0, len(stored), _AT_ONCE):
-            some = stored[start : start + _AT_ONCE]
+        for some in parts_of(stored, _AT_ONCE):
             done = connection.execute(f"{sql} recipient = ? and id in ({marks(some)})", (recipient, *some))
             changed += done.rowcount
         return changed

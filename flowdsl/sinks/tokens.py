@@ -81,11 +81,7 @@ def check_secret(secret: str) -> bytes:
 def check_recipients(recipients: object) -> list[str]:
     """One recipient or several, as a list."""
     given = [recipients] if isinstance(recipients, str) else recipients
-    if not isinstance(given, Iterable):
-        raise SinkError(
-            f"recipients is {short_repr(recipients)}", allowed="a recipient's id, or a list of them"
-        )
-    several = list(given)
+    several = list(given) if isinstance(given, Iterable) else []
     if not several or not all(isinstance(one, str) and one for one in several):
         raise SinkError(
             f"recipients is {short_repr(recipients)}", allowed="a recipient's id, or a list of them"

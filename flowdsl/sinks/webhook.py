@@ -193,9 +193,7 @@ class Webhook(Sink):
         >>> Webhook("https://example.org/hook").close()
         """
         http, self._http, self._filled = self._http, None, None
-        if http is not None and self._background.running:
-            self._background.run(http.aclose())
-        self._background.stop()
+        self._background.stop(None if http is None else http.aclose)
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
         """Send payloads; those to one recipient one after the other, those to different recipients
@@ -246,11 +244,9 @@ class Webhook(Sink):
             return Failure(str(error), permanent=True)
         key = delivery.key or uuid.uuid4().hex
         sent = await send_with_retries(lambda: self._send(key, content), self._attempts, self._shown)
-        return (
-            Failure(f"{self._shown}: {sent.error}", sent.attempts, sent.permanent)
-            if sent is not None
-            else None
-        )
+        if sent is None:
+            return None
+        return Failure(f"{self._shown}: {sent.error}", sent.attempts, sent.permanent)
 
     async def _send(self, key: str, content: bytes) -> None:
         assert self._filled is not None

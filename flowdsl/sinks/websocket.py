@@ -281,10 +281,7 @@ class WebSocket(Sink):
         >>> WebSocket().close()
         """
         server, self._server = self._server, None
-        if server is not None and self._background.running:
-            assert self._door is not None
-            self._background.run(_close(server, self._door))
-        self._background.stop()
+        self._background.stop(None if server is None else lambda: self._say_goodbye(server))
         self._door = self._listeners = None
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
@@ -450,6 +447,17 @@ class WebSocket(Sink):
         await listeners.caught_up(reached)
         return outcomes
 
+    async def _say_goodbye(self, server: Server) -> None:
+        """End those connections that do not answer at once."""
+        assert self._door is not None
+        self._door.turn_away(strangers_only=True)
+        server.close()
+        try:
+            await asyncio.wait_for(server.wait_closed(), _GOODBYE)
+        except TimeoutError:
+            self._door.turn_away(strangers_only=False)
+            await server.wait_closed()
+
 
 async def _pass_over(connection: ServerConnection) -> None:
     """Read what a listener says, until it goes."""
@@ -462,17 +470,6 @@ async def _wait_for_end(grant: Grant) -> None:
     while (left := grant.end - time.time()) > 0:
         # the wall clock may be set meanwhile
         await asyncio.sleep(min(left, 60))
-
-
-async def _close(server: Server, door: Door) -> None:
-    """Say good-bye, and end those connections that do not answer at once."""
-    door.turn_away(strangers_only=True)
-    server.close()
-    try:
-        await asyncio.wait_for(server.wait_closed(), _GOODBYE)
-    except TimeoutError:
-        door.turn_away(strangers_only=False)
-        await server.wait_closed()
 
 
 def _message(delivery: Delivery) -> str:
