@@ -17,7 +17,7 @@ import polars as pl
 from flowdsl.events import json_value, refuse_constant
 from flowdsl.log.json_shapes import LineShape, Request, shape_of
 from flowdsl.log.text_lines import bounds_of, is_utf8, lines_of
-from flowdsl.values.json_extraction import over_documents
+from flowdsl.values.json_extraction import query_documents
 from flowdsl.values.json_types import Ints
 from flowdsl.values.orders import distinct
 
@@ -163,7 +163,7 @@ class JsonLines:
         JSON null.
         """
         sql = "SELECT nullif(CAST(json_extract(d, '$') AS VARCHAR), 'null') AS d FROM documents ORDER BY n"
-        return over_documents(texts, sql).cast(pl.String)
+        return query_documents(texts, sql)["d"].cast(pl.String)
 
 
 def _nothing(lines: Sized) -> tuple[pl.Series, dict[Request, pl.Series]]:

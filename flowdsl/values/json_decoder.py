@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from flowdsl.values.json_extraction import over_documents
+from flowdsl.values.json_extraction import query_documents
 from flowdsl.values.json_texts import storable
 from flowdsl.values.kinds import (
     BOOLEAN,
@@ -99,7 +99,7 @@ def _query(texts: pl.Series, query: str) -> pl.Series:
     import duckdb
 
     try:
-        return over_documents(texts, query)
+        return query_documents(texts, query)["d"]
     except duckdb.Error:
         raise _AmbiguousValueError from None
 

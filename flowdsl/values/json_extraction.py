@@ -234,18 +234,13 @@ def is_plain(path: Path) -> bool:
 def _compact(documents: pl.Series) -> pl.Series:
     """Rewrite JSON texts the way DuckDB writes them: no spaces, no needless escapes."""
     sql = "SELECT CAST(json_extract(d, '$') AS VARCHAR) AS d FROM documents ORDER BY n"
-    return over_documents(documents, sql).cast(pl.String)
-
-
-def over_documents(documents: pl.Series, sql: str) -> pl.Series:
-    """Return column `d` of a DuckDB query over `documents`, whose columns are the texts `d` and their
-    positions `n`.
-    """
-    return query_documents(documents, sql)["d"]
+    return query_documents(documents, sql)["d"].cast(pl.String)
 
 
 def query_documents(documents: pl.Series, sql: str) -> pl.DataFrame:
-    """Return the result of a DuckDB query over `documents`, as `over_documents`."""
+    """Return the result of a DuckDB query over `documents`, whose columns are the texts `d` and their
+    positions `n`.
+    """
     return query(sql, documents=pl.DataFrame({"n": np.arange(len(documents)), "d": documents}))
 
 

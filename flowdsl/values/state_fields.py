@@ -170,14 +170,18 @@ class CellsField(FieldKind):
 
 
 @dataclass(frozen=True)
-class OptionalField(FieldKind):
-    """Value or None."""
+class _InnerField(FieldKind):
+    """Field with values of one kind inside."""
 
     kind: FieldKind
 
     @property
     def has_codes(self) -> bool:
         return self.kind.has_codes
+
+
+class OptionalField(_InnerField):
+    """Value or None."""
 
     def codes(self, value: Any) -> Iterator[Any]:
         return iter(()) if value is None else self.kind.codes(value)
@@ -204,15 +208,10 @@ class OneOrEachField(FieldKind):
 
 
 @dataclass(frozen=True)
-class ListField(FieldKind):
+class ListField(_InnerField):
     """List or tuple."""
 
-    kind: FieldKind
     make: Callable[[Sequence[Any]], Any] = list
-
-    @property
-    def has_codes(self) -> bool:
-        return self.kind.has_codes
 
     def codes(self, value: Any) -> Iterator[Any]:
         for one in value:
@@ -228,15 +227,10 @@ class ListField(FieldKind):
 
 
 @dataclass(frozen=True)
-class DictField(FieldKind):
+class DictField(_InnerField):
     """Dictionary; the order of its keys is kept."""
 
-    kind: FieldKind
     key: FieldKind = field(default_factory=TextField)
-
-    @property
-    def has_codes(self) -> bool:
-        return self.kind.has_codes
 
     def codes(self, value: Any) -> Iterator[Any]:
         for one in value.values():
@@ -286,11 +280,8 @@ class RecordField(FieldKind):
         return {name: source.below(name, kind, node[name]) for name, kind in self.fields.items()}
 
 
-@dataclass(frozen=True)
-class ObjectField(FieldKind):
-    """Object of one class, stored as the class declares."""
-
-    kind: type[StateObject]
+class _ObjectsField(FieldKind):
+    """Field of objects that say themselves which codes they hold."""
 
     @property
     def has_codes(self) -> bool:
@@ -298,6 +289,13 @@ class ObjectField(FieldKind):
 
     def codes(self, value: Any) -> Iterator[Any]:
         return value.held_codes()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class ObjectField(_ObjectsField):
+    """Object of one class, stored as the class declares."""
+
+    kind: type[StateObject]
 
     def write(self, value: Any, to: StateWriter) -> dict[str, Any]:
         fields = value.to_fields()
@@ -312,17 +310,10 @@ class ObjectField(FieldKind):
 
 
 @dataclass(frozen=True)
-class OneOfField(FieldKind):
+class OneOfField(_ObjectsField):
     """Object of one of the subclasses of a class."""
 
     base: type[StateObject]
-
-    @property
-    def has_codes(self) -> bool:
-        return True
-
-    def codes(self, value: Any) -> Iterator[Any]:
-        return value.held_codes()  # type: ignore[no-any-return]
 
     def write(self, value: Any, to: StateWriter) -> list[Any]:
         return [_name_of(type(value)), ObjectField(type(value)).write(value, to)]
