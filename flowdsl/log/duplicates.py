@@ -24,7 +24,7 @@ from flowdsl.events import EventRow
 from flowdsl.log.fsync import create_file, make_folder, put_in_place, write_whole
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.repeats import Repeated
-from flowdsl.values.interner import UNKNOWN, HashTable
+from flowdsl.values.interner import UNKNOWN, HashTable, hashes
 from flowdsl.values.json_types import Mask
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ class KnownIds:
     def has(self, ids: pl.Series) -> Mask:
         """Return a mask of the ids that the log has."""
         self._catch_up()
-        found: Mask = self._recent.find(*_words(ids)) != UNKNOWN
+        found: Mask = self._recent.find(*hashes([ids])[0]) != UNKNOWN
         return found
 
     def _catch_up(self) -> None:
         for chunk in self._log.chunks(("event_id",), _READ, self._seen):
-            self._recent.insert(*_words(chunk["event_id"].drop_nulls()))
+            self._recent.insert(*hashes([chunk["event_id"].drop_nulls()])[0])
             self._seen = int(chunk["seq_no"][-1])
 
 
@@ -158,10 +158,6 @@ class Fresh:
         return set(why)
 
 
-def _words(ids: pl.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    return ids.hash(1).to_numpy(), ids.hash(2).to_numpy()
-
-
 def _digests(ids: pl.Series) -> Digests:
     digests = [hashlib.blake2b(name.encode(), digest_size=_SIZE).digest() for name in ids.to_list()]
     return np.frombuffer(b"".join(digests), dtype=f"S{_SIZE}")
@@ -184,7 +180,7 @@ def _read(path: Path) -> Digests | None:
         return None
     with path.open("rb") as file:
         head = file.read(_HEAD_SIZE)
-    if path.stat().st_size == _HEAD_SIZE:
-        return np.zeros(0, f"S{_SIZE}") if head == b"%b%08x\n" % (_HEAD, 0) else None
-    found: Any = np.memmap(path, dtype=f"S{_SIZE}", mode="r", offset=_HEAD_SIZE)
+    found: Any = np.zeros(0, f"S{_SIZE}")
+    if path.stat().st_size > _HEAD_SIZE:
+        found = np.memmap(path, dtype=f"S{_SIZE}", mode="r", offset=_HEAD_SIZE)
     return found if head == b"%b%08x\n" % (_HEAD, zlib.crc32(found)) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from flowdsl.values.interner import HashTable
+from flowdsl.values.interner import HashTable, hashes
 from flowdsl.values.masks import where_present
 
 
@@ -25,7 +25,7 @@ class Repeated:
         there = np.flatnonzero(where_present(ids))
         known = ids.drop_nulls()
         before = len(self._table)
-        codes = self._table.insert(known.hash(1).to_numpy(), known.hash(2).to_numpy())
+        codes = self._table.insert(*hashes([known])[0])
         # new ids get ascending codes, so a row is the first of its id where the highest code so far rises
         highest = np.maximum.accumulate(np.concatenate([[before - 1], codes]))
         again = np.flatnonzero(highest[1:] == highest[:-1])
