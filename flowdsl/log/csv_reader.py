@@ -44,7 +44,7 @@ def csv_blocks(path: Path, problems: RowProblems, names: Sequence[str] | None = 
     """
     place = str(path)
     with reading(place), open_file(path) as file:
-        pieces = whole_lines(file, utf16=True)
+        pieces = whole_lines(file)
         first = b""
         while not first.strip(b"\r\n") and (piece := next(pieces, None)):
             first += piece
@@ -319,10 +319,9 @@ def _are_even(between: Ints, begins: Ints, stops: Ints, wanted: int) -> bool:
 
 def _delimiter(line: str, names: Sequence[str] | None) -> str:
     """Return the separator of fields: one that gives as many as there are names, else the most frequent."""
-    fitting = [one for one in _DELIMITERS if names is not None and line.count(one) == len(names) - 1]
-    return (
-        fitting[0] if fitting and names is not None and len(names) > 1 else max(_DELIMITERS, key=line.count)
-    )
+    between = len(names or ()) - 1
+    fitting = [one for one in _DELIMITERS if 0 < between == line.count(one)]
+    return max(fitting or _DELIMITERS, key=line.count)
 
 
 def _is_header(fields: list[str], names: Sequence[str]) -> bool:

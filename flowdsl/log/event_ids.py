@@ -217,8 +217,8 @@ class _Noted(Wrapped):
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
         """Yield all events in chunks, with everything that identifies an event."""
-        self._names.catch_up(self._source, after)
-        for frame in self._source.chunks({*columns, *EVENT_COLUMNS}, size, after):
+        self._names.catch_up(self.source, after)
+        for frame in self.source.chunks({*columns, *EVENT_COLUMNS}, size, after):
             self._names.note(frame)
             yield frame
 

@@ -140,17 +140,12 @@ def suffixes() -> tuple[str, ...]:
     return (*read, ".zip")
 
 
-def every(name: str) -> bool:
-    """Return True: all columns are wanted."""
-    return True
-
-
 def file_blocks(
     path: Path,
     problems: RowProblems,
-    wanted: Wanted = every,
-    files: str | None = None,
-    header: Sequence[str] | None = None,
+    wanted: Wanted,
+    files: str | None,
+    header: Sequence[str] | None,
 ) -> Iterator[TextBlock]:
     """Yield the rows of a file, or of the files of an archive, in blocks.
 
@@ -264,9 +259,9 @@ def _member_blocks(
 
 def row_count(paths: list[Path]) -> int | None:
     """Return how many rows files have; None if that is not known without reading them."""
-    if any(is_zip(path) for path in paths):
-        return None
-    formats = [format_of(path) for path in paths]
-    if any(known.rows is None for known in formats):
-        return None
-    return sum(known.rows(path) for known, path in zip(formats, paths, strict=True) if known.rows is not None)
+    rows = 0
+    for path in paths:
+        if is_zip(path) or (count := format_of(path).rows) is None:
+            return None
+        rows += count(path)
+    return rows

@@ -57,8 +57,8 @@ class AheadOfNext(Wrapped):
 
     @cached_property
     def _marks(self) -> pl.DataFrame:
-        marked = self._source.ahead_marks()
-        frames = [readable(f).select("seq_no", "timestamp") for f in self._source.chunks((), _BLOCK)]
+        marked = self.source.ahead_marks()
+        frames = [readable(f).select("seq_no", "timestamp") for f in self.source.chunks((), _BLOCK)]
         if not frames:
             return marked
         events = pl.concat(frames)

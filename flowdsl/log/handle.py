@@ -92,18 +92,17 @@ class LogFolder:
 
     def wait(self, after: int, timeout: float | None) -> bool:
         """Wait for events after `after`; return whether there are any."""
-        end = None if timeout is None else time.monotonic() + timeout
+        end = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         looks = 0
         while self.last() <= after:
-            left = None if end is None else end - time.monotonic()
-            if left is not None and left <= 0:
+            left = end - time.monotonic()
+            if left <= 0:
                 return False
             writer = self._writer
             if writer is not None:
                 writer.wait(after, left)
             else:
-                nap = _POLL if looks < _IDLE else _IDLE_POLL
-                time.sleep(nap if left is None else min(left, nap))
+                time.sleep(min(left, _POLL if looks < _IDLE else _IDLE_POLL))
                 looks += 1
         return True
 

@@ -51,10 +51,7 @@ def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = noop) ->
         with warn_once():
             rows = [event_row(event, place=f"event {i}") for i, event in enumerate(count_items(events, tick))]
     now = timestamp_us(datetime.now(UTC)) if at is None else at
-    return [
-        row if at is None and row.timestamp is not None else row._replace(timestamp=now if at is None else at)
-        for row in rows
-    ]
+    return [row if at is None and row.timestamp is not None else row._replace(timestamp=now) for row in rows]
 
 
 def frames_of(events: Any, timestamp: object, problems: RowProblems) -> Iterator[pl.DataFrame]:

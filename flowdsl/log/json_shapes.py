@@ -244,12 +244,6 @@ def _field_at(row: dict[str, Any], name: str, origin: str, modes: dict[Path, str
     return JsonField(name, (path,), mode=_own_mode(name, in_json=False))
 
 
-def _envelope_field(row: dict[str, Any], name: str) -> JsonField:
-    """Return a field that an envelope of production has next to its event."""
-    key = "id" if name == "event_id" else name
-    return _field_of(row, name, (key,), in_json=True)
-
-
 def _known_field(row: dict[str, Any], name: str) -> JsonField:
     """Return a field of a row whose shape is known: a CloudEvent, production's envelope or event, an event
     table's row.
@@ -260,7 +254,7 @@ def _known_field(row: dict[str, Any], name: str) -> JsonField:
     fields: dict[str, Any] = inner if isinstance(inner, dict) else row
     within: Path = ("event",) if isinstance(inner, dict) else ()
     if within and name in _OF_ENVELOPES:
-        return _envelope_field(row, name)
+        return _field_of(row, name, ("id" if name == "event_id" else name,), in_json=True)
     if name == "event_id" and "event_id" not in row:
         return JsonField(name, (("id",),)) if "id" in row and "action" in row else JsonField(name)
     if name == "kind" and "action" in fields:

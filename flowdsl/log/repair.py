@@ -99,10 +99,10 @@ class Tail:
         path = folder / TAIL
         found = scan(read_own(path)) if path.is_file() else None
         numbers = [read_noted(note, catalog), *catalog.numbers_given()]
-        ours = note is not None and note.whose == catalog.identity
         if found is not None and found.head is not None and found.head.identity != catalog.identity:
             found = None
-        return cls(found, max(numbers), ours and note is not None and note.is_exact)
+        exact = note is not None and note.whose == catalog.identity and note.is_exact
+        return cls(found, max(numbers), exact)
 
     @property
     def is_whole(self) -> bool:
@@ -309,11 +309,7 @@ def _identity_of(folder: Path, rows: list[tuple[Any, ...]], note: LockNote | Non
 
 
 def _good_rows(path: Path, table: str) -> Iterator[tuple[Any, ...]]:
-    with contextlib.suppress(sqlite3.Error):
-        connection = sqlite3.connect(path)
-        try:
-            for *row, crc in connection.execute(f"SELECT {CHECKED[table]}, row_crc FROM {table}"):
-                if crc == row_checksum(tuple(row)):
-                    yield tuple(row)
-        finally:
-            connection.close()
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as connection:
+        for *row, crc in connection.execute(f"SELECT {CHECKED[table]}, row_crc FROM {table}"):
+            if crc == row_checksum(tuple(row)):
+                yield tuple(row)

@@ -48,14 +48,14 @@ def open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def whole_lines(file: BinaryIO, *, utf16: bool = False) -> Iterator[bytes]:
+def whole_lines(file: BinaryIO) -> Iterator[bytes]:
     """Return the content of a file in pieces that end with lines, without a byte order mark.
 
     With `utf16` a file that begins with the mark of UTF-16 is read as that.
     """
     rest: list[bytes] = []
     held = b""
-    for chunk in _utf8(file, utf16=utf16):
+    for chunk in _utf8(file):
         end = chunk.rfind(b"\n") + 1
         if not end:
             rest.append(chunk)
@@ -116,9 +116,9 @@ def in_threads(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
             yield wait_with_progress(waiting.popleft())
 
 
-def _utf8(file: BinaryIO, *, utf16: bool) -> Iterator[bytes]:
+def _utf8(file: BinaryIO) -> Iterator[bytes]:
     first = file.read(max(PIECE, 64))
-    if utf16 and first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+    if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         decode = codecs.getincrementaldecoder("utf-16")("replace").decode
         while first:
             yield decode(first).encode()

@@ -79,7 +79,7 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
             yield from _array_blocks(file.read(), place, problems)
             return
         reader, line = JsonLines(), 1
-        pieces = whole_lines(file, utf16=True)
+        pieces = whole_lines(file)
         first = next(pieces, b"")
         if _runs_over_lines(first):
             yield from _document_blocks(b"".join([first, *pieces]), place, problems)

@@ -85,16 +85,14 @@ def bad_json(shaped: pl.DataFrame) -> dict[str, list[int]]:
     """
     found: dict[str, list[int]] = {}
     for name in JSON_COLUMNS:
-        if name not in shaped.columns or shaped.schema[name] != pl.String:
+        if shaped.schema.get(name) != pl.String:
             continue
         texts = shaped.select(
             pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), pl.col(name).alias("text")
         )
         texts = texts.drop_nulls()
-        if texts.height:
-            wrong = _invalid(texts)
-            if wrong:
-                found[name] = wrong
+        if texts.height and (wrong := _invalid(texts)):
+            found[name] = wrong
     return found
 
 
@@ -129,7 +127,7 @@ def faults(raw: pl.DataFrame, shaped: pl.DataFrame, *, to_keep: bool = True) -> 
 def _far_numbers(shaped: pl.DataFrame) -> Iterator[tuple[int, str]]:
     """Return the rows with a number that no float holds in `data` or `metadata`, with the path to it."""
     for name in JSON_COLUMNS:
-        if name not in shaped.columns or shaped.schema[name] != pl.String:
+        if shaped.schema.get(name) != pl.String:
             continue
         for row in shaped[name].str.contains(MAY_BE_FAR).fill_null(value=False).arg_true():
             text = shaped[name][row]

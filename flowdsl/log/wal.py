@@ -111,10 +111,6 @@ class WalScan:
         end = self.head.end if self.head.synced else max([HEAD, *(line.end for line in self.good)])
         return all(line.begin >= min(end, self.head.end) for line in self.bad)
 
-    def rows(self) -> list[EventRow]:
-        """Return the events of the good lines."""
-        return [row for line in self.good for row in line.rows()]
-
 
 def encode_events(rows: Sequence[EventRow]) -> bytes:
     """Encode events as the JSON of a line."""

@@ -19,50 +19,45 @@ class Wrapped:
     """Log that forwards everything to another one; subclasses change parts of it."""
 
     def __init__(self, source: EventSource) -> None:
-        self._source = source
-
-    @property
-    def source(self) -> EventSource:
-        """The underlying log."""
-        return self._source
+        self.source = source
 
     @property
     def identity(self) -> str | None:
         """Identity of the log, if it has one."""
-        return getattr(self._source, "identity", None)
+        return getattr(self.source, "identity", None)
 
     @property
     def broken(self) -> int:
         """Number of rows that cannot be events."""
-        return self._source.broken
+        return self.source.broken
 
     @property
     def in_memory(self) -> bool:
         """True if the events lie in memory."""
-        return self._source.in_memory
+        return self.source.in_memory
 
     def count(self) -> int | None:
         """Return the number of rows."""
-        return self._source.count()
+        return self.source.count()
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
         """Yield the events in chunks."""
-        return self._source.chunks(columns, size, after, interest)
+        return self.source.chunks(columns, size, after, interest)
 
     def clock_marks(self) -> pl.DataFrame:
         """Return the clock marks of a live run."""
-        return self._source.clock_marks()
+        return self.source.clock_marks()
 
     def ahead_marks(self) -> pl.DataFrame:
         """Return the events that do not move the clock."""
-        return self._source.ahead_marks()
+        return self.source.ahead_marks()
 
     @property
     def problems(self) -> pd.DataFrame:
         """Rows that could not be read or are unusual."""
-        return self._source.problems
+        return self.source.problems
 
 
 def unwrap(source: EventSource) -> EventSource:

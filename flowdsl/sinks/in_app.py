@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import sqlite3
 import threading
@@ -404,17 +405,16 @@ class InApp(Recipients, KeptSink[Row]):
         one = "" if recipient is None else "recipient = ? and "
         given = () if recipient is None else (recipient,)
         rest = f"where {one}number > ? order by number limit ?"
+        patience = math.inf if timeout is None else timeout
         heard = time.monotonic()
         while True:
             with self._news:
                 rows = self._database.rows("notifications", rest, (*given, last, _READ_AT_ONCE), _BESIDE)
                 if not rows:
-                    if timeout is not None and time.monotonic() - heard >= timeout:
+                    left = heard + patience - time.monotonic()
+                    if left <= 0:
                         return
-                    left = (
-                        _LOOK if timeout is None else min(_LOOK, max(heard + timeout - time.monotonic(), 0.0))
-                    )
-                    self._news.wait(left)
+                    self._news.wait(min(left, _LOOK))
             for row in rows:
                 last = row[0]
                 yield _notification(row)
