@@ -242,6 +242,29 @@ def test_links_with_an_id_end_by_it():
     )
 
 
+def test_several_links_between_the_same_ends_link_them_until_the_last_ends():
+    def bond(action: str, link_id: str) -> dict[str, str]:
+        return {"kind": "link", "action": action, "link_type": "follows", "link_id": link_id, "source_id": "ann", "target_id": "eve"}  # fmt: skip
+
+    log = history(
+        (0, fd.link_created("follows", "bob", "eve")),  # 1
+        (1, bond("created", "long")),
+        (2, bond("created", "short")),  # 3
+        (3, bond("deleted", "short")),
+        (4, bond("deleted", "long")),  # 5
+        (5, fd.entity_created("post", "p", {"author_id": "eve"})),
+        (6, bond("created", "again")),  # 7
+        (7, bond("deleted", "again")),
+        (8, fd.entity_created("post", "q", {"author_id": "eve"})),  # 9
+    )
+    assert told(FOLLOWERS, log, 6, "ann").endswith(
+        "ann had a 'follows' link to eve from event 2 until event 5, and again since event 7."
+    )
+    assert told(FOLLOWERS, log, 9, "ann").endswith(
+        "ann had a 'follows' link to eve 2 times, last from event 7 until event 8."
+    )
+
+
 def test_links_deleted_by_their_ends_end_whatever_their_ids():
     log = history(
         (0, fd.link_created("follows", "bob", "eve")),

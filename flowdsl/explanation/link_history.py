@@ -30,20 +30,26 @@ class LinkInterval:
 
 
 def link_intervals(options: Options, kind: str, source: str, target: str) -> list[LinkInterval]:
-    """Return the intervals with a link of a type from one id to the other, in order."""
+    """Return the intervals with any link of a type from one id to the other, in order."""
     at_start = [] if options.graph is None else options.graph.links_between(kind, source, target)
     ends = {"link_type": kind, "source_id": source, "target_id": target}
     alive: LivingLinks[int] = LivingLinks()
     for link_id in at_start:
         alive.add({**ends, "link_id": link_id}, START)
     found: list[LinkInterval] = []
-    ids = {link_id for link_id in at_start if link_id is not None}
-    for event in _link_events(options, kind, source, target, ids):
-        found += [LinkInterval(since, event["seq_no"]) for since in alive.ended_by(event)]
+    since = START if at_start else None
+    for event in _link_events(options, kind, source, target, {one for one in at_start if one is not None}):
+        seq_no = event["seq_no"]
+        alive.ended_by(event)
         if event["kind"] == "link.created" and all(event[name] == end for name, end in ends.items()):
-            alive.add(event, event["seq_no"])
-    found += [LinkInterval(since, None) for since in alive.values()]
-    return sorted(found, key=lambda interval: interval.since)
+            alive.add(event, seq_no)
+        living = alive.values()
+        if since is None and living:
+            since = seq_no
+        elif since is not None and not living:
+            found.append(LinkInterval(since, seq_no))
+            since = None
+    return found if since is None else [*found, LinkInterval(since, None)]
 
 
 def _link_events(

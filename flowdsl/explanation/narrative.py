@@ -286,11 +286,11 @@ class Narrator:
         earlier = [time for time in times if time.until is not None and time.until <= self.seq_no]
         later = [time for time in times if time.since > self.seq_no]
         link = f"a {step.via!r} link"
+        if len(earlier) + len(later) < len(times):
+            return f"There is {link} from {one} to {other} at this event, but not at the moment of the step."
         if earlier:
-            return f"{one} had {link} to {other} {_interval(earlier[-1], later[:1])}."
-        if later:
-            return f"{one} has {link} to {other} only since event {later[0].since}."
-        return f"There is {link} from {one} to {other} at this event, but not at the moment of the step."
+            return f"{one} had {link} to {other} {_intervals(earlier, later)}."
+        return f"{one} has {link} to {other} only since event {later[0].since}."
 
     def _event(self, seq_no: int) -> str:
         return "this event" if seq_no == self.seq_no else f"event {seq_no}"
@@ -303,10 +303,11 @@ def _keys(seen: StepTrace) -> str:
     return _name_operands(seen.operands[: len(step.key)])
 
 
-def _interval(last: LinkInterval, later: Sequence[LinkInterval]) -> str:
+def _intervals(earlier: Sequence[LinkInterval], later: Sequence[LinkInterval]) -> str:
+    last, often = earlier[-1], f"{len(earlier):,} times, last " if len(earlier) > 1 else ""
     since = "the start" if last.since == 0 else f"event {last.since}"
     again = f", and again since event {later[0].since}" if later else ""
-    return f"from {since} until event {last.until}{again}"
+    return f"{often}from {since} until event {last.until}{again}"
 
 
 def _lasting(microseconds: int) -> str:
