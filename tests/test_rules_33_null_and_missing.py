@@ -246,3 +246,19 @@ def test_rule_33_entities_are_the_same_whatever_holds_them(condition):
         said[name] = [{**p, "text": json.loads(p["text"])} for p in payloads]
     assert all(found == said["mapping"] for found in said.values()), said
     assert said["mapping"]
+
+
+@pytest.mark.parametrize("named", [(), (1,), (0, 1)])
+def test_an_event_without_an_id_has_a_null_there(named: tuple[int, ...]):
+    log = [
+        {"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("likes", "ann", "bob")}
+        for _ in range(2)
+    ]
+    for number in named:
+        log[number]["id"] = f"e{number}"
+    ids = [f"e{number}" if number in named else None for number in range(2)]
+    whole = on("link.created", name="whole").map(event=fd.var.event).deliver("p")
+    failing = on("link.created", name="failing").resolve("metadata.x", as_="x").map(title="x").deliver("p")
+    result = fd.replay([whole, failing], log)
+    assert [event["id"] for event in result["p"]["event"]] == ids
+    assert [json.loads(variables)["event"]["id"] for variables in result.errors["variables"]] == ids

@@ -213,8 +213,8 @@ class EventRows(StateObject):
     def _read_envelope(self, below: Path) -> Column:
         names = {"id": "event_id", "kind": "kind", "timestamp": "timestamp", "seq_no": "seq_no"}
         if not below:
-            there = {k: self.frame[v] for k, v in names.items() if v in self.frame.columns}
-            texts = {name: _absent_is_missing(series).to_json() for name, series in there.items()}
+            parts = {key: self._read_envelope((key,)) for key, name in names.items() if name in self.frame}
+            texts = {key: part.to_json() for key, part in parts.items()}
             return Column(len(self), Tag.OBJECT, nested=joined_json(len(self), texts))
         if below == ("timestamp_us",):
             return Column(len(self), Tag.INT, ints=self.frame["timestamp"].cast(pl.Int64).to_numpy())
