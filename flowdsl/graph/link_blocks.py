@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from functools import partial, reduce
 
 import numpy as np
-import polars as pl
 
 from flowdsl.graph.pair_run import PairRun, Pairs
 from flowdsl.graph.sorted_run import ALIVE, Seqs, SortedRun
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_texts import null_texts
 from flowdsl.values.json_types import Ints, Mask, Tag
 
 FORWARD, REVERSE = "forward", "reverse"
@@ -173,5 +173,5 @@ class LinkBlock:
 
 def no_documents(size: int) -> Documents:
     """Return empty metadata for links."""
-    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, size)
+    nothing = null_texts(size)
     return Documents(nothing, none=Tag.MISSING)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.json_extraction import Documents, query_documents
-from flowdsl.values.json_texts import only, quote_texts
+from flowdsl.values.json_texts import null_texts, only, quote_texts
 from flowdsl.values.json_types import Index, Ints, Mask
 from flowdsl.values.masks import as_mask
 from flowdsl.values.orders import inverse, ranges, stable_order
@@ -104,7 +104,7 @@ def _fold(
         wanted = np.flatnonzero(objects & np.isin(run, run[merges]))
         whole = _merge_runs(documents.gather(wanted), wanted, run, merges)
         documents = documents.scatter(np.flatnonzero(merges), whole)
-    out = pl.Series([None], dtype=pl.String).new_from_index(0, len(texts))
+    out = null_texts(len(texts))
     return out.scatter(rows, documents)
 
 

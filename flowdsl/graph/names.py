@@ -11,6 +11,7 @@ import polars as pl
 
 from flowdsl.errors import printable
 from flowdsl.values.interner import Codes
+from flowdsl.values.json_texts import null_texts
 from flowdsl.values.json_types import Mask, Tag
 from flowdsl.values.masks import as_mask
 from flowdsl.values.orders import inverse
@@ -115,5 +116,5 @@ def _names(graph: GraphState, codes: Codes) -> pl.Series:
             parts.append(texts.filter(pl.Series(named)))
             places.append(rows[named])
             rows = rows[~named]
-    parts.append(pl.Series([None], dtype=pl.String).new_from_index(0, len(rows)))
+    parts.append(null_texts(len(rows)))
     return pl.concat(parts).gather(inverse(np.concatenate([*places, rows]))).alias("name")

@@ -37,6 +37,7 @@ from flowdsl.log.event_rows import EventRows
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_texts import null_texts
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.key_collection import Inside
 from flowdsl.values.masks import where_present
@@ -284,7 +285,7 @@ class GraphState(StateObject):
         versions = np.full(len(rows), NONE, np.int32)
         set_ = np.flatnonzero(~deleted)
         if len(set_):
-            data = frame["data"][rows[set_]] if "data" in frame.columns else _nulls(len(set_))
+            data = frame["data"][rows[set_]] if "data" in frame.columns else null_texts(len(set_))
             if merging.any():
                 data = merge_data(
                     data, set_, merging, keys, deleted, lambda some: self.versions.texts(current[some])
@@ -391,7 +392,7 @@ class GraphState(StateObject):
         if not len(rows):
             return None
         frame = events.frame
-        link_ids = frame["link_id"] if "link_id" in frame.columns else _nulls(len(frame))
+        link_ids = frame["link_id"] if "link_id" in frame.columns else null_texts(len(frame))
         of_types = [events.of_type("link_type", name) for name in self.links]
         # link ids are unique across types: a link of another type replaces one that is used here
         used: Mask = np.logical_or.reduce([where_present(link_ids), *of_types])
@@ -491,7 +492,3 @@ class GraphState(StateObject):
         for index in (self.anywhere, *self.by_type.values()):
             index.renumber(mapping)
         self.several.renumber(mapping)
-
-
-def _nulls(size: int) -> pl.Series:
-    return pl.Series([None], dtype=pl.String).new_from_index(0, size)

@@ -12,6 +12,7 @@ import polars as pl
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_texts import null_texts
 from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.masks import where_equal
 from flowdsl.values.orders import distinct, inverse
@@ -157,11 +158,7 @@ class VersionBlock(StateObject):
         if not lacking.any():
             return whole
         ids = Column.from_codes(self.ids, self._interner).to_json()
-        texts = (
-            whole.nested
-            if whole.nested is not None
-            else pl.Series([None], dtype=pl.String).new_from_index(0, len(self))
-        )
+        texts = null_texts(len(self)) if whole.nested is None else whole.nested
         frame = pl.DataFrame({"i": ids, "t": texts, "lacking": lacking})
         rest = pl.col("t").fill_null("{}").str.slice(1)
         comma = pl.when(rest == "}").then(pl.lit("")).otherwise(pl.lit(","))
@@ -291,7 +288,7 @@ class VersionStore(StateObject):
 
     def texts(self, versions: npt.NDArray[np.int32]) -> pl.Series:
         """Return the documents of versions as JSON text, as they were given; null for negative versions."""
-        texts = pl.Series([None], dtype=pl.String).new_from_index(0, len(versions))
+        texts = null_texts(len(versions))
         which = np.searchsorted(self._starts, versions, side="right") - 1
         for block in distinct(which[versions >= 0]).tolist():
             rows = np.flatnonzero((which == block) & (versions >= 0))

@@ -20,6 +20,7 @@ from flowdsl.log.origins import ConstantOrigin, Origin, Paths, Row, fill_text, p
 from flowdsl.log.row_formats import ROW_FORMATS, known_fields
 from flowdsl.log.shape import RowShape
 from flowdsl.log.text_readers import TextBlock
+from flowdsl.values.json_texts import null_texts
 from flowdsl.values.json_types import Ints
 
 # the field whose type paths in braces are read as: text
@@ -114,7 +115,7 @@ class BlockFields:
     def _fill_text(self, name: str, at: Ints, text: str) -> pl.Series | None:
         """Return a text with columns in its braces; None where it has none."""
         found = [self.field(TEXT, at, path) for path in paths_in(text)]
-        values = [_nothing(at) if one is None else one for one in found]
+        values = [null_texts(len(at)) if one is None else one for one in found]
         return _fill(name, text, values) if values else None
 
     def _are_columns(self, origins: Sequence[str | ConstantOrigin], table: pl.DataFrame) -> bool:
@@ -292,10 +293,6 @@ def _object_of(table: pl.DataFrame, name: str, at: Ints, origin: Mapping[str, Or
 
 def _what(error: Exception) -> str:
     return error.what if isinstance(error, DataError) else str(error)
-
-
-def _nothing(at: Ints) -> pl.Series:
-    return pl.Series([None], dtype=pl.String).new_from_index(0, len(at))
 
 
 def _fill(name: str, text: str, values: Sequence[pl.Series]) -> pl.Series:

@@ -176,19 +176,18 @@ class _MoreNeededError(Exception):
     """A record runs beyond the lines that were read."""
 
 
+@dataclass(frozen=True)
 class _Texts:
     """The texts of the rows of a block."""
 
-    def __init__(
-        self, lines: Callable[[int], str], first: int, rows: Ints, records: Mapping[int, str]
-    ) -> None:
-        self._lines, self._first, self._rows, self._records = lines, first, rows, records
+    lines: Callable[[int], str]
+    first: int
+    rows: Ints
+    records: Mapping[int, str]
 
     def __getitem__(self, row: int) -> str:
-        line = int(self._rows[row])
-        return (
-            self._records[line] if line in self._records else self._lines(line - self._first).rstrip("\r\n")
-        )
+        line = int(self.rows[row])
+        return self.records[line] if line in self.records else self.lines(line - self.first).rstrip("\r\n")
 
 
 class _Records:

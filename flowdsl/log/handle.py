@@ -127,7 +127,7 @@ class LogFolder:
         self._opening, self._writer, self._reader = threading.RLock(), None, None
 
     def __del__(self) -> None:
-        if getattr(self, "_reader", None) is not None or getattr(self, "_writer", None) is not None:
+        if hasattr(self, "_reader"):
             self.close()
 
     def _opened(self) -> tuple[Catalog, WalReader] | None:

@@ -418,7 +418,8 @@ class EventImporter:
         if not broken:
             return
         hint = next((hint_for(block, self.shape) for block in self._first_rows), None)
-        if self.problems.reasons("broken") == {NO_KIND} and not self._have_columns:
+        have_columns = any(isinstance(block.content, pl.DataFrame) for block in self._first_rows)
+        if self.problems.reasons("broken") == {NO_KIND} and not have_columns:
             error = missing_kind_error(self._first_rows[0].place)
             error.hint = hint or error.hint
             raise error
@@ -430,10 +431,6 @@ class EventImporter:
             f"{what}: {reasons}",
             hint=hint or "columns= says where the fields of an event are, kinds= what its kinds mean",
         )
-
-    @property
-    def _have_columns(self) -> bool:
-        return any(isinstance(one.content, pl.DataFrame) for one in self._first_rows)
 
     def _stand_out(self, shaped: pl.DataFrame, at: pl.Series, block: TextBlock) -> list[int]:
         """Report rows that come late, and ids that come again (the events made of one row are one); the

@@ -18,6 +18,7 @@ import polars as pl
 
 from flowdsl.events import JSON_COLUMNS, json_value
 from flowdsl.log.cloudevents import PLAIN_ATTRIBUTES, is_cloud_event
+from flowdsl.values.json_texts import null_texts
 
 Path = tuple[str, ...]
 # a field of an event, and the path it is to be read from; None where the known shapes have it
@@ -104,7 +105,7 @@ class LineShape:
         for path, column in raw.items():
             if self._modes[path] == "json":
                 fits &= ~column.str.contains(_OTHER_SPELLING).fill_null(value=False)
-        nothing = pl.Series([None], dtype=pl.String).new_from_index(0, len(lines))
+        nothing = null_texts(len(lines))
         written = (
             {p: compact(c) if self._modes[p] == "json" else c for p, c in raw.items()} if fits.any() else raw
         )

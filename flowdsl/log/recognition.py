@@ -96,14 +96,10 @@ def _hint_of_rows(rows: Rows, block: TextBlock, shape: RowShape) -> str | None:
 
 
 def _has(paths: Paths, row: Mapping[str, Any], shape: Shape) -> bool:
-    for mark in shape.marks:
-        try:
-            value = paths.value(row, mark)
-        except ValueError:
-            return False
-        if value is None:
-            return False
-    return True
+    try:
+        return all(paths.value(row, mark) is not None for mark in shape.marks)
+    except ValueError:
+        return False
 
 
 def _lists(row: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[tuple[str, int]]:

@@ -125,9 +125,10 @@ def tidy(folder: Path, catalog: Catalog, tail: Span, *, mine: bool = False) -> N
     ]:
         path.unlink(missing_ok=True)
     found = holdings(folder, os.listdir(folder), catalog, tail, 0, alone=True)
-    for path in found.spare + (found.unknown if mine else []):
+    spare, aside = (found.spare + found.unknown, []) if mine else (found.spare, found.unknown)
+    for path in spare:
         path.unlink(missing_ok=True)
-    for path in [] if mine else found.unknown:
+    for path in aside:
         if numbers_in(path.name)[1] > tail[1]:
             make_folder(folder / QUARANTINE, inside=True)
             put_in_place(path, free_name(folder / QUARANTINE / path.name))

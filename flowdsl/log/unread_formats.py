@@ -115,9 +115,10 @@ def refuse_unread(path: Path, suffixes: tuple[str, ...], begin: bytes) -> None:
 
 def refuse_table(folder: Path, names: Iterable[str]) -> None:
     """Raise `DataError` for a folder with such names in it that it is a table, and more than its files."""
-    marks = (mark for name in names for mark in _TABLES if name.endswith(mark))
-    if (mark := next(marks, None)) is not None:
-        raise _TABLES[mark].refused(folder)
+    for name in names:
+        for mark, known in _TABLES.items():
+            if name.endswith(mark):
+                raise known.refused(folder)
 
 
 def refuse_workbook(path: Path, names: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,16 +228,11 @@ def _catalog_damage(folder: Path) -> tuple[list[Corruption], tuple[Segment, ...]
     if not has_catalog(folder):
         return [Corruption(place, 0, 0, f"{CATALOG} is missing")], ()
     try:
-        catalog = Catalog(folder)
+        with closing(Catalog(folder)) as catalog:
+            wrong = catalog.damage()
+            return [Corruption(place, 0, 0, what) for what in wrong], () if wrong else catalog.segments()
     except DataError as error:
         return [Corruption(place, 0, 0, error.what)], ()
-    try:
-        wrong = catalog.damage()
-        return [Corruption(place, 0, 0, what) for what in wrong], () if wrong else catalog.segments()
-    except DataError as error:
-        return [Corruption(place, 0, 0, error.what)], ()
-    finally:
-        catalog.close()
 
 
 def segment_damage(folder: Path, segment: Segment) -> Iterator[Corruption]:
@@ -246,7 +242,8 @@ def segment_damage(folder: Path, segment: Segment) -> Iterator[Corruption]:
     try:
         as_written = checksum_of(path) == (segment.bytes, segment.crc)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and _no_longer_listed(folder, segment):
+        if isinstance(error, FileNotFoundError) and segment not in _catalog_damage(folder)[1]:
+            # compacted or dropped during the check
             return
         what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         text = f"the segment of events {segment.first} to {segment.last} {what}"
@@ -262,23 +259,14 @@ def segment_damage(folder: Path, segment: Segment) -> Iterator[Corruption]:
         yield Corruption(place, first, last, what, segment)
 
 
-def _no_longer_listed(folder: Path, segment: Segment) -> bool:
-    """Return True if a segment was compacted or dropped during the check."""
-    _, now = _catalog_damage(folder)
-    return segment not in now
-
-
 def _elsewhere(
     folder: Path, names: list[str], tail: WalScan | None, note: LockNote | None
 ) -> list[Corruption]:
     """Return events that are missing from the log's files, and other files that contain them."""
-    catalog = Catalog(folder)
-    try:
+    with closing(Catalog(folder)) as catalog:
         foreign = tail is not None and tail.head is not None and tail.head.identity != catalog.identity
         span = (1, 0) if tail is None or tail.first <= 0 or foreign else (tail.first, tail.last)
         found = holdings(folder, names, catalog, span, read_noted(note, catalog), alone=False)
-    finally:
-        catalog.close()
     damage, holes = [], found.holes
     if foreign:
         damage.append(Corruption(str(folder / TAIL), 0, 0, f"{TAIL} is that of another log"))

@@ -172,13 +172,11 @@ class Feed(KeptSink[Row]):
         >>> list(Feed().items("ann"))
         []
         """
-        before: int | None = None
-        while True:
-            page = self.page(recipient, before, limit=500)
+        page = self.page(recipient, limit=500)
+        yield from page.items
+        while page.next is not None:
+            page = self.page(recipient, page.next, limit=500)
             yield from page.items
-            before = page.next
-            if before is None:
-                return
 
     def total(self, recipient: str) -> int:
         """Return the number of items in a recipient's feed.

@@ -17,7 +17,7 @@ import polars as pl
 
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_conversion import as_text, nested_json, tag_of_dtype
-from flowdsl.values.json_texts import only, parse, quote_texts
+from flowdsl.values.json_texts import null_texts, only, parse, quote_texts
 from flowdsl.values.json_types import MISSING, Floats, Index, Ints, Mask, Tag, Tags, tag_of, uniform
 from flowdsl.values.masks import as_mask, where_present
 
@@ -260,10 +260,21 @@ class Column:
             return {self.tags}
         return {Tag(t) for t in np.flatnonzero(np.bincount(self.tags, minlength=len(Tag))).tolist()}
 
+    def storages(self) -> dict[Tag, Any]:
+        """Return where the values of each type are; None where the column has none."""
+        return {
+            Tag.BOOL: self.bools,
+            Tag.INT: self.ints,
+            Tag.FLOAT: self.floats,
+            Tag.TEXT: self.texts,
+            Tag.ARRAY: self.nested,
+            Tag.OBJECT: self.nested,
+        }
+
     def text_series(self) -> pl.Series:
         """Return the texts as a Polars series; rows that are not text hold arbitrary values."""
         if self.texts is None:
-            return pl.Series([None], dtype=pl.String).new_from_index(0, self.size)
+            return null_texts(self.size)
         return self.texts.series() if isinstance(self.texts, DictionaryColumn) else self.texts
 
     def values(self) -> list[Any]:
@@ -273,14 +284,7 @@ class Column:
             return self._values_of(tag)
         tags = self.tag_array()
         out: list[Any] = [None if t == Tag.NULL else MISSING for t in tags.tolist()]
-        for tag, source in (
-            (Tag.BOOL, self.bools),
-            (Tag.INT, self.ints),
-            (Tag.FLOAT, self.floats),
-            (Tag.TEXT, self.texts),
-            (Tag.ARRAY, self.nested),
-            (Tag.OBJECT, self.nested),
-        ):
+        for tag, source in self.storages().items():
             rows = np.flatnonzero(tags == tag)
             if not len(rows) or source is None:
                 continue
@@ -297,7 +301,7 @@ class Column:
         """Return Python values of a column whose rows share one type other than array or object."""
         if tag is Tag.TEXT:
             return self.text_series().to_list()
-        numbers = {Tag.BOOL: self.bools, Tag.INT: self.ints, Tag.FLOAT: self.floats}.get(tag)
+        numbers = self.storages().get(tag)
         if numbers is not None:
             found: list[Any] = numbers.tolist()
             return widen(found, self.wide) if tag is Tag.FLOAT and self.wide is not None else found
@@ -356,19 +360,18 @@ class Column:
         present = self.present() - {Tag.MISSING, Tag.NULL}
         absent = self.is_(Tag.MISSING, Tag.NULL) if isinstance(self.tags, np.ndarray) else None
         if not present:
-            return pl.Series([None], dtype=pl.String).new_from_index(0, self.size), False
+            return null_texts(self.size), False
         if present == {Tag.TEXT}:
             return _blank(self.text_series(), absent), False
-        if present == {Tag.INT} and self.ints is not None:
-            return _blank(pl.Series(self.ints), absent), False
-        if present == {Tag.BOOL} and self.bools is not None:
-            return _blank(pl.Series(self.bools), absent), False
-        if present == {Tag.FLOAT} and self.floats is not None and self.wide is None:
-            finite = np.isfinite(self.floats)
+        storages = self.storages()
+        if present in ({Tag.INT}, {Tag.BOOL}):
+            return _blank(pl.Series(storages[present.pop()]), absent), False
+        if present == {Tag.FLOAT} and self.wide is None:
+            finite = np.isfinite(storages[Tag.FLOAT])
             if not finite.all():
                 # JSON has no such number
                 absent = ~finite if absent is None else absent | ~finite
-            return _blank(pl.Series(self.floats), absent), False
+            return _blank(pl.Series(storages[Tag.FLOAT]), absent), False
         return _blank(self.to_json(), absent), True
 
 
@@ -449,12 +452,8 @@ def _items_of(values: pl.Series | DictionaryColumn | npt.NDArray[Any]) -> list[A
 def _concat_series(columns: Sequence[Column], parts: Sequence[pl.Series | None]) -> pl.Series | None:
     if all(p is None for p in parts):
         return None
-    empty = pl.Series([None], dtype=pl.String)
     return pl.concat(
-        [
-            (empty.new_from_index(0, c.size) if p is None else p).alias("")
-            for c, p in zip(columns, parts, strict=True)
-        ],
+        [(null_texts(c.size) if p is None else p).alias("") for c, p in zip(columns, parts, strict=True)],
         # texts in several pieces take a multiple of the time to gather
         rechunk=True,
     )

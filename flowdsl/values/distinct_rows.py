@@ -77,13 +77,14 @@ def _keys(column: Column) -> dict[str, pl.Series]:
         return {
             "text": pl.Series(texts.codes) if isinstance(texts, DictionaryColumn) else column.text_series()
         }
-    if column.tags is Tag.INT and column.ints is not None:
-        return {"int": pl.Series(column.ints)}
-    if column.tags is Tag.FLOAT and column.floats is not None and column.wide is None:
+    storages = column.storages()
+    if column.tags is Tag.INT:
+        return {"int": pl.Series(storages[Tag.INT])}
+    if column.tags is Tag.FLOAT and column.wide is None:
         # by bits, because -0 and 0 are equal and print differently
-        return {"float": pl.Series(column.floats.view(np.int64))}
-    if column.tags is Tag.BOOL and column.bools is not None:
-        return {"bool": pl.Series(column.bools)}
+        return {"float": pl.Series(storages[Tag.FLOAT].view(np.int64))}
+    if column.tags is Tag.BOOL:
+        return {"bool": pl.Series(storages[Tag.BOOL])}
     if column.tags is Tag.MISSING or column.tags is Tag.NULL:
         return {}
     keys = {"tag": pl.Series(column.tag_array()), "json": column.to_json()}

@@ -55,11 +55,11 @@ class HashTable(StateObject):
         self._size = 0
         # keys that were ever new; counted when all can find them
         self.added = 0
-        # slots in use, codes that are free, and the slots that are being made anew, with how many codes they
-        # have
+        # slots in use, codes that no key has, and the slots that are being made anew, with how many codes
+        # they have
         self._used = 0
         self._forgetful = False
-        self._free = np.zeros(0, np.int32)
+        self.free = np.zeros(0, np.int32)
         self._coming: Codes | None = None
         self._emptied = self._placed = self._coming_used = 0
         # which codes were asked for, where that is to be known
@@ -91,8 +91,8 @@ class HashTable(StateObject):
         codes = np.flatnonzero(there).astype(np.int32)
         table._first, table._second = _grown(first, len(first) + 1), _grown(second, len(first) + 1)
         table._size, table._used = len(first), len(codes)
-        table._free = np.flatnonzero(~there).astype(np.int32)
-        table._forgetful = len(table._free) > 0
+        table.free = np.flatnonzero(~there).astype(np.int32)
+        table._forgetful = len(table.free) > 0
         table._slots = np.full(1 << (len(first) * 4 + 1024).bit_length(), UNKNOWN, np.int32)
         _place(table._slots, first[codes], codes)
         return table
@@ -105,12 +105,7 @@ class HashTable(StateObject):
     @property
     def in_use(self) -> int:
         """Number of keys."""
-        return self._size - len(self._free)
-
-    @property
-    def free(self) -> Codes:
-        """Codes that no key has."""
-        return self._free
+        return self._size - len(self.free)
 
     @property
     def words(self) -> tuple[Hashes, Hashes]:
@@ -168,13 +163,13 @@ class HashTable(StateObject):
         return codes, new
 
     def _append(self, first: Hashes, second: Hashes) -> Codes:
-        start, again = self._size, self._free[: len(first)]
+        start, again = self._size, self.free[: len(first)]
         size = start + len(first) - len(again)
         if size > len(self._first):
             self._first, self._second = _grown(self._first, size), _grown(self._second, size)
         codes = np.arange(start, size, dtype=np.int32)
         if len(again):
-            codes, self._free = np.concatenate([again, codes]), self._free[len(again) :]
+            codes, self.free = np.concatenate([again, codes]), self.free[len(again) :]
             self._first[codes], self._second[codes] = first, second
         else:
             self._first[start:size], self._second[start:size] = first, second
@@ -198,7 +193,7 @@ class HashTable(StateObject):
         codes).
         """
         self._asked = np.zeros(self._size, np.bool_)
-        self._asked[self._free] = True
+        self._asked[self.free] = True
         return self._asked
 
     def unwatch(self) -> None:
@@ -208,7 +203,7 @@ class HashTable(StateObject):
     def forget(self, codes: npt.NDArray[np.integer[Any]]) -> None:
         """Free these codes, each of which belongs to a key."""
         self._second[codes] = GONE
-        self._free = np.concatenate([self._free, codes.astype(np.int32)])
+        self.free = np.concatenate([self.free, codes.astype(np.int32)])
         self._forgetful = True
 
     def tidy(self, most: int) -> None:
@@ -260,11 +255,12 @@ class Interner(StateObject):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._table = HashTable()
+        # the hashes of the texts, each at its code minus one
+        self.table = HashTable()
         self._texts = Texts()
 
     def __len__(self) -> int:
-        return len(self._table) + 1
+        return len(self.table) + 1
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Interner:
@@ -275,9 +271,9 @@ class Interner(StateObject):
         interner, whole = cls(), pl.concat(pieces)
         first, second = hashes([whole])[0]
         second = np.where(where_present(whole), second, GONE)
-        interner._table, interner._texts = HashTable.of(first[1:], second[1:]), Texts.of(pieces)
-        source.check(interner._table.all_distinct(), "not a list of different texts")
-        if len(free := interner._table.free):
+        interner.table, interner._texts = HashTable.of(first[1:], second[1:]), Texts.of(pieces)
+        source.check(interner.table.all_distinct(), "not a list of different texts")
+        if len(free := interner.table.free):
             interner._texts.forget(free + 1)
         return interner
 
@@ -297,8 +293,8 @@ class Interner(StateObject):
         return [self._intern(texts, *words) for texts, words in zip(columns, hashes(columns), strict=True)]
 
     def _intern(self, texts: pl.Series, first: Hashes, second: Hashes) -> Codes:
-        before = self._table.added
-        codes = self._table.find(first, second)
+        before = self.table.added
+        codes = self.table.find(first, second)
         missing = codes == UNKNOWN
         if texts.null_count():
             valid = where_present(texts)
@@ -308,14 +304,14 @@ class Interner(StateObject):
         if len(rows):
             with self._lock:
                 # what was absent still is where nobody inserted meanwhile
-                absent = self._table.added == before
+                absent = self.table.added == before
                 codes[rows] = self._insert(first[rows], second[rows], texts, rows, absent=absent)
         codes += 1
         return codes
 
     def find(self, texts: pl.Series) -> Codes:
         """Return the codes of a column of text, 0 for null and `UNKNOWN` for texts never interned."""
-        codes = self._table.find(*hashes([texts])[0])
+        codes = self.table.find(*hashes([texts])[0])
         codes[codes >= 0] += 1
         if texts.null_count():
             codes[~where_present(texts)] = 0
@@ -330,17 +326,12 @@ class Interner(StateObject):
         return self._texts.take(codes)
 
     def _insert(self, first: Hashes, second: Hashes, texts: pl.Series, rows: Rows, *, absent: bool) -> Codes:
-        codes, fresh = self._table.insert_new(first, second, absent=absent)
+        codes, fresh = self.table.insert_new(first, second, absent=absent)
         if len(fresh):
             self._texts.add(codes[fresh] + 1, texts[rows[fresh]])
         return codes
 
     # -- forgetting ------------------------------------------------------------------------------------
-
-    @property
-    def table(self) -> HashTable:
-        """Hashes of the texts, each at its code minus one."""
-        return self._table
 
     def begin_forgetting(self) -> None:
         """Do now what would be done when the first code is freed."""
@@ -349,7 +340,7 @@ class Interner(StateObject):
     def forget(self, codes: npt.NDArray[np.integer[Any]]) -> None:
         """Free these codes; nothing may refer to their texts any more."""
         with self._lock:
-            self._table.forget(codes - 1)
+            self.table.forget(codes - 1)
             self._texts.forget(codes)
 
 

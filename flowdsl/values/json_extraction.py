@@ -16,6 +16,7 @@ import polars as pl
 
 from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
+from flowdsl.values.json_texts import null_texts
 from flowdsl.values.json_types import MISSING, Index, Tag
 from flowdsl.values.masks import where_present
 from flowdsl.values.paths import Path
@@ -42,11 +43,7 @@ class Documents(StateObject):
     def __init__(
         self, series: pl.Series, *, none: Tag = Tag.NULL, hints: Iterable[Path] = (), cells: bool = False
     ) -> None:
-        self.series = (
-            pl.Series([None], dtype=pl.String).new_from_index(0, len(series))
-            if series.dtype == pl.Null
-            else series
-        )
+        self.series = null_texts(len(series)) if series.dtype == pl.Null else series
         self._none = none
         self._cells = cells
         self._hints = {h for h in hints if h}

@@ -126,6 +126,11 @@ def storable(text: str) -> str:
     return text if text.isascii() else _HALF_PAIR.sub("�", text)
 
 
+def null_texts(size: int) -> pl.Series:
+    """Return a column of texts that are all null."""
+    return pl.Series([None], dtype=pl.String).new_from_index(0, size)
+
+
 def only(series: pl.Series, mask: Mask) -> pl.Series:
     """Keep the rows where the mask is True; the others become null."""
     return pl.select(pl.when(pl.Series(mask)).then(series)).to_series()

@@ -65,15 +65,7 @@ class ColumnKind(FieldKind):
             fields["texts"] = DictionaryColumn(codes, source.given["interner"])
         fields["tags"] = tags if isinstance(tags, np.ndarray) else Tag(tags)
         column = Column(**fields)
-        nested = column.nested
-        for tag, there in (
-            (Tag.BOOL, column.bools),
-            (Tag.INT, column.ints),
-            (Tag.FLOAT, column.floats),
-            (Tag.TEXT, column.texts),
-            (Tag.ARRAY, nested),
-            (Tag.OBJECT, nested),
-        ):
+        for tag, there in column.storages().items():
             source.check(there is not None or not column.is_(tag).any(), f"without values of type {tag.name}")
         return column
 
