@@ -520,3 +520,17 @@ def test_rule_23_windows_before_1970_close_when_they_are_due(
     flow = LIKED.batch("target_id", **options)
     found = batched(flow, log, "count", "closed_by", chunk_size=chunk_size)
     assert found == [(2, 2, closed_by), (3, 1, "end")]
+
+
+def test_rule_23_a_batch_that_failed_runs_again_whole_with_its_members() -> None:
+    flow = (
+        on("link.created", name="f")
+        .batch("target_id", window="5m")
+        .map(n="{{ batch.count / metadata.zero }}")
+    )
+    log = likes(*((f"00:00:0{n}", who, "p") for n, who in enumerate(("ann", "bob", "eve"))))
+    failed = fd.replay(flow.deliver("feed"), log)
+    members = failed.members[failed.members["batch_seq_no"].isin(failed.errors["seq_no"])]
+    again = fd.replay(flow.deliver("feed"), log, only=members)
+    assert failed.errors["seq_no"].tolist() == [3]
+    assert again.errors["variables"].tolist() == failed.errors["variables"].tolist()

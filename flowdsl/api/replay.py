@@ -90,6 +90,7 @@ def replay(  # noqa: PLR0913 -- all of them by name
         The `.state` of an earlier result, to go on from.
     only
         A frame with `seq_no`, such as `result.errors`, or sequence numbers: only these events are run.
+        A batch that failed is there under its last member: `result.members` has those to run along.
     as_of
         `"event"` looks things up as they were at each event, `"end"` in the final graph.
     out
