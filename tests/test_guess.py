@@ -15,6 +15,10 @@ import flowdsl as fd
 from flowdsl import on
 from flowdsl.cli.main import main
 
+REAL_HISTORIES = Path(__file__).parents[2] / "shared" / "data"
+real_history = pytest.mark.skipif(
+    not REAL_HISTORIES.is_dir(), reason="the real histories lie beside the repository, not in it"
+)
 Shape = tuple[list[dict[str, Any]], dict[str, Any]]
 SHAPES: dict[str, Shape] = {
     "a join table of an application": (
@@ -60,6 +64,29 @@ SHAPES: dict[str, Shape] = {
     "a table of what people did": (
         [{"id": f"m{n}", "timestamp": "2026-01-01T00:00:00Z", "user_id": "u7", "event": "order_completed", "message": "thanks"} for n in range(6)],
         {"kind": "entity.created", "entity_type": "order_completed", "entity_id": "m0", "event_id": None},
+    ),
+    "edges that come and go": (
+        [{"ts": 1767225600 + n, "op": op, "member": "ann", "group_id": "g1"} for n, op in enumerate(["add", "remove"])],
+        {"kind": "link.created", "link_type": "acts_on", "source_id": "ann", "target_id": "g1"},
+    ),
+    "rows of a table that are updated": (
+        [
+            {"event_id": f"e{n}", "ts": 1767225600 + n, "op": op, "customer_id": "c1", "order_id": "o1"}
+            for n, op in enumerate(["INSERT", "UPDATE", "DELETE"])
+        ],
+        {"kind": "entity.created", "entity_type": "order", "entity_id": "o1", "event_id": "e0"},
+    ),
+    "kinds of events in a column of another name": (
+        [{"ts": 1767225600 + n, "op": f"entity.{verb}", "actor": "ann", "path": "a.py"} for n, verb in enumerate(["created", "updated"])],
+        {"kind": "entity.created", "entity_id": "a.py"},
+    ),
+    "what people did, as a field called action": (
+        [{"at": "2026-01-01T09:00:00Z", "action": "plays", "user": "ann", "song": "s1"}],
+        {"kind": "link.created", "link_type": "plays", "source_id": "ann", "target_id": "s1"},
+    ),
+    "times of two spellings": (
+        [{"at": at, "user": "ann", "song": "s1"} for at in ("2026-01-01T09:00:00+00:00", "2026/01/01 09:00:00 -0700")],
+        {"kind": "link.created", "timestamp": dt.datetime(2026, 1, 1, 9, tzinfo=dt.UTC)},
     ),
     "an event table": (
         [{"kind": "entity.created", "timestamp": "2026-01-01T00:00:00Z", "entity_type": "u", "entity_id": "a"}],
@@ -116,6 +143,46 @@ def test_it_prints_the_code_with_the_first_events():
     assert "# each value of 'type' is a link type: plays" in text
     assert "2026-01-01 00:00:00+00:00 link.created" in text
     assert "plays" in text.splitlines()[-1]
+
+
+def kinds_and_types(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    events = pd.concat(batch.to_pandas() for batch in fd.read_events(rows, **fd.guess(rows).options).read())
+    return list(zip(events["kind"], events["link_type"], strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::flowdsl.FlowWarning")
+def test_what_takes_back_something_ends_its_link():
+    rows = [
+        {"at": 1767225600 + n, "user": "ann", "post": "p1", "action": action}
+        for n, action in enumerate(["like", "save", "unlike"])
+    ]
+    assert kinds_and_types(rows) == [
+        ("link.created", "like"),
+        ("link.created", "save"),
+        ("link.deleted", "like"),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::flowdsl.FlowWarning")
+def test_a_link_that_is_updated_ends_and_begins_again():
+    rows = [{"at": 1767225600, "user": "ann", "url": "u", "what": "link.updated"}]
+    assert kinds_and_types(rows) == [("link.deleted", "acts_on"), ("link.created", "acts_on")]
+
+
+@real_history
+@pytest.mark.filterwarnings("ignore::flowdsl.FlowWarning")
+@pytest.mark.parametrize(
+    ("name", "events", "alive"),
+    [("awesome_link_events.csv", 2421 + 438, 685), ("attrs_file_events.csv", 4898, 140)],
+)
+def test_of_real_histories_every_row_is_read_and_as_many_are_left_at_the_end(
+    name: str, events: int, alive: int
+):
+    names: dict[str, Any] = {"fd": fd}
+    exec(fd.guess(REAL_HISTORIES / name).code, names)
+    rows = pd.concat(batch.to_pandas() for batch in names["log"].read())
+    last = rows.groupby(rows["target_id"].fillna(rows["entity_id"])).kind.last()
+    assert (len(rows), (~last.str.endswith("deleted")).sum()) == (events, alive)
 
 
 def test_an_id_that_repeats_is_said():

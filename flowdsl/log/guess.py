@@ -23,7 +23,6 @@ from flowdsl.log.likely_columns import (
     SOURCES,
     TARGETS,
     Paths,
-    action_of,
     is_constant,
     likeliest_path,
     listed_targets,
@@ -32,8 +31,8 @@ from flowdsl.log.likely_columns import (
     subject_of,
     unique_id,
     word_of,
-    words,
 )
+from flowdsl.log.likely_kinds import Happenings
 from flowdsl.log.likely_times import are_all, clock_of, time_of
 from flowdsl.log.origins import literal
 from flowdsl.log.recognition import Rows, needs_no_shape, path_of_records, recognise_shape
@@ -51,11 +50,6 @@ _ROWS: Final = 1_000
 _SHOWN: Final = 5
 # different values in as many rows, from which on each row counts as about something new
 _MANY: Final = 50
-_ACTED: Final = {
-    **dict.fromkeys(words("c create created insert inserted add added new i r"), "created"),
-    **dict.fromkeys(words("u update updated change changed modified edit edited"), "updated"),
-    **dict.fromkeys(words("d delete deleted remove removed destroyed"), "deleted"),
-}
 # digits that count nothing: 01234 is a postcode, and so may 10115 be
 _NO_AMOUNT: Final = re.compile(
     r"(^|_)(id|no|nr|num|number|code|key|zip|postcode|plz|phone|tel|mobile|sku|isbn|version|date|day|year)$"
@@ -245,20 +239,22 @@ def _event(source: TableLike, rows: Rows, rest: Paths, options: dict[str, Any], 
     columns = options["columns"]
     # the name of an event, or the text of a message, is no id
     event_id = likeliest_path(rest, IDS, bare=False) or unique_id(rest)
-    action = action_of(rest)
-    taken = {event_id, action}
+    happened = Happenings.of(rest)
+    taken = {event_id, happened.column}
     # an id that many rows lack does not belong to the event
     left = {p: values for p, values in rest.items() if p not in taken and len(values) >= 0.9 * len(rows)}
     if event_id is not None:
         columns["event_id"] = event_id
     source_id, target_id = _ends(left, options, notes)
     new = target_id is not None and _is_new_each_time(source, target_id, left[target_id])
-    if source_id is None or target_id is None or new:
-        likely = event_id or source_id or target_id or other_id(left)
-        own = target_id if new else "id" if "id" in rest else likely
-        _entity(source, columns, options, action, own, rest, notes)
+    if source_id is not None and target_id is not None and happened.subject != "entity" and not new:
+        columns |= {"source_id": source_id, "target_id": target_id}
+        _link(options, happened, notes)
+    elif target_id is not None and (new or (happened.subject == "entity" and event_id is not None)):
+        _entity(source, options, happened, target_id, rest, notes)
     else:
-        _link(columns, source_id, target_id, action, rest, notes)
+        likely = event_id or target_id or source_id or other_id(left)
+        _entity(source, options, happened, "id" if "id" in rest else likely, rest, notes)
 
 
 def _types(paths: Paths, columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,9 +276,10 @@ def _amount(path: str, values: Sequence[Any]) -> str | None:
 
 def _of_event_table(rows: Rows, paths: Paths) -> dict[str, str]:
     """Return the columns of rows that are an event table but for their times; none if they are not."""
-    if not paths.get("kind") or not set(paths["kind"]) <= set(KINDS):
-        return {}
     given = {name for row in rows for name in row}
+    kinds, ids = paths.get("kind"), given & {"source_id", "entity_id"}
+    if not kinds or not ids or not set(kinds) <= set(KINDS):
+        return {}
     return {name: name for name in EVENT_COLUMNS if name in given and name != "timestamp"}
 
 
@@ -299,33 +296,30 @@ def _ends(paths: Paths, options: dict[str, Any], notes: list[str]) -> tuple[str 
     return source_id, target_id
 
 
-def _link(
-    columns: dict[str, Any],
-    source_id: str,
-    target_id: str,
-    action: str | None,
-    paths: Paths,
-    notes: list[str],
-) -> None:
-    columns |= {"source_id": source_id, "target_id": target_id, "kind": literal("link.created")}
-    if action is None:
-        columns["link_type"] = literal("acts_on")
-        notes.append("link_type is a name of your choice for what the rows say")
+def _link(options: dict[str, Any], happened: Happenings, notes: list[str]) -> None:
+    kind, more = happened.of_links()
+    options["columns"] |= {
+        "kind": kind,
+        "link_type": happened.column if happened.names else literal("acts_on"),
+        "metadata": dict,
+    }
+    options |= more
+    if happened.names:
+        names = [name for name in happened.names if name not in happened.undone]
+        notes.append(f"each value of {happened.column!r} is a link type: {_format_list(names)}")
     else:
-        columns["link_type"] = action
-        notes.append(f"each value of {action!r} is a link type: {_format_list(paths[action])}")
-    columns["metadata"] = dict
+        notes.append("link_type is a name of your choice for what the rows say")
 
 
 def _entity(
     source: TableLike,
-    columns: dict[str, Any],
     options: dict[str, Any],
-    action: str | None,
+    happened: Happenings,
     own: str | None,
     paths: Paths,
     notes: list[str],
 ) -> None:
+    columns = options["columns"]
     if own is None:
         raise DataError(
             "no column holds ids",
@@ -335,20 +329,17 @@ def _entity(
     columns["entity_id"] = own
     if columns.get("event_id") == own:
         del columns["event_id"]
-    if action is not None and {str(value).lower() for value in paths[action]} <= _ACTED.keys():
-        columns["kind"] = action
-        columns["entity_type"] = literal(_thing(source, own))
-        options["kinds"] = {
-            value: f"entity.{_ACTED[str(value).lower()]}" for value in sorted(set(paths[action]), key=str)
-        }
-    else:
-        columns["kind"] = literal("entity.created")
-        if repeats(paths[own]):
-            notes.append(f"{own!r} repeats: the rows may be links of it, or updates (entity.updated)")
-        columns["entity_type"] = action if action is not None else literal(_thing(source, own))
-        if action is not None:
-            notes.append(f"each value of {action!r} is an entity type: {_format_list(paths[action])}")
-    columns["data"] = dict
+    kind, more = happened.of_entities()
+    columns |= {
+        "kind": kind,
+        "entity_type": happened.column if happened.names else literal(_thing(source, own)),
+        "data": dict,
+    }
+    options |= more
+    if not happened.verbs and repeats(paths[own]):
+        notes.append(f"{own!r} repeats: the rows may be links of it, or updates (entity.updated)")
+    if happened.names:
+        notes.append(f"each value of {happened.column!r} is an entity type: {_format_list(happened.names)}")
 
 
 def _paths(rows: Rows) -> dict[str, list[Any]]:
@@ -411,6 +402,10 @@ def _spell(value: Any) -> str:
         return value.__name__
     if isinstance(value, str):
         return _quote(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_spell, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_quote(key)}: {_spell(inner)}' for key, inner in value.items())}}}"
     constant = getattr(value, "value", None)
     return f"fd.literal({_quote(constant)})" if isinstance(constant, str) else repr(value)
 

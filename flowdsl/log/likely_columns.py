@@ -29,7 +29,7 @@ TARGETS: Final = words(
     "target_id target object_id object post_id post item_id item product_id product movie_id movieid "
     "page_id page repo_id repo repository video_id video song_id order_id article_id group_id channel "
     "channel_id followee_id followed_id to to_id recipient_id recipient asin parent_asin business_id book_id "
-    "url request_uri uri request"
+    "url request_uri uri request path file_id file_path file filename"
 )
 # order_no is an id as order_id is
 _NUMBERED: Final = re.compile(r"_(no|nr|num|number|code|key|uuid|guid)$")

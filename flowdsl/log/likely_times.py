@@ -22,7 +22,8 @@ _TIMES: Final = words(
 _FORMATS: Final = words(
     "%d.%m.%Y %H:%M|%d.%m.%Y %H:%M:%S|%d.%m.%Y|%d/%m/%Y %H:%M|%d/%m/%Y %H:%M:%S|%d/%m/%Y|"
     "%m/%d/%Y %H:%M|%m/%d/%Y %H:%M:%S|%m/%d/%Y|%Y/%m/%d %H:%M:%S|%Y/%m/%d %H:%M|%Y/%m/%d|"
-    "%Y%m%dT%H%M%S|%Y%m%d|%d %b %Y %H:%M:%S|%b %d, %Y|%a %b %d %H:%M:%S %z %Y|%d/%b/%Y:%H:%M:%S %z",
+    "%Y/%m/%d %H:%M:%S %z|%Y%m%dT%H%M%S|%Y%m%d|%d %b %Y %H:%M:%S|%b %d, %Y|%a %b %d %H:%M:%S %z %Y|"
+    "%d/%b/%Y:%H:%M:%S %z",
     "|",
 )
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[+-]\d\d(:?\d\d)?)?)?")
@@ -99,7 +100,9 @@ def _reading(values: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def _reading_of_texts(values: Sequence[str]) -> dict[str, Any] | None:
-    if all(_RFC3339.fullmatch(value.strip()) for value in values):
+    # beside any format, these are read as they are
+    values = [value for value in values if not _RFC3339.fullmatch(value.strip())]
+    if not values:
         return {}
     if all(_NUMBER.fullmatch(value) for value in values):
         epoch = _reading([float(value) for value in values])

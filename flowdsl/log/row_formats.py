@@ -62,7 +62,7 @@ _OWN: Final = (
     RowFormat("envelope", lambda row: isinstance(row.get("event"), Mapping), _envelope_fields),
     RowFormat(
         "event",
-        lambda row: "action" in row,
+        lambda row: "action" in row and "kind" in row,
         lambda row: _with_action({**row, "event_id": row.get("event_id", row.get("id"))}),
     ),
 )

@@ -89,15 +89,13 @@ class TimeReader:
     def _from_text(self, text: pl.Series, place: str) -> tuple[pl.Series, Odd]:
         if self._unit:
             return self._parse_count_texts(text, self._unit), {}
-        if self._formats:
-            found = [_format(text, spelling) for spelling in self._formats]
-        else:
-            zoned, local = zoned_and_local(text)
-            found = [zoned] if local is None else [zoned, local]
-            if sum(len(one) - one.null_count() for one in found) < len(text) - text.null_count():
-                shorter = text.str.replace("T", " ", literal=True)
-                found += [_format(shorter, spelling) for spelling in _SHORTER]
-                found += self._epochs(text, place)
+        found = [_format(text, spelling) for spelling in self._formats]
+        if not _are_read(text, found):
+            found += (one for one in zoned_and_local(text) if one is not None)
+        if not self._formats and not _are_read(text, found):
+            shorter = text.str.replace("T", " ", literal=True)
+            found += [_format(shorter, spelling) for spelling in _SHORTER]
+            found += self._epochs(text, place)
         return self._first_read(text, found, place)
 
     def _first_read(self, text: pl.Series, found: Sequence[pl.Series], place: str) -> tuple[pl.Series, Odd]:
@@ -238,6 +236,11 @@ def _parse_counts(numbers: pl.Series, unit: str) -> pl.Series:
         micros = (numbers.cast(pl.Float64) * (1_000_000 / per_second)).round()
         micros = micros.fill_nan(None).cast(pl.Int64, strict=False)
     return micros.cast(TIME)
+
+
+def _are_read(text: pl.Series, found: Sequence[pl.Series]) -> bool:
+    """Return True if some reading gives as many times as there are texts."""
+    return bool(found) and sum(one.count() for one in found) >= text.count()
 
 
 def _format(text: pl.Series, spelling: str) -> pl.Series:
