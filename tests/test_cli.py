@@ -17,6 +17,7 @@ import pytest
 import flowdsl as fd
 from flowdsl.cli.main import main
 from flowdsl.samples.datasets import Sample, write_sample
+from tests.programs import printed
 
 GOOD = """
 - name: f
@@ -28,6 +29,16 @@ GOOD = """
 """
 FAILING = GOOD.replace("    - map", "    - resolve: {from: source_id, as: who}\n    - map")
 Captured = pytest.CaptureFixture[str]
+
+
+# prints which libraries a command imports, which take longer to load than most commands to run
+IMPORTS = """
+import contextlib, io, sys
+from flowdsl.cli.main import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    main(sys.argv[1:])
+print(*sorted({"pandas", "polars", "pyarrow", "networkx"} & set(sys.modules)))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +70,16 @@ def run(capsys: Captured, *arguments: object) -> tuple[int, str, str]:
 
 def test_the_version_goes_to_stdout(capsys: Captured):
     assert run(capsys, "--version") == (0, f"flowdsl {fd.__version__}\n", "")
+
+
+def test_help_imports_no_library_for_data():
+    assert printed(IMPORTS, "replay", "--help").split() == []
+
+
+def test_a_replay_imports_pandas_only_for_frames(sample: Sample, tmp_path: Path):
+    where = ("--log", sample.log, "--graph", sample.graph)
+    for command in (("replay", sample.flows, "--out", tmp_path), ("explain", sample.flows, 7)):
+        assert printed(IMPORTS, *command, *where).split() == ["polars", "pyarrow"]
 
 
 @pytest.mark.parametrize("command", ["demo", "replay", "show", "sample", "convert"])

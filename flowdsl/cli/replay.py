@@ -10,13 +10,14 @@ import argparse
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flowdsl.api.result import Result
 from flowdsl.cli.console import UsageError, existing, load_project, natural, say, show, show_json, table_text
 from flowdsl.cli.options import add_history, graph_of, log_of, position
 from flowdsl.errors import one_line
-from flowdsl.sinks.frame import FIXED
+
+if TYPE_CHECKING:
+    from flowdsl.api.result import Result
 
 SUMMARY = "replay flows over an event log"
 EPILOG = "example: flowdsl replay data/flows.yaml --log data/sample/events.parquet --graph data/sample/graph"
@@ -123,6 +124,8 @@ def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
         manifest: Mapping[str, Any] = result.manifest
         show_json({name: manifest[name] for name in kept})
         return
+    from flowdsl.sinks.frame import FIXED
+
     show(repr(result))
     for sink in result.sinks if rows else ():
         frame = result.polars(sink)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from flowdsl.api.project import Project
 from flowdsl.cli.console import load_project, show, show_json
 from flowdsl.errors import one_line
+
+if TYPE_CHECKING:
+    from flowdsl.api.project import Project
 
 SUMMARY = "print the flows of a YAML file as text or as a picture"
 FORMATS = ("text", "svg", "mermaid")

@@ -13,7 +13,15 @@ import pyarrow as pa
 
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import MAX_NESTING, id_text, json_text, too_deep
-from flowdsl.frames import MixedColumnError, is_frame, is_whole, rows_in, rows_of_frame, to_polars
+from flowdsl.frames import (
+    MixedColumnError,
+    empty_table,
+    is_frame,
+    is_whole,
+    rows_in,
+    rows_of_frame,
+    to_polars,
+)
 from flowdsl.log.validation import bad_json
 from flowdsl.progress import Tick, count_items, noop, run_in_background
 from flowdsl.text import type_text
@@ -158,7 +166,7 @@ def _parts(links: Any, tick: Tick) -> Iterator[pl.DataFrame]:
     if isinstance(links, pa.Table):
         links = links.to_reader(_AT_ONCE)
     if isinstance(links, pa.RecordBatchReader):
-        parts: Iterator[Any] = chain([links.schema.empty_table()], links)
+        parts: Iterator[Any] = chain([empty_table(links.schema)], links)
     else:
         whole = _aside(links, lambda: to_polars(links, "links"))
         parts = chain([whole.clear()], whole.iter_slices(_AT_ONCE))

@@ -117,7 +117,7 @@ def missing_kind_error(place: str) -> DataError:
         "nothing says what kind of event a row is",
         place=place,
         allowed="a column kind, columns={'kind': …}, or kinds=function",
-        hint="columns={'kind': literal('link.created')} makes one kind of all rows; guess(source) proposes more",
+        hint="columns={'kind': literal('link.created')} sets it for all rows; guess(source) proposes columns",
     )
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS
-from flowdsl.frames import plain_type, to_polars
+from flowdsl.frames import empty_table, plain_type, to_polars
 from flowdsl.log.columns import SCHEMA, present
 from flowdsl.log.errors import WHOLE, reading
 from flowdsl.log.file_places import PACKED, around_of, is_hidden
@@ -443,7 +443,7 @@ def _event_schema(schema: Any, place: str) -> dict[str, pl.DataType]:
     """Return the event columns of an Arrow schema in Polars types; other columns are ignored."""
     fields = [field for field in schema if field.name in SCHEMA]
     with reading(place):
-        return dict(to_polars(pa.schema(fields).empty_table(), place).schema)
+        return dict(to_polars(empty_table(pa.schema(fields)), place).schema)
 
 
 def _read(path: str, names: list[str], row: int, rows: int, misread: Collection[str]) -> pl.DataFrame:

@@ -23,7 +23,6 @@ NUMBERS: Final = "numbers of events"
 """The name of a block of events that every task has: their numbers, and the clock at each."""
 LINKS: Final = "links"
 """The name of a block of links of the snapshot, which come before all events."""
-_NAMES: Final = pa.array([EVENTS, NUMBERS, LINKS])
 SCHEMA: Final = pa.schema(
     [("part", pa.int32()), ("seq_no", pa.int64()), ("name", pa.string()), ("content", pa.binary())]
 )
@@ -123,6 +122,7 @@ def outputs_in(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch | Non
 
 
 def _are_blocks(batch: pa.RecordBatch) -> Mask:
-    named = pc.is_in(batch.column("name"), _NAMES)  # pyright: ignore[reportAttributeAccessIssue]
+    names = pa.array([EVENTS, NUMBERS, LINKS])
+    named = pc.is_in(batch.column("name"), names)  # pyright: ignore[reportAttributeAccessIssue]
     mask: Mask = named.to_numpy(zero_copy_only=False)
     return mask

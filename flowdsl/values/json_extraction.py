@@ -191,7 +191,7 @@ def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
     if plain:
         frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
         table = query_arrow(_query(plain), documents=frame)
-        numbers = table["n"].to_numpy()
+        numbers = pl.Series(table["n"]).to_numpy()
         if (numbers[1:] < numbers[:-1]).any():
             table = table.sort_by("n")
         for i, path in enumerate(plain, 1):

@@ -170,7 +170,7 @@ def _first_bytes(array: pa.Array) -> tuple[npt.NDArray[np.uint8], bool]:
     heads[starts == offsets[1:]] = 0
     if array.null_count:
         # a null may lie over the bytes of a text
-        heads[array.is_null().to_numpy(zero_copy_only=False)] = 0
+        heads[pl.Series(array.is_null()).to_numpy()] = 0
     return heads, bool((data[offsets[0] : offsets[-1]] == ord("\\")).any())
 
 
