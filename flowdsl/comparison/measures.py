@@ -157,8 +157,10 @@ class Figure:
         each = "events" if self.measure.unit == "seconds" else "people"
         return f"{self.measure.doc}: {share or f'at most so much for {self.statistic[1:]} % of {each}'}"
 
-    def text(self, value: float) -> str:
-        """Return a value with its unit."""
+    def text(self, value: float | None) -> str:
+        """Return a value with its unit; a dash where there is none."""
+        if value is None:
+            return "–"
         return span_text(value * SECOND) if self.measure.unit == "seconds" else number_text(value)
 
     def standing(self, value: float, other: float) -> Standing:

@@ -15,6 +15,7 @@ from flowdsl.comparison.delays import Delays, effect_of, member_trace
 from flowdsl.comparison.grid import Variant, variants_of
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.comparison.measures import MEASURES, Better, Figure, Standing
+from flowdsl.comparison.text import table_text
 from flowdsl.comparison.variants import VariantsData
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.flow.spec import FlowSpec
@@ -158,16 +159,18 @@ class SweepData(VariantsData):
 
     def _format_rows(self) -> list[tuple[Any, ...]]:
         """Return the table with units, and whether a value is the best or the worst of its column."""
-        columns: list[list[Any]] = [self._table[name].to_list() for name in self._parameters]
-        for name in self._table.columns[len(columns) :]:
-            values = self._table[name].to_list()
-            columns.append(
-                [
-                    ("–" if value is None else _format_value(name, value), standing)
-                    for value, standing in zip(values, _standings(name, values), strict=True)
-                ]
-            )
+        columns: list[Iterable[Any]] = [self._table[name].to_list() for name in self._parameters]
+        for name in self._figures:
+            columns.append(zip(self._texts(name), _standings(name, self._table[name].to_list()), strict=True))
         return list(zip(*columns, strict=True))
+
+    @property
+    def _figures(self) -> list[str]:
+        return self._table.columns[len(self._parameters) :]
+
+    def _texts(self, name: str) -> list[str]:
+        """Return a column of figures with units."""
+        return ["–" if value is None else _format_value(name, value) for value in self._table[name].to_list()]
 
     @cached_property
     def _table(self) -> pl.DataFrame:
@@ -178,8 +181,8 @@ class SweepData(VariantsData):
         return pl.concat([parameters, pl.DataFrame(delivered), pl.DataFrame(counted)], how="horizontal")
 
     def __repr__(self) -> str:
-        text: str = self.table.to_string(index=False)
-        return text
+        shown = self._table.with_columns(pl.Series(name, self._texts(name)) for name in self._figures)
+        return table_text(shown)
 
 
 def variants_to_try(

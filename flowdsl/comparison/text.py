@@ -9,6 +9,7 @@ import polars as pl
 
 from flowdsl.comparison.matches import CHANGES
 from flowdsl.errors import one_line
+from flowdsl.frames import to_pandas
 from flowdsl.pluralize import count_text
 from flowdsl.text import clip
 
@@ -23,6 +24,12 @@ _WAITING = {
     "passed": "goes on with another window",
     "moved": "lets it go on at another time",
 }
+
+
+def table_text(table: pl.DataFrame) -> str:
+    """Return a table as text, its columns to the right."""
+    text: str = to_pandas(table).to_string(index=False)
+    return text
 
 
 def comparison_text(comparison: Comparison) -> str:

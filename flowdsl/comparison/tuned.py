@@ -17,6 +17,7 @@ from flowdsl.comparison.demands import Demand
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.comparison.measures import Figure
 from flowdsl.comparison.settings import TODAY
+from flowdsl.comparison.text import table_text
 from flowdsl.comparison.variants import VariantsData
 from flowdsl.errors import ReplayError
 from flowdsl.flow.spec import FlowSpec
@@ -360,13 +361,26 @@ class TuningData(VariantsData):
 
     def __repr__(self) -> str:
         ranked = sorted(self._ranked, key=lambda row: not self._table["keeps"][row])
-        shown = to_pandas(self._table[ranked[:_ROWS]])
-        more = len(ranked) - len(shown)
-        lines = [self._heading, "", shown.to_string(index=False)]
-        if self.demands:
-            asked = self.asked[["demand", "today", "kept", "nearest", "without", "with"]]
-            lines[1:1] = ["", asked.to_string(index=False)]
-        return "\n".join([*lines, *([f"… and {more:,} more: see .table"] if more else [])])
+        table, more = self._table[ranked[:_ROWS]], len(ranked) - _ROWS
+        texts = {figure.name: [*map(figure.text, table[figure.name])] for figure in self.figures}
+        parts = [self._heading, *([self._asked_text()] if self.demands else [])]
+        parts.append(table_text(table.with_columns(pl.Series(*column) for column in texts.items())))
+        left = f"\n… and {more:,} more: see .table" if more > 0 else ""
+        return "\n\n".join(parts) + left
+
+    def _asked_text(self) -> str:
+        rows = [
+            {
+                "demand": demand.text,
+                "today": demand.figure.text(row["today"]),
+                "kept": row["kept"],
+                "nearest": demand.figure.text(row["nearest"]),
+                "without": self.criterion.text(row["without"]),
+                "with": self.criterion.text(row["with"]),
+            }
+            for demand, row in zip(self.demands, self._asked.to_dicts(), strict=True)
+        ]
+        return table_text(pl.DataFrame(rows))
 
 
 def _kind(figure: Figure) -> str:

@@ -115,6 +115,16 @@ CASES = [
         flow(DEDUPE, "filter: {condition: source_id != target_id}"),
         flow("filter: {condition: source_id != target_id}", DEDUPE),
     ),
+    Case(
+        "dedupe-before-filter",
+        flow(DEDUPE, "filter: {condition: source_id != target_id}"),
+        flow(DEDUPE, "batch: {key: target_id, window: 1h}", "filter: {condition: batch.count != 1}"),
+    ),
+    Case(
+        "dedupe-before-filter",
+        flow(DEDUPE, "filter: {condition: source_id != target_id}"),
+        flow(DEDUPE, FAN, "filter: {condition: follower_id != source_id}"),
+    ),
     Case("key-as-text", flow("deduplicate: {key: metadata.n, window: 1h}"), flow(DEDUPE)),
     Case(
         "key-as-text",

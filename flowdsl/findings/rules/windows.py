@@ -172,8 +172,10 @@ def _unsure(step: StepView) -> str | None:
 @rule("dedupe-before-filter", "note", StepView, of=("deduplicate",))
 def dedupe_before_filter(step: StepView) -> Iterator[Violation]:
     """Report a deduplicate whose window an event may use up that a later filter drops."""
-    later = next((s for s in step.later if s.name == "filter"), None)
-    if later is not None:
+    # what a batch or a branch is asked cannot be asked of the event before
+    ends = ("filter", "batch", "fan_out", "for_each")
+    later = next((s for s in step.later if s.name in ends), None)
+    if later is not None and later.name == "filter":
         yield step.remark(
             f"an event that the filter of step {later.number} drops has spent the window: one that would "
             "pass it is a "
