@@ -333,6 +333,15 @@ def test_a_condition_that_is_the_same_for_every_event_is_found(
     assert len(said) == 1
 
 
+def test_an_entity_that_is_compared_with_the_event_that_made_it_is_found():
+    started = fd.on("entity.updated", entity_type="post").resolve("entity_id", as_="post")
+    flow = started.where("post.owner != data.owner").map(title="x").deliver("s").named("f")
+    reason = "post.owner and data.owner are the same: the entity is as the event left it"
+    with pytest.warns(fd.FlowWarning, match=f"{reason}; before.owner is what it was") as said:
+        fd.replay(flow, [])
+    assert len(said) == 1
+
+
 METHODS = [("foreach", "for_each"), ("explode", "for_each"), ("digest", "batch"), ("debounce", "batch")]
 METHODS += [("sleep", "wait"), ("delay", "wait"), ("schedule", "wait"), ("limit", "cap"), ("quota", "cap")]
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 # least similarity of a slip and the word that is meant: `like` and `likes` have 0.89, `likes` and `views` 0.4
 _CLOSE: Final = 0.8
 # findings that need no log
-_STATIC: Final = ("no-deliver", "single-braces", "comparison-decided")
+_STATIC: Final = ("no-deliver", "single-braces", "comparison-decided", "compared-with-its-event")
 # cached for as long as a flow exists, as flows are replayed again and again
 _FOUND: Final[WeakKeyDictionary[FlowSpec, list[Finding]]] = WeakKeyDictionary()
 # first words of the hints for likely slips

@@ -67,6 +67,19 @@ CASES = [
         flow("filter: {condition: source_id != source_id}"),
         flow("filter: {condition: source_id != target_id}"),
     ),
+    Case(
+        "compared-with-its-event",
+        flow(
+            "resolve: {from: entity_id, as: doc}",
+            "filter: {condition: doc.owner != data.owner}",
+            on=ENTITY.replace("created", "updated"),
+        ),
+        flow(
+            "resolve: {from: data.boss, as: doc}",
+            "filter: {condition: doc.owner != data.owner}",
+            on=ENTITY.replace("created", "updated"),
+        ),
+    ),
     # -- variables
     Case("batch-name", mapped("{{ batch.count }}", BATCH), mapped("{{ _batch.count }}", BATCH)),
     Case(

@@ -231,6 +231,23 @@ def compared_with_itself(step: StepView) -> Iterator[Violation]:
             yield step.remark(f"{path_text(found.left_path)} is compared with itself", None, "condition")
 
 
+@rule("compared-with-its-event", "warning", StepView, of=("filter",))
+def compared_with_its_event(step: StepView) -> Iterator[Violation]:
+    """Report a comparison of the entity that the event made with what the event says of it."""
+    lookups = [
+        one for one in step.flow.named("resolve") if one.get("from") == "entity_id" and not one.get("via")
+    ]
+    own = {"data", *(one.get("as") for one in lookups if one.number < step.number)}
+    for found in exported_conditions(step):
+        left, right = found.left_path, found.right_path or ("",)
+        if left[1:] == right[1:] and left[0] != right[0] and {left[0], right[0]} <= own:
+            yield step.remark(
+                f"{path_text(left)} and {path_text(right)} are the same: the entity is as the event left it",
+                f"before.{path_text(left[1:])} is what it was",
+                "condition",
+            )
+
+
 @rule("comparison-decided", "warning", StepView)
 def comparison_decided(step: StepView) -> Iterator[Violation]:
     """Report a comparison that is never true, or always: of two types, or with what a function never
