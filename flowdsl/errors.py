@@ -138,7 +138,7 @@ class ExportError(BuildError):
 
     def __init__(self, problems: Sequence[BuildError]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(p) for p in self.problems))
+        super().__init__("\n".join(map(str, self.problems)))
 
     def __str__(self) -> str:
         return self.what
@@ -176,7 +176,7 @@ class LoadError(FlowError, ValueError):
 
     def __init__(self, problems: Sequence[FlowError]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(p) for p in self.problems))
+        super().__init__("\n".join(map(str, self.problems)))
 
     def __str__(self) -> str:
         return self.what

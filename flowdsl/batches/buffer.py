@@ -66,7 +66,7 @@ class BufferedContexts(StateObject):
     @classmethod
     def from_fields(cls, fields: dict[str, Any], source: StateReader) -> Any:
         sizes = {"variable": fields["variables"].values(), "branch": fields["branches"]}
-        each = {name: {len(one) for one in several} for name, several in sizes.items()}
+        each = {name: set(map(len, several)) for name, several in sizes.items()}
         one = {
             name: 0 if fields[name] is None else len(fields[name]) for name in ("events", "alive", "closed")
         }

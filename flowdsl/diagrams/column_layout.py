@@ -88,7 +88,7 @@ class _Column:
         self.scale = Scale(diagram.most)
         self.gap = 32.0 if diagram.counted else 18.0
         self.left = MARGIN
-        longest = max(_text_width(node) for node in chain.nodes)
+        longest = max(map(_text_width, chain.nodes))
         self.card = min(max(LEAD + longest + 14, NARROWEST), WIDEST)
         self.right = self.left + self.card
         self.spine = self.left + 8 + TILE / 2

@@ -74,7 +74,7 @@ def draw_apart(
     """Draw the sinks of every lane next to it; return the right and the lower end."""
     right, _ = corner
     sinks = {sink.name: sink for sink in diagram.sinks}
-    wide = min(max((pill_width(sink) for sink in diagram.sinks), default=0.0), WIDEST)
+    wide = min(max(map(pill_width, diagram.sinks), default=0.0), WIDEST)
     left = right + _ARM
     for port in ports:
         title = port.target.mark.title

@@ -208,7 +208,7 @@ def _node(value: Any) -> Expression:
         # subclasses, such as members of an enum, become what they are built on
         return ConditionLiteral(_plain(value))
     if isinstance(value, (list, tuple, set, frozenset)):
-        return ListOf(tuple(_item(item) for item in _order(value)))
+        return ListOf(tuple(map(_item, _order(value))))
     raise BuildError(
         f"{type_text(value)} cannot stand in a condition",
         allowed="var expressions, None, booleans, numbers, text, and lists of those",

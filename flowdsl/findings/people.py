@@ -165,7 +165,7 @@ def names_recipient(flow: FlowSpec, step: int) -> bool:
 def message_of(seen: SampledRecipients, counts: Mapping[str, int], people: Sequence[str]) -> str:
     """Return the message for a step none of whose recipients is a person."""
     example = short_repr(next(iter(seen.ids)), 60)
-    wanted = " or ".join(with_article(name) for name in sorted(people))
+    wanted = " or ".join(map(with_article, sorted(people)))
     there = f"they are {count_text_of(counts)}" if counts else "they are ids of nothing"
     return (
         f"none of {len(seen.ids):,} recipients of {seen.deliveries:,} deliveries is {wanted}, first "

@@ -193,7 +193,7 @@ def needed_paths(operator: Operator) -> frozenset[Path]:
     elif isinstance(operator, ForEach):
         found = _find_paths(operator.path)
     elif isinstance(operator, Map):
-        found = frozenset().union(*(_needed_by_leaf(leaf) for leaf in leaves(operator.template)))
+        found = frozenset().union(*map(_needed_by_leaf, leaves(operator.template)))
     elif isinstance(operator, Batch):
         found = operator.key_paths | frozenset(path for _, one in operator.collect for path in one.paths)
     else:
@@ -207,7 +207,7 @@ def _find_paths(expression: Expression) -> frozenset[Path]:
         return frozenset()
     if isinstance(expression, Reference):
         return frozenset((expression.path,))
-    return frozenset().union(*(_find_paths(child) for child in expression.children))
+    return frozenset().union(*map(_find_paths, expression.children))
 
 
 def _needed_by_leaf(leaf: object) -> frozenset[Path]:

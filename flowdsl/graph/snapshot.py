@@ -133,7 +133,7 @@ class EntityGraph:
         self._fetchers = fields["fetchers"]
         for name, ids, documents, cells in fields["entities"]:
             codes = self._interner.intern(ids)
-            self._types[name] = (sum(len(b) for b in self._blocks), codes)
+            self._types[name] = (sum(map(len, self._blocks)), codes)
             self._blocks.append(VersionBlock(Documents(documents, cells=cells), codes, self._interner))
         for name, ends in fields["links"].items():
             self._links[name] = LinkTable.of(*(self._interner.intern(end) for end in ends))
@@ -514,7 +514,7 @@ class EntityGraph:
             return
         ids, documents = entity_documents(name, given, read)
         codes = self._intern(ids, numbered)
-        self._types[name] = (sum(len(b) for b in self._blocks), codes)
+        self._types[name] = (sum(map(len, self._blocks)), codes)
         self._blocks.append(VersionBlock(documents, codes, self._interner))
 
     def _intern(self, ids: pl.Series, tick: Tick) -> Codes:

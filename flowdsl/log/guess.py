@@ -246,15 +246,15 @@ def _event(source: TableLike, rows: Rows, rest: Paths, options: dict[str, Any], 
     if event_id is not None:
         columns["event_id"] = event_id
     source_id, target_id = _ends(left, options, notes)
-    new = target_id is not None and _is_new_each_time(source, target_id, left[target_id])
-    if source_id is not None and target_id is not None and happened.subject != "entity" and not new:
+    new = _is_new_each_time(source, target_id, left)
+    if None not in (source_id, target_id) and happened.subject != "entity" and not new:
         columns |= {"source_id": source_id, "target_id": target_id}
         _link(options, happened, notes)
-    elif target_id is not None and (new or (happened.subject == "entity" and event_id is not None)):
-        _entity(source, options, happened, target_id, rest, notes)
     else:
-        likely = event_id or target_id or source_id or other_id(left)
-        _entity(source, options, happened, "id" if "id" in rest else likely, rest, notes)
+        likely = [*({"id"} & rest.keys()), event_id, target_id, source_id, other_id(left)]
+        about_target = new or (happened.subject == "entity" and event_id is not None)
+        own = next(filter(None, [target_id, *likely] if about_target else likely), None)
+        _entity(source, options, happened, own, rest, notes)
 
 
 def _types(paths: Paths, columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,7 +276,7 @@ def _amount(path: str, values: Sequence[Any]) -> str | None:
 
 def _of_event_table(rows: Rows, paths: Paths) -> dict[str, str]:
     """Return the columns of rows that are an event table but for their times; none if they are not."""
-    given = {name for row in rows for name in row}
+    given = set().union(*rows)
     kinds, ids = paths.get("kind"), given & {"source_id", "entity_id"}
     if not kinds or not ids or not set(kinds) <= set(KINDS):
         return {}
@@ -363,15 +363,15 @@ def _leaves(value: Mapping[str, Any], above: str, depth: int = 0) -> Iterator[tu
 
 
 def _format_list(values: Sequence[Any]) -> str:
-    texts = sorted({str(value) for value in values})
+    texts = sorted(set(map(str, values)))
     return ", ".join(texts[:6]) + (f" and {len(texts) - 6} more" if len(texts) > 6 else "")
 
 
-def _is_new_each_time(source: TableLike, path: str, values: Sequence[Any]) -> bool:
+def _is_new_each_time(source: TableLike, path: str | None, paths: Paths) -> bool:
     """Return True if each row is about something new, as a table of orders has a row for each order."""
-    if repeats(values):
+    if path is None or repeats(paths[path]):
         return False
-    return len(values) >= _MANY or _thing(source, path) == _thing(source, None)
+    return len(paths[path]) >= _MANY or _thing(source, path) == _thing(source, None)
 
 
 def _thing(source: TableLike, own: str | None) -> str:

@@ -137,7 +137,7 @@ def _is_seq_no(value: object) -> bool:
 
 def _open_list(events: Iterable[Any]) -> EventSource:
     events = list(events)
-    if events and not any(_is_event(event) for event in events):
+    if events and not any(map(_is_event, events)):
         names = dict.fromkeys(str(name) for event in events[:_NAMED] for name in event)
         missing = NotAnEventTableError(
             f"the rows are not events: no 'kind' among {', '.join(map(repr, list(names)[:_NAMED]))}",

@@ -135,7 +135,7 @@ def action_of(paths: Paths) -> str | None:
 
 def repeats(values: Sequence[Any]) -> bool:
     """Return True if a value occurs more than once."""
-    return len({str(value) for value in values}) < len(values)
+    return len(set(map(str, values))) < len(values)
 
 
 def _are_few(values: Sequence[Any]) -> bool:

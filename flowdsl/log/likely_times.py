@@ -48,7 +48,7 @@ def time_of(paths: Paths, notes: list[str]) -> tuple[str, dict[str, Any]]:
     if others:
         notes.append(f"other columns with times: {', '.join(others)}")
     how = read[path]
-    if "time_unit" not in how and any(_is_local(value) for value in paths[path]):
+    if "time_unit" not in how and any(map(_is_local, paths[path])):
         how = {**how, "time_zone": "UTC"}
         notes.append(f"the times in {path!r} have no zone, and UTC is only a guess")
     if how.get("time_format", "").startswith(("%d/%m", "%m/%d")):
@@ -93,7 +93,7 @@ def _reading(values: Sequence[Any]) -> dict[str, Any] | None:
         return None
     if all(hasattr(value, "isoformat") and hasattr(value, "year") for value in values):
         return {}
-    if all(is_number(value) for value in values):
+    if all(map(is_number, values)):
         unit = unit_by_size(pl.Series(values, strict=False))
         return None if unit is None else {"time_unit": unit}
     return _reading_of_texts(values) if all(isinstance(value, str) for value in values) else None

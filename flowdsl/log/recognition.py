@@ -79,7 +79,7 @@ def hint_for(block: TextBlock, shape: RowShape) -> str | None:
         # of lines that are read fast, only the fields of events were read
         rows.extend(block.texts.objects(_LOOKED_AT))
     elif isinstance(block.content, list) or hasattr(block.content, "iter_rows"):
-        rows.extend(dict(row) for row in islice(rows_of(block), _LOOKED_AT))
+        rows.extend(map(dict, islice(rows_of(block), _LOOKED_AT)))
     return _hint_of_rows(rows, block, shape) if rows else None
 
 

@@ -158,7 +158,7 @@ def _was_log(folder: Path) -> bool:
     tail = folder / TAIL
     if not tail.is_file():
         # segments know whose they are: those of a log are not read as if they were any files
-        return any(whose(path) for path in segment_files(folder))
+        return any(map(whose, segment_files(folder)))
     head = parse_head(read_own(tail, HEAD))
     # a tail that was just begun is what a crash leaves of a log that was just made
     return head is None or head.first > 1 or head.last > 0 or bool(segment_files(folder))

@@ -300,7 +300,7 @@ def refuse_repeated(repeated: Iterable[int]) -> None:
     """Reject sequence numbers that occur more than once."""
     equal = set(repeated)
     if equal:
-        some = ", ".join(str(number) for number in sorted(equal)[:5])
+        some = ", ".join(map(str, sorted(equal)[:5]))
         more = f" and {len(equal) - 5} more" if len(equal) > 5 else ""
         raise DataError(
             f"seq_no occurs more than once: {some}{more}",

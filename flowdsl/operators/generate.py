@@ -44,7 +44,7 @@ class Steps(StepMethods):
 
 def source() -> str:
     """Return the text of the module."""
-    return HEAD + "".join(_method(operator) for operator in OPERATORS.own.values())
+    return HEAD + "".join(map(_method, OPERATORS.own.values()))
 
 
 def _method(operator: type[Operator]) -> str:

@@ -255,7 +255,7 @@ def as_paths(value: object, what: str) -> tuple[Path, ...]:
     ):
         if not value:
             raise BuildError(f"{what} is an empty list", allowed="one path or more")
-        return tuple(as_path(v) for v in value)
+        return tuple(map(as_path, value))
     return (as_path(value),)
 
 

@@ -323,7 +323,7 @@ def _check_ends(node: Any, around: frozenset[int]) -> None:
 def _shared_nodes(root: Any) -> set[int]:
     """Return the ids of the nodes that occur in several places."""
     _check_ends(root, frozenset())
-    counts = Counter(id(node) for node in _within(root))
+    counts = Counter(map(id, _within(root)))
     return {node for node, count in counts.items() if count > 1}
 
 

@@ -60,9 +60,7 @@ def _people(figures: Figures) -> Iterator[str]:
 def _latency(figures: Figures) -> Iterator[str]:
     waiting = [s for s in figures.steps if s.latency.max]
     if waiting:
-        rows = [
-            (s.flow, *(span_text(v) for v in (s.latency.p50, s.latency.p95, s.latency.max))) for s in waiting
-        ]
+        rows = [(s.flow, *map(span_text, (s.latency.p50, s.latency.p95, s.latency.max))) for s in waiting]
         yield from _table(("latency", "half within", "95 of 100 within", "longest"), rows)
 
 

@@ -111,7 +111,7 @@ class Column:
         """Build a column of Python values: None, bool, int, float, str, lists, mappings with text keys, or
         `MISSING`.
         """
-        tags = np.fromiter((tag_of(v) for v in values), np.uint8, len(values))
+        tags = np.fromiter(map(tag_of, values), np.uint8, len(values))
         return cls(
             len(values),
             uniform(tags),
@@ -258,7 +258,7 @@ class Column:
         """Return the types that occur."""
         if not isinstance(self.tags, np.ndarray):
             return {self.tags}
-        return {Tag(t) for t in np.flatnonzero(np.bincount(self.tags, minlength=len(Tag))).tolist()}
+        return set(map(Tag, np.flatnonzero(np.bincount(self.tags, minlength=len(Tag))).tolist()))
 
     def storages(self) -> dict[Tag, Any]:
         """Return where the values of each type are; None where the column has none."""

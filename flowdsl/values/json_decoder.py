@@ -67,7 +67,7 @@ def kind_of_texts(texts: pl.Series) -> Kind:
             return join_all_kinds(_kind_of_structure(json.loads(text), 0) for text in found.to_list())
         except _AmbiguousValueError:
             pass
-    return join_all_kinds(_kind_of_text(text) for text in texts.to_list())
+    return join_all_kinds(map(_kind_of_text, texts.to_list()))
 
 
 def decode(texts: pl.Series, kind: Kind) -> pl.Series:

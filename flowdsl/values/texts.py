@@ -212,7 +212,7 @@ class Texts:
         pieces = [self._named[number].texts for number in used.tolist()]
         place = np.zeros(len(self._named), np.int64)
         if len(pieces) <= _FEW:
-            place[used] = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
+            place[used] = np.cumsum([0, *map(len, pieces[:-1])])
             return pl.concat(pieces, rechunk=False)[place[which] + rows]
         order = np.argsort(which, kind="stable")
         ends = np.searchsorted(which[order], used, side="right").tolist()

@@ -241,7 +241,7 @@ def _days(day: str, years: npt.NDArray[np.int_]) -> Ints:
         # `J60` is the first of March in every year
         leap = first_days(january + 12) - start == 366
         return start + (int(day[1:]) - 1 + (leap & (int(day[1:]) > 59)) if day[0] == "J" else int(day))
-    month, week, weekday = (int(part) for part in day[1:].split("."))
+    month, week, weekday = map(int, day[1:].split("."))
     first = first_days(january + (month - 1))
     length = first_days(january + month) - first
     # day 0 was a Thursday

@@ -129,7 +129,7 @@ def label_cells(rows: str, heads: Iterable[str]) -> str:
 
 def printable_lines(text: str, most: int) -> str:
     """Return the beginning of a text with all its signs made visible, and its lines kept."""
-    return "\n".join(printable(line) for line in text[:most].split("\n"))
+    return "\n".join(map(printable, text[:most].split("\n")))
 
 
 def _finalize(value: Any) -> Any:

@@ -70,7 +70,7 @@ class ListOf(Expression):
         return [item.value for item in self.items]
 
     def __str__(self) -> str:
-        return f"[{', '.join(str(item) for item in self.items)}]"
+        return f"[{', '.join(map(str, self.items))}]"
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def _in_truth(expr: Expr) -> Iterator[Risk]:
 
 
 def _in_math(math: Math) -> Iterator[Risk]:
-    if any(_is_macro(operand) for operand in (math.first, *(operand for _, operand in math.rest))):
+    if any(map(_is_macro, (math.first, *(operand for _, operand in math.rest)))):
         yield Risk(Construct.MACRO_NUMBER, sure=True)
     operators = {op for op, _ in math.rest}
     if operators & {"+", "-"}:

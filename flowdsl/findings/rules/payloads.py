@@ -75,7 +75,7 @@ def sink_field_not_text(step: StepView) -> Iterator[Violation]:
 def push_default_title(step: StepView) -> Iterator[Violation]:
     """Report a push payload without title or body, which production fills in."""
     for name, _, payload in _sinks_of_types(step, "push"):
-        given = {_top(leaf) for leaf in payload.leaves}
+        given = set(map(_top, payload.leaves))
         missing = [part for part in ("title", "body") if part not in given]
         if missing:
             yield step.remark(

@@ -129,7 +129,7 @@ class RowBatch:
         if isinstance(value, (Items, TemplateCall, TemplateLiteral)):
             return False
         if isinstance(value, Concat):
-            kinds = {type(part) for part in value.parts}
+            kinds = set(map(type, value.parts))
             if kinds not in ({Ident}, {Ident, TemplateLiteral}):
                 return False
         if isinstance(value, Ident) and expr.negated and expr.filters:
@@ -343,7 +343,7 @@ def constant(expr: Expr, size: int) -> RenderOutcome:
 
 def constant_args(test: Test) -> list[Any] | None:
     """Return the arguments of a test, or None if they vary or fail."""
-    if not all(is_constant(arg) for arg in test.args):
+    if not all(map(is_constant, test.args)):
         return None
     values, failures = constant_values(test.args)
     return None if failures else values
