@@ -80,6 +80,26 @@ SHAPES: dict[str, Shape] = {
         [{"ts": 1767225600 + n, "op": f"entity.{verb}", "actor": "ann", "path": "a.py"} for n, verb in enumerate(["created", "updated"])],
         {"kind": "entity.created", "entity_id": "a.py"},
     ),
+    "webhooks that name what they are about": (
+        [{"id": f"e{n}", "created": 1767225600 + n, "type": kind, "object_id": "x1"} for n, kind in enumerate(["order.created", "invoice.updated"])],
+        {"kind": "entity.created", "entity_type": "order", "entity_id": "x1"},
+    ),
+    "an audit log of several tables": (
+        [{"at": 1767225600 + n, "table_name": table, "row_id": 1, "op": op} for n, (table, op) in enumerate([("users", "INSERT"), ("orders", "UPDATE")])],
+        {"kind": "entity.created", "entity_type": "users", "entity_id": "1"},
+    ),
+    "ids whose names are one word": (
+        [{"timestamp": 1433221332117, "visitorid": 7, "event": "view", "itemid": 9}],
+        {"kind": "link.created", "link_type": "view", "source_id": "7", "target_id": "9"},
+    ),
+    "trips with a beginning, an end and an id of their own": (
+        [{"ride_id": f"r{n}", "ended_at": f"2026-01-02T09:{n:02}:00Z", "started_at": f"2026-01-01T09:{n:02}:00Z", "end_station_id": n % 9} for n in range(60)],
+        {"kind": "entity.created", "entity_type": "ride", "entity_id": "r0", "timestamp": dt.datetime(2026, 1, 1, 9, tzinfo=dt.UTC)},
+    ),
+    "heads of mails": (
+        [{"Date": "Mon, 14 May 2001 16:39:00 -0700", "From": "ann", "To": "bob"}],
+        {"kind": "link.created", "source_id": "ann", "target_id": "bob"},
+    ),
     "what people did, as a field called action": (
         [{"at": "2026-01-01T09:00:00Z", "action": "plays", "user": "ann", "song": "s1"}],
         {"kind": "link.created", "link_type": "plays", "source_id": "ann", "target_id": "s1"},

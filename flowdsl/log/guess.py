@@ -22,6 +22,7 @@ from flowdsl.log.likely_columns import (
     IDS,
     SOURCES,
     TARGETS,
+    TYPES,
     Paths,
     is_constant,
     likeliest_path,
@@ -297,13 +298,13 @@ def _ends(paths: Paths, options: dict[str, Any], notes: list[str]) -> tuple[str 
 
 
 def _link(options: dict[str, Any], happened: Happenings, notes: list[str]) -> None:
-    kind, more = happened.of_links()
+    tells = happened.verbs or happened.undone
     options["columns"] |= {
-        "kind": kind,
+        "kind": happened.column if tells else literal("link.created"),
         "link_type": happened.column if happened.names else literal("acts_on"),
         "metadata": dict,
     }
-    options |= more
+    options |= happened.of_links()
     if happened.names:
         names = [name for name in happened.names if name not in happened.undone]
         notes.append(f"each value of {happened.column!r} is a link type: {_format_list(names)}")
@@ -329,13 +330,12 @@ def _entity(
     columns["entity_id"] = own
     if columns.get("event_id") == own:
         del columns["event_id"]
-    kind, more = happened.of_entities()
-    columns |= {
-        "kind": kind,
-        "entity_type": happened.column if happened.names else literal(_thing(source, own)),
-        "data": dict,
-    }
-    options |= more
+    of_type = happened.column if happened.names else likeliest_path(paths, TYPES, bare=False)
+    columns["kind"] = happened.column if happened.verbs else literal("entity.created")
+    if of_type is not None or len(happened.types) < 2:
+        columns["entity_type"] = of_type or literal([*happened.types, _thing(source, own)][0])
+    columns["data"] = dict
+    options |= happened.of_entities(typed=of_type is not None)
     if not happened.verbs and repeats(paths[own]):
         notes.append(f"{own!r} repeats: the rows may be links of it, or updates (entity.updated)")
     if happened.names:

@@ -19,22 +19,25 @@ IDS: Final = words("event_id eventid uuid message_id messageid insert_id")
 ACTIONS: Final = words(
     "event event_name event_type eventtype type kind action verb op operation activity topic detail_type name"
 )
+TYPES: Final = words("entity_type resource_type object_type item_type record_type model table_name table")
 # who acts, and what is acted on
 SOURCES: Final = words(
     "source_id source user_id userid user actor actor_id who customer_id customer author_id author "
     "follower_id follower from from_id sender_id sender member_id member visitor_id visitor subscriber_id "
-    "account_id distinct_id anonymous_id user_pseudo_id person_id person profile_id remote_addr remote_ip"
+    "account_id distinct_id anonymous_id user_pseudo_id person_id person profile_id client_id client reviewer_id "
+    "user1 remote_addr remote_ip"
 )
 TARGETS: Final = words(
     "target_id target object_id object post_id post item_id item product_id product movie_id movieid "
     "page_id page repo_id repo repository video_id video song_id order_id article_id group_id channel "
     "channel_id followee_id followed_id to to_id recipient_id recipient asin parent_asin business_id book_id "
+    "resource_id friend_id user2 subreddit "
     "url request_uri uri request path file_id file_path file filename"
 )
 # order_no is an id as order_id is
 _NUMBERED: Final = re.compile(r"_(no|nr|num|number|code|key|uuid|guid)$")
 # {"$oid": "…"}, as MongoDB exports ids; the dot of `No.` is none of a path
-_TYPED: Final = re.compile(r"(\.\$\w+)+$|\.$")
+_TYPED: Final = re.compile(r"(\.\$\w+)+$|\.$|(?<=id)_str$")
 # from this many rows on, a column with a single value does not distinguish rows
 _CONSTANT: Final = 5
 
@@ -89,19 +92,18 @@ def _names_of(path: str) -> list[str]:
     # actor.id is named by what it is the id of
     above = word_of(plain.rpartition(".")[0]) if last == "id" and "." in plain else ""
     # song_no is named as song_id is
-    return [re.sub(r"[^a-z0-9]+", "_", plain.lower()), last, above, _NUMBERED.sub("_id", last)]
+    apart = re.sub(r"(?<=[a-z]{4})id$", "_id", last)
+    return [re.sub(r"[^a-z0-9]+", "_", plain.lower()), last, above, _NUMBERED.sub("_id", last), apart]
 
 
 def other_id(paths: Paths) -> str | None:
     """Return a path that is an id by its name, though of nothing known: `id` before `ticket_id`, and before
     ids of parts.
     """
-    found = [
-        (word_of(path) != "id", path.count("."), path)
-        for path, values in paths.items()
-        if is_id(path) and _are_ids(values) and not is_constant(values)
-    ]
-    return min(found)[2] if found else None
+    found = [p for p, values in paths.items() if is_id(p) and _are_ids(values) and not is_constant(values)]
+    # those of parts lie deeper, and one that is new in each row is that of the row
+    ordered = sorted(found, key=lambda path: (word_of(path) != "id", path.count("."), repeats(paths[path])))
+    return next(iter(ordered), None)
 
 
 def listed_targets(paths: Paths) -> str | None:

@@ -17,9 +17,10 @@ from flowdsl.log.timestamps import unit_by_size
 _TIMES: Final = words(
     "timestamp time ts event_time occurred_at event_timestamp created_at createdat originaltimestamp "
     "sent_at received_at triggered_at at when date datetime updated_at order_date purchased_at logged_at "
-    "start_time"
+    "start_time started_at start_date"
 )
 _FORMATS: Final = words(
+    "%a, %d %b %Y %H:%M:%S %z|%m/%d/%Y %I:%M:%S %p|%d-%m-%Y %H:%M|%d-%m-%Y %H:%M:%S|%d-%m-%Y|"
     "%d.%m.%Y %H:%M|%d.%m.%Y %H:%M:%S|%d.%m.%Y|%d/%m/%Y %H:%M|%d/%m/%Y %H:%M:%S|%d/%m/%Y|"
     "%m/%d/%Y %H:%M|%m/%d/%Y %H:%M:%S|%m/%d/%Y|%Y/%m/%d %H:%M:%S|%Y/%m/%d %H:%M|%Y/%m/%d|"
     "%Y/%m/%d %H:%M:%S %z|%Y%m%dT%H%M%S|%Y%m%d|%d %b %Y %H:%M:%S|%b %d, %Y|%a %b %d %H:%M:%S %z %Y|"
@@ -60,10 +61,10 @@ def _likeliest(found: Iterable[str], paths: Paths) -> str:
     order = {name: place for place, name in enumerate(_TIMES)}
     whole = 0.9 * max(map(len, paths.values()))
 
-    def place(path: str) -> tuple[bool, int, int, str]:
+    def place(path: str) -> tuple[bool, int, int]:
         # numbers of orders may look like days, and a time that many rows lack is not that of the event
         odd = is_id(path) or len(paths[path]) < whole
-        return odd, order.get(word_of(path), len(order)), path.count("."), path
+        return odd, order.get(word_of(path), len(order)), path.count(".")
 
     return min(found, key=place)
 
