@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Never, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 from flowdsl.api.missing import missing_in_flow
 from flowdsl.operators.base import Operator, as_step
@@ -22,6 +23,13 @@ class StepMethods:
     @abstractmethod
     def _reading(self, method: str) -> AbstractContextManager[None]:
         """Say at which step an option was refused."""
+
+    def _add(self, operator: type[Operator], unknown: Iterable[str], /, *given: Any, **options: Any) -> Self:
+        """Return the flow with a step of an operator; refuse the options that its method does not have."""
+        with self._reading(operator.method):
+            operator.refuse_options(unknown, tuple(options))
+            step = operator.build(*given, **options)
+        return self._then(step)
 
     def then(self, step: Operator) -> Self:
         """Append an operator of another package, which has no method of its own.

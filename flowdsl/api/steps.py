@@ -11,8 +11,18 @@ from flowdsl.expressions.aggregates import Aggregate
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
+from flowdsl.operators.batch import Batch
+from flowdsl.operators.cap import KeyCap
+from flowdsl.operators.deduplicate import Deduplicate
+from flowdsl.operators.deliver import Deliver
+from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.for_each import ForEach
+from flowdsl.operators.map import Map
 from flowdsl.operators.options import Direction, Strategy
-from flowdsl.operators.wait import Outside
+from flowdsl.operators.rate_limit import RateLimit
+from flowdsl.operators.resolve import Resolve
+from flowdsl.operators.wait import Outside, Wait
+from flowdsl.operators.where import Where
 from flowdsl.values.local_time import Every
 
 
@@ -68,12 +78,9 @@ class Steps(StepMethods):
         >>> flow.steps[0].text
         "resolve('target_id', via='owns', direction='reverse', as_='owner')"
         """
-        from flowdsl.operators.resolve import Resolve
-
-        with self._reading("resolve"):
-            Resolve.refuse_options(unknown, ("as_", "via", "direction", "type", "required"))
-            step = Resolve.build(from_, as_=as_, via=via, direction=direction, type=type, required=required)
-        return self._then(step)
+        return self._add(
+            Resolve, unknown, from_, as_=as_, via=via, direction=direction, type=type, required=required
+        )
 
     @answered
     def fan_out(
@@ -123,12 +130,7 @@ class Steps(StepMethods):
         >>> flow.steps[0].text
         "fan_out('data.author_id', via='follows', direction='reverse', as_='follower')"
         """
-        from flowdsl.operators.fan_out import FanOut
-
-        with self._reading("fan_out"):
-            FanOut.refuse_options(unknown, ("via", "as_", "direction", "type"))
-            step = FanOut.build(from_, via=via, as_=as_, direction=direction, type=type)
-        return self._then(step)
+        return self._add(FanOut, unknown, from_, via=via, as_=as_, direction=direction, type=type)
 
     @answered
     def for_each(self, path: str | Var | Expression, *, as_: str, **unknown: Never) -> Self:
@@ -164,12 +166,7 @@ class Steps(StepMethods):
         >>> flow.steps[0].text
         "for_each('data.mentions', as_='who')"
         """
-        from flowdsl.operators.for_each import ForEach
-
-        with self._reading("for_each"):
-            ForEach.refuse_options(unknown, ("as_",))
-            step = ForEach.build(path, as_=as_)
-        return self._then(step)
+        return self._add(ForEach, unknown, path, as_=as_)
 
     @answered
     def where(
@@ -203,12 +200,7 @@ class Steps(StepMethods):
         >>> on("link.created").where(var.source_id != var.target_id).steps[0].text
         "where('source_id != target_id')"
         """
-        from flowdsl.operators.where import Where
-
-        with self._reading("where"):
-            Where.refuse_options(unknown, ())
-            step = Where.build(condition)
-        return self._then(step)
+        return self._add(Where, unknown, condition)
 
     @answered
     def deduplicate(
@@ -242,12 +234,7 @@ class Steps(StepMethods):
         >>> on("link.created").deduplicate("source_id", window="1h").steps[0].text
         "deduplicate('source_id', window='1h')"
         """
-        from flowdsl.operators.deduplicate import Deduplicate
-
-        with self._reading("deduplicate"):
-            Deduplicate.refuse_options(unknown, ("window",))
-            step = Deduplicate.build(key, window=window)
-        return self._then(step)
+        return self._add(Deduplicate, unknown, key, window=window)
 
     @answered
     def batch(
@@ -326,38 +313,21 @@ class Steps(StepMethods):
         >>> digest.steps[0].caption
         'by data.user_id, every week on mon at 09:00 in Europe/Berlin, with titles, total'
         """
-        from flowdsl.operators.batch import Batch
-
-        with self._reading("batch"):
-            Batch.refuse_options(
-                unknown,
-                (
-                    "window",
-                    "min_count",
-                    "max_count",
-                    "quiet",
-                    "every",
-                    "at",
-                    "on",
-                    "tz",
-                    "default_tz",
-                    "collect",
-                ),
-            )
-            step = Batch.build(
-                key,
-                window=window,
-                min_count=min_count,
-                max_count=max_count,
-                quiet=quiet,
-                every=every,
-                at=at,
-                on=on,
-                tz=tz,
-                default_tz=default_tz,
-                collect=collect,
-            )
-        return self._then(step)
+        return self._add(
+            Batch,
+            unknown,
+            key,
+            window=window,
+            min_count=min_count,
+            max_count=max_count,
+            quiet=quiet,
+            every=every,
+            at=at,
+            on=on,
+            tz=tz,
+            default_tz=default_tz,
+            collect=collect,
+        )
 
     @answered
     def rate_limit(
@@ -401,12 +371,7 @@ class Steps(StepMethods):
         >>> on("link.created").rate_limit(100, per="1m", key="target_id").steps[0].text
         "rate_limit(100, per='1m', key='target_id')"
         """
-        from flowdsl.operators.rate_limit import RateLimit
-
-        with self._reading("rate_limit"):
-            RateLimit.refuse_options(unknown, ("per", "strategy", "key"))
-            step = RateLimit.build(max, per=per, strategy=strategy, key=key)
-        return self._then(step)
+        return self._add(RateLimit, unknown, max, per=per, strategy=strategy, key=key)
 
     @answered
     def cap(
@@ -453,12 +418,7 @@ class Steps(StepMethods):
         >>> on("link.created").cap(3, per="day", key="target_id", tz="Europe/Berlin").steps[0].text
         "cap(3, per='day', key='target_id', tz='Europe/Berlin')"
         """
-        from flowdsl.operators.cap import KeyCap
-
-        with self._reading("cap"):
-            KeyCap.refuse_options(unknown, ("per", "key", "tz", "default_tz"))
-            step = KeyCap.build(max, per=per, key=key, tz=tz, default_tz=default_tz)
-        return self._then(step)
+        return self._add(KeyCap, unknown, max, per=per, key=key, tz=tz, default_tz=default_tz)
 
     @answered
     def wait(
@@ -514,14 +474,17 @@ class Steps(StepMethods):
         >>> on("entity.created").wait(hours="08:00-22:00", tz="data.tz", default_tz="UTC").steps[0].text
         "wait(hours='08:00-22:00', tz='data.tz', default_tz='UTC')"
         """
-        from flowdsl.operators.wait import Wait
-
-        with self._reading("wait"):
-            Wait.refuse_options(unknown, ("until", "on", "hours", "outside", "tz", "default_tz"))
-            step = Wait.build(
-                duration, until=until, on=on, hours=hours, outside=outside, tz=tz, default_tz=default_tz
-            )
-        return self._then(step)
+        return self._add(
+            Wait,
+            unknown,
+            duration,
+            until=until,
+            on=on,
+            hours=hours,
+            outside=outside,
+            tz=tz,
+            default_tz=default_tz,
+        )
 
     @answered
     def map(self, template: Any = None, /, **fields: Any) -> Self:
@@ -555,11 +518,7 @@ class Steps(StepMethods):
         >>> on("link.created").map(recipient_id="{{ target_id }}", kind="like").steps[0].text
         "map(recipient_id='{{ target_id }}', kind='like')"
         """
-        from flowdsl.operators.map import Map
-
-        with self._reading("map"):
-            step = Map.build(template, **fields)
-        return self._then(step)
+        return self._add(Map, (), template, **fields)
 
     @answered
     def deliver(self, *sinks: str, **unknown: Never) -> Self:
@@ -589,9 +548,4 @@ class Steps(StepMethods):
         >>> on("link.created").map(title="hello").deliver("in-app", "push").steps[1].text
         "deliver('in-app', 'push')"
         """
-        from flowdsl.operators.deliver import Deliver
-
-        with self._reading("deliver"):
-            Deliver.refuse_options(unknown, ())
-            step = Deliver.build(*sinks)
-        return self._then(step)
+        return self._add(Deliver, unknown, *sinks)

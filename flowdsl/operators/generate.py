@@ -30,8 +30,18 @@ from flowdsl.expressions.aggregates import Aggregate
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
+from flowdsl.operators.batch import Batch
+from flowdsl.operators.cap import KeyCap
+from flowdsl.operators.deduplicate import Deduplicate
+from flowdsl.operators.deliver import Deliver
+from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.for_each import ForEach
+from flowdsl.operators.map import Map
 from flowdsl.operators.options import Direction, Strategy
-from flowdsl.operators.wait import Outside
+from flowdsl.operators.rate_limit import RateLimit
+from flowdsl.operators.resolve import Resolve
+from flowdsl.operators.wait import Outside, Wait
+from flowdsl.operators.where import Where
 from flowdsl.values.local_time import Every
 
 
@@ -51,32 +61,23 @@ def _method(operator: type[Operator]) -> str:
     build = operator.build
     signature = inspect.signature(build)
     doc = textwrap.indent(inspect.cleandoc(build.__doc__ or ""), " " * 8).strip()
-    module = operator.__module__
     [function] = ast.parse(textwrap.dedent(inspect.getsource(build))).body
     assert isinstance(function, ast.FunctionDef)
-    parameters, guard = function.args, ""
+    parameters, unknown = function.args, "()"
     (parameters.posonlyargs or parameters.args)[0].arg = "self"
     if parameters.kwarg is None:
         parameters.kwarg = ast.arg("unknown", ast.Name("Never"))
-        guard = f"\n            {operator.__name__}.refuse_options(unknown, {_option_names(signature)!r})"
+        unknown = "unknown"
     return f'''
     @answered
     def {operator.method}({ast.unparse(parameters)}) -> Self:
         """{doc}
         """
-        from {module} import {operator.__name__}
-
-        with self._reading({operator.method!r}):{guard}
-            step = {operator.__name__}.build({_arguments(signature)})
-        return self._then(step)
+        return self._add({operator.__name__}, {unknown}, {_passed(signature)})
 '''
 
 
-def _option_names(signature: inspect.Signature) -> tuple[str, ...]:
-    return tuple(n for n, p in signature.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY)
-
-
-def _arguments(signature: inspect.Signature) -> str:
+def _passed(signature: inspect.Signature) -> str:
     parts = []
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
