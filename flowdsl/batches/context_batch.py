@@ -53,7 +53,7 @@ class _Contexts(Protocol):
 def join_branches(parts: Sequence[_Contexts]) -> tuple[npt.NDArray[np.int32], ...]:
     """Concatenate the positions at each fan-out."""
     levels = zip(*(part.branches for part in parts), strict=True)
-    return tuple(np.concatenate(level) for level in levels)
+    return tuple(map(np.concatenate, levels))
 
 
 def join_closed(parts: Sequence[_Contexts]) -> npt.NDArray[np.uint8] | None:

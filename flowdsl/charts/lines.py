@@ -107,7 +107,7 @@ def _x_axis(x: Sequence[Any]) -> _XAxis:
         return _span_axis([value / dt.timedelta(microseconds=1) for value in x])
     if _have_type(x, (int, float)) and bool not in set(map(type, x)):
         return _number_axis(x)
-    return _name_axis([str(value) for value in x])
+    return _name_axis([*map(str, x)])
 
 
 def _have_type(x: Sequence[Any], kind: type | tuple[type, ...]) -> bool:
@@ -122,7 +122,7 @@ def _name_axis(names: list[str]) -> _XAxis:
 def _time_axis(times: list[int]) -> _XAxis:
     texts = [moment_text(time, seconds=True) for time in times]
     return _XAxis(
-        [float(time) for time in times],
+        [*map(float, times)],
         texts,
         lambda low, high, most: time_ticks(int(low), int(high), most),
         label_rows=2,
@@ -130,7 +130,7 @@ def _time_axis(times: list[int]) -> _XAxis:
 
 
 def _number_axis(x: Sequence[float]) -> _XAxis:
-    given, texts = sorted(set(x)), [str(value) for value in x]
+    given, texts = sorted(set(x)), [*map(str, x)]
     place, note = scale(given)
     positions = [place(value) for value in x]
     if note:

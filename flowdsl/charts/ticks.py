@@ -50,7 +50,7 @@ def number_ticks(low: float, high: float, most: int = 5, *, whole: bool = False)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     digits = max(0, -math.floor(math.log10(step)))
     ticks = [round(n * step, digits) for n in range(first, last + 1)]
-    return [int(t) for t in ticks] if step >= 1 else ticks
+    return [*map(int, ticks)] if step >= 1 else ticks
 
 
 def span_ticks(low: float, high: float, most: int = 5) -> list[float]:

@@ -176,7 +176,7 @@ class _Column:
             *((target, _SINK_ROW) for target in node.targets),
             *((way, _ROW) for way in node.exits),
         ]
-        straight = all(place.contains(middle) for middle in _middles(y, [row for _, row in ways]))
+        straight = all(map(place.contains, _middles(y, [row for _, row in ways])))
         for at, (way, row) in enumerate(ways):
             middle = top + y + row / 2
             start = None if straight else top + place.card + place.tall * (at + 0.5) / count

@@ -289,7 +289,7 @@ def _steps(
 
 def names_at(traced: EventReading, event: Mapping[str, Any], steps: Iterable[ExplainedStep]) -> EntityNames:
     """Return the names in the graph, as of the traced event, of its entities and of recipients."""
-    ids = {event.get(name) for name in ("source_id", "target_id", "entity_id")}
+    ids = set(map(event.get, ("source_id", "target_id", "entity_id")))
     ids |= {step.recipient_id for step in steps}
     return EntityNames() if traced.graph is None else names_in(traced.graph, [one for one in ids if one])
 

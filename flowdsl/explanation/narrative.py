@@ -358,7 +358,7 @@ def _events(seqs: Sequence[int]) -> str:
     distinct = sorted(set(seqs))
     if len(distinct) > NAMED + 1:
         return f"{len(distinct):,} events, from {distinct[0]} to {distinct[-1]}"
-    return f"{'event' if len(distinct) == 1 else 'events'} {_join_names([str(one) for one in distinct])}"
+    return f"{'event' if len(distinct) == 1 else 'events'} {_join_names([*map(str, distinct)])}"
 
 
 def _text(node: Template | Reference) -> str:

@@ -121,8 +121,7 @@ class EntityGraph:
                 for (name, (_, codes)), block in blocks
             ],
             "links": {
-                name: tuple(self._interner.texts(ends) for ends in table.ends)
-                for name, table in self._links.items()
+                name: tuple(map(self._interner.texts, table.ends)) for name, table in self._links.items()
             },
             "link_ids": self._link_ids,
             "link_metadata": self._link_metadata,
@@ -136,7 +135,7 @@ class EntityGraph:
             self._types[name] = (sum(map(len, self._blocks)), codes)
             self._blocks.append(VersionBlock(Documents(documents, cells=cells), codes, self._interner))
         for name, ends in fields["links"].items():
-            self._links[name] = LinkTable.of(*(self._interner.intern(end) for end in ends))
+            self._links[name] = LinkTable.of(*map(self._interner.intern, ends))
         self._link_ids, self._link_metadata = fields["link_ids"], fields["link_metadata"]
         self._by_id, self._type_of, self._several = self._index_all()
 

@@ -240,7 +240,7 @@ class VersionStore(StateObject):
         return forked
 
     def _renumber(self) -> None:
-        self._starts = np.concatenate([[0], np.cumsum([len(b) for b in self._blocks], dtype=np.int64)])
+        self._starts = np.concatenate([[0], np.cumsum([*map(len, self._blocks)], dtype=np.int64)])
 
     @property
     def size(self) -> int:

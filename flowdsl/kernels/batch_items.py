@@ -120,5 +120,5 @@ def json_lists(texts: pl.Series, offsets: Ints) -> Column:
 
 def window_of(contexts: ContextBatch, names: Sequence[str]) -> Variable | None:
     """Return the variable of the last window that contexts came out of."""
-    found = (contexts.variable(name) for name in names)
+    found = map(contexts.variable, names)
     return next((v for v in found if isinstance(getattr(v, "items", None), BatchItems)), None)

@@ -68,7 +68,7 @@ class Roots(StateObject):
     def concat(self, later: Roots) -> Roots:
         """Return these, then others."""
         levels = zip(self.branches, later.branches, strict=True)
-        return Roots(np.concatenate([self.seq, later.seq]), tuple(np.concatenate(level) for level in levels))
+        return Roots(np.concatenate([self.seq, later.seq]), tuple(map(np.concatenate, levels)))
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class ItemLists(StateObject):
             np.concatenate([self.windows, later.windows]),
             Later(lambda: np.concatenate([self.items, later.items])),
             np.concatenate([self.seq, later.seq]),
-            tuple(np.concatenate(level) for level in levels),
+            tuple(map(np.concatenate, levels)),
             self.roots if self.roots is None or later.roots is None else self.roots.concat(later.roots),
             tuple(Later(partial(_concatenate, pair)) for pair in pairs),
         )

@@ -226,7 +226,7 @@ class Checkpoints:
 
     def _numbers(self) -> list[int]:
         assert self._folder is not None
-        found = (_NAME.fullmatch(name) for name in os.listdir(self._folder))
+        found = map(_NAME.fullmatch, os.listdir(self._folder))
         return sorted(int(match[1]) for match in found if match)
 
     def _sweep(self) -> None:

@@ -263,7 +263,7 @@ def _values(node: Any, size: int) -> list[Any]:
         return values
     if isinstance(node, Mapping):
         return [dict(zip(node, row, strict=True)) for row in _in_rows(node.values(), size)]
-    return [list(row) for row in _in_rows(node, size)]
+    return [*map(list, _in_rows(node, size))]
 
 
 def _in_rows(columns: Collection[Any], size: int) -> Iterable[tuple[Any, ...]]:

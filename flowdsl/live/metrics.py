@@ -75,7 +75,7 @@ def percentiles(meters: Iterable[SinkStats]) -> tuple[float | None, ...]:
     latencies = Latencies()
     for meter in meters:
         latencies = latencies.merged(meter.latencies)
-    return tuple(latencies.percentile(percent) for percent in (50, 95, 99))
+    return tuple(map(latencies.percentile, (50, 95, 99)))
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class SinkMetrics:
             None if meter.waiting_since is None else to_moment(meter.waiting_since).isoformat(),
             meter.batches,
             round(meter.seconds, 6),
-            *(meter.latencies.percentile(p) for p in (50, 95, 99)),
+            *map(meter.latencies.percentile, (50, 95, 99)),
         )
 
 
@@ -148,7 +148,7 @@ class Metrics:
     @property
     def frame(self) -> pd.DataFrame:
         """Return the metrics of the sinks, one row per sink."""
-        return _frame([vars(sink) for sink in self.sinks], list(SinkMetrics.__dataclass_fields__))
+        return _frame([*map(vars, self.sinks)], list(SinkMetrics.__dataclass_fields__))
 
     @property
     def step_frame(self) -> pd.DataFrame:

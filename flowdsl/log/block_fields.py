@@ -277,7 +277,7 @@ def _is_json_scalar(name: str, dtype: pl.DataType) -> bool:
 
 def _way_to(column: str, known: Sequence[str]) -> str:
     """Return a hint for a column that does not exist."""
-    if any(_DATA.fullmatch(name) for name in known):
+    if any(map(_DATA.fullmatch, known)):
         return "the first line looks like data: name the columns with header=[…]"
     return did_you_mean(column, known) or f"literal({column!r}) is that text in every row"
 

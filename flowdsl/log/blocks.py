@@ -125,7 +125,7 @@ def _blocks(source: Any, shape: RowShape, problems: RowProblems) -> Iterator[Tex
 def _column_names(source: Any) -> list[str]:
     """Return the names of the columns of a frame, as far as it says them."""
     names = getattr(source, "column_names", getattr(source, "columns", ()))
-    return [str(name) for name in names] if isinstance(names, Iterable) else []
+    return [*map(str, names)] if isinstance(names, Iterable) else []
 
 
 def _frame(source: Any, shape: RowShape, wanted: Callable[[str], bool]) -> Any:

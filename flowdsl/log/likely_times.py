@@ -105,8 +105,8 @@ def _reading_of_texts(values: Sequence[str]) -> dict[str, Any] | None:
     values = [value for value in values if not _RFC3339.fullmatch(value.strip())]
     if not values:
         return {}
-    if all(_NUMBER.fullmatch(value) for value in values):
-        epoch = _reading([float(value) for value in values])
+    if all(map(_NUMBER.fullmatch, values)):
+        epoch = _reading([*map(float, values)])
         if epoch is not None:
             return epoch
     texts = pl.Series(values)

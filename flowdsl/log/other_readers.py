@@ -56,7 +56,7 @@ def arrow_blocks(path: Path, problems: RowProblems, wanted: Wanted) -> Iterator[
         if path.stat().st_size and file.read(6) in (b"ARROW1", b"FEA1\0\0"):
             file.seek(0)
             opened_file: Any = pa.ipc.open_file(file)
-            batches = (opened_file.get_batch(i) for i in range(opened_file.num_record_batches))
+            batches = map(opened_file.get_batch, range(opened_file.num_record_batches))
         else:
             file.seek(0)
             batches = iter(pa.ipc.open_stream(file))

@@ -85,7 +85,7 @@ def hint_for(block: TextBlock, shape: RowShape) -> str | None:
 
 def _hint_of_rows(rows: Rows, block: TextBlock, shape: RowShape) -> str | None:
     named = {text.partition(".")[0] for _, origin in shape.origins() for text in texts_of(origin)}
-    if not any(named.intersection(row) for row in rows):
+    if not any(map(named.intersection, rows)):
         name = None if named else recognise_shape(rows, block.around)
         if name is not None:
             return f"the rows look like {name}: read_events(…, shape={name!r})"

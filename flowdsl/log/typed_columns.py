@@ -66,7 +66,7 @@ class TextTypes:
         return table.with_columns(self._values(text.cast(pl.String), broken) for text in texts)
 
     def _of_rows(self, block: TextBlock, broken: dict[int, str]) -> list[dict[str, Any]]:
-        rows, paths = [dict(row) for row in rows_of(block)], Paths()
+        rows, paths = [*map(dict, rows_of(block))], Paths()
         for path in self._types:
             found = [value_at_path(paths, row, path) for row in rows]
             texts = [value if isinstance(value, str) else None for value in found]

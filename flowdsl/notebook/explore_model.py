@@ -138,7 +138,7 @@ class ExploreModel:
                 ends[step.branch] = step.step or 0
         above = {branch.rpartition(".")[0] for branch in ends}
         leaves = [branch for branch in ends if branch not in above]
-        return sorted(leaves, key=lambda b: (-ends[b], [int(part) for part in b.split(".")]))
+        return sorted(leaves, key=lambda b: (-ends[b], [*map(int, b.split("."))]))
 
     @property
     def path(self) -> list[ExplainedStep]:

@@ -137,7 +137,7 @@ def _compare(
 def _reference(node: Expression, names: StepExportScope) -> Reference:
     assert isinstance(node, Reference)
     path = node.path
-    if path[0] in RESERVED or not all(NAME.fullmatch(part) for part in path):
+    if path[0] in RESERVED or not all(map(NAME.fullmatch, path)):
         names.refuse(
             f"the path {node} has a part that is not a plain name, which production's conditions cannot say",
             allowed="letters, digits and underscores, joined by dots",

@@ -125,7 +125,7 @@ def is_block(text: str) -> bool:
     """Return True if multi-line text survives as a block scalar."""
     if "\n" not in text.rstrip("\n") or not _BLOCK.fullmatch(text):
         return False
-    return all(_SHOWN.fullmatch(line) for line in text.split("\n"))
+    return all(map(_SHOWN.fullmatch, text.split("\n")))
 
 
 def _text(text: str) -> str:

@@ -21,9 +21,7 @@ _AT_MOST: Final = ("half up to", "95 of 100 up to")
 def report_text(figures: Figures, manifest: Manifest) -> str:
     """Return the head of the report, its insights, and its tables in a few lines each."""
     blocks = [[_head(figures)], [_note(n.text, bad=n.bad) for n in notes_of(figures, manifest)]]
-    blocks += [
-        list(block) for block in (_people(figures), _latency(figures), _fan_outs(figures), _drops(figures))
-    ]
+    blocks += [*map(list, (_people(figures), _latency(figures), _fan_outs(figures), _drops(figures)))]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 

@@ -38,7 +38,7 @@ def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) 
     """Build the manifest of a run: all facts that are not in its tables."""
     return {
         "flows": [flow.name for flow in plan.flows],
-        "text": [str(flow) for flow in plan.flows],
+        "text": [*map(str, plan.flows)],
         "triggers": [flow.trigger.text for flow in plan.flows],
         "captions": [flow.trigger.caption for flow in plan.flows],
         "descriptions": [flow.description for flow in plan.flows],
@@ -130,7 +130,7 @@ def _fan_out(flow: int, one: StepTotals) -> FanOutRow:
     return {
         "number": flow,
         "step": one.step.number,
-        "sizes": [list(pair) for pair in sizes.counts()],
+        "sizes": [*map(list, sizes.counts())],
         "largest": sizes.largest,
         "seq_no": sizes.seq_no,
     }

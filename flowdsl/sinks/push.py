@@ -421,7 +421,7 @@ def _message(number: int, token: str, delivery: Delivery) -> _Message:
 
 
 def _content(token: str, delivery: Delivery) -> dict[str, Any]:
-    title, body, data = (delivery.field(name) for name in ("title", "body", "data"))
+    title, body, data = map(delivery.field, ("title", "body", "data"))
     body = delivery.payload if isinstance(delivery.payload, str) else body
     content: dict[str, Any] = {"to": token, "sound": "default"}
     for name, value in (("title", title), ("body", body)):

@@ -229,7 +229,7 @@ def _by_rule(rule: str, after: int) -> tuple[Ints, Ints]:
 
 def _seconds(clock: str) -> int:
     sign = -1 if clock.startswith("-") else 1
-    parts = [int(part) for part in clock.lstrip("+-").split(":")]
+    parts = [*map(int, clock.lstrip("+-").split(":"))]
     return sign * sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
 
 
