@@ -104,6 +104,10 @@ SHAPES: dict[str, Shape] = {
         [{"at": "2026-01-01T09:00:00Z", "action": "plays", "user": "ann", "song": "s1"}],
         {"kind": "link.created", "link_type": "plays", "source_id": "ann", "target_id": "s1"},
     ),
+    "lists called kind, and an id that is none": (
+        [{"kind": [n], "id": True, "source_id": "ann", "at": "2026-01-01T09:00:00Z"} for n in range(2)],
+        {"kind": "entity.created", "entity_id": "ann"},
+    ),
     "times of two spellings": (
         [{"at": at, "user": "ann", "song": "s1"} for at in ("2026-01-01T09:00:00+00:00", "2026/01/01 09:00:00 -0700")],
         {"kind": "link.created", "timestamp": dt.datetime(2026, 1, 1, 9, tzinfo=dt.UTC)},
@@ -155,6 +159,18 @@ def test_a_file_is_read_by_the_code_with_its_path(
     names: dict[str, Any] = {"fd": fd}
     exec(proposal.code, names)
     assert first_event(names["log"])["timestamp"] == dt.datetime(2000, 7, 30, 18, 45, 3, tzinfo=dt.UTC)
+
+
+def test_a_file_of_another_encoding_is_guessed_and_its_rows_are_named(tmp_path: Path):
+    path = tmp_path / "stars.csv"
+    path.write_bytes(
+        "at,user,post\n2026-01-01T00:00:00Z,Jürgen,p1\n2026-01-01T00:00:00Z,ann,p1\n".encode("latin-1")
+    )
+    guess = fd.guess(path)
+    assert guess.options["columns"]["source_id"] == "user"
+    assert "ann" in str(guess)
+    log = fd.read_events(path, **guess.options)
+    assert (len(log), log.problems["row"].tolist()) == (1, [2])
 
 
 def test_it_prints_the_code_with_the_first_events():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flowdsl.arguments import is_text_in
 from flowdsl.calls import answered
 from flowdsl.errors import DataError, FlowError
 from flowdsl.events import EVENT_COLUMNS, KINDS
@@ -24,6 +25,7 @@ from flowdsl.log.likely_columns import (
     TARGETS,
     TYPES,
     Paths,
+    are_ids,
     is_constant,
     likeliest_path,
     listed_targets,
@@ -252,7 +254,8 @@ def _event(source: TableLike, rows: Rows, rest: Paths, options: dict[str, Any], 
         columns |= {"source_id": source_id, "target_id": target_id}
         _link(options, happened, notes)
     else:
-        likely = [*({"id"} & rest.keys()), event_id, target_id, source_id, other_id(left)]
+        own_id = "id" if are_ids(rest.get("id", ())) else None
+        likely = [own_id, event_id, target_id, source_id, other_id(left)]
         about_target = new or (happened.subject == "entity" and event_id is not None)
         own = next(filter(None, [target_id, *likely] if about_target else likely), None)
         _entity(source, options, happened, own, rest, notes)
@@ -279,7 +282,7 @@ def _of_event_table(rows: Rows, paths: Paths) -> dict[str, str]:
     """Return the columns of rows that are an event table but for their times; none if they are not."""
     given = set().union(*rows)
     kinds, ids = paths.get("kind"), given & {"source_id", "entity_id"}
-    if not kinds or not ids or not set(kinds) <= set(KINDS):
+    if not kinds or not ids or not all(is_text_in(kind, KINDS) for kind in kinds):
         return {}
     return {name: name for name in EVENT_COLUMNS if name in given and name != "timestamp"}
 

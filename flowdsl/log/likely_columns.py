@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from flowdsl.arguments import is_integer
+
 
 def words(text: str, between: str = " ") -> tuple[str, ...]:
     """Return the words of a text."""
@@ -82,7 +84,7 @@ def likeliest_path(paths: Paths, likely: Sequence[str], *, bare: bool = True) ->
     for path, values in paths.items():
         names = [*_names_of(path), f"{word_of(path)}_id" if bare else ""]
         place = min((order[name] for name in names if name in order), default=None)
-        if place is not None and _are_ids(values):
+        if place is not None and are_ids(values):
             scored.append((is_constant(values), place, path.count("."), path))
     return min(scored)[3] if scored else None
 
@@ -100,7 +102,7 @@ def other_id(paths: Paths) -> str | None:
     """Return a path that is an id by its name, though of nothing known: `id` before `ticket_id`, and before
     ids of parts.
     """
-    found = [p for p, values in paths.items() if is_id(p) and _are_ids(values) and not is_constant(values)]
+    found = [p for p, values in paths.items() if is_id(p) and are_ids(values) and not is_constant(values)]
     # those of parts lie deeper, and one that is new in each row is that of the row
     ordered = sorted(found, key=lambda path: (word_of(path) != "id", path.count("."), repeats(paths[path])))
     return next(iter(ordered), None)
@@ -121,7 +123,7 @@ def listed_targets(paths: Paths) -> str | None:
 def unique_id(paths: Paths) -> str | None:
     """Return the path of an `id` that no two rows share."""
     found = (path for path in paths if _TYPED.sub("", path) in ("id", "_id"))
-    return next((path for path in found if paths[path] and not repeats(paths[path])), None)
+    return next((path for path in found if are_ids(paths[path]) and not repeats(paths[path])), None)
 
 
 def action_of(paths: Paths) -> str | None:
@@ -145,8 +147,9 @@ def _are_few(values: Sequence[Any]) -> bool:
     return bool(texts) and len(texts) <= max(20, len(values) // 10)
 
 
-def _are_ids(values: Sequence[Any]) -> bool:
-    return bool(values) and all(isinstance(value, (str, int)) for value in values)
+def are_ids(values: Sequence[Any]) -> bool:
+    """Return True if there are values, and each is text or a whole number."""
+    return bool(values) and all(isinstance(value, str) or is_integer(value) for value in values)
 
 
 def is_constant(values: Sequence[Any]) -> bool:

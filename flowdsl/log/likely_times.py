@@ -20,11 +20,10 @@ _TIMES: Final = words(
     "start_time started_at start_date"
 )
 _FORMATS: Final = words(
-    "%a, %d %b %Y %H:%M:%S %z|%m/%d/%Y %I:%M:%S %p|%d-%m-%Y %H:%M|%d-%m-%Y %H:%M:%S|%d-%m-%Y|"
-    "%d.%m.%Y %H:%M|%d.%m.%Y %H:%M:%S|%d.%m.%Y|%d/%m/%Y %H:%M|%d/%m/%Y %H:%M:%S|%d/%m/%Y|"
-    "%m/%d/%Y %H:%M|%m/%d/%Y %H:%M:%S|%m/%d/%Y|%Y/%m/%d %H:%M:%S|%Y/%m/%d %H:%M|%Y/%m/%d|"
-    "%Y/%m/%d %H:%M:%S %z|%Y%m%dT%H%M%S|%Y%m%d|%d %b %Y %H:%M:%S|%b %d, %Y|%a %b %d %H:%M:%S %z %Y|"
-    "%d/%b/%Y:%H:%M:%S %z",
+    "%a, %d %b %Y %H:%M:%S %z|%m/%d/%Y %I:%M:%S %p|%d-%m-%Y %H:%M|%d-%m-%Y %H:%M:%S|%d-%m-%Y|%d.%m.%Y "
+    "%H:%M|%d.%m.%Y %H:%M:%S|%d.%m.%Y|%d/%m/%Y %H:%M|%d/%m/%Y %H:%M:%S|%d/%m/%Y|%m/%d/%Y %H:%M|%m/%d/%Y "
+    "%H:%M:%S|%m/%d/%Y|%Y/%m/%d %H:%M:%S|%Y/%m/%d %H:%M|%Y/%m/%d|%Y/%m/%d %H:%M:%S "
+    "%z|%Y%m%dT%H%M%S|%Y%m%d|%d %b %Y %H:%M:%S|%b %d, %Y|%a %b %d %H:%M:%S %z %Y|%d/%b/%Y:%H:%M:%S %z",
     "|",
 )
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[+-]\d\d(:?\d\d)?)?)?")
@@ -105,6 +104,9 @@ def _reading_of_texts(values: Sequence[str]) -> dict[str, Any] | None:
     values = [value for value in values if not _RFC3339.fullmatch(value.strip())]
     if not values:
         return {}
+    # bytes of another encoding are half a surrogate pair, which Polars refuses
+    if not all(map(str.isprintable, values)):
+        return None
     if all(map(_NUMBER.fullmatch, values)):
         epoch = _reading([*map(float, values)])
         if epoch is not None:

@@ -113,9 +113,8 @@ def _fan_outs(figures: Figures) -> Iterator[Note]:
     for fan_out in figures.fan_outs[:_NAMED]:
         if fan_out.largest > max(fan_out.sizes.p95, 1):
             yield Note(
-                f"Event {fan_out.seq_no} goes to {fan_out.largest:,} at once"
-                f" (“{fan_out.flow}”, step {fan_out.step});"
-                f" 95 % of events to at most {fan_out.sizes.p95:,}"
+                f"Event {fan_out.seq_no} goes to {fan_out.largest:,} at once (“{fan_out.flow}”, step "
+                f"{fan_out.step}); 95 % of events to at most {fan_out.sizes.p95:,}"
             )
 
 

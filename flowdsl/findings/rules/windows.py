@@ -157,8 +157,7 @@ def dedupe_before_failure(step: StepView) -> Iterator[Violation]:
             continue
         yield step.remark(
             f"{what} after the window is spent: nothing goes out, and the next event within "
-            f"{step.get('window')} is "
-            "a duplicate",
+            f"{step.get('window')} is a duplicate",
             f"put the deduplicate after step {later.number}",
         )
         return
@@ -178,8 +177,7 @@ def dedupe_before_filter(step: StepView) -> Iterator[Violation]:
     if later is not None and later.name == "filter":
         yield step.remark(
             f"an event that the filter of step {later.number} drops has spent the window: one that would "
-            "pass it is a "
-            "duplicate then",
+            "pass it is a duplicate then",
             "filter first, then deduplicate",
         )
 
@@ -204,7 +202,6 @@ def processing_time(flow: FlowView) -> Iterator[Violation]:
     timed = flow.named("deduplicate", "batch", "rate_limit")
     if timed:
         yield timed[0].remark(
-            "production counts time from when it processes an event, not from the event's timestamp: after a "
-            "pause it "
-            "works off old events within one window"
+            "production counts time from when it processes an event, not from the event's timestamp: after "
+            "a pause it works off old events within one window"
         )
