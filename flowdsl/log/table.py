@@ -216,7 +216,7 @@ class EventTable:
             wrong, read = document_paths.check_documents(frame, interest.documents, triggered)
         if not wrong:
             return frame, read
-        self.broken += len({row for rows in wrong.values() for row in rows})
+        self.broken += len(set().union(*wrong.values()))
         return without_texts(frame, wrong), read
 
     def _in_order(self, names: list[str], size: int, after: int) -> Iterator[pl.DataFrame]:

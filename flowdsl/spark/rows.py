@@ -61,7 +61,7 @@ def without_bad_json(frame: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
     wrong = bad_json(frame)
     if not wrong:
         return frame, np.zeros(0, np.int64)
-    rows = np.array(sorted({row for rows in wrong.values() for row in rows}), np.int64)
+    rows = np.array(sorted(set().union(*wrong.values())), np.int64)
     return without_texts(frame, wrong), rows
 
 
