@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from oracle.rows import PythonRows
 from test_templates_oracle import Failed, by_columns, by_rows
 
@@ -186,7 +188,65 @@ def test_no_rows_at_all_give_no_texts(text: str) -> None:
         assert failures is None or failures.codes.shape == (size,)
 
 
-def test_loops_blocks_and_macros_have_no_column_form_and_render_distinct_inputs_once() -> None:
+PIECES = [
+    "{{ x }}", "{{ x.n }}", "{{ x.n | default(value='-') }}", "{{ x.o.n }}", "{{ loop.index }}", "{{ loop.index0 + 1 }}", "{{ name }}",
+    "{% if not loop.last %}, {% endif %}", "{% if loop.first %}{{ name }}{% elif x.n %}{{ x.n | upper }}{% else %}{{ x is defined }}{% endif %}",
+    "{{ x ~ name }}", "{{ x.n ~ '!' }}", "{{ x + 1 }}", "{{ x.n * loop.index }}", "{{ x is string }}", "{{ x == name }}", "{{ x | length }}",
+    "{{ [x, loop.index] | length }}", "{{ [loop.last, loop.first] | first }}", "{{ loop.size }}", "{{ x.n in ['a', 'b'] }}", "{{ x | json_encode }}",
+    "{{ k }}{% filter upper %}{% endfilter %}", "-",
+]  # fmt: skip
+numbers = st.integers(-3, 3) | st.sampled_from([2**63 - 1, 2**63, 1.5, 1e300])
+simple = st.none() | st.booleans() | numbers | st.sampled_from(["", "a", "Ünï", '"\\', "a,b", "1"])
+items = st.recursive(
+    simple,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("nox"), inner, max_size=3),
+    max_leaves=4,
+)
+loops = st.builds(
+    "{{% set k = name %}}[{{% for x in {} %}}{}{}{}{{% endfor %}}]{{{{ name }}}}".format,
+    st.sampled_from(["v", "v", "v", "o.v", "v | default(value=[])", "v | slice(end=2)"]),
+    st.sampled_from(PIECES),
+    st.sampled_from(PIECES),
+    st.sampled_from(["", "{% else %}none {{ name }}"]),
+)
+inputs = st.fixed_dictionaries(
+    {"name": st.sampled_from(["Ann", "", 7, None])},
+    optional={
+        "v": st.lists(items, max_size=4) | items,
+        "o": st.fixed_dictionaries({"v": st.lists(items, max_size=3)}),
+    },
+)
+
+
+@given(loops, st.lists(inputs, min_size=1, max_size=6))
+def test_a_loop_prints_by_columns_what_it_prints_row_by_row(
+    text: str, contexts: list[dict[str, Any]]
+) -> None:
+    template = Template.parse(text)
+    assert by_columns(template, contexts) == by_rows(template, contexts)
+
+
+def test_the_body_of_a_loop_is_rendered_once_for_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowdsl.expressions.templates.vectorized.renderer.render_rows", None)
+    contexts = [{"v": [{"n": f"{row}-{at}"} for at in range(row % 4)]} for row in range(40)]
+    template = Template.parse(
+        "{% for x in v %}{{ loop.index }}: {{ x.n | upper }}; {% else %}none{% endfor %}"
+    )
+    expected = ["".join(f"{at + 1}: {row}-{at}; " for at in range(row % 4)) or "none" for row in range(40)]
+    assert by_columns(template, contexts) == expected
+
+
+@pytest.mark.parametrize(("count", "length"), [(30_000, 0), (2_000, 3_000)])
+def test_a_loop_of_too_many_steps_fails_by_columns_too(count: int, length: int) -> None:
+    contexts = [{"v": ["a" * length] * count, "name": ""}, {"v": ["b"], "name": "Ann"}]
+    template = Template.parse("{% for x in v %}{{ x | upper | lower }}{{ name }}{% endfor %}")
+    found = by_columns(template, contexts)
+    assert found == by_rows(template, contexts)
+    assert isinstance(found[0], Failed)
+    assert found[1] == "bAnn"
+
+
+def test_nested_loops_blocks_and_macros_have_no_column_form_and_render_distinct_inputs_once() -> None:
     asked: list[Any] = []
 
     class Counting(PythonRows):
@@ -194,7 +254,7 @@ def test_loops_blocks_and_macros_have_no_column_form_and_render_distinct_inputs_
             asked.append(path)
             return super().column(path)
 
-    template = Template.parse("{% for t in tags %}{{ t }},{% endfor %}{{ name }}")
+    template = Template.parse("{% for t in tags %}{% set a = t %}{{ a }},{% endfor %}{{ name }}")
     assert not template.has_column_form
     rows = Counting([{"tags": ["x", "y"], "name": "a"}, {"tags": [], "name": "b"}] * 3)
     assert template.render(rows)[0].to_list() == ["x,y,a", "b"] * 3

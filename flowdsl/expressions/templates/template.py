@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from flowdsl.expressions.row_source import Failures, Rows
 
-_ROW_ONLY: Final = (For, Include, Jump, BlockTag)
+_ROW_ONLY: Final = (Include, Jump, BlockTag)
 _LOOP_NAMES = ("loop.index", "loop.index0", "loop.first", "loop.last")
 _IN_LOOP = "loop."
 """Stands among the names of a body inside a loop."""
@@ -181,6 +181,8 @@ def _has_column_form(body: Body) -> bool:
     for node in all_nodes(body):
         if isinstance(node, _ROW_ONLY) or (isinstance(node, Section) and not _is_plain(node)):
             return False
+        if isinstance(node, For) and not _is_plain_loop(node):
+            return False
     for expr in exprs_of(body):
         if isinstance(expr.value, MacroCall) or any(ident.rest for ident in idents(expr.value)):
             return False
@@ -191,6 +193,12 @@ def _is_plain(section: Section) -> bool:
     """Return True if the filter of a section is known and the same for all rows."""
     args = (part for _, arg in section.call.args for part in all_exprs(arg))
     return filter_of(section.call) is not None and not any(idents(part.value) for part in args)
+
+
+def _is_plain_loop(loop: For) -> bool:
+    """Return True for a loop over an array at a path, whose body sets no names and has no loop of its own."""
+    inner = any(isinstance(node, (For, Set, Section)) for node in all_nodes(loop.body))
+    return not inner and loop.key is None and loop.value != "loop" and isinstance(loop.container.value, Ident)
 
 
 @dataclass

@@ -6,7 +6,7 @@ form, once for each distinct set of inputs. Both forms give the same results and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,15 +28,15 @@ from flowdsl.expressions.templates.nodes import (
     TemplateLiteral,
     Test,
 )
-from flowdsl.expressions.templates.values import NOTHING, kind
+from flowdsl.expressions.templates.values import kind
 from flowdsl.expressions.templates.vectorized import predicates
 from flowdsl.expressions.templates.vectorized.arithmetic import NumberColumns, calculated, numbers_of
 from flowdsl.expressions.templates.vectorized.comparison import equality_column, is_one_of
 from flowdsl.expressions.templates.vectorized.filters import filter_column
 from flowdsl.expressions.templates.vectorized.groups import call_each_distinct
+from flowdsl.expressions.templates.vectorized.loops import members, without_wide
 from flowdsl.expressions.templates.vectorized.outcomes import (
     GroupIndex,
-    NotColumnar,
     RenderOutcome,
     as_column,
     call_each,
@@ -47,6 +47,7 @@ from flowdsl.expressions.templates.vectorized.outcomes import (
 from flowdsl.expressions.templates.vectorized.printer import join_column, limit_texts, truthy_column
 from flowdsl.expressions.templates.visitors import all_exprs, idents
 from flowdsl.values.columns import Column
+from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import MISSING, Index, Mask, Tag
 from flowdsl.values.paths import Path
 
@@ -59,6 +60,7 @@ class RowBatch:
         self.size = rows.size
         self.names = names or {}
         self._columns: dict[Path, Column] = {}
+        self._members: dict[str, Documents] = {}
 
     def take(self, index: Index) -> RowBatch:
         """Gather the contexts at `index`."""
@@ -71,22 +73,24 @@ class RowBatch:
     def column(self, path: Path) -> Column:
         """Return the values of the contexts at a path."""
         if path not in self._columns:
-            column = finite(self.rows.column(path))
-            if column.wide is not None:
-                raise NotColumnar
-            self._columns[path] = column
+            self._columns[path] = without_wide(finite(self.rows.column(path)))
         return self._columns[path]
 
     def find(self, ident: Ident) -> Column:
         """Return the values at a path, `MISSING` where there is none."""
-        own = self.names.get(ident.root)
+        own = self.names.get(ident.text)
+        if own is None and ident.root in self.names:
+            own = self._member(ident)
         if own is None:
             return self.column(ident.path)
-        if ident.steps:
-            found = self.by_rows(Expr(ident), lambda evaluator: _or_missing(evaluator, ident)).operand
-            return as_column(found, self.size)
         there = ~own.is_(Tag.MISSING)
         return own if there.all() else either(there, own, self.column(ident.path))
+
+    def _member(self, ident: Ident) -> Column:
+        """Return the values at a path below a name, missing where it leads nowhere."""
+        if ident.root not in self._members:
+            self._members[ident.root] = members(self.names[ident.root])
+        return without_wide(finite(self._members[ident.root].column(ident.path[1:])))
 
     def there(self, ident: Ident) -> RenderOutcome:
         """Return the values at a path; rows without a value fail."""
@@ -299,12 +303,12 @@ class RowBatch:
         """Evaluate by the scalar form, once for each distinct set of inputs."""
         read = [ident for part in all_exprs(expr) for ident in idents(part.value)]
         paths = list(dict.fromkeys(ident.path for ident in read))
-        names = [name for name in dict.fromkeys(ident.root for ident in read) if name in self.names]
+        named = dict.fromkeys(name for ident in read for name in (ident.text, ident.root))
+        names = [name for name in named if name in self.names]
 
         def ask(row: tuple[Any, ...]) -> Any:
             context, own = zip(paths, row, strict=False), zip(names, row[len(paths) :], strict=True)
-            known = {name: value for name, value in own if value is not MISSING}
-            return question(Evaluator(dict(context).__getitem__, known))
+            return question(Evaluator(dict(context).__getitem__, _put_together(own)))
 
         columns = [*map(self.column, paths), *map(self.names.__getitem__, names)]
         answers, inverse, failures = call_each_distinct(columns, self.size, ask)
@@ -318,9 +322,16 @@ def _is_columnar(call: TemplateCall) -> bool:
     return call.name == "default" or all(is_constant(arg) for _, arg in call.args)
 
 
-def _or_missing(evaluator: Evaluator, ident: Ident) -> Any:
-    found = evaluator.find(ident)
-    return MISSING if found is NOTHING else found
+def _put_together(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return names with their values, `loop.index` and the like as members of `loop`."""
+    known: dict[str, Any] = {}
+    for name, value in named:
+        root, _, member = name.partition(".")
+        if member:
+            known.setdefault(root, {})[member] = value
+        elif value is not MISSING:
+            known[root] = value
+    return known
 
 
 def is_constant(expr: Expr) -> bool:

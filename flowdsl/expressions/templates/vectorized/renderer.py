@@ -9,17 +9,37 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
-from flowdsl.expressions.templates.nodes import Body, Expr, Ident, If, Node, Output, Raw, Section, Set, Text
+from flowdsl.expressions.templates.nodes import (
+    Body,
+    Expr,
+    For,
+    Ident,
+    If,
+    Node,
+    Output,
+    Raw,
+    Section,
+    Set,
+    Text,
+)
 from flowdsl.expressions.templates.scalar import render_rows
 from flowdsl.expressions.templates.vectorized.evaluation import RowBatch
 from flowdsl.expressions.templates.vectorized.groups import call_each_distinct
+from flowdsl.expressions.templates.vectorized.loops import (
+    check_steps,
+    failures_of_lists,
+    lists_of,
+    names_of,
+    outer_idents,
+)
 from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_column
 from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts, repeat_text
 from flowdsl.values.columns import Column, gather_values
 from flowdsl.values.distinct_rows import distinct_rows, intern_rows
-from flowdsl.values.json_types import Index, Mask, Tag
+from flowdsl.values.json_types import Index, Ints, Mask, Tag
 from flowdsl.values.paths import Path
 
 Piece = str | pl.Series
@@ -97,6 +117,8 @@ class _Printer:
             return self._if(node)
         if isinstance(node, Section):
             return self._section(node)
+        if isinstance(node, For):
+            return self._for(node)
         return "", None
 
     def _set(self, node: Set) -> Failures | None:
@@ -130,6 +152,23 @@ class _Printer:
         if node.otherwise:
             self._branch(node.otherwise[1], left, parts, failed)
         self._keep_names(parts)
+        return _scatter([(index, texts) for index, texts, _ in parts], size), first_failures(failed)
+
+    def _for(self, loop: For) -> tuple[Piece, Failures | None]:
+        """Render the body for the items of all lists together."""
+        size = self.batch.size
+        found = self.batch.value(loop.container)
+        container = as_column(found.operand, size)
+        lists, wrong = lists_of(container)
+        check_steps(loop, container, lists.counts, [*map(self.batch.find, outer_idents(loop))])
+        inner = self.batch.take(np.repeat(np.arange(size), lists.counts))
+        inner.names |= names_of(loop, lists)
+        texts, failures = _Printer(inner).text(loop.body)
+        parts: list[tuple[Index, pl.Series, _Printer]] = [
+            (np.arange(size), join_texts(texts, lists.counts), self)
+        ]
+        failed = [found.failures, wrong, failures_of_lists(failures, lists.counts)]
+        self._branch(loop.empty or (), np.flatnonzero(lists.counts == 0), parts, failed)
         return _scatter([(index, texts) for index, texts, _ in parts], size), first_failures(failed)
 
     def _choose(self, condition: Expr, left: Index, failed: list[Failures | None]) -> tuple[Mask, Mask]:
@@ -182,6 +221,15 @@ def _join(pieces: Sequence[Piece], size: int) -> pl.Series:
         return joined.alias("text")
     columns = [pl.lit(part) if isinstance(part, str) else part for part in parts]
     return pl.select(pl.concat_str(columns).alias("text")).to_series()
+
+
+def join_texts(texts: pl.Series, counts: Ints) -> pl.Series:
+    """Join the texts of each list; the text of an empty list is empty."""
+    ends = np.cumsum(np.append(0, counts))
+    lists = pa.LargeListArray.from_arrays(
+        pl.Series(ends).to_arrow(), _without_nulls(texts).to_arrow(compat_level=pl.CompatLevel.oldest())
+    )
+    return pl.Series(lists).list.join("").alias("text")
 
 
 def _without_nulls(piece: Piece) -> Any:
