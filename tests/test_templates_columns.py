@@ -193,13 +193,14 @@ PIECES = [
     "{% if not loop.last %}, {% endif %}", "{% if loop.first %}{{ name }}{% elif x.n %}{{ x.n | upper }}{% else %}{{ x is defined }}{% endif %}",
     "{{ x ~ name }}", "{{ x.n ~ '!' }}", "{{ x + 1 }}", "{{ x.n * loop.index }}", "{{ x is string }}", "{{ x == name }}", "{{ x | length }}",
     "{{ [x, loop.index] | length }}", "{{ [loop.last, loop.first] | first }}", "{{ loop.size }}", "{{ x.n in ['a', 'b'] }}", "{{ x | json_encode }}",
-    "{{ k }}{% filter upper %}{% endfilter %}", "-",
+    "{{ k }}", "-", "{{ x.0 }}", "{{ x[1].n }}", "{{ v.0 }}", "{{ v[1].o.n }}", "{{ o.v[0] ~ '' }}", "{{ x.n.0 | default(value=1) }}", "{{ x.o.00 }}",
+    "{% if v.2 is defined %}{{ v.2 }}{% endif %}",
 ]  # fmt: skip
 numbers = st.integers(-3, 3) | st.sampled_from([2**63 - 1, 2**63, 1.5, 1e300])
 simple = st.none() | st.booleans() | numbers | st.sampled_from(["", "a", "Ünï", '"\\', "a,b", "1"])
 items = st.recursive(
     simple,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("nox"), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("nox01"), inner, max_size=3),
     max_leaves=4,
 )
 loops = st.builds(
@@ -218,8 +219,8 @@ inputs = st.fixed_dictionaries(
 )
 
 
-@given(loops, st.lists(inputs, min_size=1, max_size=6))
-def test_a_loop_prints_by_columns_what_it_prints_row_by_row(
+@given(loops | st.sampled_from(PIECES), st.lists(inputs, min_size=1, max_size=6))
+def test_loops_and_items_print_by_columns_what_they_print_row_by_row(
     text: str, contexts: list[dict[str, Any]]
 ) -> None:
     template = Template.parse(text)

@@ -2,10 +2,10 @@
 
 ::
 
-    grammar ─ expressions ─ operands ─ scanning    text → nodes (light: neither NumPy nor Polars)
-    checking, scope, whitespace                     names that exist, variables that are read, white space
-    evaluation ─ rows                               one context at a time: any template
-    columns ─ columnar                              many at once: templates without loops and macros
+    grammar ─ expressions ─ operands ─ scanner     text → nodes (light: neither NumPy nor Polars)
+    validation, template, whitespace                names that exist, variables that are read, white space
+    evaluation ─ scalar                             one context at a time: any template
+    vectorized                                      many at once: all but blocks, macros and loops in loops
 """
 
 from __future__ import annotations

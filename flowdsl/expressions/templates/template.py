@@ -62,7 +62,7 @@ class Template:
     _body: Body
     _reads: FreeVariables
     has_column_form: bool
-    """Whether whole columns are rendered at once; loops, blocks and macros need the row form."""
+    """Whether whole columns are rendered at once; blocks, macros and loops in loops need the row form."""
 
     def __init__(self, text: str, body: Body, *, lenient: bool = False) -> None:
         reads = reads_of(body)
@@ -184,9 +184,14 @@ def _has_column_form(body: Body) -> bool:
         if isinstance(node, For) and not _is_plain_loop(node):
             return False
     for expr in exprs_of(body):
-        if isinstance(expr.value, MacroCall) or any(ident.rest for ident in idents(expr.value)):
+        if isinstance(expr.value, MacroCall) or not all(map(_is_plain_path, idents(expr.value))):
             return False
     return True
+
+
+def _is_plain_path(ident: Ident) -> bool:
+    """Return True for a path of names and numbers that Tera reads as such."""
+    return ident.odd is None and all(isinstance(step, str) for step in ident.steps)
 
 
 def _is_plain(section: Section) -> bool:

@@ -34,7 +34,6 @@ from flowdsl.expressions.templates.vectorized.arithmetic import NumberColumns, c
 from flowdsl.expressions.templates.vectorized.comparison import equality_column, is_one_of
 from flowdsl.expressions.templates.vectorized.filters import filter_column
 from flowdsl.expressions.templates.vectorized.groups import call_each_distinct
-from flowdsl.expressions.templates.vectorized.loops import members, without_wide
 from flowdsl.expressions.templates.vectorized.outcomes import (
     GroupIndex,
     RenderOutcome,
@@ -42,12 +41,11 @@ from flowdsl.expressions.templates.vectorized.outcomes import (
     call_each,
     column_of,
     either,
-    finite,
 )
 from flowdsl.expressions.templates.vectorized.printer import join_column, limit_texts, truthy_column
+from flowdsl.expressions.templates.vectorized.steps import Below, exact
 from flowdsl.expressions.templates.visitors import all_exprs, idents
 from flowdsl.values.columns import Column
-from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import MISSING, Index, Mask, Tag
 from flowdsl.values.paths import Path
 
@@ -60,7 +58,7 @@ class RowBatch:
         self.size = rows.size
         self.names = names or {}
         self._columns: dict[Path, Column] = {}
-        self._members: dict[str, Documents] = {}
+        self._below: dict[Path, Below] = {}
 
     def take(self, index: Index) -> RowBatch:
         """Gather the contexts at `index`."""
@@ -73,24 +71,28 @@ class RowBatch:
     def column(self, path: Path) -> Column:
         """Return the values of the contexts at a path."""
         if path not in self._columns:
-            self._columns[path] = without_wide(finite(self.rows.column(path)))
+            self._columns[path] = exact(self.rows.column(path))
         return self._columns[path]
 
     def find(self, ident: Ident) -> Column:
         """Return the values at a path, `MISSING` where there is none."""
         own = self.names.get(ident.text)
         if own is None and ident.root in self.names:
-            own = self._member(ident)
+            own = self._step((ident.root,), self.names[ident.root], ident.steps)
         if own is None:
-            return self.column(ident.path)
+            return self._step(ident.path, self.column(ident.path), ident.rest)
         there = ~own.is_(Tag.MISSING)
-        return own if there.all() else either(there, own, self.column(ident.path))
+        if there.all():
+            return own
+        return either(there, own, self._step(ident.path, self.column(ident.path), ident.rest))
 
-    def _member(self, ident: Ident) -> Column:
-        """Return the values at a path below a name, missing where it leads nowhere."""
-        if ident.root not in self._members:
-            self._members[ident.root] = members(self.names[ident.root])
-        return without_wide(finite(self._members[ident.root].column(ident.path[1:])))
+    def _step(self, path: Path, column: Column, steps: tuple[Any, ...]) -> Column:
+        """Return what is below the values of a column, which are those at a path."""
+        if not steps:
+            return column
+        if path not in self._below or self._below[path].column is not column:
+            self._below[path] = Below(column)
+        return self._below[path].at(steps)
 
     def there(self, ident: Ident) -> RenderOutcome:
         """Return the values at a path; rows without a value fail."""

@@ -15,9 +15,9 @@ from flowdsl.expressions.templates.failures import MAX_STEPS
 from flowdsl.expressions.templates.nodes import For, Ident
 from flowdsl.expressions.templates.values import kind
 from flowdsl.expressions.templates.vectorized.outcomes import NotColumnar
+from flowdsl.expressions.templates.vectorized.steps import exact
 from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, idents
 from flowdsl.values.columns import Column
-from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_lists import JsonLists
 from flowdsl.values.json_types import Ints, Tag
 
@@ -39,14 +39,7 @@ def lists_of(column: Column) -> tuple[JsonLists, Failures | None]:
         for tag, example in wrong
     ]
     lists = JsonLists.of(column)
-    return JsonLists(lists.counts, without_wide(lists.elements)), first_failures(failed)
-
-
-def without_wide(column: Column) -> Column:
-    """Return a column that holds all its values exactly; raise `NotColumnar` for any other."""
-    if column.wide is not None:
-        raise NotColumnar
-    return column
+    return JsonLists(lists.counts, exact(lists.elements)), first_failures(failed)
 
 
 def check_steps(loop: For, container: Column, counts: Ints, outer: list[Column]) -> None:
@@ -98,14 +91,3 @@ def failures_of_lists(failures: Failures | None, counts: Ints) -> Failures | Non
     # assigned backwards, so that the first one stays
     codes[np.repeat(np.arange(len(counts)), counts)[rows]] = failures.codes[rows]
     return Failures(codes, failures.messages)
-
-
-def members(column: Column) -> Documents:
-    """Return the objects of a column, whose members are read together."""
-    objects = column.is_(Tag.OBJECT)
-    if column.nested is None or not objects.any():
-        return Documents(pl.Series([None], dtype=pl.String).new_from_index(0, column.size), none=Tag.MISSING)
-    texts = column.nested
-    if not objects.all():
-        texts = pl.select(pl.when(pl.Series(objects)).then(texts)).to_series()
-    return Documents(texts, none=Tag.MISSING)
