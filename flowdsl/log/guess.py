@@ -257,7 +257,7 @@ def _event(source: TableLike, rows: Rows, rest: Paths, options: dict[str, Any], 
         own_id = "id" if are_ids(rest.get("id", ())) else None
         likely = [own_id, event_id, target_id, source_id, other_id(left)]
         about_target = new or (happened.subject == "entity" and event_id is not None)
-        own = next(filter(None, [target_id, *likely] if about_target else likely), None)
+        own = _first_id([target_id, *likely] if about_target else likely, rest)
         _entity(source, options, happened, own, rest, notes)
 
 
@@ -315,21 +315,26 @@ def _link(options: dict[str, Any], happened: Happenings, notes: list[str]) -> No
         notes.append("link_type is a name of your choice for what the rows say")
 
 
-def _entity(
-    source: TableLike,
-    options: dict[str, Any],
-    happened: Happenings,
-    own: str | None,
-    paths: Paths,
-    notes: list[str],
-) -> None:
-    columns = options["columns"]
-    if own is None:
+def _first_id(likely: Sequence[str | None], paths: Paths) -> str:
+    found = next(filter(None, likely), None)
+    if found is None:
         raise DataError(
             "no column holds ids",
             allowed="a column such as user_id, id or order_id",
             hint=f"the columns are {', '.join(paths)}",
         )
+    return found
+
+
+def _entity(
+    source: TableLike,
+    options: dict[str, Any],
+    happened: Happenings,
+    own: str,
+    paths: Paths,
+    notes: list[str],
+) -> None:
+    columns = options["columns"]
     columns["entity_id"] = own
     if columns.get("event_id") == own:
         del columns["event_id"]

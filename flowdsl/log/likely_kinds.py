@@ -43,11 +43,12 @@ class Happenings:
         """Return what the columns of rows say happened."""
         told = (path for path, values in paths.items() if values and all(map(_noun_of, values)))
         column = next(told, None) or action_of(paths)
-        values = sorted(set(paths[column]), key=str) if column is not None else []
-        found = [_VERB.fullmatch(str(value)) for value in values]
-        if None in found:
+        if column is None:
+            return cls()
+        values = sorted(set(paths[column]), key=str)
+        verbs = [*map(_verb_of, values)]
+        if "" in verbs:
             return cls(column, names=values)
-        verbs = [_VERBS[(verb["alone"] or verb["verb"]).lower()] for verb in found if verb]
         return cls(column, dict(zip(values, verbs, strict=True)), [*map(_noun_of, values)])
 
     @property
@@ -97,6 +98,12 @@ class Happenings:
 
 def _ended(link_type: str) -> dict[str, Any]:
     return {"kind": "link.deleted", "link_type": literal(link_type)}
+
+
+def _verb_of(value: Any) -> str:
+    """Return which of the three verbs a value is; nothing where it is another word."""
+    found = _VERB.fullmatch(str(value))
+    return "" if found is None else _VERBS[(found["alone"] or found["verb"]).lower()]
 
 
 def _noun_of(value: Any) -> str | None:

@@ -234,10 +234,7 @@ def compared_with_itself(step: StepView) -> Iterator[Violation]:
 @rule("compared-with-its-event", "warning", StepView, of=("filter",))
 def compared_with_its_event(step: StepView) -> Iterator[Violation]:
     """Report a comparison of the entity that the event made with what the event says of it."""
-    lookups = [
-        one for one in step.flow.named("resolve") if one.get("from") == "entity_id" and not one.get("via")
-    ]
-    own = {"data", *(one.get("as") for one in lookups if one.number < step.number)}
+    own = {"data", *_names_of_own_entity(step)}
     for found in exported_conditions(step):
         left, right = found.left_path, found.right_path or ("",)
         if left[1:] == right[1:] and left[0] != right[0] and {left[0], right[0]} <= own:
@@ -246,6 +243,13 @@ def compared_with_its_event(step: StepView) -> Iterator[Violation]:
                 f"before.{path_text(left[1:])} is what it was",
                 "condition",
             )
+
+
+def _names_of_own_entity(step: StepView) -> Iterator[str]:
+    """Yield the variables that hold the entity of the event before a step."""
+    for one in step.flow.named("resolve"):
+        if one.number < step.number and one.get("from") == "entity_id" and not one.get("via"):
+            yield one.text("as")
 
 
 @rule("comparison-decided", "warning", StepView)
