@@ -128,7 +128,7 @@ def to_polars(
 
 
 def empty_table(schema: pa.Schema) -> pa.Table:
-    """Return a table without rows. Arrow's own `empty_table` imports pandas, which takes a third of a second."""
+    """Return a table without rows; Arrow's own `empty_table` imports pandas, which takes longer than most."""
     return pa.Table.from_batches([], schema)
 
 

@@ -26,8 +26,8 @@ TYPES: Final = words("entity_type resource_type object_type item_type record_typ
 SOURCES: Final = words(
     "source_id source user_id userid user actor actor_id who customer_id customer author_id author "
     "follower_id follower from from_id sender_id sender member_id member visitor_id visitor subscriber_id "
-    "account_id distinct_id anonymous_id user_pseudo_id person_id person profile_id client_id client reviewer_id "
-    "user1 remote_addr remote_ip"
+    "account_id distinct_id anonymous_id user_pseudo_id person_id person profile_id client_id client "
+    "reviewer_id user1 remote_addr remote_ip"
 )
 TARGETS: Final = words(
     "target_id target object_id object post_id post item_id item product_id product movie_id movieid "

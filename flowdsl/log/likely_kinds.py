@@ -70,8 +70,8 @@ class Happenings:
         return sorted({noun for noun in self.nouns if noun not in (None, "entity", "link")})
 
     def of_entities(self, *, typed: bool) -> KindOptions:
-        """Return how the values become kinds of entity events, of several types where these are not `typed` by
-        another column.
+        """Return how the values become kinds of entity events; of several types, where they are not `typed`
+        by another column.
         """
         if typed or len(self.types) < 2:
             return self._kinds("entity", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -71,7 +72,7 @@ def _take_apart(texts: pl.Series) -> tuple[Ints, Column]:
     """Return the number of elements of each list, none of which is empty, and all elements."""
     few = elements_of_few(texts)
     if few is not None:
-        return np.array([*map(len, few)], np.int64), Column.of([one for items in few for one in items])
+        return np.array([*map(len, few)], np.int64), Column.of([*chain.from_iterable(few)])
     pieces, plain = _split(texts)
     if plain.all():
         return _count(pieces), _texts(pieces)

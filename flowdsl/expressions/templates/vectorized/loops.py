@@ -1,4 +1,4 @@
-"""Loops by columns: the body is rendered once for all items of all lists, and the texts of each list are joined.
+"""Loops by columns: the body is rendered once for the items of all lists, and the texts of each are joined.
 
 A loop has this form if it goes over arrays at a path, and its body sets no names and has no loop of its own.
 """
@@ -28,8 +28,8 @@ _LETTERS: Final = 64
 
 
 def lists_of(column: Column) -> tuple[JsonLists, Failures | None]:
-    """Return the lists that loops go over, and the failures of rows with other values; raise `NotColumnar` for
-    texts and objects, which have no column form.
+    """Return the lists that loops go over, and the failures of rows with other values. Raises `NotColumnar`
+    for texts and objects.
     """
     if column.is_(Tag.TEXT, Tag.OBJECT).any():
         raise NotColumnar
@@ -44,7 +44,8 @@ def lists_of(column: Column) -> tuple[JsonLists, Failures | None]:
 
 def check_steps(loop: For, container: Column, counts: Ints, outer: list[Column]) -> None:
     """Raise `NotColumnar` where a loop may take more steps than are allowed, which the row form counts."""
-    weight = sum(1 for _ in all_nodes(loop.body)) + sum(1 + len(one.filters) for one in exprs_of(loop.body))
+    weight = sum(1 + len(getattr(node, "text", "")) // _LETTERS for node in all_nodes(loop.body))
+    weight += sum(1 + len(one.filters) for one in exprs_of(loop.body))
     size = len(counts)
     around = sum((lengths(column, size) for column in outer), np.zeros(size, np.int64))
     letters = lengths(container, size) + counts * around
