@@ -194,7 +194,8 @@ PIECES = [
     "{{ x ~ name }}", "{{ x.n ~ '!' }}", "{{ x + 1 }}", "{{ x.n * loop.index }}", "{{ x is string }}", "{{ x == name }}", "{{ x | length }}",
     "{{ [x, loop.index] | length }}", "{{ [loop.last, loop.first] | first }}", "{{ loop.size }}", "{{ x.n in ['a', 'b'] }}", "{{ x | json_encode }}",
     "{{ k }}", "-", "{{ x.0 }}", "{{ x[1].n }}", "{{ v.0 }}", "{{ v[1].o.n }}", "{{ o.v[0] ~ '' }}", "{{ x.n.0 | default(value=1) }}", "{{ x.o.00 }}",
-    "{% if v.2 is defined %}{{ v.2 }}{% endif %}",
+    "{% if v.2 is defined %}{{ v.2 }}{% endif %}", "{{ v | join(sep=', ') }}", "{{ v | join }}", "{{ v | first }}", "{{ v | last | upper }}",
+    "{{ o.v | join(sep='\\\\n') | length }}", "{{ x.o | last }}",
 ]  # fmt: skip
 numbers = st.integers(-3, 3) | st.sampled_from([2**63 - 1, 2**63, 1.5, 1e300])
 simple = st.none() | st.booleans() | numbers | st.sampled_from(["", "a", "Ünï", '"\\', "a,b", "1"])

@@ -15,6 +15,7 @@ from flowdsl.batches.later import Later
 from flowdsl.batches.variables import Variable
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.json_lists import join_texts
 from flowdsl.values.json_texts import quote_texts
 from flowdsl.values.json_types import Index, Ints, Tag
 from flowdsl.values.orders import ranges
@@ -102,20 +103,8 @@ class BatchItems(StateObject):
 
 def json_lists(texts: pl.Series, offsets: Ints) -> Column:
     """Return lists side by side as JSON arrays, from the JSON texts of their items."""
-    size = len(offsets) - 1
-    if not size:
-        return Column(0, Tag.ARRAY)
-    place = np.repeat(np.arange(size), np.diff(offsets))
-    joined = (
-        pl.DataFrame({"place": place, "text": texts})
-        .group_by("place", maintain_order=True)
-        .agg(pl.col("text").str.join(","))
-    )
-    arrays = "[" + joined["text"] + "]"
-    if len(arrays) < size:
-        empty = pl.Series(["[]"], dtype=pl.String).new_from_index(0, size)
-        arrays = empty.scatter(joined["place"], arrays)
-    return Column(size, Tag.ARRAY, nested=arrays)
+    arrays = "[" + join_texts(texts, np.diff(offsets), ",") + "]"
+    return Column(len(arrays), Tag.ARRAY, nested=arrays)
 
 
 def window_of(contexts: ContextBatch, names: Sequence[str]) -> Variable | None:

@@ -7,6 +7,7 @@ from itertools import chain
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from flowdsl.values.columns import Column
 from flowdsl.values.json_extraction import query_documents
@@ -57,6 +58,17 @@ class JsonLists:
         """Return the lists with nothing in those outside of a mask."""
         inside = np.repeat(kept, self.counts)
         return JsonLists(np.where(kept, self.counts, 0), self.elements.take(np.flatnonzero(inside)))
+
+
+def join_texts(texts: pl.Series, counts: Ints, between: str = "") -> pl.Series:
+    """Join the texts of each list, none of which is null: side by side, as many as it has; none make no text.
+
+    >>> join_texts(pl.Series(["a", "b", "c"]), np.array([2, 0, 1]), ", ").to_list()
+    ['a, b', '', 'c']
+    """
+    ends = pl.Series(np.cumsum(np.append(0, counts))).to_arrow()
+    lists = pa.LargeListArray.from_arrays(ends, texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return pl.Series("text", lists).list.join(between)
 
 
 def most_elements(column: Column) -> Ints:

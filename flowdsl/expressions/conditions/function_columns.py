@@ -22,7 +22,7 @@ from flowdsl.expressions.conditions.operands import (
     spread,
 )
 from flowdsl.values.columns import Column
-from flowdsl.values.json_lists import JsonLists
+from flowdsl.values.json_lists import JsonLists, join_texts
 from flowdsl.values.json_types import Mask, Tag
 from flowdsl.values.masks import as_mask, holds_piece
 
@@ -104,10 +104,8 @@ def added(size: int, now: Column, before: Column) -> tuple[Column, Where]:
         for lists in (new, old)
     )
     left = rows.join(known, on=["row", "item"], how="anti", maintain_order="left")
-    joined = left.group_by("row", maintain_order=True).agg(pl.col("item").str.join(","))
-    texts = np.full(size, "", object)
-    texts[joined["row"].to_numpy()] = joined["item"].to_numpy()
-    nested = "[" + pl.Series(texts, dtype=pl.String) + "]"
+    counts = np.bincount(left["row"].to_numpy(), minlength=size)
+    nested = "[" + join_texts(left["item"], counts, ",") + "]"
     return Column(size, Tag.ARRAY, nested=nested), ~plain
 
 

@@ -13,19 +13,19 @@ from flowdsl.expressions.templates.failures import (
     values_in,
 )
 from flowdsl.expressions.templates.filters.arguments import Arguments, list_of
-from flowdsl.expressions.templates.filters.declaration import value_filter
+from flowdsl.expressions.templates.filters.declaration import column_form, value_filter
 from flowdsl.expressions.templates.value_paths import member
 from flowdsl.expressions.templates.values import NOTHING, equal, format_value, is_i64, json_text, kind, number
 
 
-@value_filter("first", result=None)
+@value_filter("first", result=None, column=column_form("first"))
 def first(value: Any, args: Arguments) -> Any:
     """Return the first item, or an empty text."""
     items = list_of("first", value)
     return items[0] if items else ""
 
 
-@value_filter("last", result=None)
+@value_filter("last", result=None, column=column_form("last"))
 def last(value: Any, args: Arguments) -> Any:
     """Return the last item, or an empty text."""
     items = list_of("last", value)
@@ -42,11 +42,16 @@ def nth(value: Any, args: Arguments) -> Any:
     return items[n] if n < len(items) else ""
 
 
-@value_filter("join", optional=("sep",))
+def separator_of(args: Arguments) -> str:
+    """Return what stands between the items that `join` joins."""
+    return args.text("sep", "").replace("\\n", "\n").replace("\\t", "\t")
+
+
+@value_filter("join", optional=("sep",), column=column_form("join"))
 def join(value: Any, args: Arguments) -> str:
     """Join the items with `sep`."""
     items = list_of("join", value)
-    separator = args.text("sep", "").replace("\\n", "\n").replace("\\t", "\t")
+    separator = separator_of(args)
     texts: list[str] = []
     size = 0
     for item in items:

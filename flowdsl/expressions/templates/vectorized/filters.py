@@ -13,6 +13,7 @@ from flowdsl.expressions.templates.failures import RenderError, check_size
 from flowdsl.expressions.templates.filters import FILTERS, Filter, filter_of
 from flowdsl.expressions.templates.filters.arguments import Arguments
 from flowdsl.expressions.templates.filters.dates import codes_of
+from flowdsl.expressions.templates.filters.lists import separator_of
 from flowdsl.expressions.templates.filters.scalars import power_of_ten
 from flowdsl.expressions.templates.nodes import TemplateCall
 from flowdsl.expressions.templates.vectorized.groups import per_distinct, text_changed, text_measured
@@ -23,8 +24,9 @@ from flowdsl.expressions.templates.vectorized.outcomes import (
     where,
 )
 from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts
+from flowdsl.expressions.templates.vectorized.steps import exact
 from flowdsl.values.columns import Column
-from flowdsl.values.json_lists import JsonLists
+from flowdsl.values.json_lists import JsonLists, join_texts
 from flowdsl.values.json_types import Tag
 from flowdsl.values.masks import where_present
 
@@ -86,6 +88,38 @@ def length(column: Column, args: Arguments) -> Column | None:
         Tag.INT if column.tags is Tag.TEXT else np.where(column.is_(Tag.TEXT), np.uint8(Tag.INT), np.uint8(0))
     )
     return Column(column.size, tags, ints=lengths.fill_null(0).cast(pl.Int64).to_numpy())
+
+
+def join(column: Column, args: Arguments) -> Column | None:
+    """Join the items of arrays."""
+    if not column.all_(Tag.ARRAY):
+        return None
+    lists = JsonLists.of(column)
+    texts = as_str(exact(lists.elements), args)
+    assert texts is not None
+    joined = join_texts(texts.text_series(), lists.counts, separator_of(args))
+    return Column(column.size, Tag.TEXT, texts=joined)
+
+
+def first(column: Column, args: Arguments) -> Column | None:
+    """Return the first items of arrays."""
+    return _item_of(column, 0)
+
+
+def last(column: Column, args: Arguments) -> Column | None:
+    """Return the last items of arrays."""
+    return _item_of(column, 1)
+
+
+def _item_of(column: Column, end: int) -> Column | None:
+    """Return an item of each array, the first or that before its end, and empty text for an empty one."""
+    if not column.all_(Tag.ARRAY):
+        return None
+    lists = JsonLists.of(column)
+    ends = np.cumsum(lists.counts)
+    place = ends - end if end else ends - lists.counts
+    place[lists.counts == 0] = lists.elements.size
+    return Column.concat([exact(lists.elements), Column.of([""])]).take(place)
 
 
 def replace(column: Column, args: Arguments) -> Column | None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates.nodes import (
@@ -39,7 +38,8 @@ from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_
 from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts, repeat_text
 from flowdsl.values.columns import Column, gather_values
 from flowdsl.values.distinct_rows import distinct_rows, intern_rows
-from flowdsl.values.json_types import Index, Ints, Mask, Tag
+from flowdsl.values.json_lists import join_texts
+from flowdsl.values.json_types import Index, Mask, Tag
 from flowdsl.values.paths import Path
 
 Piece = str | pl.Series
@@ -165,7 +165,7 @@ class _Printer:
         inner.names |= names_of(loop, lists)
         texts, failures = _Printer(inner).text(loop.body)
         parts: list[tuple[Index, pl.Series, _Printer]] = [
-            (np.arange(size), join_texts(texts, lists.counts), self)
+            (np.arange(size), join_texts(_without_nulls(texts), lists.counts), self)
         ]
         failed = [found.failures, wrong, failures_of_lists(failures, lists.counts)]
         self._branch(loop.empty or (), np.flatnonzero(lists.counts == 0), parts, failed)
@@ -221,15 +221,6 @@ def _join(pieces: Sequence[Piece], size: int) -> pl.Series:
         return joined.alias("text")
     columns = [pl.lit(part) if isinstance(part, str) else part for part in parts]
     return pl.select(pl.concat_str(columns).alias("text")).to_series()
-
-
-def join_texts(texts: pl.Series, counts: Ints) -> pl.Series:
-    """Join the texts of each list; the text of an empty list is empty."""
-    ends = np.cumsum(np.append(0, counts))
-    lists = pa.LargeListArray.from_arrays(
-        pl.Series(ends).to_arrow(), _without_nulls(texts).to_arrow(compat_level=pl.CompatLevel.oldest())
-    )
-    return pl.Series(lists).list.join("").alias("text")
 
 
 def _without_nulls(piece: Piece) -> Any:
