@@ -65,11 +65,7 @@ class DotPanel:
 
 
 def dot_chart(
-    names: Sequence[str],
-    panels: Sequence[DotPanel],
-    shades: Sequence[int],
-    *,
-    title: str,
+    names: Sequence[str], panels: Sequence[DotPanel], shades: Sequence[int], *, title: str
 ) -> Chart:
     """Draw a row for each name with a dot in every panel; `shades` are the numbers of the rows' colours.
 

@@ -94,11 +94,7 @@ class SinkCaps:
         self._held.append(_Held(step, entered, outcome, outcome.delivered))
 
     def settle(
-        self,
-        interner: Interner,
-        counts: Mapping[int, StepCounts],
-        recorder: Writes,
-        trace: Writes | None,
+        self, interner: Interner, counts: Mapping[int, StepCounts], recorder: Writes, trace: Writes | None
     ) -> None:
         """Count the deliveries held, in their order, and write down which of them reach their sinks; `counts`
         has those of the steps by their `id`.

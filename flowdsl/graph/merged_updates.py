@@ -84,11 +84,7 @@ def merge_update(changes: EntityChanges) -> pl.Series:
 
 
 def _fold(
-    entities: Ints,
-    kinds: npt.NDArray[np.uint8],
-    texts: pl.Series,
-    objects: Mask,
-    rows: Index,
+    entities: Ints, kinds: npt.NDArray[np.uint8], texts: pl.Series, objects: Mask, rows: Index
 ) -> pl.Series:
     """Return the documents after these rows, which come entity by entity and say something; others are
     null.

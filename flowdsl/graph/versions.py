@@ -326,9 +326,7 @@ class VersionStore(StateObject):
         return held.column(below).take(versions - start if start else versions)
 
     def compaction(
-        self,
-        live: Iterator[npt.NDArray[np.int32]],
-        held: Callable[[], Iterable[npt.NDArray[np.int32]]],
+        self, live: Iterator[npt.NDArray[np.int32]], held: Callable[[], Iterable[npt.NDArray[np.int32]]]
     ) -> Compaction:
         """Start to remove all versions of the log but those `live` and `held`; negative numbers are ignored.
 

@@ -23,14 +23,7 @@ from flowdsl.kernels.batch_members import ItemLists, Roots, WindowMembers
 from flowdsl.kernels.held_rows import HeldRows, windows_text
 from flowdsl.kernels.kernel import Kernel, split_keyed
 from flowdsl.kernels.keys import KeySpace
-from flowdsl.kernels.outcome import (
-    Absorbed,
-    Dropped,
-    StepOutcome,
-    Until,
-    dropped_held,
-    dropped_rows,
-)
+from flowdsl.kernels.outcome import Absorbed, Dropped, StepOutcome, Until, dropped_held, dropped_rows
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.kernels.windows import FixedReach, Groups, Windows
 from flowdsl.rules import Rules

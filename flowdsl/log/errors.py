@@ -15,11 +15,7 @@ _FILES: Final = (OSError, EOFError, UnicodeError, zlib.error)
 
 
 @contextmanager
-def reading(
-    place: str,
-    hint: str | None = WHOLE,
-    what: str = "cannot be read",
-) -> Iterator[None]:
+def reading(place: str, hint: str | None = WHOLE, what: str = "cannot be read") -> Iterator[None]:
     """Translate foreign errors inside a block to `DataError` that names `place`.
 
     >>> with reading("events.parquet"):

@@ -141,11 +141,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 def file_blocks(
-    path: Path,
-    problems: RowProblems,
-    wanted: Wanted,
-    files: str | None,
-    header: Sequence[str] | None,
+    path: Path, problems: RowProblems, wanted: Wanted, files: str | None, header: Sequence[str] | None
 ) -> Iterator[TextBlock]:
     """Yield the rows of a file, or of the files of an archive, in blocks.
 

@@ -327,12 +327,7 @@ def _first_id(likely: Sequence[str | None], paths: Paths) -> str:
 
 
 def _entity(
-    source: TableLike,
-    options: dict[str, Any],
-    happened: Happenings,
-    own: str,
-    paths: Paths,
-    notes: list[str],
+    source: TableLike, options: dict[str, Any], happened: Happenings, own: str, paths: Paths, notes: list[str]
 ) -> None:
     columns = options["columns"]
     columns["entity_id"] = own

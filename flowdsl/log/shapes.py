@@ -97,11 +97,7 @@ _SEGMENT: Final = Shape(
         "entity_id": "messageId",
         "data": _row("context", "integrations", "properties", "traits"),
     },
-    kinds={
-        "track": "entity.created",
-        "page": "entity.created",
-        "screen": "entity.created",
-    },
+    kinds={"track": "entity.created", "page": "entity.created", "screen": "entity.created"},
     split={
         "identify": [_entity("user", _USER, ["traits", literal({})], "updated")],
         "group": [
@@ -109,9 +105,7 @@ _SEGMENT: Final = Shape(
             _link("member_of", source_id=_USER, target_id="groupId"),
         ],
         "alias": [_link("alias", source_id="previousId", target_id="userId")],
-        "merge": [
-            _link("alias", source_id="mergeProperties.0.value", target_id="mergeProperties.1.value"),
-        ],
+        "merge": [_link("alias", source_id="mergeProperties.0.value", target_id="mergeProperties.1.value")],
     },
     time_zone="UTC",
     marks=("type", "messageId", _USER, ("originalTimestamp", "sentAt", "receivedAt")),
@@ -172,11 +166,7 @@ _MIXPANEL: Final = Shape(
         "data": _row("properties"),
     },
     time_zone="UTC",
-    marks=(
-        ("event", "event_name"),
-        ("properties.time", "time"),
-        ("properties.distinct_id", "distinct_id"),
-    ),
+    marks=(("event", "event_name"), ("properties.time", "time"), ("properties.distinct_id", "distinct_id")),
     summary="events of Mixpanel's export and import, and of its pipelines to warehouses",
 )
 
@@ -377,11 +367,7 @@ _MOVIELENS: Final = Shape(
 )
 
 _STACKEXCHANGE: Final = Shape(
-    columns={
-        "timestamp": ["CreationDate", "Date"],
-        "event_id": "{@file} {Id}",
-        "kind": "@file",
-    },
+    columns={"timestamp": ["CreationDate", "Date"], "event_id": "{@file} {Id}", "kind": "@file"},
     kinds={"*": None},
     split={
         "Users.xml": [_entity("user", "Id")],
@@ -390,10 +376,7 @@ _STACKEXCHANGE: Final = Shape(
             _link("posts", source_id="OwnerUserId", target_id="Id"),
             _link("answers", source_id="OwnerUserId", target_id="ParentId"),
         ],
-        "Comments.xml": [
-            _entity("comment", "Id"),
-            _link("comments", source_id="UserId", target_id="PostId"),
-        ],
+        "Comments.xml": [_entity("comment", "Id"), _link("comments", source_id="UserId", target_id="PostId")],
         "Votes.xml": [_entity("vote", "Id")],
         "Badges.xml": [_link("earns", source_id="UserId", target_id="Name", link_id="Id")],
         "PostLinks.xml": [_link("links_to", source_id="PostId", target_id="RelatedPostId", link_id="Id")],

@@ -33,10 +33,7 @@ _EXCEL: Final = "read_events(pandas.read_excel(path), …)"
 _COPY: Final = "export tables as CSV: COPY table TO 'file.csv' WITH (FORMAT csv, HEADER)"
 UNREAD: Final = (
     UnreadFormat(
-        "an Excel workbook",
-        (".xlsx", ".xlsm", ".xlsb", ".xls"),
-        _EXCEL,
-        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "an Excel workbook", (".xlsx", ".xlsm", ".xlsb", ".xls"), _EXCEL, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
     ),
     UnreadFormat("an OpenDocument spreadsheet", (".ods",), _EXCEL),
     UnreadFormat("an Avro file", (".avro",), "read_events(polars.read_avro(path), …)", b"Obj\x01"),

@@ -214,10 +214,7 @@ HOURS: Final = OptionType(
     offers="examples",
 )
 ON_DAY: Final = OptionType(
-    "text",
-    {"enum": [*WEEKDAYS, *range(1, 32)], "examples": ["mon", 1]},
-    _read_day,
-    offers="examples",
+    "text", {"enum": [*WEEKDAYS, *range(1, 32)], "examples": ["mon", 1]}, _read_day, offers="examples"
 )
 _EVERY: Final = choice(*PERIODS, example="week")
 

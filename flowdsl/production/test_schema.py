@@ -155,10 +155,7 @@ _DELIVERY = object_schema(
         ),
         "flow": _FLOW,
         "at": _field(
-            "At",
-            "when: a time after the start of the test, or a timestamp; any by default",
-            _MOMENT,
-            "5m",
+            "At", "when: a time after the start of the test, or a timestamp; any by default", _MOMENT, "5m"
         ),
     },
     "sink",

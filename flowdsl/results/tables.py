@@ -149,12 +149,7 @@ def _rows_reaching(part: TablePart, sink: str) -> Index:
 
 
 def deliveries_with_origin(
-    store: Store,
-    names: Sequence[str],
-    steps: Sequence[DeliverRow],
-    flow: int,
-    sink: str,
-    tick: Tick = noop,
+    store: Store, names: Sequence[str], steps: Sequence[DeliverRow], flow: int, sink: str, tick: Tick = noop
 ) -> pl.DataFrame:
     """Return the deliveries of one flow to one sink: the fixed columns, `payload` as JSON text, and columns
     that identify deliveries across runs: `origin`, the event they come from or that opened their window, and

@@ -6,12 +6,7 @@ import struct
 from typing import Any
 
 from flowdsl.expressions.templates import rust_text
-from flowdsl.expressions.templates.failures import (
-    RenderError,
-    check_characters,
-    check_items,
-    values_in,
-)
+from flowdsl.expressions.templates.failures import RenderError, check_characters, check_items, values_in
 from flowdsl.expressions.templates.filters.arguments import Arguments, list_of
 from flowdsl.expressions.templates.filters.declaration import column_form, value_filter
 from flowdsl.expressions.templates.value_paths import member

@@ -17,12 +17,7 @@ from flowdsl.expressions.templates.filters.lists import separator_of
 from flowdsl.expressions.templates.filters.scalars import power_of_ten
 from flowdsl.expressions.templates.nodes import TemplateCall
 from flowdsl.expressions.templates.vectorized.groups import per_distinct, text_changed, text_measured
-from flowdsl.expressions.templates.vectorized.outcomes import (
-    RenderOutcome,
-    as_column,
-    either,
-    where,
-)
+from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_column, either, where
 from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts
 from flowdsl.expressions.templates.vectorized.steps import exact
 from flowdsl.values.columns import Column
