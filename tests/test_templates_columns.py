@@ -14,6 +14,7 @@ from oracle.rows import PythonRows
 from test_templates_oracle import Failed, by_columns, by_rows
 
 from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.scalar import render_rows
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_types import MISSING, Tag
@@ -246,6 +247,21 @@ def test_a_loop_of_too_many_steps_fails_by_columns_too(count: int, length: int) 
     assert found == by_rows(template, contexts)
     assert isinstance(found[0], Failed)
     assert found[1] == "bAnn"
+
+
+def test_one_value_that_fits_no_column_leaves_the_others_to_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_row: list[Any] = []
+
+    def counted(*given: Any) -> str:
+        by_row.append(given)
+        return render_rows(*given)
+
+    monkeypatch.setattr("flowdsl.expressions.templates.vectorized.renderer.render_rows", counted)
+    contexts: list[dict[str, Any]] = [{"n": row} for row in range(1_600)]
+    contexts[900]["n"] = 2**63
+    template = Template.parse("{{ n }}{% if n > 1599 %}!{% endif %}")
+    assert by_columns(template, contexts) == by_rows(template, contexts)
+    assert len(by_row) == 100
 
 
 def test_nested_loops_blocks_and_macros_have_no_column_form_and_render_distinct_inputs_once() -> None:

@@ -141,21 +141,15 @@ class Template:
         import polars
 
         from flowdsl.expressions.row_source import AsRead
-        from flowdsl.expressions.templates.vectorized.outcomes import NotColumnar
-        from flowdsl.expressions.templates.vectorized.renderer import render_columns, render_distinct
+        from flowdsl.expressions.templates.vectorized.renderer import render_distinct, render_mixed
 
         if not rows.size:
             return polars.Series([], dtype=polars.String), None
         if self.lenient:
             rows = AsRead(rows)
         paths = sorted(self._reads.all_paths)
-        if self.has_column_form:
-            try:
-                return render_columns(self._body, paths, rows)
-            except NotColumnar:
-                # a whole number beyond 63 bits occurred, which columns cannot hold
-                pass
-        return render_distinct(self._body, paths, rows)
+        render = render_mixed if self.has_column_form else render_distinct
+        return render(self._body, paths, rows)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a template cannot be changed: {name}")

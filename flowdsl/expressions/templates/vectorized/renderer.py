@@ -34,16 +34,18 @@ from flowdsl.expressions.templates.vectorized.loops import (
     names_of,
     outer_idents,
 )
-from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome, as_column
+from flowdsl.expressions.templates.vectorized.outcomes import NotColumnar, RenderOutcome, as_column
 from flowdsl.expressions.templates.vectorized.printer import format_column, limit_texts, repeat_text
 from flowdsl.values.columns import Column, gather_values
 from flowdsl.values.distinct_rows import distinct_rows, intern_rows
 from flowdsl.values.json_lists import join_texts
 from flowdsl.values.json_types import Index, Mask, Tag
+from flowdsl.values.orders import inverse
 from flowdsl.values.paths import Path
 
 Piece = str | pl.Series
 _PIECES = 200
+_BLOCKS = 16
 
 
 def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
@@ -71,6 +73,27 @@ def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Se
             texts, failures = _Printer(batch.take(first)).text(body)
             return texts[inverse], gather_values(failures, inverse)
     return _Printer(batch).text(body)
+
+
+def render_mixed(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
+    """Render by columns, but for the blocks of rows in which a value fits no column."""
+    try:
+        return render_columns(body, paths, rows)
+    except NotColumnar:
+        blocks = np.array_split(np.arange(rows.size), min(_BLOCKS, rows.size))
+    done: list[tuple[Index, pl.Series, Failures | None]] = []
+    left: list[Index] = []
+    for block in blocks:
+        try:
+            done.append((block, *render_columns(body, paths, rows.take(block))))
+        except NotColumnar:
+            left.append(block)
+    if left:
+        rest = np.concatenate(left)
+        done.append((rest, *render_distinct(body, paths, rows.take(rest))))
+    order = inverse(np.concatenate([block for block, _, _ in done]))
+    failed = [failures.scatter(block, rows.size) if failures else None for block, _, failures in done]
+    return pl.concat([texts.alias("text") for _, texts, _ in done])[order], first_failures(failed)
 
 
 def _prints_one(body: Body) -> bool:
