@@ -51,7 +51,7 @@ def open_file(path: Path) -> BinaryIO:
 def whole_lines(file: BinaryIO) -> Iterator[bytes]:
     """Return the content of a file in pieces that end with lines, without a byte order mark.
 
-    With `utf16` a file that begins with the mark of UTF-16 is read as that.
+    A file that begins with the mark of UTF-16 is read as that.
     """
     rest: list[bytes] = []
     held = b""

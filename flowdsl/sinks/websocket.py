@@ -449,13 +449,14 @@ class WebSocket(Sink):
 
     async def _say_goodbye(self, server: Server) -> None:
         """End those connections that do not answer at once."""
-        assert self._door is not None
-        self._door.turn_away(strangers_only=True)
+        door = self._door
+        assert door is not None
+        door.turn_away(strangers_only=True)
         server.close()
         try:
             await asyncio.wait_for(server.wait_closed(), _GOODBYE)
         except TimeoutError:
-            self._door.turn_away(strangers_only=False)
+            door.turn_away(strangers_only=False)
             await server.wait_closed()
 
 
