@@ -573,11 +573,12 @@ def test_the_real_two_hours_have_938_stars_and_277_follows_and_no_row_is_lost() 
     assert next(log.read()).schema.names == list(EVENT_COLUMNS)
 
 
-@pytest.mark.parametrize("pattern", ["", "*"])
-def test_a_file_that_is_damaged_is_named_beside_files_of_another_format(pattern: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["", "*", "*.parquet"])
+def test_a_file_that_is_damaged_is_named_beside_others(pattern: str, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"nonsense")
     row = "2026-01-01T00:00:00Z,link.created,likes,ann,p1"
     (tmp_path / "b.csv").write_text(f"timestamp,kind,link_type,source_id,target_id\n{row}\n")
+    pd.read_csv(tmp_path / "b.csv").to_parquet(tmp_path / "c.parquet")
     with pytest.raises(DataError, match=r"a\.parquet: cannot be read"):
         read_events(tmp_path / pattern)
 

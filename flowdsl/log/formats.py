@@ -255,8 +255,9 @@ def _member_blocks(
 
 def row_count(paths: list[Path]) -> int | None:
     """Return how many rows files have; None if that is not known without reading them."""
-    counts = [None if is_zip(path) else format_of(path).rows for path in paths]
-    if None in counts:
-        # before any file is opened: what cannot be read is named where it is read
-        return None
-    return sum(count(path) for count, path in zip(counts, paths, strict=True) if count is not None)
+    rows = 0
+    for path in paths:
+        if is_zip(path) or (count := format_of(path).rows) is None:
+            return None
+        rows += count(path)
+    return rows

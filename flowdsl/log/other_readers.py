@@ -47,7 +47,8 @@ def parquet_blocks(path: Path, problems: RowProblems, wanted: Wanted) -> Iterato
 
 def parquet_rows(path: Path) -> int:
     """Return the number of rows of a Parquet file."""
-    return int(pq.read_metadata(path).num_rows)
+    with reading(str(path)):
+        return int(pq.read_metadata(path).num_rows)
 
 
 def arrow_blocks(path: Path, problems: RowProblems, wanted: Wanted) -> Iterator[TextBlock]:
