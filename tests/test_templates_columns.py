@@ -200,11 +200,13 @@ PIECES = [
 ]  # fmt: skip
 numbers = st.integers(-3, 3) | st.sampled_from([2**63 - 1, 2**63, 1.5, 1e300])
 simple = st.none() | st.booleans() | numbers | st.sampled_from(["", "a", "Ünï", '"\\', "a,b", "1"])
-items = st.recursive(
-    simple,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("nox01"), inner, max_size=3),
-    max_leaves=4,
-)
+
+
+def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("nox01"), inner, max_size=3)
+
+
+items = simple | containers(simple | containers(simple))
 loops = st.builds(
     "{{% set k = name %}}[{{% for x in {} %}}{}{}{}{{% endfor %}}]{{{{ name }}}}".format,
     st.sampled_from(["v", "v", "v", "o.v", "v | default(value=[])", "v | slice(end=2)"]),

@@ -1,4 +1,4 @@
-"""What the values of a column probably say happened: created, updated or deleted, and whether to a link."""
+"""Meaning of the values of a column that says what happened: created, updated or deleted, and of what."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Happenings:
 
     @property
     def subject(self) -> str | None:
-        """What the verbs are of."""
+        """The family of the events: of links, of entities, or not known."""
         if {*self.nouns} == {"link"}:
             return "link"
         # rows of a table are updated, links come and go

@@ -19,7 +19,7 @@ _DIGITS = 19
 
 
 class Below:
-    """What is below the values of a column, read together and once."""
+    """Members and items of the values of a column, each read once."""
 
     def __init__(self, column: Column) -> None:
         self.column = column
