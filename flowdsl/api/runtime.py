@@ -175,8 +175,6 @@ class Runtime:
         self._live: LiveWorker | None = None
         self._thread: threading.Thread | None = None
 
-    # -- running ---------------------------------------------------------------------------------------
-
     def start(self, position: Position | str | int | None = None, *, progress: Progress = None) -> Self:
         """Start the run on a thread of its own.
 
@@ -348,8 +346,6 @@ class Runtime:
         doing = "running" if self.running else "stopped"
         flows = count_text(len(self.flows), "flow")
         return f"<Runtime {self.consumer_name!r}, {flows}, {doing}: {self.metrics()}>"
-
-    # -- seeing ----------------------------------------------------------------------------------------
 
     def metrics(self) -> Metrics:
         """Return the metrics since the start.

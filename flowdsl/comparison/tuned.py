@@ -53,8 +53,6 @@ class TuningData(VariantsData):
     criterion: Figure
     sink: str | None = None
 
-    # -- tables ----------------------------------------------------------------------------------------
-
     @property
     def table(self) -> pd.DataFrame:
         """One row per setting: its options, its figures, and how it does.
@@ -133,8 +131,6 @@ class TuningData(VariantsData):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """`table` as an Arrow stream."""
         return self.polars().__arrow_c_stream__(requested_schema)
-
-    # -- the best --------------------------------------------------------------------------------------
 
     @property
     def best_name(self) -> str | None:
@@ -248,8 +244,6 @@ class TuningData(VariantsData):
     def _best_of(self, which: Mask) -> float | None:
         found = next((row for row in self._ranked if which[row]), None)
         return None if found is None else self._table[self.criterion.name][found]
-
-    # -- how it is shown -------------------------------------------------------------------------------
 
     def plot(self, of: str | Sequence[str] | None = None) -> Chart:
         """Draw the settings that no other beats, and today's: every figure in a panel, bounds as lines.

@@ -96,8 +96,6 @@ class RunForgetting:
         for table in self._links.values():
             table.step(may_begin=may_begin)
 
-    # -- what is referred to ---------------------------------------------------------------------------
-
     def _live_states(self) -> list[State]:
         return [state for known in self._states if (state := known()) is not None]
 

@@ -161,8 +161,6 @@ class StepExecutor:
             outcome = apply_preferences(self._gates, self.step, outcome)
         return outcome if self.stop is None else self.stop.cut(self.step, outcome)
 
-    # -- an unexpected error ----------------------------------------------------------------------------
-
     def _run_sparing(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         """Return the outcome of the contexts that raise no error; the others fail.
 

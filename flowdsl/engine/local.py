@@ -192,8 +192,6 @@ class LocalExecutor:
             ahead=tuple(ahead["seq_no"].to_list()),
         )
 
-    # -- a log that grows ------------------------------------------------------------------------------
-
     def follow(
         self, frame: pl.DataFrame, marks: pl.DataFrame, ahead: pl.DataFrame, pool: ThreadPoolExecutor
     ) -> None:
@@ -227,8 +225,6 @@ class LocalExecutor:
             return None
         due = [d for one in self._timed if len(d := one.kernel.deadlines())]
         return max(int(passed.max()) for d in due if len(passed := d[d <= until]))
-
-    # -- one chunk -------------------------------------------------------------------------------------
 
     def _prepare(
         self, frames: Iterable[pl.DataFrame], span: ReplayRange
@@ -369,8 +365,6 @@ class LocalExecutor:
             self.recorder.note_ahead(chunk, ahead)
         if len(unmatched):
             self.recorder.note_unmatched(chunk, unmatched)
-
-    # -- where production may stop ---------------------------------------------------------------------
 
     def _crash(self, run: ChunkRun) -> Crash | None:
         """Take a chunk through the flows if production does not stop in it; the crash, and nothing done, if

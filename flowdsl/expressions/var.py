@@ -57,8 +57,6 @@ class Var:
     def __init__(self, node: Expression | None) -> None:
         self.__node__ = node
 
-    # -- paths -----------------------------------------------------------------------------------------
-
     def __getattr__(self, name: str) -> Var:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
@@ -80,8 +78,6 @@ class Var:
                 f"({node}).{name}: only a variable or a path has parts", hint=_method_hint(name, str(node))
             )
         return Var(Reference((*node.path, name)))
-
-    # -- operators -------------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> Var:  # type: ignore[override]
         return make_comparison("==", self, other)
@@ -155,8 +151,6 @@ class Var:
                 "var alone is not an expression", allowed="a variable or path of it: var.owner.id"
             )
         return self.__node__
-
-    # -- what Python would do with it, and it cannot -----------------------------------------------------
 
     def __bool__(self) -> NoReturn:
         raise BuildError(f"{self!r} is neither true nor false before an event is seen", hint=_NO_TRUTH)

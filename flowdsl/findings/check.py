@@ -248,9 +248,6 @@ def _remarks(rule: Rule, view: Any) -> Iterable[Violation]:
         raise PluginError(f"the finding {rule.code!r} raised {type(error).__name__}: {error}") from error
 
 
-# -- documents ---------------------------------------------------------------------------------------------
-
-
 def _check_document(document: _Document, target: Target | None) -> list[Finding]:
     """Return the findings of a document's flows, including what loading rejects."""
     from flowdsl.production.this_rs_loader import ProductionReader

@@ -144,9 +144,6 @@ def _keys(node: Node, place: str) -> Iterator[tuple[str, str]]:
             yield from _keys(value, place)
 
 
-# -- documents ---------------------------------------------------------------------------------------------
-
-
 def view_of_document(item: Item) -> ProjectView:
     """Build the view of a production document, of a list of flows, or of a single flow."""
     if isinstance(item.value, list):

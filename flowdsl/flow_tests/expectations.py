@@ -39,9 +39,6 @@ class Counted:
     count: int
 
 
-# -- deliveries --------------------------------------------------------------------------------------------
-
-
 def settle_deliveries(
     expected: Sequence[Entry], came: Sequence[Delivered], start: int, *, several: bool
 ) -> list[Entry]:
@@ -157,9 +154,6 @@ def _assign(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
         elif len(holder) < size:
             give(number, set())
     return {number: choice for choice, number in holder.items()}
-
-
-# -- drops and failures ------------------------------------------------------------------------------------
 
 
 def settle_counts(

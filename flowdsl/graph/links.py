@@ -281,8 +281,6 @@ class LinkTable(StateObject):
         self._join(place, place + 2)
         return True
 
-    # -- lookups --------------------------------------------------------------------------------------
-
     def expand(self, direction: str, ids: Codes, seen: Seqs) -> tuple[Ints, Codes]:
         """Return every link of each id that is live after sequence number `seen`: the row of the id, and the
         code of the other end.
@@ -362,8 +360,6 @@ class LinkTable(StateObject):
     def counts(self, direction: str, ids: Codes, seen: Seqs) -> Ints:
         """Return how many links of each id are live after `seen`."""
         return self._counts[COUNTED[direction]].of(ids, seen)
-
-    # -- upkeep ----------------------------------------------------------------------------------------
 
     @property
     def _bounded(self) -> bool:

@@ -148,8 +148,6 @@ class GraphState(StateObject):
             merge=self.merge,
         )
 
-    # -- lookups --------------------------------------------------------------------------------------
-
     @property
     def changing(self) -> bool:
         """True if the current chunk changes any entity, so that lookups depend on their event."""
@@ -214,8 +212,6 @@ class GraphState(StateObject):
             untouched = self.by_type[kind].where_untouched(codes)
             versions = (start + np.arange(len(codes))).astype(np.int32)
             self.by_type[kind].set_base(codes[untouched], versions[untouched])
-
-    # -- applying events -------------------------------------------------------------------------------
 
     def read(self, events: EventRows) -> GraphEvents:
         """Return what a chunk's events say of entities and links that are looked up.
@@ -428,8 +424,6 @@ class GraphState(StateObject):
         # the links of other types are unknown
         known = (changes.kinds[unmet] < len(self.links)) | ~where_present(events.frame["link_type"][rows])
         return rows[known]
-
-    # -- upkeep ----------------------------------------------------------------------------------------
 
     def forget_ids(self, codes: npt.NDArray[np.integer[Any]]) -> None:
         """Forget what is known of codes that are about to be reused."""

@@ -150,8 +150,6 @@ class BatchRun:
         self._keep(touched.take(np.flatnonzero(~firing)))
         return StepOutcome(out, (*self.failed, *failed), dropped, absorbed)
 
-    # -- which windows there are -----------------------------------------------------------------------
-
     def _find_touched(self) -> _Touched:
         carried, openers = self.carried, self.found.openers
         row = np.full(len(self.numbers), -1, np.int64)
@@ -252,8 +250,6 @@ class BatchRun:
         sizes = np.stack([earlier, more])
         return held.concat(fresh).at(ranges(begins.T.ravel(), sizes.T.ravel()))
 
-    # -- which of them close ---------------------------------------------------------------------------
-
     def _closing(self, touched: _Touched) -> tuple[Mask, Mask]:
         """Return which windows close, and which of these because they are full."""
         most = self.spans.most
@@ -285,8 +281,6 @@ class BatchRun:
     def _last_seen(self, touched: _Touched) -> Seen:
         """Return the last event of the batch that windows saw when they opened, -1 if that was earlier."""
         return np.append(self.contexts.seen, np.int32(-1)).take(touched.opener)
-
-    # -- what becomes of them --------------------------------------------------------------------------
 
     def _emit(
         self, touched: _Touched, full: Mask, going: Index

@@ -99,8 +99,6 @@ class LiveRecorder:
         """Release events up to a number; with `keep` windows may still hold them."""
         self._keys.names.leave(position, keep=keep)
 
-    # -- what a run writes -----------------------------------------------------------------------------
-
     def write(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
         """Collect deliveries and failures; steps count drops themselves."""
         for one in outcome.failed:
@@ -166,8 +164,6 @@ class LiveRecorder:
         for failed in self._failed.values():
             for held in failed.held:
                 held.renumber(mapping)
-
-    # -- what is asked for -----------------------------------------------------------------------------
 
     def take_deliveries(self) -> dict[str, list[tuple[int, Delivery]]]:
         """Take the collected deliveries by sink, in total order, each with its moment in µs."""

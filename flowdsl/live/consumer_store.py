@@ -105,8 +105,6 @@ class ConsumerStore:
         with _MEMORY_LOCK:
             return _IN_MEMORY.setdefault(log, {}).setdefault(name, cls(name, None))
 
-    # -- one at a time ---------------------------------------------------------------------------------
-
     def acquire(self) -> None:
         """Become the only run of this consumer."""
         if not self._held.acquire(blocking=False):
@@ -161,8 +159,6 @@ class ConsumerStore:
             allowed="one run of a consumer at a time",
             hint="stop the other one, or give this one another consumer_name",
         )
-
-    # -- how far it is ---------------------------------------------------------------------------------
 
     def progress(self, run: str) -> dict[str, int]:
         """Return the last batch of each sink that does not store it itself."""
@@ -331,8 +327,6 @@ class ConsumerStore:
             self.put(letters)
             self.backlog.remove(sink, parcels)
 
-    # -- what was given up -----------------------------------------------------------------------------
-
     def give_up(self, rows: Sequence[GivenUp]) -> None:
         """Store discarded state; what is stored already, from before a crash, is skipped."""
         self._database.write(
@@ -351,8 +345,6 @@ class ConsumerStore:
         if count:
             self._database.write(lambda c: c.execute("delete from given_up"))
         return count
-
-    # -- dead letters ----------------------------------------------------------------------------------
 
     def put(self, letters: Sequence[DeadLetter]) -> None:
         """Add dead letters; those that exist or were settled are skipped."""

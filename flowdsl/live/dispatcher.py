@@ -187,8 +187,6 @@ class SinkWorker:
         if self._thread.ident is not None:
             self._thread.join(timeout)
 
-    # -- the thread ------------------------------------------------------------------------------------
-
     def _work(self) -> None:
         try:
             while parcels := self._take():

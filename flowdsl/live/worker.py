@@ -154,8 +154,6 @@ class LiveWorker:
                 if self._saving is not None:
                     self._saving.join()
 
-    # -- a piece ---------------------------------------------------------------------------------------
-
     def _process(self, piece: LogSlice, pool: ThreadPoolExecutor) -> None:
         setting = self._setting
         events = 0 if piece.events is None else piece.events.height
@@ -199,8 +197,6 @@ class LiveWorker:
         self._sleep_until = (deadline,)
         self._setting.log.wait(self.place.seq_no, nap)
         self._sleep_until = None
-
-    # -- from time to time -----------------------------------------------------------------------------
 
     def _forget(self) -> None:
         """Do some of the garbage collection of ids, keys and links."""

@@ -208,8 +208,6 @@ class LogWriter:
         with self._grown:
             self._grown.notify_all()
 
-    # -- opening -----------------------------------------------------------------------------------------
-
     def _open(self) -> None:
         rows = TailRows(1)
         if lacks_catalog(self._folder):
@@ -264,8 +262,6 @@ class LogWriter:
             except OSError as error:
                 _logger.warning("%s: what a failed append left cannot be removed: %s", self._folder, error)
             tail.close()
-
-    # -- committing ----------------------------------------------------------------------------------------
 
     def _lead(self) -> None:
         group: list[PendingAppend] = []
@@ -342,8 +338,6 @@ class LogWriter:
             self.lock.store(last, self._identity, exact=self._synced or closing)
         except OSError as error:
             _logger.warning("%s: how far the log is cannot be noted: %s", self.lock.path, error)
-
-    # -- sealing -----------------------------------------------------------------------------------------
 
     def _seal_if_due(self) -> None:
         """Seal a long or old tail; if that fails, the events stay safe where they are."""

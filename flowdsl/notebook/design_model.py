@@ -62,8 +62,6 @@ class DesignModel:
         self._last: tuple[Any, ...] | None = None
         self._explained: tuple[tuple[int | None, tuple[Operator, ...]], Explanation] | None = None
 
-    # -- changing --------------------------------------------------------------------------------------
-
     def change(self, edit: str, **how: Any) -> bool:
         """Apply one of the `EDITS`; return True if it changed anything. Raises `BuildError` if it does not
         fit this draft.
@@ -112,8 +110,6 @@ class DesignModel:
             allowed=problem.allowed,
             hint=problem.hint,
         )
-
-    # -- trying ----------------------------------------------------------------------------------------
 
     @property
     def sample(self) -> EventSample:
@@ -189,8 +185,6 @@ class DesignModel:
         elif runnable is not None and (not runnable.steps or not self._picture):
             self._picture = Picture(flow_diagram([runnable])).html
         return self._picture
-
-    # -- one event -------------------------------------------------------------------------------------
 
     @property
     def preview_seq_no(self) -> int | None:

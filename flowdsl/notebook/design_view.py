@@ -91,9 +91,6 @@ def _delivery_text(rehearsal: PreviewResult | None) -> int | None:
     return sum(int(step["passed"]) * len(step["sinks"]) for step in rehearsal.steps)
 
 
-# -- one step ----------------------------------------------------------------------------------------------
-
-
 def _step_view(model: DesignModel, place: int, step: StepDraft) -> dict[str, Any]:
     operator = OPERATORS[step.operator]
     explained = _outcome_at(model, place)

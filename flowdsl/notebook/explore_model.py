@@ -64,8 +64,6 @@ class ExploreModel:
         if first is not None:
             self.open(int(first[0]))
 
-    # -- list of events ----------------------------------------------------------------------------------
-
     def find(self, wanted: EventFilter, cancelled: Callable[[], bool] = lambda: False) -> Seqs | None:
         """Return the events that match a filter, ascending, without changing anything; None if cancelled."""
         seqs = self.journal.of_kind(wanted.kind, wanted.type)
@@ -121,8 +119,6 @@ class ExploreModel:
         self.branch = self.branches[0] if self.branches else None
         self.step = len(self.path) - 1
 
-    # -- one event -------------------------------------------------------------------------------------
-
     @property
     def explanation(self) -> Explanation | None:
         """Explanation of the open event."""
@@ -162,8 +158,6 @@ class ExploreModel:
         if branch in self.branches:
             self.branch = branch
             self.go(self.step)
-
-    # -- view -----------------------------------------------------------------------------------------
 
     def view(self) -> dict[str, Any]:
         """Return the whole view as plain JSON."""

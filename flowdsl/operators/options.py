@@ -268,9 +268,6 @@ def as_expression(value: object, what: str) -> Expression:
     return parse_expression(check_text(value, what))
 
 
-# -- types of options --------------------------------------------------------------------------------------
-
-
 def _plain_paths(paths: tuple[Path, ...]) -> Any:
     return None if not paths else path_text(paths[0]) if len(paths) == 1 else [path_text(p) for p in paths]
 

@@ -169,9 +169,6 @@ def _quote(text: str) -> str:
     return f"'{text}'" if '"' in text else f'"{text}"'
 
 
-# -- what is refused, and what comes nearest ------------------------------------------------------------
-
-
 def _refuse(node: Expression, names: StepExportScope, *, negated: bool) -> None:
     what, hint = _reason(node, negated=negated)
     shown = f"not ({node})" if negated else str(node)

@@ -79,8 +79,6 @@ class DocumentReader:
         """Add a problem."""
         self.problems.append(FlowError(what, place=place, **more))
 
-    # -- around the flows ------------------------------------------------------------------------------
-
     def _backend(self, item: Item | None) -> Backend:
         if item is None:
             return Backend()
@@ -127,8 +125,6 @@ class DocumentReader:
             return {}
         config: dict[str, Any] = item.plain()
         return config
-
-    # -- flows -----------------------------------------------------------------------------------------
 
     def _flows(self, item: Item) -> tuple[FlowSpec, ...]:
         numbers = itertools.count()

@@ -69,9 +69,6 @@ def _compare(project: ProjectSpec) -> tuple[Any, ...]:
     return project.flows, project.consumers, json.dumps(around, sort_keys=True, default=dict)
 
 
-# -- the document with the project's changes in it ------------------------------------------------------
-
-
 def _merge(document: Any, base: ProjectSpec, project: ProjectSpec) -> Any:
     """Return the target document; its shape may leave no room for the change."""
     if isinstance(document, dict) and not document.keys().isdisjoint(

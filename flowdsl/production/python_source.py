@@ -92,9 +92,6 @@ def _begin(flow: FlowSpec) -> str:
     return _call("on", [literal(trigger.kind)], {k: literal(v) for k, v in options.items() if v is not None})
 
 
-# -- steps ----------------------------------------------------------------------------------------------
-
-
 def _step(step: Operator) -> str:
     if isinstance(step, Where):
         return _call("where", [_condition(step.condition)], {})
@@ -175,9 +172,6 @@ def _value(node: Node) -> str:
         return _python(node, 0)
     except _NoPython:
         return f"var({literal(str(node))})"
-
-
-# -- expressions ----------------------------------------------------------------------------------------
 
 
 def _python(node: Expression, least: int) -> str:

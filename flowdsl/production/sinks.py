@@ -39,9 +39,6 @@ def config_schema(kind: str) -> dict[str, Any]:
     }
 
 
-# -- reading -----------------------------------------------------------------------------------------------
-
-
 def check_config(kind: str, item: Item) -> list[FlowError]:
     """Return the problems of a sink's configuration: unknown keys, and values that the sink rejects."""
     problems: list[FlowError] = []
@@ -88,9 +85,6 @@ def _construct(kind: str, options: Mapping[str, Any]) -> Sink:
     # a sink of another package may raise anything
     except Exception as error:
         raise SinkError(f"{kind} cannot be made: {type(error).__name__}: {error}") from error
-
-
-# -- building ----------------------------------------------------------------------------------------------
 
 
 def build(

@@ -44,18 +44,12 @@ def _inside(names: StepExportScope, key: str) -> StepExportScope:
     return names.within(f"{names.part}{key}" if key.startswith("[") else f"{names.part}.{key}".lstrip("."))
 
 
-# -- constants ------------------------------------------------------------------------------------------
-
-
 def _lower_constant(node: ConstantNode) -> ConstantNode:
     value = json.loads(node.json)
     if isinstance(value, bool) or not isinstance(value, int) or -(2**63) <= value < 2**63:
         return node
     # beyond 64 bits a whole number is a float, in a replay too
     return ConstantNode(json.dumps(float(value)))
-
-
-# -- what is typed --------------------------------------------------------------------------------------
 
 
 def _lower_value(node: Expression, names: StepExportScope) -> Node:
@@ -121,9 +115,6 @@ def _tera(node: Expression) -> str | None:
     ):
         return str(node)
     return None
-
-
-# -- texts ----------------------------------------------------------------------------------------------
 
 
 def _lower_text(node: Template, names: StepExportScope) -> Template:

@@ -54,9 +54,6 @@ def production_event(event: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": family, "action": action, **rest}
 
 
-# -- checks beyond the schema ------------------------------------------------------------------------
-
-
 def _check_meaning(item: Item, shape: ShapeCheck) -> None:
     """Report invalid moments, and events that lack fields of their kind."""
     start = _moment(item.value.get("start"), 0, shape) or timestamp_us(START)

@@ -73,8 +73,6 @@ class ProductionReader(Shapes):
             other=item.plain_others(("events", "sinks")),
         )
 
-    # -- the parts of a project ------------------------------------------------------------------------
-
     def _events(self, item: Item | None) -> dict[str, Item]:
         there = self._there(item)
         return {} if there is None else self._struct(there, "events", ("backend", "flows", "consumers"))
@@ -104,8 +102,6 @@ class ProductionReader(Shapes):
         for one in item.overwritten:
             self._value(one)
         return {key: self._value(value) for key, value in item.value.items()}
-
-    # -- flows -----------------------------------------------------------------------------------------
 
     def _flows(self, item: Item) -> list[FlowSpec]:
         numbers = itertools.count()
@@ -191,8 +187,6 @@ class ProductionReader(Shapes):
                     error.located(flow=name, step=f"{number} ({operator})", place=item.place)
                 )
         return steps
-
-    # -- steps: first the shape, then what compiles ----------------------------------------------------
 
     def _resolve(self, item: Item) -> Callable[[], Operator]:
         given = self._struct(item, "resolve", ("from", "via", "direction", "as"), ("from", "as"))

@@ -144,8 +144,6 @@ class _Splicer:
         else:
             yield self._replace(node, value, column, inside=inside)
 
-    # -- mappings and lists ----------------------------------------------------------------------------
-
     def _mapping(self, node: Any, value: Mapping[str, Any], *, inside: bool, item: bool) -> Iterator[_Edit]:
         old = [key.value for key, _ in node.value]
         new = list(value)
@@ -199,8 +197,6 @@ class _Splicer:
                 break
         raise PatchError
 
-    # -- edits -----------------------------------------------------------------------------------------
-
     def _remove(self, start: int, end: int) -> _Edit:
         """Return the removal of whole lines, from the one a part starts on to its end."""
         begin = start - self._column(start)
@@ -251,8 +247,6 @@ class _Splicer:
 
     def _at_column(self, lines: Sequence[str], column: int) -> Iterator[str]:
         return (f"{' ' * column}{line}" if line else "" for line in lines)
-
-    # -- places ----------------------------------------------------------------------------------------
 
     def _end(self, node: Any) -> int:
         """Return the end of a node's own text, without comments and blank lines below."""

@@ -53,8 +53,6 @@ class ResultData:
     recorder: TableRecorder | None = None
     _cache: dict[str, pd.DataFrame] = field(default_factory=dict)
 
-    # -- deliveries ------------------------------------------------------------------------------------
-
     @property
     def sinks(self) -> tuple[str, ...]:
         """Names of the sinks, in the order of the flows."""
@@ -208,8 +206,6 @@ class ResultData:
     def __len__(self) -> int:
         """Return how many deliveries there are."""
         return sum(d["count"] for d in self.manifest["delivered"])
-
-    # -- everything else -------------------------------------------------------------------------------
 
     @property
     def errors(self) -> pd.DataFrame:

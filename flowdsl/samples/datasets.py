@@ -155,8 +155,6 @@ class _History:
         self._comment()
         self.times = self._draw_times()
 
-    # -- drawing ---------------------------------------------------------------------------------------
-
     def _draw_kinds(self) -> Ints:
         kind = self._rng.choice(list(_SHARES), size=self._size, p=list(_SHARES.values()))
         # a post, then the link to its author: at even places, so that pairs do not overlap
@@ -184,8 +182,6 @@ class _History:
         seldom = self._rng.random(len(rows)) < 0.15
         back[seldom] = self._draw_skewed(there[seldom], 2)
         return (there - 1 - back).clip(0)
-
-    # -- actors and targets -------------------------------------------------------------------------
 
     def _delete_posts(self) -> None:
         rows = np.flatnonzero(self.kind == DELETE_POST)
@@ -250,8 +246,6 @@ class _History:
         self.what[rows] = np.arange(len(rows))
         self.commented = np.zeros(self._size, np.int64)
         self.commented[rows] = self._draw_likes(rows)
-
-    # -- output -----------------------------------------------------------------------------------
 
     def entities(self, kind: str) -> pl.DataFrame:
         """Return the users or posts before the first event."""

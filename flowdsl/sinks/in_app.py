@@ -159,8 +159,6 @@ class InApp(Recipients, KeptSink[Row]):
         self._kept_at_most = keep
         self._news = threading.Condition()
 
-    # -- reading ---------------------------------------------------------------------------------------
-
     def list(self, recipient: str, limit: int = 50, offset: int = 0) -> Sequence[Notification]:
         """Return a recipient's notifications, newest first.
 
@@ -289,8 +287,6 @@ class InApp(Recipients, KeptSink[Row]):
             timeout = seconds_of(timeout, "timeout", error=SinkError)
         last = self._count("select coalesce(max(number), 0) from notifications")
         return self._coming(recipient, last, timeout)
-
-    # -- changing --------------------------------------------------------------------------------------
 
     def mark_read(self, recipient: str, ids: Sequence[str]) -> int:
         """Mark notifications of a recipient as read.

@@ -117,8 +117,6 @@ class Recipients:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._database!r})"
 
-    # -- preferences -----------------------------------------------------------------------------------
-
     def mute(self, recipient: str) -> None:
         """Stop all deliveries to a recipient.
 
@@ -246,8 +244,6 @@ class Recipients:
             refused[found] = True
         accepted: Mask = ~refused
         return accepted
-
-    # -- devices ---------------------------------------------------------------------------------------
 
     def register_device(self, recipient: str, token: str) -> None:
         """Add a device of a recipient.

@@ -313,8 +313,6 @@ class WebSocket(Sink):
     def __repr__(self) -> str:
         return f"WebSocket({self._host!r}, {self.port}, {self.listeners} listeners)"
 
-    # -- inside: all of it runs in the sink's own event loop -------------------------------------------
-
     def _tokens(self) -> Tokens:
         if self._known_tokens is None:
             self._known_tokens = Tokens(None if self._secret is None else self._secret.filled())

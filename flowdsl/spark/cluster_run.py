@@ -119,8 +119,6 @@ class ClusterRun:
             options.source.broken = events.broken + sum(part.broken for part in totals)  # type: ignore[misc]
         return self._sum(totals, ranges, job.final_clock)
 
-    # -- the job ---------------------------------------------------------------------------------------
-
     def _ranges(self, events: RunEvents, *, in_place: bool) -> Ranges | None:
         return events.ranges(self._marks, self._ahead, Cut(self._most, self._least_rows, in_place))
 
@@ -294,8 +292,6 @@ class ClusterRun:
         if ranges.events > _MANY:
             for finding in self.layout.findings:
                 warn(f"{finding}; {ranges.events:,} events")
-
-    # -- what came back --------------------------------------------------------------------------------
 
     def _keep(
         self, rows: Sequence[Mapping[str, Any]], store: Store, folder: Path | None, events: RunEvents

@@ -74,8 +74,6 @@ class Spark:
     def __repr__(self) -> str:
         return f"Spark(partitions={self._partitions})"
 
-    # -- what will run ---------------------------------------------------------------------------------
-
     def explain(self, flows: FlowLike, graph: EntityGraph | None = None, log: Any = None) -> str:
         """Return what would run where: stages, shuffles, what goes to all tasks, and what does not scale.
 
@@ -108,8 +106,6 @@ class Spark:
         source = None if log is None else open_log(SparkEvents(log) if is_spark_frame(log) else log)
         most = ClusterRun.most_links, ClusterRun.most_branches
         return explain_plan(Plan.of(tuple(as_flows(flows))), graph, source, *most)
-
-    # -- running it ------------------------------------------------------------------------------------
 
     def run(self, plan: Plan, options: Options, store: Store, request: RunRequest) -> RunTotals:
         """Run a plan on the cluster, write the tables of its result to a store, and return its totals.

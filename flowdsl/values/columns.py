@@ -97,8 +97,6 @@ class Column:
     def __len__(self) -> int:
         return self.size
 
-    # -- making one ------------------------------------------------------------------------------------
-
     @classmethod
     def constant(cls, value: Any, size: int) -> Column:
         """Return a column that repeats one Python value (or `MISSING`) `size` times."""
@@ -205,8 +203,6 @@ class Column:
             nested=_concat_series(columns, [c.nested for c in columns]),
             wide=_concat_series(columns, [c.wide for c in columns]),
         )
-
-    # -- taking it apart -------------------------------------------------------------------------------
 
     def take(self, index: Index) -> Column:
         """Gather the rows at `index`, in that order."""

@@ -186,8 +186,6 @@ class HashTable(StateObject):
             _place(self._slots, first, codes)
         return codes
 
-    # -- forgetting ------------------------------------------------------------------------------------
-
     def watch(self) -> npt.NDArray[np.bool_]:
         """Start recording which codes are requested; return the mask that is updated (True also for free
         codes).
@@ -330,8 +328,6 @@ class Interner(StateObject):
         if len(fresh):
             self._texts.add(codes[fresh] + 1, texts[rows[fresh]])
         return codes
-
-    # -- forgetting ------------------------------------------------------------------------------------
 
     def begin_forgetting(self) -> None:
         """Do now what would be done when the first code is freed."""

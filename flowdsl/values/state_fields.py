@@ -21,9 +21,6 @@ Bound = int | Callable[[StateReader], int]
 _ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
-# -- single values ---------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class WholeField(FieldKind):
     """Integer within bounds."""
@@ -100,9 +97,6 @@ class ChoiceField(FieldKind):
         if not isinstance(node, str) or node not in self.words:
             source.refuse(f"none of {', '.join(self.words)}")
         return self.words[node]
-
-
-# -- many values -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

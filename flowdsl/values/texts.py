@@ -150,8 +150,6 @@ class Texts:
             self._named = kept
             self._list()
 
-    # -- a table of where texts lie --------------------------------------------------------------------
-
     def _begin_table(self) -> None:
         self._at = np.empty(len(self._whole), np.int64)
         start = 0
@@ -221,8 +219,6 @@ class Texts:
             for piece, start, end in zip(pieces, [0, *ends[:-1]], ends, strict=True)
         ]
         return pl.concat(parts, rechunk=True)[inverse(order)]
-
-    # -- texts by their numbers ------------------------------------------------------------------------
 
     def _stretch(self, start: int, end: int) -> pl.Series:
         with self._lock:

@@ -166,9 +166,6 @@ def _fold(seconds: Ints) -> tuple[Ints, Ints | int]:
     return seconds - back, back
 
 
-# -- reading the data (RFC 9636) --------------------------------------------------------------------------
-
-
 def _stretches(name: str) -> tuple[Ints, Ints]:
     """Return when the stretches of a zone start, in seconds, and their offsets."""
     file = importlib.resources.files("tzdata.zoneinfo").joinpath(*name.split("/"))

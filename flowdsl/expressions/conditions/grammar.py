@@ -113,8 +113,6 @@ class _Parser:
             raise self.error(self.token, f"{self.token.text!r} that was never opened")
         raise self.unexpected(allowed="an operator, or the end")
 
-    # -- expressions -----------------------------------------------------------------------------------
-
     def expression(self, least: int) -> Expression:
         """Parse an expression whose operators all bind more tightly than `least`."""
         self.depth += 1

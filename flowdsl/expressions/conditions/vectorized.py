@@ -114,8 +114,6 @@ class _Evaluation:
         except EvaluationError as failure:
             return ConstantOperand(None), Failures.where(np.ones(self.size, np.bool_), str(failure))
 
-    # -- booleans --------------------------------------------------------------------------------------
-
     def truth(self, what: str, node: Expression) -> tuple[Mask, Failures | None]:
         """Return the values of a node that must be booleans."""
         value, failures = self.value(node)
@@ -154,8 +152,6 @@ class _Evaluation:
         mask[index], some = self.only(index).truth(what, node)
         return mask, some and some.scatter(index, self.size)
 
-    # -- comparisons -----------------------------------------------------------------------------------
-
     def comparison(self, node: Compare) -> Evaluated:
         if node.operator == "in":
             return self.call(MEMBERSHIP, node)
@@ -166,8 +162,6 @@ class _Evaluation:
         if unequal:
             mask = ~mask
         return boolean(self.filled(mask, node, unknown)), first_failures([left_failures, right_failures])
-
-    # -- numbers ---------------------------------------------------------------------------------------
 
     def arithmetic(self, node: Arithmetic) -> Evaluated:
         left, left_failures = self.value(node.left)
@@ -190,8 +184,6 @@ class _Evaluation:
         tags = masks_by_type(value)
         refusals.wrong_types("'-'", ("number",), node.operand, tags, ~of_type(tags, Tag.MISSING))
         return arithmetic.negative(value), first_failures([failures, refusals.failures()])
-
-    # -- functions -------------------------------------------------------------------------------------
 
     def call(self, function: Function, node: Expression) -> Evaluated:
         """Call a function with the values of the node's children."""
@@ -231,15 +223,11 @@ class _Evaluation:
                 refusals.wrong_types(function.name, kinds, child, found, present)
         return present, refusals.failures()
 
-    # -- the graph -------------------------------------------------------------------------------------
-
     def asked(self, node: GraphCall) -> tuple[Column, Failures | None]:
         """Return the result of a call that queries the graph, as of the moment of each row."""
         if node not in self.answers:
             self.answers[node] = answers(node, self.rows, self.value)
         return self.answers[node]
-
-    # -- what has no column form -----------------------------------------------------------------------
 
     def leaf(self, leaf: Leaf) -> Column:
         return self.asked(leaf)[0] if isinstance(leaf, GraphCall) else self.column(leaf)

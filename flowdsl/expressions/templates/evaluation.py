@@ -67,8 +67,6 @@ class Evaluator:
         self.budget = Budget()
         self.frames = [Environment(dict(names or {}), closed=True)]
 
-    # -- paths -----------------------------------------------------------------------------------------
-
     def find(self, ident: Ident) -> Any:
         """Return the value at a path, or `NOTHING`."""
         known = len(ident.path) - 1
@@ -129,8 +127,6 @@ class Evaluator:
         if found is NOTHING:
             raise missing(ident)
         return found
-
-    # -- values ----------------------------------------------------------------------------------------
 
     def value(self, expr: Expr) -> Any:
         """Return the value of an expression."""
@@ -228,8 +224,6 @@ class Evaluator:
             self.budget.charge(len(found) // 64)
         return holds(test.name, found, args, test.ident.text) is not test.negated
 
-    # -- calls -----------------------------------------------------------------------------------------
-
     def apply_filter(self, value: Any, call: TemplateCall) -> Any:
         """Apply a filter."""
         declared = filter_of(call)
@@ -247,8 +241,6 @@ class Evaluator:
     def macro(self, call: MacroCall) -> str:
         """Call a macro and return its text."""
         raise NotImplementedError
-
-    # -- truth -----------------------------------------------------------------------------------------
 
     def truth(self, expr: Expr) -> bool:
         """Return the truth of an expression; its filters apply only if it is a path."""
@@ -317,8 +309,6 @@ class Evaluator:
         if left is None or right is None:
             raise RenderError(f"`{compare.op}` cannot compare NaN")
         return ordering(compare.op, float(left), float(right)) is not negated
-
-    # -- numbers ---------------------------------------------------------------------------------------
 
     def number(self, expr: Expr) -> Number | None:
         """Return the expression as a number, None for NaN; fail for anything else."""

@@ -36,8 +36,6 @@ class Expressions(Operands):
     or None.
     """
 
-    # -- logic -----------------------------------------------------------------------------------------
-
     @memoize
     def any_value(self, at: int) -> tuple[Expr, int] | None:
         """Parse what is allowed in `{{ }}`, in `set` and as an argument."""
@@ -124,8 +122,6 @@ class Expressions(Operands):
             end = self.space(comma)
         closed = self.literal("]", end)
         return None if closed is None else self.with_filters(Items(tuple(items)), closed)
-
-    # -- arithmetic and text ---------------------------------------------------------------------------
 
     @memoize
     def _arithmetic(self, at: int) -> tuple[Expr, int] | None:

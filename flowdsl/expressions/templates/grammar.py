@@ -185,8 +185,6 @@ class _Grammar(Expressions):
         self.at = match.start(2)
         return readers[word](place, left, match.end())
 
-    # -- tags ------------------------------------------------------------------------------------------
-
     def _if(self, place: str, left: bool, at: int) -> If:
         branches: list[tuple[Ws, Expr, Body]] = []
         while True:

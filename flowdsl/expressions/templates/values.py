@@ -41,9 +41,6 @@ class Nothing:
 NOTHING: Final = Nothing()
 
 
-# -- kinds ---------------------------------------------------------------------------------------------
-
-
 def number(value: Any) -> Number | None:
     """Return the value as a JSON number of Rust, or None if it is not one."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -81,9 +78,6 @@ def truthy(value: Any) -> bool:
     if isinstance(value, float):
         return value != 0.0 and not math.isnan(value)
     return bool(value)
-
-
-# -- printing ------------------------------------------------------------------------------------------
 
 
 def plain_float(value: float) -> str:
@@ -222,9 +216,6 @@ class _JsonWriter:
         self.out.append((line or "") + closing if items else closing)
 
 
-# -- comparing -----------------------------------------------------------------------------------------
-
-
 def equal(left: Any, right: Any) -> bool:
     """Evaluate `==` between values that are not numbers; inside arrays and objects `1` and `1.0` differ."""
     return _Comparison().same(left, right)
@@ -261,9 +252,6 @@ def contains(container: Any, item: Any) -> bool:
     """Return True if an array has the item; as `==`, but `1` and `1.0` differ."""
     comparison = _Comparison()
     return any(comparison.same(item, other) for other in container)
-
-
-# -- arithmetic ----------------------------------------------------------------------------------------
 
 
 def calculate(op: str, left: Number, right: Number) -> Number | None:
@@ -315,9 +303,6 @@ def saturate(value: float) -> int:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-# -- stepping ------------------------------------------------------------------------------------------
 
 
 def step(value: Any, name: str) -> Any:

@@ -66,8 +66,6 @@ class RowBatch:
             self.rows.take(index), {name: column.take(index) for name, column in self.names.items()}
         )
 
-    # -- paths -----------------------------------------------------------------------------------------
-
     def column(self, path: Path) -> Column:
         """Return the values of the contexts at a path."""
         if path not in self._columns:
@@ -99,8 +97,6 @@ class RowBatch:
         found = self.find(ident)
         absent = found.is_(Tag.MISSING)
         return RenderOutcome(found, Failures.where(absent, str(missing(ident))))
-
-    # -- values ----------------------------------------------------------------------------------------
 
     def value(self, expr: Expr) -> RenderOutcome:
         """Return the value of an expression in each row."""
@@ -195,8 +191,6 @@ class RowBatch:
             if not column.all_(Tag.TEXT, Tag.INT, Tag.FLOAT)
         ]
 
-    # -- numbers ---------------------------------------------------------------------------------------
-
     def number(self, expr: Expr) -> tuple[NumberColumns, Failures | None]:
         """Return the expression as a number in each row; other rows fail."""
         value = expr.value
@@ -221,8 +215,6 @@ class RowBatch:
             result, lost = calculated(op, result, right)
             failures = first_failures([failures, failed, lost])
         return result, failures
-
-    # -- truth -----------------------------------------------------------------------------------------
 
     def truth(self, expr: Expr) -> tuple[Mask, Failures | None]:
         """Return the truth of the expression in each row."""
@@ -298,8 +290,6 @@ class RowBatch:
         left = self.value(membership.left)
         result = is_one_of(as_column(left.operand, self.size), container)
         return (~result if membership.negated else result), left.failures
-
-    # -- by rows ---------------------------------------------------------------------------------------
 
     def by_rows(self, expr: Expr, question: Any) -> RenderOutcome:
         """Evaluate by the scalar form, once for each distinct set of inputs."""
