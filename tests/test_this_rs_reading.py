@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from this_rs_runs import documented, likes_at, run, said
 
 import flowdsl as fd
+from flowdsl.cli.main import main
 from flowdsl.operators.map import Map
 from flowdsl.rules import THIS_RS
 
@@ -173,6 +175,26 @@ def test_all_refusals_come_at_once_each_with_its_place() -> None:
         "text:7:25",
     ]
     assert all(problem.flow == "f" for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("step", "instead"),
+    [
+        ("for_each: {path: metadata.tags, as: tag}", "log a link for each element"),
+        ("wait: {duration: 1d}", "the sender can send the event later"),
+        ("cap: {max: 3, per: day}", "rate_limit with the same max"),
+    ],
+)
+def test_operators_that_production_lacks_are_refused_with_what_comes_nearest(
+    step: str, instead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = flow_text(f"- {step}\n- map: {{template: x}}\n- deliver: {{sink: s}}")
+    assert f"no operator {step.partition(':')[0]!r}" in refusal(text)
+    assert instead in refusal(text)
+    file = tmp_path / "flows.yaml"
+    file.write_text(text)
+    assert main(["check", str(file), "--target", "this-rs"]) == 1
+    assert capsys.readouterr().out.count("no operator") == 1
 
 
 BAD = flow_text(

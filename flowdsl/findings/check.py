@@ -270,8 +270,10 @@ def _find_unexplained(
     refusals: Iterable[Finding], found: Iterable[Finding], closer: frozenset[str]
 ) -> list[Finding]:
     """Return the rejections of steps and triggers that no more specific finding explains."""
-    explained = {(finding.flow, finding.step) for finding in found if finding.code in closer}
-    return [finding for finding in refusals if (finding.flow, finding.step) not in explained]
+    # the shape of a document is rejected at a place, before steps are numbered
+    near = [{(finding.flow, finding.step), finding.where} for finding in found if finding.code in closer]
+    explained: set[object] = set().union(*near)
+    return [f for f in refusals if explained.isdisjoint(((f.flow, f.step), f.where))]
 
 
 def _problems(item: Item, problems: list[FlowError]) -> list[FlowError]:

@@ -27,6 +27,8 @@ OPERATORS: Registry[type[Operator]] = Registry(
     "flowdsl.operators", {operator.name: operator for operator in _OWN}, subclass_problem(Operator)
 )
 """The operators by the name that they have in YAML, those of other packages behind flowdsl's own."""
+PORTABLE = tuple(operator.name for operator in _OWN if operator.portable)
+"""Names of the operators that production has."""
 
 
 def is_own(step: Operator) -> bool:

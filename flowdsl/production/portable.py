@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.arguments import is_integer
 from flowdsl.expressions.durations import Duration, parse_duration
-from flowdsl.operators import OPERATORS
+from flowdsl.operators import PORTABLE
 from flowdsl.operators.base import Operator
 from flowdsl.operators.map import Map
 from flowdsl.operators.options import PATH, PATHS, Option
@@ -90,7 +90,7 @@ def _lower(step: Operator, names: StepExportScope) -> list[Operator]:
     if not step.portable:
         names.refuse(
             f"production has no operator {step.name!r}",
-            allowed=", ".join(name for name, own in OPERATORS.own.items() if own.portable),
+            allowed=", ".join(PORTABLE),
             hint=step.nearest,
         )
         return []

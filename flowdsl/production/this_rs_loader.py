@@ -20,7 +20,7 @@ from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.crashes import Construct, crashes_at_once, imports_itself
 from flowdsl.expressions.templates.invalid import BrokenTemplate
 from flowdsl.flow.spec import MAX_STEPS, FlowSpec, Trigger, too_many_steps
-from flowdsl.operators import OPERATORS
+from flowdsl.operators import OPERATORS, PORTABLE
 from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
@@ -149,15 +149,15 @@ class ProductionReader(Shapes):
         return Trigger(self._text(given["kind"]), *kinds)
 
     def _step(self, item: Item) -> tuple[str, Item, Callable[[], Operator]]:
-        names = ", ".join(OPERATORS.own)
+        names = ", ".join(PORTABLE)
         allowed = f"a mapping with one key of {names}"
         if not isinstance(item.value, dict) or not item.value:
             raise self._refused(item, f"a step is {'empty' if is_empty(item) else item.kind}", allowed)
         if len(item.value) + len(item.repeated) > 1:
             raise self._refused(item, f"a step has {len(item.value) + len(item.repeated)} keys", allowed)
         ((name, options),) = item.value.items()
-        if name not in OPERATORS.own:
-            hint = did_you_mean(name, OPERATORS.own)
+        if name not in PORTABLE:
+            hint = getattr(OPERATORS.own.get(name), "nearest", did_you_mean(name, PORTABLE))
             self.problems.append(
                 FlowError(f"there is no operator {name!r}", place=item.keys[name], allowed=names, hint=hint)
             )
