@@ -458,3 +458,10 @@ def test_an_event_without_an_id_has_null_for_one_and_that_is_no_slip():
     flow = finished(LIKED.where("event.id == null"))
     assert not {found.code for found in flow.check(log=log)} & CODES
     assert len(fd.replay(flow, log)) == 1
+
+
+def test_of_a_long_list_none_of_which_occurs_one_constant_stands_for_all():
+    constants = ", ".join(f"'state {number}'" for number in range(2_000))
+    flow = fd.on("entity.created").where(f"data.status in [{constants}]").map(title="x").deliver("in-app")
+    [found] = [one for one in flow.check(log=history(), graph=GRAPH) if one.code == "unknown-value"]
+    assert "data.status is never 'state 0'" in found.message

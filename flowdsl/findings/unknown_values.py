@@ -57,6 +57,7 @@ _KINDS: Final = {
     Tag.OBJECT: "an object",
     Tag.ARRAY: "a list",
 }
+_MOST_CONSTANTS: Final = 100
 _OTHER_TYPES: Final = "values of different types are never equal"
 _READ: Final = {"a number": ("float", "numbers"), "true or false": ("bool", "truth values")}
 
@@ -261,6 +262,9 @@ def _values(path: Path, found: _Values) -> Iterator[tuple[str, str | None]]:
     """Yield message and hint for each constant that a path is never equal to."""
     name = path_text(path)
     for wanted, beside in found.wanted.items():
+        if len(beside) > _MOST_CONSTANTS and wanted is not beside[0]:
+            # of a long list the first constant stands for all
+            continue
         kind = _kind(wanted)
         if found.kinds and kind not in found.kinds:
             there = " or ".join(sorted(found.kinds))

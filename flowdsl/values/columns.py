@@ -110,6 +110,7 @@ class Column:
         `MISSING`.
         """
         tags = np.fromiter(map(tag_of, values), np.uint8, len(values))
+        deep = tags >= Tag.ARRAY
         return cls(
             len(values),
             uniform(tags),
@@ -118,8 +119,8 @@ class Column:
             floats=_numbers(values, tags, Tag.FLOAT, np.float64),
             bools=_numbers(values, tags, Tag.BOOL, np.bool_),
             nested=_pick(
-                [_dump(v) if t >= Tag.ARRAY else None for v, t in zip(values, tags, strict=True)],
-                tags >= Tag.ARRAY,
+                [_dump(v) if inner else None for v, inner in zip(values, deep.tolist(), strict=True)],
+                deep,
                 pl.String,
             ),
             wide=wide_digits(values, tags),
