@@ -173,6 +173,11 @@ def test_a_file_of_another_encoding_is_guessed_and_its_rows_are_named(tmp_path: 
     assert (len(log), log.problems["row"].tolist()) == (1, [2])
 
 
+def test_a_list_among_the_names_of_what_happened_stops_no_guess():
+    rows = [{"at": 1767225600, "op": op, "user": "ann", "post": "p1"} for op in ("add", ["x"], "add")]
+    assert fd.guess(rows).options["columns"]["link_type"] == "op"
+
+
 def test_it_prints_the_code_with_the_first_events():
     rows = [{"type": "plays", "at": "2026-01-01T00:00:00Z", "user": "ann", "song": "s1", "song_id": 7}]
     text = str(fd.guess(rows))

@@ -144,9 +144,14 @@ def _read_list(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlo
     while some := list(islice(numbered, BLOCK)):
         for row, item in some:
             if not isinstance(item, Mapping):
-                problems.add("list", row, "broken", f"{type(item).__name__} is not a mapping", _text(item))
+                problems.add("list", row, "broken", _no_row(item), _text(item))
         good = [(row, dict(item)) for row, item in some if isinstance(item, Mapping)]
         yield TextBlock("list", [row for row, _ in good], [item for _, item in good])
+
+
+def _no_row(item: object) -> str:
+    several = "; a glob such as 'events/*.csv' reads several files" if isinstance(item, str) else ""
+    return f"{type(item).__name__} is not a mapping{several}"
 
 
 def _text(value: object) -> str:

@@ -34,9 +34,9 @@ class Happenings:
     """
 
     column: str | None = None
-    verbs: Mapping[Any, str] = field(default_factory=dict)
+    verbs: Mapping[str, str] = field(default_factory=dict)
     nouns: Sequence[str | None] = ()
-    names: Sequence[Any] = ()
+    names: Sequence[str] = ()
 
     @classmethod
     def of(cls, paths: Paths) -> Happenings:
@@ -45,7 +45,7 @@ class Happenings:
         column = next(told, None) or action_of(paths)
         if column is None:
             return cls()
-        values = sorted(set(paths[column]), key=str)
+        values = sorted(set(map(str, paths[column])))
         verbs = [*map(_verb_of, values)]
         if "" in verbs:
             return cls(column, names=values)
@@ -60,7 +60,7 @@ class Happenings:
         return "entity" if any(self.nouns) or "updated" in self.verbs.values() else None
 
     @property
-    def undone(self) -> dict[Any, Any]:
+    def undone(self) -> dict[str, str]:
         """The names that take back another one, such as `unfollow`, with that one."""
         return {name: name[2:] for name in self.names if name[:2] == "un" and name[2:] in self.names}
 
@@ -100,9 +100,9 @@ def _ended(link_type: str) -> dict[str, Any]:
     return {"kind": "link.deleted", "link_type": literal(link_type)}
 
 
-def _verb_of(value: Any) -> str:
+def _verb_of(value: str) -> str:
     """Return which of the three verbs a value is; nothing where it is another word."""
-    found = _VERB.fullmatch(str(value))
+    found = _VERB.fullmatch(value)
     return "" if found is None else _VERBS[(found["alone"] or found["verb"]).lower()]
 
 
