@@ -111,6 +111,11 @@ class Column:
         """
         tags = np.fromiter(map(tag_of, values), np.uint8, len(values))
         deep = tags >= Tag.ARRAY
+        inner = (
+            [_dump(v) if d else None for v, d in zip(values, deep.tolist(), strict=True)]
+            if deep.any()
+            else ()
+        )
         return cls(
             len(values),
             uniform(tags),
@@ -118,11 +123,7 @@ class Column:
             ints=_numbers(values, tags, Tag.INT, np.int64),
             floats=_numbers(values, tags, Tag.FLOAT, np.float64),
             bools=_numbers(values, tags, Tag.BOOL, np.bool_),
-            nested=_pick(
-                [_dump(v) if inner else None for v, inner in zip(values, deep.tolist(), strict=True)],
-                deep,
-                pl.String,
-            ),
+            nested=_pick(inner, deep, pl.String),
             wide=wide_digits(values, tags),
         )
 
@@ -394,10 +395,10 @@ def _pick(values: Sequence[Any], mask: Mask, dtype: Any) -> pl.Series | None:
 
 
 def _numbers(values: Sequence[Any], tags: Tags, tag: Tag, dtype: Any) -> Any:
-    mask = (tags == tag).tolist()
-    if not any(mask):
+    mask = tags == tag
+    if not mask.any():
         return None
-    return np.array([v if m else 0 for v, m in zip(values, mask, strict=True)], dtype)
+    return np.array([v if m else 0 for v, m in zip(values, mask.tolist(), strict=True)], dtype)
 
 
 def _blank(series: pl.Series, absent: Mask | None) -> pl.Series:
